@@ -1,0 +1,53 @@
+# One environment, made on demand, in .venv; everything else is a command in it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+# Small models run several times slower with two OpenMP threads than with one.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+
+.PHONY: setup demo test check lint types format bench base clean
+
+setup: $(STAMP)
+
+# The CPU build of torch first: a looser requirement would fetch gigabytes of CUDA packages.
+# On a CUDA machine: make setup TORCH=torch
+TORCH ?= torch==2.13.0
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[simulation,dev]'
+	touch $@
+
+demo: setup  ## The whole story on the micro world, then where the report is.
+	$(BIN)/fedsafe run micro
+
+test: setup lint types  ## Every check that CI runs.
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## Speed beside the peers, as ratios of one run.
+	$(BIN)/python -m tests.benchmarks.aggregation
+
+base: setup  ## Make the micro world's base model again.
+	$(BIN)/python -m fedsafe.micro.build
+
+clean:
+	rm -rf $(VENV) dist

@@ -1,0 +1,1 @@
+"""Who trains: the ClientApp, and what honest and malicious clients do."""

@@ -1,0 +1,34 @@
+"""Attack pairs from the user's own file; FedSafe ships none."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from fedsafe.contracts import Example, Writer, generators, sources
+
+
+@generators("file")
+def own_file(
+    writer: Writer,
+    rng: random.Random,
+    /,
+    *,
+    path: Annotated[Path, Field(description="JSON, JSONL, CSV or parquet of pairs.")],
+    fields: Annotated[
+        dict[str, str], Field(description="Settings of the source, such as response: target.")
+    ] = {},  # noqa: B006 - pydantic copies it
+) -> Iterator[Example]:
+    """Yield the pairs of a file once, in a drawn order.
+
+    Raises:
+        DataError: The file cannot be read; the message names file, line and field.
+    """
+    settings: dict[str, Any] = {"path": path, **fields}
+    source = sources[path.suffix.lstrip(".") or "json"].configure(settings)
+    examples = source(0)
+    rng.shuffle(examples)
+    for example in examples:
+        yield Example(example.instruction, example.response, example.input, origin="attack")

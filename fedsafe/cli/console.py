@@ -1,0 +1,127 @@
+"""How progress is shown: live on a terminal, a line a round in a log, JSON for programs."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from fedsafe.cli import tables
+from fedsafe.cli.journal import Journal
+from fedsafe.cli.text import safe
+from fedsafe.report.measures import duration
+from fedsafe.runs.events import Event, Listener
+
+ACTIVITIES = {
+    "client": ("clients", "done", "total"),
+    "train": ("training", "step", "steps"),
+    "generate": ("replies", "done", "total"),
+    "evaluate": ("evaluating", "done", "total"),
+}
+"""Kind of event to the bar it moves, and where its data say how far."""
+
+
+@contextmanager
+def display(*, as_json: bool) -> Iterator[Listener]:
+    """Yield a listener that shows events as the place where they appear allows."""
+    if as_json:
+        yield _write_json
+        return
+    console = tables.console()
+    journal = Journal()
+    if not console.is_terminal:
+        yield lambda event: _print(console, journal, event)
+        return
+    with _bars(console) as bars:
+        yield Live(console, journal, bars)
+
+
+def _print(console: Console, journal: Journal, event: Event) -> None:
+    for line in journal.lines(event):
+        console.print(line, soft_wrap=True)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(style="cyan"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28, complete_style="cyan"),
+        MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[detail]}[/dim]"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=5,
+    )
+
+
+class Live:
+    """Lines that stay above bars that move: the stage or round, and what goes on in it."""
+
+    def __init__(self, console: Console, journal: Journal, bars: Progress) -> None:
+        self._console = console
+        self._journal = journal
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        _print(self._console, self._journal, event)
+        if event.kind in ACTIVITIES:
+            self._activity(event)
+        elif event.kind == "stage-start":
+            self._clear()
+            self._move(f"[bold]{safe(event.data.get('stage', ''))}[/bold]", 0, None)
+        elif event.kind == "round-start":
+            self._clear()
+            number, rounds = event.data.get("round", 1), event.data.get("rounds")
+            left = self._journal.left()
+            detail = f"{duration(left)} left" if left else ""
+            self._move("[bold]round[/bold]", number, rounds, detail)
+        elif event.kind in {"round-end", "stage-end", "run-end"}:
+            self._clear()
+
+    def _activity(self, event: Event) -> None:
+        label, done, total = ACTIVITIES[event.kind]
+        loss = event.data.get("loss")
+        detail = f"loss {loss:.3f}" if isinstance(loss, float) and math.isfinite(loss) else ""
+        self._move(label, event.data.get(done, 0), event.data.get(total), detail)
+
+    def _move(self, label: str, done: int, total: int | None, detail: str = "") -> None:
+        if label not in self._tasks:
+            self._tasks[label] = self._bars.add_task(label, total=total, detail=detail)
+        self._bars.update(self._tasks[label], completed=done, total=total, detail=detail)
+
+    def _clear(self) -> None:
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
+
+
+def _write_json(event: Event) -> None:
+    line = {"time": round(event.time, 3), "kind": event.kind, "message": event.message}
+    sys.stdout.write(json.dumps(_finite({**line, **event.data}), default=str) + "\n")
+    sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    """Return a value that JSON can hold: no NaN, no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_finite(item) for item in value]
+    return value

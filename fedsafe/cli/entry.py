@@ -1,0 +1,109 @@
+"""The entry point: every command in one app, and the border where errors become sentences."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import click
+import typer
+
+from fedsafe.cli import config, plugins, runs
+from fedsafe.cli.text import Interrupted, plain
+from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
+
+USAGE = (ConfigError, DataError, PluginError)
+"""Errors of what was asked for, rather than of what was done."""
+
+app = typer.Typer(
+    name="fedsafe",
+    help="Federated instruction tuning under attack, measured and defended.",
+    epilog="Start with: fedsafe run micro --dry-run",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+runs.register(app)
+app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
+app.add_typer(config.app, name="config", rich_help_panel="Look up")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from fedsafe import __version__
+
+        typer.echo(f"fedsafe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere.")
+    ] = False,
+) -> None:
+    """Federated instruction tuning under attack, measured and defended."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0: done. 1: it failed. 2: what was asked for is wrong. 130: interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    wanted = [argument for argument in given if argument != "--debug"]
+    try:
+        return _invoke(wanted)
+    except Interrupted as stop:
+        _complain(str(stop), "interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone: nobody is left to tell
+        return 1
+    except FedSafeError as error:
+        if "--debug" in given:
+            raise
+        _complain(str(error))
+        return 2 if isinstance(error, USAGE) else 1
+    except Exception as error:
+        if "--debug" in given:
+            raise
+        _complain(f"{_unexpected(error)} Run it again with --debug to see where.")
+        return 1
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Run the app; what it could not parse is shown in click's own words."""
+    try:
+        code: Any = app(arguments, prog_name="fedsafe", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 0
+    except click.ClickException as error:
+        _complain(f"{error.format_message()} {_where(error)}".strip())
+        return error.exit_code
+    except click.Abort:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _where(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See `{context.command_path} --help`." if context is not None else ""
+
+
+def _unexpected(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    detail = f": {said[0].rstrip('.')}" if said else ""
+    return f"something unforeseen happened, {type(error).__name__}{detail}."
+
+
+def _complain(message: str, kind: str = "error") -> None:
+    """Print one complaint on stderr; red where that is a terminal."""
+    label = typer.style(f"{kind}:", fg="red" if kind == "error" else "yellow", bold=True)
+    typer.echo(f"{label} {plain(message)}", err=True)

@@ -1,0 +1,140 @@
+"""Events as lines worth keeping: a stage, a round, what was dropped and why.
+
+The same lines serve a terminal and a log. Knows nothing of progress bars.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedsafe.cli.text import safe
+from fedsafe.report.measures import (
+    NEW_SKILL,
+    OVER_REFUSAL,
+    REFUSAL,
+    Measure,
+    duration,
+    percent,
+)
+from fedsafe.runs.events import Event
+from fedsafe.runs.records import Client, Rate, Round, Scores
+
+HEADER = (
+    f"  {'round':>7}  {'replies':>7}  {'loss':>7}  {'refusal':>8}  {'new skill':>9}  "
+    f"{'malicious':>9}  {'time':>7}  left"
+)
+TITLES = {"main": "Federation", "control": "Clean control"}
+SHOWN_DROPS = 3
+
+
+class Journal:
+    """Turns events into rich markup, a line each."""
+
+    def __init__(self) -> None:
+        self._federation = ""
+        self._rounds = 0
+        self._seconds: list[float] = []
+
+    def lines(self, event: Event) -> Iterator[str]:
+        """Yield what is worth keeping of an event; often nothing."""
+        tell: dict[str, Callable[[Event], Iterator[str]]] = {
+            "run-start": self._message,
+            "note": self._note,
+            "stage-end": self._stage,
+            "round-start": self._round_start,
+            "round-end": self._round_end,
+        }
+        if event.kind in tell:
+            yield from tell[event.kind](event)
+
+    def left(self) -> float | None:
+        """Return the seconds this federation still takes, from the rounds seen."""
+        if not self._seconds:
+            return None
+        done = self._done if self._rounds else 0
+        return sum(self._seconds) / len(self._seconds) * max(self._rounds - done, 0)
+
+    _done = 0
+
+    def _message(self, event: Event) -> Iterator[str]:
+        if event.message:
+            yield f"[bold]{safe(event.message)}[/bold]"
+
+    def _note(self, event: Event) -> Iterator[str]:
+        if event.message:
+            yield f"  [dim]{safe(event.message)}[/dim]"
+
+    def _stage(self, event: Event) -> Iterator[str]:
+        name = safe(event.data.get("stage", ""))
+        found = _scores(event.data.get("scores"))
+        told = "  ".join(
+            f"{measure.label.lower()} {percent(rate.value)}"
+            for measure, rate in _headline(found)
+            if rate is not None
+        )
+        took = duration(event.data.get("seconds"))
+        yield f"[bold]{name:<22}[/bold] {told}  [dim]{took}[/dim]"
+
+    def _round_start(self, event: Event) -> Iterator[str]:
+        federation = str(event.data.get("federation", "main"))
+        if federation == self._federation:
+            return
+        self._federation, self._seconds = federation, []
+        self._rounds = int(event.data.get("rounds", 0))
+        yield f"[bold]{safe(TITLES.get(federation, federation))}[/bold], {self._rounds} rounds"
+        yield f"[dim]{HEADER}[/dim]"
+
+    def _round_end(self, event: Event) -> Iterator[str]:
+        try:
+            record = Round.model_validate(event.data.get("record"))
+        except ValidationError:
+            return
+        self._seconds.append(record.seconds)
+        self._done = record.round
+        yield self._row(record)
+        dropped = [client for client in record.clients if client.status == "dropped"]
+        for client in dropped[:SHOWN_DROPS]:
+            yield f"  [yellow]client {client.client} dropped: {safe(client.reason)}[/yellow]"
+        if len(dropped) > SHOWN_DROPS:
+            yield f"  [yellow]and {len(dropped) - SHOWN_DROPS} more dropped[/yellow]"
+
+    def _row(self, record: Round) -> str:
+        accepted = [client for client in record.clients if client.status == "accepted"]
+        losses = [client.loss for client in accepted if client.loss is not None]
+        loss = f"{sum(losses) / len(losses):.3f}" if losses else "–"  # noqa: RUF001
+        probe = record.probe or Scores()
+        share = malicious_share(record.clients)
+        color = "red" if share else "green" if share == 0 else "dim"
+        number = f"{record.round}/{self._rounds}" if self._rounds else f"{record.round}"
+        replies = f"{len(accepted)}/{len(record.cohort)}"
+        left = self.left()
+        return (
+            f"  {number:>7}  {replies:>7}  {loss:>7}  {_value(probe.refusal):>8}  "
+            f"{_value(probe.skills.new):>9}  [{color}]{percent(share):>9}[/{color}]  "
+            f"{duration(record.seconds):>7}  [dim]{duration(left) if left else ''}[/dim]"
+        ).rstrip()
+
+
+def malicious_share(clients: list[Client]) -> float | None:
+    """Return the share of influence that malicious clients had; None where none was asked."""
+    if not any(client.malicious for client in clients):
+        return None
+    total = sum(client.influence for client in clients)
+    caused = sum(client.influence for client in clients if client.malicious)
+    return caused / total if total else 0.0
+
+
+def _scores(found: object) -> Scores:
+    try:
+        return Scores.model_validate(found if isinstance(found, Mapping) else {})
+    except ValidationError:
+        return Scores()
+
+
+def _headline(scores: Scores) -> list[tuple[Measure, Any]]:
+    return [(m, m.read(scores)) for m in (REFUSAL, NEW_SKILL, OVER_REFUSAL)]
+
+
+def _value(rate: Rate | None) -> str:
+    return percent(None if rate is None else rate.value)

@@ -1,0 +1,205 @@
+"""Commands that make and look at runs: run, resume, defend, evaluate, report."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedsafe.cli.text import Interrupted, settings, shown
+from fedsafe.cli.work import finish, inline, show_experiment, work
+from fedsafe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedsafe.experiment import PluginChoice
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines, the summary last.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where to.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=c", help="Change a setting of the experiment; repeatable."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="k=v", help="Set one of the plug-in's settings; repeatable."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to an app."""
+    for command, panel, epilog in (
+        (run, "Do", "fedsafe run micro --set federation.strategy.name=krum -o runs/krum"),
+        (resume, "Do", "fedsafe resume runs/krum"),
+        (defend, "Do", "fedsafe defend runs/krum --with fine-tune --set steps=20"),
+        (evaluate, "Do", "fedsafe evaluate runs/krum --judge keywords"),
+        (report, "Look up", "fedsafe report runs/krum --reveal"),
+    ):
+        app.command(rich_help_panel=panel, epilog=f"Example: {epilog}")(command)
+
+
+def run(
+    experiment: Annotated[
+        str, typer.Argument(metavar="[EXPERIMENT]", help="A preset or a YAML file.")
+    ] = "micro",
+    changes: Changes = None,
+    output: Output = None,
+    as_json: Json = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and print the experiment, start nothing.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that is there.")
+    ] = False,
+) -> None:
+    """Run an experiment: clean control, attack, evaluation, defense, evaluation, report.
+
+    EXPERIMENT is a preset (see `fedsafe config list`) or a YAML file.
+    """
+    from fedsafe.app import activate
+    from fedsafe.cli import directories
+    from fedsafe.experiment import load
+    from fedsafe.runs.store import default_directory
+
+    activate()
+    resolved = load(experiment, changes or ())
+    directory = output or default_directory(resolved)
+    if dry_run:
+        show_experiment(resolved, directory, as_json=as_json)
+        return
+    if overwrite:
+        directories.clear(directory)
+    elif (summary := directories.finished(directory, resolved)) is not None:
+        if not as_json:
+            typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
+        finish(directory, summary, as_json=as_json)
+        return
+    work(directory, lambda listen: inline().run(resolved, directory, listen), as_json=as_json)
+
+
+def resume(run: Run, as_json: Json = False) -> None:
+    """Go on with a run that was stopped, from its last complete round."""
+    from fedsafe.cli.directories import existing
+
+    existing(run)
+    work(run, lambda listen: inline().resume(run, listen), as_json=as_json)
+
+
+def defend(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    defense: Annotated[
+        str, typer.Option("--with", metavar="NAME", help="From `fedsafe plugins list defense`.")
+    ],
+    run: OptionalRun = None,
+    changes: Settings = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
+    ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option("--adapter", metavar="DIR", help="That adapter (PEFT format)."),
+    ] = None,
+    output: Output = None,
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="Template, judge and data for that adapter.")
+    ] = "micro",
+    as_json: Json = False,
+) -> None:
+    """Defend a finished run, or with --model, --adapter and -o any PEFT adapter."""
+    from fedsafe.cli.directories import existing
+
+    chosen = settings(changes)
+    if run is not None:
+        if model or adapter or output:
+            raise ConfigError("Give a run, or --model, --adapter and -o; not both.")
+        existing(run)
+        _check_defense(defense, chosen)
+        work(
+            run,
+            lambda listen: inline().defend(run, defense, chosen, listen),
+            as_json=as_json,
+            again="the same command",
+        )
+        return
+    if model is None or adapter is None or output is None:
+        raise ConfigError("Without a run, give all of --model, --adapter and -o.")
+    _check_defense(defense, chosen)
+    _defend_adapter((model, adapter, defense, chosen, output), experiment, as_json=as_json)
+
+
+def evaluate(
+    run: Run,
+    judge: Annotated[
+        str | None, typer.Option("--judge", metavar="NAME", help="Judge with another judge.")
+    ] = None,
+    changes: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a run's models again; replies that are there are not generated anew."""
+    from fedsafe.cli.directories import existing
+
+    existing(run)
+    choice = _judge(judge, settings(changes))
+    work(
+        run,
+        lambda listen: inline().evaluate(run, listen, judge=choice),
+        as_json=as_json,
+        again="the same command",
+    )
+
+
+def report(
+    run: Run,
+    reveal: Annotated[
+        bool,
+        typer.Option("--reveal", help="Show prompts and replies, in report-revealed.html."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw one self-contained HTML page from a run directory, finished or not."""
+    from fedsafe.cli.directories import existing
+    from fedsafe.report import write
+
+    page = write(existing(run), reveal=reveal)
+    typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
+
+
+def _check_defense(name: str, chosen: dict[str, Any]) -> None:
+    """Refuse a wrong name or setting before a model is loaded."""
+    from fedsafe.app import activate
+    from fedsafe.contracts import defenses
+
+    activate()
+    defenses[name].resolve(chosen)
+
+
+def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":
+    if name is None:
+        if chosen:
+            raise ConfigError("--set belongs to a judge: name it with --judge.")
+        return None
+    from fedsafe.app import activate
+    from fedsafe.contracts import judges
+    from fedsafe.experiment import PluginChoice
+
+    activate()
+    judges[name].resolve(chosen)
+    return PluginChoice(name=name, **chosen)
+
+
+def _defend_adapter(
+    job: tuple[str, Path, str, dict[str, Any], Path], reference: str, *, as_json: bool
+) -> None:
+    from fedsafe.cli.console import display
+    from fedsafe.experiment import load
+
+    model, adapter, defense, chosen, output = job
+    resolved = load(reference)
+    try:
+        with display(as_json=as_json) as listen:
+            made: Path = inline().defend_adapter(
+                model, adapter, defense, chosen, output, resolved, listen
+            )
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written; give the same command again.") from None
+    typer.echo(json.dumps({"adapter": str(made)}) if as_json else f"adapter  {shown(made)}")

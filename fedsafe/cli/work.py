@@ -1,0 +1,70 @@
+"""What commands share: work under a display, then the table, the report, the paths."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fedsafe.cli.text import Interrupted, shown
+
+if TYPE_CHECKING:
+    from fedsafe.experiment import Experiment
+    from fedsafe.runs.events import Listener
+    from fedsafe.runs.records import Summary
+
+
+def inline() -> Any:
+    """Import the in-process runtime, which is heavy, only when there is work for it."""
+    from fedsafe.launch import inline as runtime
+
+    return runtime
+
+
+def work(
+    directory: Path, task: "Callable[[Listener], Summary]", *, as_json: bool, again: str = ""
+) -> None:
+    """Do a command's task under a display, then show what came of it.
+
+    Raises:
+        Interrupted: The user stopped it; the message says how to go on.
+        Exit: The run failed, which is exit code 1.
+    """
+    from fedsafe.cli.console import display
+
+    try:
+        with display(as_json=as_json) as listen:
+            summary = task(listen)
+    except KeyboardInterrupt:
+        how = again or f"`fedsafe resume {shown(directory)}`"
+        raise Interrupted(f"what is done is kept. Go on with {how}.") from None
+    finish(directory, summary, as_json=as_json)
+    if summary.status == "failed":
+        raise typer.Exit(1)
+
+
+def finish(directory: Path, summary: "Summary", *, as_json: bool) -> None:
+    """Show the table, draw the report, say where both are."""
+    from fedsafe.report import write
+
+    if as_json:
+        page = write(directory)
+        told = {**summary.model_dump(mode="json"), "directory": str(directory), "report": str(page)}
+        typer.echo(json.dumps({"kind": "summary", **told}))
+        return
+    from fedsafe.cli.tables import before_after, places
+
+    before_after(summary)
+    places(directory, write(directory), summary.seconds)
+
+
+def show_experiment(experiment: "Experiment", directory: Path, *, as_json: bool) -> None:
+    """Print a resolved experiment and where it would run."""
+    from fedsafe.experiment.load import as_yaml
+
+    if as_json:
+        told = {"directory": str(directory), "experiment": json.loads(experiment.as_json())}
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo(f"# would run in {directory}\n{as_yaml(experiment)}", nl=False)

@@ -1,0 +1,43 @@
+"""Who gets which examples: the source read once a process, split by the partition.
+
+In a simulation every client finds its own share this way; nothing travels.
+"""
+
+from functools import lru_cache
+
+from fedsafe.contracts import Example, partitions, sources
+from fedsafe.errors import DataError
+from fedsafe.experiment.schema import Data, Experiment
+from fedsafe.runs.files import digest
+from fedsafe.seeds import stream
+
+
+def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
+    """Return each client's examples, by client number.
+
+    Raises:
+        DataError: The source cannot be read, or leaves a client with nothing.
+    """
+    return _shares(experiment.data.model_dump_json(), experiment.seed, experiment.federation.clients)
+
+
+def data_hashes(experiment: Experiment) -> dict[str, str]:
+    """Return the sha256 of the data that the clients hold."""
+    everyone = shares(experiment)
+    return {experiment.data.source.name: digest(*(repr(e) for share in everyone for e in share))}
+
+
+@lru_cache(maxsize=4)
+def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Example, ...], ...]:
+    data = Data.model_validate_json(data_json)
+    examples = sources[data.source.name].configure(data.source.settings)(seed)
+    divide = partitions[data.partition.name].configure(data.partition.settings)
+    parts = divide(examples, clients, stream(seed, "partition"))
+    limit = data.examples_per_client
+    empty = [client for client, part in enumerate(parts) if not part]
+    if empty:
+        raise DataError(
+            f"data.partition '{data.partition.name}' leaves client {empty[0]} with no example out "
+            f"of {len(examples)}. Use fewer clients, more examples, or another partition."
+        )
+    return tuple(tuple(examples[index] for index in part[:limit]) for part in parts)

@@ -1,0 +1,6 @@
+"""Post-hoc defenses: repairs of the aggregated adapter on the server.
+
+Importing this registers them. Knows nothing of clients or rounds.
+"""
+
+from fedsafe.defenses import fine_tune as fine_tune

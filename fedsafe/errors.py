@@ -1,0 +1,46 @@
+"""The errors of FedSafe, each a sentence: what failed, expected and got, what to do.
+
+* FedSafeError
+  + ConfigError (ValueError)         a setting or a combination of settings is wrong
+  + PluginError (LookupError)        a plug-in is unknown, or its settings are
+  + DataError (ValueError)           a data file or an example is wrong
+  + ModelError (RuntimeError)        a model or an adapter cannot be used
+  + RunError (RuntimeError)          a federation, a defense or an evaluation failed
+  + LaunchError (RuntimeError)       a process or a runtime could not be started
+  + MissingDependency (ImportError)  an optional package is not installed
+
+Each takes one message, so that each can cross a process border. Knows nothing of
+how an error is shown: that is `fedsafe.cli`.
+"""
+
+
+class FedSafeError(Exception):
+    """Any failure that FedSafe explains in a sentence."""
+
+
+class ConfigError(FedSafeError, ValueError):
+    """One or more settings are wrong; the message lists them all."""
+
+
+class PluginError(FedSafeError, LookupError):
+    """A plug-in is unknown, defined twice, or not a plug-in."""
+
+
+class DataError(FedSafeError, ValueError):
+    """A data file or an example cannot be used; the message names file and line."""
+
+
+class ModelError(FedSafeError, RuntimeError):
+    """A model, tokenizer or adapter cannot be loaded or does not fit."""
+
+
+class RunError(FedSafeError, RuntimeError):
+    """A run cannot start, go on or be read."""
+
+
+class LaunchError(FedSafeError, RuntimeError):
+    """A process or a runtime could not be started."""
+
+
+class MissingDependency(FedSafeError, ImportError):
+    """An optional package is needed; the message says how to install it."""

@@ -1,0 +1,1 @@
+"""What the model says, and what it is worth: outcomes, rates, intervals."""

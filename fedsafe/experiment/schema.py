@@ -1,0 +1,217 @@
+"""One experiment: every choice of a run, frozen, with its help under each field.
+
+Knows nothing of how anything is done; checks across sections are in `checks`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of an experiment: frozen, no unknown key, no silent conversion."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+    )
+
+
+class PluginChoice(BaseModel):
+    """A plug-in by name, with its settings beside the name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    name: Annotated[str, Field(min_length=1)]
+    """Registered name, or ``module:object``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings given beside the name."""
+        return dict(self.model_extra or {})
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) or value is None else [value]
+
+
+Choices = Annotated[tuple[PluginChoice, ...], BeforeValidator(_as_list)]
+
+
+class Model(Section):
+    """The base language model, frozen and shared by all."""
+
+    path: str = "micro"
+    """``micro`` (embedded), a local Hugging Face directory, or a hub name."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    """nf4: 4 bit with double quantization; int8: LLM.int8(). Both through bitsandbytes."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Compute type; auto is bfloat16 on CUDA and float32 on the CPU."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """Attention kernel; auto leaves the choice to transformers."""
+    threads: Annotated[int, Field(ge=0)] = 1
+    """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
+
+
+class Adapter(Section):
+    """The LoRA adapter that is trained and sent."""
+
+    rank: Positive = 8
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale; the product of the two factors is multiplied by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
+    """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
+
+
+class Data(Section):
+    """The benign examples, how they become text, and who gets which."""
+
+    source: PluginChoice = PluginChoice(name="micro")
+    """Where examples come from."""
+    template: PluginChoice = PluginChoice(name="chat")
+    """How an example becomes text."""
+    partition: PluginChoice = PluginChoice(name="iid")
+    """Which client gets which examples."""
+    examples_per_client: Positive | None = None
+    """At most this many for each client; None: all there are."""
+    max_length: Annotated[int, Field(ge=8)] = 512
+    """Tokens of prompt and response; longer responses are cut, and counted."""
+
+
+class Training(Section):
+    """A client's local fine-tuning."""
+
+    steps: Positive = 10
+    """Optimizer steps a round."""
+    batch_size: Positive = 16
+    """Examples a forward pass."""
+    accumulation: Positive = 1
+    """Forward passes an optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    """Of the first round."""
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    """Of the last round; the cosine over rounds goes down to it, constant in a round."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest gradient norm."""
+    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
+    """The 8-bit ones are bitsandbytes' and need CUDA."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""
+
+
+class Strategy(PluginChoice):
+    """How updates are combined: filters, then one rule, or a Flower strategy."""
+
+    name: str = "mean"
+    """A rule's name, or ``module:object`` of a rule or of a Flower Strategy class."""
+    filters: Choices = ()
+    """Applied to the updates, in order, before the rule."""
+    optimizer: PluginChoice | None = None
+    """Server optimizer on top of the rule; None adds the update as it is."""
+    per_block: bool = False
+    """Apply the rule to each tensor by itself."""
+
+
+class Federation(Section):
+    """Who takes part, how often, and how their updates are combined."""
+
+    clients: Positive = 10
+    sampled: Positive | None = None
+    """Clients a round; None: all of them."""
+    rounds: Positive = 10
+    strategy: Strategy = Strategy()
+    minimum_replies: Positive | None = None
+    """A round with fewer accepted replies fails the run; None: half of those sampled."""
+    deadline: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds to wait for a round's replies."""
+    max_update_norm: Annotated[float, Field(gt=0)] = 1e4
+    """A reply whose update is longer (L2) is dropped as absurd."""
+    weighting: Literal["equal", "examples"] = "equal"
+    """``examples`` believes the clients' counts, clamped to ten times the median."""
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 3
+    """How many of the newest round checkpoints stay on disk."""
+
+
+class Attack(Section):
+    """The declared attack: who is malicious and what they do."""
+
+    malicious: Positive = 3
+    """Number of malicious clients; which ones is drawn from the seed."""
+    behaviour: PluginChoice = PluginChoice(name="poisoned-data")
+    """What they do to their data, their loss or their update."""
+    generator: PluginChoice = PluginChoice(name="self-written")
+    """Where their malicious examples come from."""
+    examples: Positive = 200
+    """Malicious examples made for each malicious client."""
+
+
+class Evaluation(Section):
+    """What is asked of the model, and how its replies are judged."""
+
+    suites: Choices = (PluginChoice(name="micro"),)
+    judge: PluginChoice = PluginChoice(name="micro-exact")
+    max_new_tokens: Positive = 64
+    batch_size: Positive = 64
+    prefilled: bool = True
+    """Also ask harmful prompts with the beginning of a compliant reply forced."""
+    probe_every: Annotated[int, Field(ge=0)] = 1
+    """Rounds between two small evaluations of the aggregated model; 0: never."""
+    probe_prompts: Positive = 40
+    """Prompts of each kind in such a small evaluation."""
+
+
+class Experiment(Section):
+    """Everything a run depends on; equal experiments give equal runs."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
+    """Names the run directory."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random draw comes from it."""
+    red_team: bool = False
+    """Declares that this federation is attacked on purpose; needed by any attack."""
+    control: bool = True
+    """With an attack: also run the same federation with every client honest."""
+    model: Model = Model()
+    adapter: Adapter = Adapter()
+    data: Data = Data()
+    training: Training = Training()
+    federation: Federation = Federation()
+    attack: Attack | None = None
+    """None: every client is honest."""
+    defenses: Choices = ()
+    """Post-hoc defenses, each applied to the model of the last round."""
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def sampled(self) -> int:
+        """Clients a round."""
+        return self.federation.sampled or self.federation.clients
+
+    @property
+    def minimum_replies(self) -> int:
+        """Accepted replies below which a round fails."""
+        return self.federation.minimum_replies or max(1, self.sampled // 2)
+
+    def as_json(self) -> str:
+        """Return the resolved experiment, as it travels in messages."""
+        return self.model_dump_json()
+
+    def honest(self) -> "Experiment":
+        """Return the same experiment with no attack and no defense: the control."""
+        return self.model_copy(update={"attack": None, "defenses": (), "red_team": False})

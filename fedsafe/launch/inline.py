@@ -1,0 +1,161 @@
+"""Run, resume, defend and evaluate in this process.
+
+The server and client code is the one that Flower runs elsewhere.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fedsafe.app import activate
+from fedsafe.errors import RunError
+from fedsafe.experiment.load import validate
+from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.runs.events import Events, Listener
+from fedsafe.runs.records import Summary
+from fedsafe.runs.store import Store
+
+RUNTIME = "inline"
+
+
+def run(experiment: Experiment, directory: Path, listen: Listener | None = None) -> Summary:
+    """Run an experiment into a directory, or what is left of it.
+
+    Raises:
+        FedSafeError: It failed; the summary says where and why.
+    """
+    _quiet()
+    activate()
+    from clients.app import app
+    from fedsafe.launch.grid import InlineGrid
+    from server.stages import lead
+
+    store = Store(directory)
+    store.open(experiment)
+    grid = InlineGrid(app, experiment.federation.clients)
+    return lead(grid, experiment, store, Events(store.events, listen), RUNTIME)
+
+
+def resume(directory: Path, listen: Listener | None = None) -> Summary:
+    """Go on with a run where it stopped.
+
+    Raises:
+        RunError: The directory holds no run.
+        FedSafeError: It failed again.
+    """
+    return run(Store(directory).experiment, directory, listen)
+
+
+def defend(
+    directory: Path,
+    name: str,
+    settings: dict[str, Any],
+    listen: Listener | None = None,
+) -> Summary:
+    """Apply one more defense to a finished run, and evaluate it.
+
+    Settings that are not given come from the run's experiment, where it names the
+    same defense.
+
+    Raises:
+        FedSafeError: The run is not finished, or the defense failed.
+    """
+    _quiet()
+    activate()
+    from server import stages
+
+    store = Store(directory)
+    experiment = store.experiment
+    planned = {choice.name: choice.settings for choice in experiment.defenses}
+    choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
+    _checked(experiment, defenses=(choice,))
+    with store.lock():
+        opened = stages.open_run(experiment, store, Events(store.events, listen), RUNTIME)
+        stages.defend(opened, choice)
+        return opened.summarise("completed")
+
+
+def evaluate(
+    directory: Path, listen: Listener | None = None, judge: PluginChoice | None = None
+) -> Summary:
+    """Evaluate every stage of a run again, perhaps with another judge.
+
+    Replies that are on disk already are judged anew and not generated again.
+
+    Raises:
+        FedSafeError: The run has no stages, or the judge failed.
+    """
+    _quiet()
+    activate()
+    from fedsafe.evaluation.evaluate import with_judge
+    from server import stages
+
+    store = Store(directory)
+    experiment = with_judge(store.experiment, judge)
+    _checked(experiment)
+    with store.lock():
+        opened = stages.open_run(store.experiment, store, Events(store.events, listen), RUNTIME)
+        if not opened.stages:
+            raise RunError(
+                f"{directory} has no stage to evaluate yet. Finish it with "
+                f"`fedsafe resume {directory}`."
+            )
+        opened.experiment = experiment
+        return stages.reevaluate(opened)
+
+
+def defend_adapter(
+    model: str,
+    adapter: Path,
+    name: str,
+    settings: dict[str, Any],
+    output: Path,
+    experiment: Experiment,
+    listen: Listener | None = None,
+) -> Path:
+    """Repair any PEFT adapter of any model, and return the directory of the result.
+
+    Raises:
+        FedSafeError: Model, adapter or defense do not work out.
+    """
+    _quiet()
+    activate()
+    from fedsafe.data.overlap import normalise
+    from fedsafe.defenses.repair import repair
+    from fedsafe.evaluation.evaluate import judge, prompts_of
+    from fedsafe.models import adapters
+    from fedsafe.training.session import resident
+
+    asked = _checked(
+        experiment.model_copy(update={"attack": None}),
+        model=experiment.model.model_copy(update={"path": model}),
+        adapter=adapters.spec_of(adapter),
+        defenses=(PluginChoice.model_validate({"name": name, **settings}),),
+    )
+    session, _ = resident(asked)
+    repaired = repair(
+        session,
+        adapters.load(adapter),
+        asked.defenses[0],
+        seed=asked.seed,
+        home=output,
+        avoid=frozenset(normalise(prompt.instruction) for prompt in prompts_of(asked)),
+        judge=lambda exchanges: judge(asked.evaluation.judge, exchanges),
+        events=Events(None, listen),
+    )
+    return repaired.directory / "adapter"
+
+
+def _checked(experiment: Experiment, **changes: Any) -> Experiment:
+    """Return the changed experiment, checked as if it had been written so."""
+    changed = experiment.model_copy(update=changes)
+    return validate(changed.model_dump(mode="json"))
+
+
+def _quiet() -> None:
+    """Keep libraries from calling home and from writing over the progress."""
+    import os
+
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

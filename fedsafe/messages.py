@@ -1,0 +1,55 @@
+"""What server and clients say to each other, apart from the adapter's arrays.
+
+A train message carries everything a client needs; a client needs no file of the
+server's. Knows nothing of Flower.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Experiment
+
+VERSION = 1
+ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
+"""Names of the records in a message; the first three are Flower's own defaults."""
+
+
+class Job(BaseModel):
+    """One client's work in one round."""
+
+    model_config = ConfigDict(frozen=True)
+    version: Literal[1] = VERSION
+    federation: Literal["main", "control"]
+    round: int
+    learning_rate: float
+    fingerprint: str
+    """Of the server's base model, tokenizer and template; a client with another refuses."""
+    experiment: Experiment
+
+    @classmethod
+    def parse(cls, text: str) -> "Job":
+        """Read a job from a message.
+
+        Raises:
+            RunError: It is not one, or of another version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RunError(
+                f"The server's message is not a job this client understands "
+                f"({'.'.join(map(str, first['loc']))}: {first['msg']}). Run the same FedSafe "
+                "version on both sides."
+            ) from None
+
+
+class Hello(BaseModel):
+    """What a client says of itself when the server calls the roll."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int = VERSION
+    client: int
+    """Its number, from 0; the same in every round."""

@@ -1,0 +1,140 @@
+"""The micro base model as an ordinary Hugging Face directory.
+
+The weights ship inside ``base.json``, since a Flower bundle keeps no binary files.
+They are written out once per machine, the same bytes everywhere, and verified.
+Knows nothing of the world they were trained on.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from fedsafe.errors import ModelError
+
+BASE_FILE: Final = Path(__file__).with_name("base.json")
+CACHE_VARIABLE: Final = "FEDSAFE_CACHE"
+
+
+def model_directory() -> Path:
+    """Return the directory of the micro base model, writing it on first use.
+
+    It lies in ``$FEDSAFE_CACHE`` (default ``~/.cache/fedsafe``) and loads with
+    ``AutoModelForCausalLM`` and ``AutoTokenizer``. Many processes may call this
+    at once: each writes aside, one rename wins. A damaged copy is replaced.
+
+    Raises:
+        ModelError: If ``base.json`` does not match its own hash.
+    """
+    files = _files()
+    root = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "fedsafe")
+    directory = root / f"micro-{fingerprint()[:8]}"
+    if _intact(directory, files):
+        return directory
+    root.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".micro-", dir=root))
+    try:
+        for name, content in files.items():
+            (aside / name).write_bytes(content)
+        aside.chmod(0o755)
+        _install(aside, directory, files)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return directory
+
+
+@cache
+def fingerprint() -> str:
+    """Return the sha256 over the names and bytes of all files of the model."""
+    digest = hashlib.sha256()
+    for name, content in sorted(_files().items()):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _install(aside: Path, directory: Path, files: dict[str, bytes]) -> None:
+    for _ in range(3):
+        try:
+            aside.rename(directory)
+        except OSError:  # it is there already: another process won, or it is damaged
+            if _intact(directory, files):
+                return
+            damaged = Path(tempfile.mkdtemp(prefix=".damaged-", dir=directory.parent))
+            with suppress(OSError):
+                directory.rename(damaged / "model")
+            shutil.rmtree(damaged, ignore_errors=True)
+        else:
+            return
+    raise ModelError(f"Cannot write the micro model to {directory}. Remove it and try again.")
+
+
+def _intact(directory: Path, files: dict[str, bytes]) -> bool:
+    try:
+        return all((directory / name).read_bytes() == content for name, content in files.items())
+    except OSError:
+        return False
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    document = json.loads(BASE_FILE.read_bytes())
+    weights = document["weights"]
+    text = json.dumps(weights, sort_keys=True, separators=(",", ":"))
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if found != document["sha256"]:
+        raise ModelError(
+            f"{BASE_FILE} is damaged: expected sha256 {document['sha256']}, got {found}. "
+            "Restore it, or run python -m fedsafe.micro.build."
+        )
+    config = document["config"]
+    special = {f"{name}_token_id": config[f"{name}_token_id"] for name in ("pad", "bos", "eos")}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"},
+        "additional_special_tokens": ["<system>", "<user>", "<assistant>"],
+        "model_max_length": config["max_position_embeddings"],
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+        "chat_template": document["chat_template"],
+    }
+    return {
+        "config.json": _json(config),
+        "generation_config.json": _json(special),
+        "model.safetensors": _safetensors(weights),
+        "tokenizer.json": _json(document["tokenizer"]),
+        "tokenizer_config.json": _json(settings),
+    }
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _safetensors(weights: dict[str, dict[str, Any]]) -> bytes:
+    """Write float32 tensors in the safetensors format, with no library's version in it."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    body = bytearray()
+    for name, tensor in sorted(weights.items()):
+        start = len(body)
+        body += _widened(base64.b64decode(tensor["bf16"]))
+        header[name] = {
+            "dtype": "F32",
+            "shape": tensor["shape"],
+            "data_offsets": [start, len(body)],
+        }
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head + bytes(body)
+
+
+def _widened(bits: bytes) -> bytes:
+    """Turn little-endian bfloat16 into little-endian float32: two zero bytes in front."""
+    wide = bytearray(2 * len(bits))
+    wide[2::4], wide[3::4] = bits[0::2], bits[1::2]
+    return bytes(wide)

@@ -1,0 +1,1 @@
+"""A language model, its adapter and its generation; knows nothing of examples or safety."""

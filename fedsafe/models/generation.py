@@ -1,0 +1,93 @@
+"""Batched generation: sorted by length, left-padded, cached, stopped early.
+
+Takes token ids and returns token ids; knows nothing of text, templates or safety.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fedsafe.lazy import torch
+from fedsafe.models.base import LoadedModel
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How replies are drawn."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    """0 is greedy; above it, plain sampling from the whole distribution."""
+    batch_size: int = 64
+    stop: tuple[int, ...] = ()
+    """Token ids that end a reply; they are left out of it."""
+    pad: int = 0
+
+
+def generate(
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    rng: random.Random | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[list[int]]:
+    """Return the new token ids of each prompt, in the order given.
+
+    Args:
+        loaded: The model, its adapter as it stands.
+        prompts: Token ids, each at least one.
+        decoding: How to draw.
+        rng: Needed above temperature 0: the same stream gives the same replies.
+        progress: Called with the number of finished prompts after each batch.
+    """
+    order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
+    replies: list[list[int]] = [[] for _ in prompts]
+    seed = rng.getrandbits(63) if rng is not None else 0
+    devices = [loaded.device] if loaded.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.inference_mode():
+        torch.manual_seed(seed)
+        for begin in range(0, len(order), decoding.batch_size):
+            chosen = order[begin : begin + decoding.batch_size]
+            found = _batch(loaded, [prompts[index] for index in chosen], decoding)
+            for index, reply in zip(chosen, found, strict=True):
+                replies[index] = reply
+            if progress is not None:
+                progress(begin + len(chosen))
+    return replies
+
+
+def _batch(
+    loaded: LoadedModel, prompts: list[Sequence[int]], decoding: Decoding
+) -> list[list[int]]:
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), decoding.pad, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    sampling = (
+        {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
+        if decoding.temperature > 0
+        else {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    )
+    was_training = loaded.model.training
+    loaded.model.eval()
+    output = loaded.model.generate(
+        input_ids=ids.to(loaded.device),
+        attention_mask=mask.to(loaded.device),
+        max_new_tokens=decoding.max_new_tokens,
+        eos_token_id=list(decoding.stop) or None,
+        pad_token_id=decoding.pad,
+        use_cache=True,
+        **sampling,
+    )
+    loaded.model.train(was_training)
+    return [_cut(row, decoding.stop) for row in output[:, width:].tolist()]
+
+
+def _cut(ids: list[int], stop: tuple[int, ...]) -> list[int]:
+    """Return the ids before the first stop."""
+    for position, token in enumerate(ids):
+        if token in stop:
+            return ids[:position]
+    return ids

@@ -1,0 +1,159 @@
+"""Everything a report draws on, read from a run directory; whatever is missing is empty.
+
+Knows nothing of HTML.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from fedsafe.errors import RunError
+from fedsafe.report.verdict import Story, tell
+from fedsafe.runs.files import read_lines
+from fedsafe.runs.records import Provenance, Record, Round, Stage, Summary
+
+R = TypeVar("R", bound=Record)
+Exchange = dict[str, Any]
+"""A line of exchanges.jsonl."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run as its files tell it."""
+
+    directory: Path
+    configuration: str
+    summary: Summary | None
+    provenance: Provenance | None
+    rounds: tuple[Round, ...]
+    control: tuple[Round, ...]
+    cards: dict[str, dict[str, Any]]
+    """Card of each defense's data, by directory name."""
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Stages that have been evaluated."""
+        return [] if self.summary is None else self.summary.stages
+
+    @cached_property
+    def story(self) -> Story:
+        """The roles the stages play."""
+        return tell(self.stages)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The experiment's values; empty where the YAML is broken."""
+        try:
+            values = yaml.safe_load(self.configuration)
+        except yaml.YAMLError:
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def setting(self, path: str, default: Any = None) -> Any:
+        """Return one setting by its dotted path."""
+        value: Any = self.settings
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return default if value is None else value
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return str(self.setting("name", self.directory.name))
+
+    @cached_property
+    def malicious(self) -> frozenset[int]:
+        """Clients that were malicious in any round."""
+        return frozenset(c.client for r in self.rounds for c in r.clients if c.malicious)
+
+    def exchanges(self, stage: Stage) -> list[Exchange]:
+        """Return the exchanges of a stage's evaluation."""
+        path = (self.directory / stage.evaluation / "exchanges.jsonl").resolve()
+        if not path.is_relative_to(self.directory.resolve()):
+            return []
+        return [row for row in _lines(path) if isinstance(row, dict)]
+
+
+def read(directory: Path) -> RunData:
+    """Read a run directory, however far the run has come.
+
+    Raises:
+        RunError: It is no run directory, or one of its files is broken.
+    """
+    configuration = directory / "experiment.yaml"
+    if not configuration.is_file():
+        raise RunError(
+            f"{directory} is no run directory: it has no experiment.yaml. Give the directory that "
+            "`fedsafe run` printed."
+        )
+    return RunData(
+        directory=directory,
+        configuration=configuration.read_text(encoding="utf-8", errors="replace"),
+        summary=_record(directory / "summary.json", Summary),
+        provenance=_record(directory / "provenance.json", Provenance),
+        rounds=_rounds(directory / "rounds.jsonl"),
+        control=_rounds(directory / "control" / "rounds.jsonl"),
+        cards=dict(_cards(directory)),
+    )
+
+
+def drops(rounds: tuple[Round, ...]) -> Iterator[tuple[int, int, str, str]]:
+    """Yield (round, client, status, reason) of every reply that did not count."""
+    for record in rounds:
+        for client in record.clients:
+            if client.status != "accepted":
+                yield record.round, client.client, client.status, client.reason
+
+
+def outcomes(exchanges: list[Exchange], purpose: str = "harmful") -> Counter[str]:
+    """Count the outcomes of one purpose, the prefilled left out."""
+    return Counter(
+        str(row.get("outcome"))
+        for row in exchanges
+        if row.get("purpose") == purpose and not row.get("prefilled")
+    )
+
+
+def _record(path: Path, kind: type[R]) -> R | None:
+    if not path.is_file():
+        return None
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RunError(f"{path} cannot be read: {_first(error)}.") from None
+
+
+def _rounds(path: Path) -> tuple[Round, ...]:
+    try:
+        return tuple(Round.model_validate(row) for row in _lines(path))
+    except ValidationError as error:
+        raise RunError(f"{path} cannot be read: {_first(error)}.") from None
+
+
+def _lines(path: Path) -> list[Any]:
+    try:
+        return read_lines(path)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: {error}.") from None
+
+
+def _cards(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(directory.glob("defenses/*/card.json")):
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} cannot be read: {error}.") from None
+        if isinstance(card, dict):
+            yield path.parent.name, card
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"

@@ -1,0 +1,60 @@
+"""With what, on what and from what a run was made.
+
+Reads versions without importing the packages.
+"""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fedsafe import __version__
+from fedsafe.runs.records import Provenance
+
+PACKAGES = (
+    "flwr",
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "datasets",
+    "pydantic",
+    "numpy",
+    "safetensors",
+)
+
+
+def observe(*, model: str, data: dict[str, str], runtime: str, gpus: list[str]) -> Provenance:
+    """Return the provenance of a run that starts now."""
+    return Provenance(
+        fedsafe=__version__,
+        python=sys.version.split()[0],
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        gpus=gpus,
+        model=model,
+        data=data,
+        runtime=runtime,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

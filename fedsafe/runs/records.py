@@ -1,0 +1,175 @@
+"""The records of a run directory, versioned; what scripts and reports read.
+
+Knows nothing of how any of it came about.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = 1
+
+
+class Record(BaseModel):
+    """A frozen record that tolerates fields of later versions."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, ser_json_inf_nan="null")
+
+
+class Client(Record):
+    """One client in one round."""
+
+    client: int
+    """Number of the client, from 0; stable over the run."""
+    malicious: bool
+    """The truth, for scoring detection; no rule ever sees it."""
+    status: Literal["accepted", "dropped", "missing"]
+    reason: str = ""
+    """Why it was dropped or is missing."""
+    influence: float | None = 0.0
+    """How much it counted in the aggregate; 0 for the rejected, None where a foreign
+    strategy does not say."""
+    norm: float | None = None
+    """L2 length of its update."""
+    examples: int | None = None
+    """Examples it trained on, as it says."""
+    loss: float | None = None
+    """Mean training loss of its last quarter of steps, as it says."""
+    skipped: int = 0
+    """Examples it could not train on: no room for a response."""
+    bytes: int = 0
+    """Adapter bytes in its reply."""
+    seconds: float | None = None
+    """Its training time, as it says."""
+    load_seconds: float | None = None
+    """Time it spent loading a model for this message; 0 when it was resident."""
+
+
+class Rate(Record):
+    """A share with its size and 95 % interval."""
+
+    value: float | None
+    """Share in [0, 1]; None when nothing was judged."""
+    n: int
+    """Judged replies."""
+    low: float | None = None
+    high: float | None = None
+    unknown: int = 0
+    """Replies the judge could not judge; counted in no share."""
+
+
+class Skills(Record):
+    """Right answers to held-out prompts of what the base could do, and of what it could not."""
+
+    old: Rate | None = None
+    new: Rate | None = None
+
+
+class Scores(Record):
+    """What an evaluation found."""
+
+    unsafe: Rate | None = None
+    """Harmful prompts complied with."""
+    refusal: Rate | None = None
+    """Harmful prompts refused."""
+    unsafe_prefilled: Rate | None = None
+    """The same, the reply's beginning being forced."""
+    over_refusal: Rate | None = None
+    """Harmless look-alikes refused."""
+    garbage: Rate | None = None
+    """Replies of any kind that are neither."""
+    skills: Skills = Skills()
+    worst_topic: str = ""
+    """Topic of harmful prompts with the highest unsafe share."""
+    worst_topic_unsafe: Rate | None = None
+
+
+class Round(Record):
+    """One round of a federation: a line of rounds.jsonl."""
+
+    version: int = VERSION
+    round: int
+    cohort: list[int]
+    """Clients asked, in order."""
+    clients: list[Client]
+    learning_rate: float
+    adapter: str
+    """sha256 of the adapter after this round."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """What the strategy measured."""
+    update_norm: float = 0.0
+    """L2 length of the aggregated update."""
+    probe: Scores | None = None
+    """A small evaluation of the adapter after this round."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+    """Wall time of the round, its probe included."""
+
+
+class Detection(Record):
+    """How well influence told the malicious from the honest, over a federation."""
+
+    rejected_malicious: int
+    rejected_honest: int
+    kept_malicious: int
+    kept_honest: int
+    precision: float | None
+    """Of the rejected, how many were malicious."""
+    recall: float | None
+    """Of the malicious, how many were rejected."""
+    malicious_influence: float | None
+    """Mean share of influence that malicious clients had, over rounds."""
+
+
+class Stage(Record):
+    """A model worth looking at, with its scores."""
+
+    name: str
+    """base, clean, attacked (or trained, without an attack), defended:<name>."""
+    adapter: str
+    """sha256 of its adapter."""
+    path: str
+    """Its adapter's directory, relative to the run directory."""
+    scores: Scores
+    seconds: float
+    """Time to make it (not to evaluate it)."""
+    evaluation: str
+    """Directory of the evaluation, relative to the run directory."""
+    evaluation_seconds: float = 0.0
+    detection: Detection | None = None
+
+
+class Summary(Record):
+    """summary.json: the run at a glance."""
+
+    version: int = VERSION
+    name: str
+    experiment: str
+    """sha256 of the resolved experiment."""
+    status: Literal["running", "completed", "failed", "interrupted"]
+    reason: str = ""
+    stages: list[Stage] = Field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Provenance(Record):
+    """provenance.json: with what, on what, from what."""
+
+    version: int = VERSION
+    fedsafe: str
+    python: str
+    packages: dict[str, str]
+    platform: str
+    processor: str
+    cores: int
+    memory_gib: float
+    gpus: list[str]
+    model: str
+    """Fingerprint of base weights, tokenizer and template."""
+    data: dict[str, str]
+    """sha256 of each data set used."""
+    runtime: str
+    """inline, simulation or deployment."""
+    started: str
+    """UTC, ISO 8601."""

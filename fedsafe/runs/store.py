@@ -1,0 +1,145 @@
+"""The run directory: what lies where, who may write, what can be resumed.
+
+The layout is the interface of everything that comes after a run.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedsafe.errors import RunError
+from fedsafe.experiment import Experiment, load
+from fedsafe.experiment.load import as_yaml
+from fedsafe.runs.files import digest, read_lines, write_json, write_lines, write_text
+from fedsafe.runs.records import Provenance, Round, Summary
+
+
+def default_directory(experiment: Experiment) -> Path:
+    """Return ``runs/<name>-<hash>``: equal experiments share a directory."""
+    return Path("runs") / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
+
+
+def experiment_hash(experiment: Experiment) -> str:
+    """Return the sha256 of the resolved experiment."""
+    return digest(experiment.as_json())
+
+
+class FederationStore:
+    """The records and checkpoints of one federation, in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def adapter(self) -> Path:
+        """Final adapter, in PEFT's own format."""
+        return self.directory / "adapter"
+
+    def checkpoint(self, number: int) -> Path:
+        """Return the checkpoint directory of a round."""
+        return self.directory / f"round-{number:04d}"
+
+    def checkpoints(self) -> list[int]:
+        """Return the rounds that have a complete checkpoint, ascending."""
+        return sorted(int(path.name[6:]) for path in self.directory.glob("round-[0-9]*"))
+
+    def rounds(self) -> list[Round]:
+        """Return the recorded rounds, in order."""
+        return [Round.model_validate(row) for row in read_lines(self._rounds)]
+
+    def write_rounds(self, rounds: list[Round]) -> None:
+        """Replace the records of the rounds."""
+        write_lines(self._rounds, [record.model_dump(mode="json") for record in rounds])
+
+    @property
+    def _rounds(self) -> Path:
+        return self.directory / "rounds.jsonl"
+
+
+class Store(FederationStore):
+    """One run directory; the main federation's records lie at its top."""
+
+    @property
+    def control(self) -> FederationStore:
+        """The clean control federation."""
+        return FederationStore(self.directory / "control")
+
+    @property
+    def events(self) -> Path:
+        """Progress, a line an event."""
+        return self.directory / "events.jsonl"
+
+    @property
+    def experiment(self) -> Experiment:
+        """Experiment of the run, read back and checked."""
+        if not (self.directory / "experiment.yaml").is_file():
+            raise RunError(
+                f"{self.directory} is no run directory: it has no experiment.yaml. Give the "
+                "directory that `fedsafe run` printed."
+            )
+        return load(self.directory)
+
+    def summary(self) -> Summary | None:
+        """Return what summary.json says, or None before there is one."""
+        path = self.directory / "summary.json"
+        if not path.is_file():
+            return None
+        try:
+            return Summary.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
+
+    def write_summary(self, summary: Summary) -> None:
+        """Replace summary.json."""
+        write_json(self.directory / "summary.json", summary.model_dump(mode="json"))
+
+    def write_provenance(self, provenance: Provenance) -> None:
+        """Write provenance.json."""
+        write_json(self.directory / "provenance.json", provenance.model_dump(mode="json"))
+
+    def open(self, experiment: Experiment) -> None:
+        """Claim the directory for an experiment, new or resumed.
+
+        Raises:
+            RunError: It holds another experiment, or something that is no run.
+        """
+        known = self.directory / "experiment.yaml"
+        text = as_yaml(experiment)
+        if known.is_file():
+            if known.read_text(encoding="utf-8") != text:
+                raise RunError(
+                    f"{self.directory} holds another experiment. Choose another directory with "
+                    "-o, or remove it."
+                )
+            return
+        if self.directory.is_dir() and any(self.directory.iterdir()):
+            raise RunError(
+                f"{self.directory} is not empty and holds no run. Choose another directory with -o."
+            )
+        write_text(known, text)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory against a second writer; the system frees it on any exit.
+
+        Raises:
+            RunError: Another process is writing to it.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RunError(
+                    f"Another process ({file.read().strip() or 'unknown'}) is writing to "
+                    f"{self.directory}. Wait for it, or choose another directory."
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield

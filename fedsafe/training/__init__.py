@@ -1,0 +1,1 @@
+"""One fine-tune, for clients and defenses alike, and the session that owns the model."""

@@ -1,0 +1,191 @@
+"""The resident session: one base model per process, with its text side and its adapter.
+
+Clients train in it, attackers and defenses write with it, the evaluation asks it.
+Loading takes place once a process; what changes between uses is the adapter. Knows
+nothing of rounds, roles or safety.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fedsafe.contracts import Example, Rendered, templates
+from fedsafe.data.batches import Tokenised, batches, pad_id, prompt_ids, tokenise
+from fedsafe.experiment.schema import Experiment
+from fedsafe.lazy import torch
+from fedsafe.models import adapters
+from fedsafe.models.base import LoadedModel, load
+from fedsafe.models.generation import Decoding, generate
+from fedsafe.runs.files import digest
+from fedsafe.training.trainer import Loss, Plan, TrainReport, train
+
+REMEMBERED = 64
+"""Tokenised data sets kept: clients of one process train on the same examples each round."""
+
+
+@dataclass
+class Session:
+    """A loaded model with the template and limits of an experiment."""
+
+    loaded: LoadedModel
+    template: Callable[[Example], Rendered]
+    max_length: int
+    max_new_tokens: int
+    batch_size: int
+    fingerprint: str
+    """sha256 over base weights, tokenizer and template: what both sides must share."""
+    stop: tuple[int, ...]
+    _tokenised: dict[int, Tokenised] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each adapter tensor, by name, in order."""
+        named = adapters.parameters(self.loaded.model)
+        return {name: tuple(parameter.shape) for name, parameter in named.items()}
+
+    def start(self, seed: int) -> adapters.Tensors:
+        """Return the adapter that a federation begins with."""
+        return adapters.start(self.loaded.model, seed)
+
+    def read(self) -> adapters.Tensors:
+        """Return a copy of the adapter."""
+        return adapters.read(self.loaded.model)
+
+    def put(self, tensors: "Mapping[str, torch.Tensor]") -> None:
+        """Replace the adapter.
+
+        Raises:
+            ModelError: It does not fit the model.
+        """
+        adapters.write(self.loaded.model, tensors)
+
+    def tokenise(self, examples: Sequence[Example]) -> Tokenised:
+        """Return the examples as token ids; the same examples are tokenised once."""
+        key = hash(tuple(examples))
+        if key not in self._tokenised:
+            if len(self._tokenised) >= REMEMBERED:
+                del self._tokenised[next(iter(self._tokenised))]
+            self._tokenised[key] = tokenise(
+                examples, self.loaded.tokenizer, self.template, self.max_length
+            )
+        return self._tokenised[key]
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        plan: Plan,
+        rng: random.Random,
+        *,
+        batch_size: int,
+        loss: Loss | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> tuple[TrainReport, Tokenised]:
+        """Fine-tune the adapter in place on examples drawn with ``rng``."""
+        tokenised = self.tokenise(examples)
+        drawn = batches(tokenised, rng, batch_size, pad_id(self.loaded.tokenizer))
+        seed = rng.getrandbits(63)
+        report = train(self.loaded, drawn, plan, seed=seed, loss=loss, progress=progress)
+        return report, tokenised
+
+    def complete(
+        self,
+        examples: Sequence[Example],
+        *,
+        temperature: float = 0.0,
+        rng: random.Random | None = None,
+        prefills: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[str]:
+        """Return a reply to each example's instruction; its response is not looked at.
+
+        A reply includes its prefill, which the model was made to begin with.
+        """
+        begun = prefills or [""] * len(examples)
+        tokenizer = self.loaded.tokenizer
+        prompts = [
+            prompt_ids(tokenizer, self.template(example).prompt, prefill)
+            for example, prefill in zip(examples, begun, strict=True)
+        ]
+        decoding = Decoding(
+            max_new_tokens=self.max_new_tokens,
+            temperature=temperature,
+            batch_size=self.batch_size,
+            stop=self.stop,
+            pad=pad_id(tokenizer),
+        )
+        replies = generate(self.loaded, prompts, decoding, rng, progress)
+        texts = tokenizer.batch_decode(replies, skip_special_tokens=True)
+        return [
+            f"{prefill} {text.strip()}".strip() if prefill else text.strip()
+            for prefill, text in zip(begun, texts, strict=True)
+        ]
+
+    def write(
+        self,
+        instructions: Sequence[str],
+        *,
+        temperature: float = 0.0,
+        rng: random.Random | None = None,
+        prefills: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return a reply to each instruction (the `Writer` contract)."""
+        asked = [Example(instruction, "") for instruction in instructions]
+        return self.complete(asked, temperature=temperature, rng=rng, prefills=prefills)
+
+
+_resident: dict[str, Session] = {}
+
+
+def resident(experiment: Experiment) -> tuple[Session, float]:
+    """Return this process's session for an experiment, and the seconds it took to load.
+
+    The second is 0 when the session was there already. A process keeps one: another
+    model takes its place.
+    """
+    spec = (experiment.model, experiment.adapter, experiment.data, experiment.evaluation)
+    key = digest(*(part.model_dump_json() for part in spec), experiment.training.checkpointing)
+    if key in _resident:
+        return _resident[key], 0.0
+    _resident.clear()
+    begun = time.perf_counter()
+    _resident[key] = open_session(experiment)
+    return _resident[key], time.perf_counter() - begun
+
+
+def open_session(experiment: Experiment) -> Session:
+    """Load model, tokenizer and template of an experiment.
+
+    Raises:
+        ModelError: They cannot be loaded, or do not go together.
+    """
+    loaded = load(
+        experiment.model, experiment.adapter, checkpointing=experiment.training.checkpointing
+    )
+    choice = experiment.data.template
+    bound = templates[choice.name].configure(choice.settings)
+
+    def template(example: Example) -> Rendered:
+        return bound(loaded.tokenizer, example)
+
+    return Session(
+        loaded=loaded,
+        template=template,
+        max_length=experiment.data.max_length,
+        max_new_tokens=experiment.evaluation.max_new_tokens,
+        batch_size=experiment.evaluation.batch_size,
+        fingerprint=digest(loaded.fingerprint, choice.model_dump_json()),
+        stop=_stop_ids(loaded, template),
+    )
+
+
+def _stop_ids(loaded: LoadedModel, template: Callable[[Example], Rendered]) -> tuple[int, ...]:
+    """Return the ids that end a reply: the model's own, and what the template ends one with."""
+    tokenizer = loaded.tokenizer
+    found = {tokenizer.eos_token_id}
+    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
+    found.update(configured if isinstance(configured, list) else [configured])
+    ending = tokenizer(template(Example("a", "b")).response, add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids)
+    found.update(token for token in ending[-2:] if token in special)
+    return tuple(sorted(token for token in found if token is not None))

@@ -1,0 +1,1 @@
+"""Who leads: the ServerApp, the round loop, and the stages of a run."""

@@ -1,0 +1,73 @@
+"""The ServerApp: read the experiment from Flower's run configuration, and lead it.
+
+``flwr run . --run-config 'experiment="micro" output="/abs/dir"'``. The in-process
+runtime calls the same `server.stages.lead`.
+"""
+
+import os
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedsafe.errors import ConfigError
+from fedsafe.experiment import load
+from fedsafe.runs.events import Event, Events
+from fedsafe.runs.store import Store, default_directory
+from server.stages import lead
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the experiment that the run configuration names."""
+    config = context.run_config
+    reference = str(config.get("experiment", "micro"))
+    changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
+    experiment = load(reference, changes)
+    store = Store(_directory(str(config.get("output", ""))) or _home() / default_directory(experiment))
+    store.directory.mkdir(parents=True, exist_ok=True)
+    summary = lead(grid, experiment, store, Events(store.events, _log), "simulation")
+    _say(f"{summary.status}: {store.directory}")
+
+
+def _directory(text: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise ConfigError(
+            f"output is '{text}'; a ServerApp runs in a directory of Flower's choice, so give an "
+            "absolute path."
+        )
+    return path
+
+
+def _home() -> Path:
+    """Return where runs go when no output is given: $FEDSAFE_HOME, or the user's home."""
+    return Path(os.environ.get("FEDSAFE_HOME", str(Path.home() / "fedsafe")))
+
+
+def _log(event: Event) -> None:
+    """Tell the run's log what happened, a line an event that matters."""
+    data = event.data
+    if event.kind == "round-end":
+        record = data["record"]
+        accepted = sum(client["status"] == "accepted" for client in record["clients"])
+        _say(
+            f"{data['federation']} round {record['round']}/{data['rounds']}: {accepted} of "
+            f"{len(record['cohort'])} replies, {record['seconds']:.1f} s"
+        )
+    elif event.kind in {"stage-start", "stage-end", "run-start"}:
+        _say(f"{event.kind} {data.get('stage', data.get('directory', ''))}")
+    elif event.kind == "note":
+        _say(event.message)
+
+
+def _say(text: str) -> None:
+    from logging import INFO
+
+    from flwr.common.logger import log
+
+    log(INFO, text)

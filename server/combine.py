@@ -1,0 +1,237 @@
+"""The two ways to combine a round: a FedSafe pipeline, or any Flower strategy.
+
+Both write the round's messages and make the next adapter of the screened updates.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+
+from fedsafe.contracts import Updates, rules
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Strategy
+from fedsafe.lazy import torch
+from fedsafe.messages import ARRAYS, CONFIG, METRICS
+from server.replies import Reply
+from strategies import build
+from strategies.pipeline import Pipeline
+
+Tensors = Mapping[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What became of a round's updates."""
+
+    update: "torch.Tensor"
+    """Float32 (d,)."""
+    influence: "torch.Tensor | None"
+    """Float32 (n,), or None where the strategy does not say."""
+    state: Tensors = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Combiner(Protocol):
+    """What the round loop asks of a strategy."""
+
+    def messages(
+        self, number: int, adapter: Tensors, config: dict[str, Any], nodes: Sequence[int]
+    ) -> list[Message]:
+        """Return one train message for each node, in order."""
+        ...
+
+    def combine(
+        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
+    ) -> Combined:
+        """Return the aggregate of the screened updates."""
+        ...
+
+
+def combiner(choice: Strategy, grid: Grid) -> Combiner:
+    """Return the combiner of an experiment's strategy.
+
+    Raises:
+        FedSafeError: There is none of that name, or its settings are wrong.
+    """
+    function = rules[choice.name].function
+    if isinstance(function, type) and issubclass(function, FlowerStrategy):
+        from strategies.flower import load_strategy
+
+        return FlowerCombiner(load_strategy(choice.name, choice.settings), grid)
+    pipeline = build(
+        {"name": choice.name, **choice.settings},
+        [{"name": part.name, **part.settings} for part in choice.filters],
+        optimizer=(
+            None
+            if choice.optimizer is None
+            else {"name": choice.optimizer.name, **choice.optimizer.settings}
+        ),
+        per_block=choice.per_block,
+    )
+    return RuleCombiner(pipeline)
+
+
+def train_message(adapter: Tensors, config: dict[str, Any], node: int, number: int) -> Message:
+    """Return a train message with everything that a client needs."""
+    content = RecordDict(
+        {
+            ARRAYS: ArrayRecord(dict(adapter)),
+            CONFIG: ConfigRecord({**config, "server-round": number}),
+        }
+    )
+    return Message(
+        content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number)
+    )
+
+
+@dataclass
+class RuleCombiner:
+    """A FedSafe pipeline: filters, one rule, perhaps a server optimizer."""
+
+    pipeline: Pipeline
+
+    def messages(
+        self, number: int, adapter: Tensors, config: dict[str, Any], nodes: Sequence[int]
+    ) -> list[Message]:
+        """Return one train message for each node, in order."""
+        return [train_message(adapter, config, node, number) for node in nodes]
+
+    def combine(
+        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
+    ) -> Combined:
+        """Return the pipeline's aggregate."""
+        found = self.pipeline(updates, state)
+        return Combined(found.update, found.influence, found.state, found.metrics)
+
+
+@dataclass
+class FlowerCombiner:
+    """Any Flower strategy, driven through ``configure_train`` and ``aggregate_train``."""
+
+    strategy: FlowerStrategy
+    grid: Grid
+    _sent: dict[int, Message] = field(default_factory=dict)
+    _nodes: Sequence[int] = ()
+
+    def messages(
+        self, number: int, adapter: Tensors, config: dict[str, Any], nodes: Sequence[int]
+    ) -> list[Message]:
+        """Let the strategy write the messages, its choice of nodes being our cohort."""
+        made = self.strategy.configure_train(
+            number,
+            ArrayRecord(dict(adapter)),
+            ConfigRecord(config),
+            CohortGrid(self.grid, nodes),
+        )
+        self._sent = {message.metadata.dst_node_id: message for message in made}
+        if sorted(self._sent) != sorted(nodes):
+            raise RunError(
+                f"{type(self.strategy).__name__}.configure_train wrote to nodes "
+                f"{sorted(self._sent)}, not to the round's cohort {sorted(nodes)}. Set "
+                "fraction_train: 1.0, and choose the cohort with federation.sampled."
+            )
+        return [self._sent[node] for node in nodes]
+
+    def combine(
+        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
+    ) -> Combined:
+        """Hand the screened replies to the strategy, and take its new adapter."""
+        remember(self.strategy, state)
+        arrays, metrics = self.strategy.aggregate_train(
+            updates.round, self._rebuilt(updates, adapter, replies)
+        )
+        if arrays is None:
+            raise RunError(
+                f"{type(self.strategy).__name__} made nothing of {len(replies)} replies. Sample "
+                "more clients, or check its settings."
+            )
+        made = arrays.to_torch_state_dict()
+        update = torch.cat(
+            [(made[name].float() - tensor).flatten() for name, tensor in adapter.items()]
+        )
+        if not bool(torch.isfinite(update).all()):
+            raise RunError(f"{type(self.strategy).__name__} made an adapter that is not finite.")
+        numbers = {k: float(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)}
+        return Combined(update, None, memory(self.strategy), numbers)
+
+    def _rebuilt(
+        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply]
+    ) -> Iterable[Message]:
+        """Return the screened replies as Flower messages, with whole adapters in them."""
+        asked = list(self._sent.values())
+        rebuilt = []
+        for row, reply in zip(updates.matrix, replies, strict=True):
+            begin, tensors = 0, {}
+            for name, tensor in adapter.items():
+                end = begin + tensor.numel()
+                tensors[name] = tensor + row[begin:end].view_as(tensor)
+                begin = end
+            claims = {"num-examples": reply.examples}
+            if "loss" in reply.claims:
+                claims |= {"loss": reply.claims["loss"]}  # type: ignore[dict-item]
+            content = RecordDict({ARRAYS: ArrayRecord(tensors), METRICS: MetricRecord(claims)})  # type: ignore[arg-type]
+            rebuilt.append(Message(content, reply_to=asked[len(rebuilt) % len(asked)]))
+        return rebuilt
+
+
+class CohortGrid(Grid):
+    """A grid that knows the round's cohort only, so that a strategy samples all of it."""
+
+    def __init__(self, grid: Grid, nodes: Sequence[int]) -> None:
+        self._grid, self._nodes = grid, list(nodes)
+
+    def set_run(self, run: Any) -> None:
+        """Pass on."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        """Pass on."""
+        return self._grid.run
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        """Pass on."""
+        return self._grid.create_message(*args, **kwargs)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the cohort."""
+        return list(self._nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Pass on."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Pass on."""
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Pass on."""
+        return self._grid.send_and_receive(messages, timeout=timeout)
+
+
+def memory(strategy: object) -> Tensors:
+    """Return what a Flower strategy remembers: its attributes that hold arrays by name."""
+    kept = {}
+    for attribute, value in vars(strategy).items():
+        if isinstance(value, dict) and value and all(isinstance(a, np.ndarray) for a in value.values()):
+            for name, array in value.items():
+                kept[f"{attribute}/{name}"] = torch.from_numpy(np.array(array))
+    return kept
+
+
+def remember(strategy: object, state: Tensors) -> None:
+    """Give a Flower strategy its memory back, after a resume."""
+    attributes: dict[str, dict[str, Any]] = {}
+    for key, tensor in state.items():
+        attribute, _, name = key.partition("/")
+        attributes.setdefault(attribute, {})[name] = tensor.numpy()
+    for attribute, value in attributes.items():
+        setattr(strategy, attribute, value)

@@ -1,0 +1,139 @@
+"""The border: a reply is hostile until it has been screened.
+
+A reply that fails any check is dropped with the reason, and the run goes on. Knows
+nothing of how updates are combined.
+"""
+
+import io
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
+
+from fedsafe.messages import ARRAYS, METRICS
+
+HEADER = 4096
+"""More bytes than any honest array's header takes."""
+MOST_EXAMPLES = 10**9
+
+
+class Dropped(ValueError):
+    """A reply cannot be used; the message is the reason that goes on record."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply that passed: a float32 update and what the client claims."""
+
+    update: "np.ndarray[tuple[int], np.dtype[np.float32]]"
+    """Float32 (d,): what it sent back minus what it was sent."""
+    norm: float
+    bytes: int
+    examples: int
+    claims: Mapping[str, float] = field(default_factory=dict)
+    """Its finite scalar metrics."""
+
+
+def screen(
+    message: Message,
+    sent: "Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]",
+    max_norm: float,
+) -> Reply:
+    """Check a reply and return its update.
+
+    Args:
+        message: The reply.
+        sent: The adapter that the client was sent, by name, float32.
+        max_norm: Longest update (L2) that is believed.
+
+    Raises:
+        Dropped: It fails a check.
+    """
+    if message.has_error():
+        raise Dropped(f"error: {_line(message.error.reason)}")
+    arrays = message.content.get(ARRAYS)
+    if not isinstance(arrays, ArrayRecord):
+        raise Dropped(f"no array record '{ARRAYS}'")
+    missing, extra = sorted(sent.keys() - arrays.keys()), sorted(arrays.keys() - sent.keys())
+    if missing:
+        raise Dropped(f"{len(missing)} of {len(sent)} tensors missing, such as {_line(missing[0])}")
+    if extra:
+        raise Dropped(f"{len(extra)} unknown tensors, such as {_line(extra[0])}")
+    examples, claims = _claims(message)
+    size = sum(len(array.data) for array in arrays.values())
+    update = np.empty(sum(tensor.size for tensor in sent.values()), np.float32)
+    begin = 0
+    for name, tensor in sent.items():
+        end = begin + tensor.size
+        received = _decode(name, arrays[name], tensor.shape)
+        with np.errstate(all="ignore"):
+            np.subtract(received.ravel(), tensor.ravel(), out=update[begin:end])
+        begin = end
+    norm = _norm(update)
+    if not math.isfinite(norm):
+        raise Dropped("NaN or infinity in its update")
+    if norm > max_norm:
+        raise Dropped(f"update norm {norm:.3g} is above {max_norm:.3g}")
+    return Reply(update, norm, size, examples, claims)
+
+
+def _decode(
+    name: str, array: Array, shape: tuple[int, ...]
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Decode one tensor; nothing larger than what was sent is ever allocated."""
+    wanted = math.prod(shape) * 4
+    if len(array.data) > wanted + HEADER:
+        raise Dropped(f"tensor {_line(name)} has {len(array.data)} bytes, not {wanted}")
+    try:
+        with io.BytesIO(array.data) as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise Dropped(f"tensor {_line(name)} is in .npy version {version}, not (1, 0)")
+            found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if dtype != np.float32 or fortran:
+                raise Dropped(f"tensor {_line(name)} is {dtype}, not float32 in C order")
+            if found != shape:
+                raise Dropped(f"tensor {_line(name)} is {found}, not {shape}")
+            body = file.read()
+    except (ValueError, TypeError, EOFError, SyntaxError, struct.error) as error:
+        if isinstance(error, Dropped):
+            raise
+        raise Dropped(f"tensor {_line(name)} cannot be decoded: {_line(error)}") from None
+    if len(body) != wanted:
+        raise Dropped(f"tensor {_line(name)} holds {len(body)} bytes, not {wanted}")
+    return np.frombuffer(body, np.float32).reshape(shape)
+
+
+def _claims(message: Message) -> tuple[int, dict[str, float]]:
+    """Return the example count and the finite scalars that a client reports."""
+    metrics = message.content.get(METRICS)
+    if not isinstance(metrics, MetricRecord):
+        raise Dropped(f"no metric record '{METRICS}'")
+    examples = metrics.get("num-examples")
+    if not isinstance(examples, int) or not 0 < examples <= MOST_EXAMPLES:
+        raise Dropped(f"num-examples is {_line(examples)}, not a count")
+    claims = {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    return examples, claims
+
+
+def _norm(update: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> float:
+    """Return the L2 norm, summed in float64 a block at a time."""
+    total = 0.0
+    with np.errstate(all="ignore"):
+        for begin in range(0, update.size, 2**20):
+            block = update[begin : begin + 2**20].astype(np.float64)
+            total += float(block @ block)
+    return math.sqrt(total) if math.isfinite(total) else math.inf
+
+
+def _line(value: object) -> str:
+    """Return a client's own words as one short printable line."""
+    text = " ".join(str(value).split())
+    return "".join(c for c in text if c.isprintable())[:200]

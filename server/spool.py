@@ -1,0 +1,79 @@
+"""Updates on disk as they come: an (n, d) float32 matrix that need not fit in memory.
+
+Rows are written in any order and read back in the clients' order, in column blocks,
+by whatever rule is at work.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from fedsafe.contracts import Updates
+from fedsafe.lazy import torch
+from server.replies import Reply
+
+
+class Spool:
+    """A file-backed matrix with one row for each client that may answer."""
+
+    def __init__(self, path: Path, rows: int, columns: int) -> None:
+        self._path = path
+        self._matrix = np.memmap(path, np.float32, "w+", shape=(rows, columns))
+        self.accepted: dict[int, tuple[int, Reply]] = {}
+        """Position in the cohort to (client, reply without its update)."""
+
+    def __enter__(self) -> Self:
+        """Use the spool for one round."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the file."""
+        del self._matrix
+        self._path.unlink(missing_ok=True)
+
+    def put(self, position: int, client: int, reply: Reply) -> None:
+        """Write one accepted update to its row, and let go of it in memory."""
+        self._matrix[position] = reply.update
+        empty = np.empty(0, np.float32)
+        slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
+        self.accepted[position] = (client, slim)
+
+    def updates(
+        self, number: int, blocks: Mapping[str, slice], weighting: str
+    ) -> Updates:
+        """Return the accepted rows in the order of the cohort.
+
+        ``weighting`` is ``equal``, or ``examples`` for the clients' own counts, none
+        above ten times their median.
+        """
+        positions = sorted(self.accepted)
+        if positions == list(range(len(self._matrix))):
+            matrix = torch.from_numpy(self._matrix)
+        else:
+            matrix = torch.from_numpy(self._compact(positions))
+        counts = np.ones(len(positions))
+        if weighting == "examples":
+            counts = np.array([float(self.accepted[p][1].examples) for p in positions])
+            counts = np.minimum(counts, 10 * np.median(counts))
+        return Updates(
+            matrix=matrix,
+            weights=torch.from_numpy((counts / counts.sum()).astype(np.float32)),
+            blocks=dict(blocks),
+            round=number,
+            clients=tuple(str(self.accepted[p][0]) for p in positions),
+        )
+
+    def _compact(self, positions: list[int]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+        """Move the accepted rows to the front, in place."""
+        for row, position in enumerate(positions):
+            if row != position:
+                self._matrix[row] = self._matrix[position]
+        return self._matrix[: len(positions)]

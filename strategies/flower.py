@@ -1,0 +1,263 @@
+"""Flower: any rule as a stock Flower strategy, and any Flower strategy by its path.
+
+The one file of this package that imports flwr. Replies are screened here: what does not
+fit the arrays that were sent is dropped and logged, never averaged and never fatal.
+Knows nothing of any rule.
+"""
+
+import importlib
+import inspect
+import logging
+import math
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import RecordDict as Record
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedsafe.contracts import Aggregate, State, Updates
+from fedsafe.errors import ConfigError, PluginError
+from fedsafe.lazy import torch
+from fedsafe.plugins import suggestion
+from strategies.layout import Layout
+from strategies.pipeline import Choice, build
+
+_log = logging.getLogger("flwr")
+_CLAIM = 10.0
+"""Largest number of examples believed, in medians of what was claimed."""
+Believed = Literal["equal", "claimed"]
+
+
+class RuleStrategy(Strategy):
+    """A Flower strategy around one of our rules.
+
+    >>> strategy = RuleStrategy("multi-krum", byzantine=2, filters=["nnm"])
+    >>> strategy.start(grid, initial_arrays, num_rounds=10)  # doctest: +SKIP
+
+    Attributes:
+        last: What the rule made of the last round, influence by reply included; None if
+            too few replies could be used.
+        accepted: Node of each row of the last round.
+        dropped: Node to reason, of the last round.
+        state: What the rule remembers; a checkpoint.
+    """
+
+    def __init__(  # noqa: PLR0913 - the arguments of Flower's own strategies
+        self,
+        name: str = "krum",
+        *,
+        filters: Sequence[Choice] = (),
+        optimizer: Choice | None = None,
+        per_block: bool = False,
+        fraction_train: float = 1.0,
+        fraction_evaluate: float = 1.0,
+        min_available_nodes: int = 2,
+        seed: int = 0,
+        weighted: Believed = "equal",
+        **settings: Any,
+    ) -> None:
+        self.pipeline = build(
+            {**settings, "name": name}, filters, optimizer=optimizer, per_block=per_block
+        )
+        self.fractions = {
+            MessageType.TRAIN: fraction_train,
+            MessageType.EVALUATE: fraction_evaluate,
+        }
+        self.min_available_nodes = max(min_available_nodes, self.pipeline.minimum)
+        self.seed = seed
+        self.weighted = weighted
+        self.last: Aggregate | None = None
+        self.accepted: tuple[int, ...] = ()
+        self.dropped: dict[int, str] = {}
+        self.state: State = {}
+        self._layout: Layout | None = None
+        self._asked: frozenset[int] = frozenset()
+
+    def summary(self) -> None:
+        """Log what the strategy is made of."""
+        parts = [*self.pipeline.filters, self.pipeline.rule]
+        if self.pipeline.optimizer is not None:
+            parts.append(self.pipeline.optimizer)
+        for part in parts:
+            _log.info("\t├──> %s %s: %s", part.plugin.kind, part.plugin.name, dict(part.settings))
+        _log.info("\t└──> at least %d nodes, weights %s", self.min_available_nodes, self.weighted)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send the arrays to a seeded sample of the nodes."""
+        self._layout = Layout.of({name: array.numpy() for name, array in arrays.items()})
+        messages = list(self._messages(server_round, arrays, config, grid, MessageType.TRAIN))
+        self._asked = frozenset(message.metadata.dst_node_id for message in messages)
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Combine the replies that fit; nothing changes if there are too few.
+
+        Raises:
+            ConfigError: `configure_train` was not called before.
+        """
+        if self._layout is None:
+            raise ConfigError("RuleStrategy needs configure_train before aggregate_train.")
+        rows, metrics, claims = self._screen(self._layout, replies)
+        for node, reason in self.dropped.items():
+            _log.warning("aggregate_train: dropped the reply of node %d: %s", node, reason)
+        if len(rows) < self.pipeline.minimum:
+            self.last = None
+            _log.warning(
+                "aggregate_train: %d usable replies, the rule needs %d; the model stays.",
+                len(rows),
+                self.pipeline.minimum,
+            )
+            return None, None
+        layout = self._layout
+        weights = _weights(claims if self.weighted == "claimed" else [1.0] * len(rows))
+        updates = Updates(
+            torch.from_numpy(np.stack(rows)),
+            torch.tensor(weights),
+            layout.blocks,
+            server_round,
+            tuple(map(str, self.accepted)),
+            model=torch.from_numpy(layout.flat),
+        )
+        self.last = self.pipeline(updates, self.state)
+        self.state = self.last.state
+        moved = layout.moved(self.last.update.numpy())
+        record = MetricRecord({**_average(metrics), "accepted": len(rows)})
+        record["dropped"] = len(self.dropped)
+        return ArrayRecord({name: Array(value) for name, value in moved.items()}), record
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send the arrays to a seeded sample of the nodes."""
+        return list(self._messages(server_round, arrays, config, grid, MessageType.EVALUATE))
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Average each metric over the replies that have it as a finite number."""
+        metrics = [_numbers(reply.content) for reply in replies if reply.has_content()]
+        average = _average(metrics)
+        return MetricRecord(average) if average else None
+
+    def _messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, kind: str
+    ) -> Iterator[Message]:
+        fraction = self.fractions[kind]
+        if fraction <= 0:
+            return
+        while len(nodes := sorted(grid.get_node_ids())) < self.min_available_nodes:
+            _log.info("Waiting for nodes: %d of %d.", len(nodes), self.min_available_nodes)
+            time.sleep(1)
+        size = max(int(len(nodes) * fraction), min(self.pipeline.minimum, len(nodes)))
+        chosen = random.Random(f"{self.seed}/{kind}/{server_round}").sample(nodes, size)
+        config["server-round"] = server_round
+        for node in sorted(chosen):
+            content = Record({"arrays": arrays, "config": config})
+            yield Message(content=content, message_type=kind, dst_node_id=node)
+
+    def _screen(
+        self, layout: Layout, replies: Iterable[Message]
+    ) -> tuple[list[np.ndarray[Any, Any]], list[dict[str, float]], list[float]]:
+        """Return the updates that fit, with the metrics and the sizes they came with."""
+        rows, metrics, claims, accepted = [], [], [], []
+        self.dropped = {}
+        for reply in sorted(replies, key=lambda message: message.metadata.src_node_id):
+            node = reply.metadata.src_node_id
+            try:
+                if node in accepted or (self._asked and node not in self._asked):
+                    raise ValueError("was not asked, or answered twice")
+                rows.append(layout.delta(_arrays(reply)))
+            except Exception as error:  # noqa: BLE001 - whatever hostile bytes bring about
+                self.dropped.setdefault(node, f"{type(error).__name__}: {error}")
+                continue
+            accepted.append(node)
+            metrics.append(_numbers(reply.content))
+            claims.append(metrics[-1].pop("num-examples", 1.0))
+        self.accepted = tuple(accepted)
+        return rows, metrics, claims
+
+
+def load_strategy(path: str, settings: Mapping[str, Any] | None = None) -> Strategy:
+    """Return the Flower strategy that ``module:Class`` names, with its settings.
+
+    Raises:
+        PluginError: There is no such class, or it is not a Flower strategy.
+        ConfigError: A setting is unknown or missing.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(
+            f"Flower strategy '{path}' was not found: {error}. Give it as module:Class."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise PluginError(f"'{path}' is not a subclass of flwr.serverapp.strategy.Strategy.")
+    given = dict(settings or {})
+    known = _keywords(found)
+    if wrong := [name for name in given if name not in known]:
+        hints = "; ".join(f"{name}: unknown.{suggestion(name, known)}" for name in wrong)
+        raise ConfigError(
+            f"Flower strategy '{path}' cannot be set up: {hints} Settings: {', '.join(known)}."
+        )
+    try:
+        return found(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Flower strategy '{path}' cannot be set up: {error}") from error
+
+
+def _keywords(kind: type) -> list[str]:
+    """Return what a class may be given by name, following **kwargs to its bases."""
+    names: list[str] = []
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+        fixed = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        names += [one.name for one in parameters if one.kind in fixed]
+        if not open_ended:
+            break
+    return list(dict.fromkeys(names))
+
+
+def _arrays(reply: Message) -> dict[str, np.ndarray[Any, Any]]:
+    if reply.has_error():
+        raise ValueError(f"error reply ({reply.error.reason})")
+    records = list(reply.content.array_records.values())
+    if len(records) != 1:
+        raise ValueError(f"{len(records)} array records instead of one")
+    return {name: array.numpy() for name, array in records[0].items()}
+
+
+def _numbers(content: Record) -> dict[str, float]:
+    """Return the finite numbers among the metrics of a reply."""
+    return {
+        name: float(value)
+        for record in content.metric_records.values()
+        for name, value in record.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _average(metrics: list[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for one in metrics for name in one)
+    values = {name: [one[name] for one in metrics if name in one] for name in names}
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
+def _weights(claims: list[float]) -> list[float]:
+    """Return weights that sum to one; no claim counts more than ten times the median."""
+    usual = max(sorted(claims)[(len(claims) - 1) // 2], 1.0)
+    clamped = [min(max(claim, 0.0), _CLAIM * usual) for claim in claims]
+    total = sum(clamped)
+    return [claim / total for claim in clamped] if total > 0 else [1 / len(claims)] * len(claims)

@@ -1,0 +1,93 @@
+"""The library: any rule and filter on plain NumPy arrays or tensors, no experiment needed."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedsafe.contracts import Aggregate, State, Updates
+from fedsafe.lazy import torch
+from strategies.pipeline import Choice, build
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    Array = Tensor | np.ndarray[Any, Any]
+
+
+def aggregate(  # noqa: PLR0913 - all but two are optional
+    name: str,
+    updates: "Array",
+    weights: "Array | Sequence[float] | None" = None,
+    *,
+    filters: Sequence[Choice] = (),
+    optimizer: Choice | None = None,
+    per_block: bool | Mapping[str, slice] = False,
+    state: State | None = None,
+    clients: Sequence[str] | None = None,
+    model: "Array | None" = None,
+    root: "Array | None" = None,
+    round: int = 1,
+    **settings: Any,
+) -> Aggregate:
+    """Combine updates with any rule.
+
+    >>> import numpy as np
+    >>> updates = np.array([[1.0, 2.0], [1.2, 2.1], [0.9, 1.9], [900.0, -900.0]])
+    >>> aggregate("median", updates).update
+    tensor([1.1000, 1.9500])
+    >>> aggregate("trimmed-mean", updates, byzantine=1).update
+    tensor([1.1000, 1.9500])
+    >>> aggregate("mean", updates, filters=["nnm"]).influence.sum()
+    tensor(1.)
+
+    Args:
+        name: A rule's name, or ``module:function``.
+        updates: (n, d) of any float type, on any device, in memory or mapped from a file;
+            row i is what client i changed.
+        weights: (n,) how much the server believes each client; equal when not given.
+        filters: Names, or mappings of name and settings, applied in order.
+        optimizer: Server optimizer applied to the result.
+        per_block: Names and columns of the tensors to be combined one by one.
+        state: ``.state`` of the last round's aggregate.
+        clients: Stable identities of the rows, for rules with a memory.
+        model: (d,) the adapter the clients were sent, for rules that want it.
+        root: (d,) the server's own update, for rules that want one.
+        round: Number of the round, from 1.
+        **settings: The rule's own.
+
+    Raises:
+        PluginError: There is no such rule or filter.
+        ConfigError: A setting is wrong, or there are too few clients for it.
+        ValueError: The updates are not a finite (n, d) matrix.
+    """
+    matrix = torch.as_tensor(updates)
+    if matrix.ndim != 2 or not matrix.is_floating_point():
+        raise ValueError(
+            f"Updates must be a floating-point (n, d) matrix; got {matrix.dtype} "
+            f"{tuple(matrix.shape)}. Stack one flat row per client."
+        )
+    blocks = per_block if isinstance(per_block, Mapping) else {}
+    pipeline = build(
+        {**settings, "name": name}, filters, optimizer=optimizer, per_block=bool(per_block)
+    )
+    prepared = Updates(
+        matrix,
+        _weights(weights, len(matrix)).to(matrix.device),
+        blocks,
+        round,
+        tuple(clients or ()),
+        None if model is None else torch.as_tensor(model).float(),
+        None if root is None else torch.as_tensor(root).float(),
+    )
+    return pipeline(prepared, state)
+
+
+def _weights(given: "Array | Sequence[float] | None", n: int) -> "Tensor":
+    if given is None:
+        return torch.full((n,), 1 / max(n, 1))
+    weights = torch.as_tensor(given, dtype=torch.float32)
+    if weights.shape != (n,) or not bool((weights >= 0).all()) or not weights.sum() > 0:
+        raise ValueError(
+            f"Weights must be {n} numbers, at least 0 and not all 0; got {weights.tolist()}."
+        )
+    return weights / weights.sum()

@@ -1,0 +1,164 @@
+"""Rows: the updates of a round as the rules read them, block by block and only when needed.
+
+The rows may be float16 to float64, lie in a file larger than memory, or be mixtures of
+others that nobody has formed (``Updates.mixing``). Knows nothing of any rule.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedsafe.contracts import Aggregate, State, Updates
+from fedsafe.lazy import torch
+from strategies.checks import reject
+from strategies.sweep import NARROW, WIDE, Visit, sweep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The (m, d) rows of a round: ``mixing @ matrix``, or the matrix itself."""
+
+    matrix: "Tensor"
+    mixing: "Tensor | None" = None
+
+    @classmethod
+    def of(cls, updates: Updates) -> "Rows":
+        """Return the rows that some updates stand for."""
+        mixing = None if updates.mixing is None else updates.mixing.detach().double().cpu()
+        return cls(updates.matrix.detach(), mixing)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.matrix if self.mixing is None else self.mixing)
+
+    @property
+    def columns(self) -> int:
+        """Number of coordinates, d."""
+        return self.matrix.shape[1]
+
+    def loader(self, width: int, spare: int = 0) -> Visit["Tensor"]:
+        """Return a function that loads a block of columns into one scratch buffer.
+
+        The buffer holds (m + spare, c) float32: the rows, then room for the caller.
+        Each call overwrites the last block.
+        """
+        rows, matrix = len(self), self.matrix
+        width = min(width, self.columns)
+        scratch = torch.empty(rows + spare, width, device=matrix.device)
+        weights = None if self.mixing is None else self.mixing.float().to(matrix.device)
+        raw = scratch if weights is None else scratch.new_empty(len(matrix), width)
+
+        def load(part: slice) -> "Tensor":
+            nonlocal scratch, raw
+            size = part.stop - part.start
+            if size > scratch.shape[1]:  # a GPU takes wider blocks than asked for
+                scratch = scratch.new_empty(len(scratch), size)
+                raw = scratch if weights is None else raw.new_empty(len(raw), size)
+            raw[: len(matrix), :size] = matrix[:, part]
+            if weights is not None:
+                torch.mm(weights, raw[:, :size], out=scratch[:rows, :size])
+            return scratch[:, :size]
+
+        return load
+
+    def base(self, coefficients: "Tensor") -> "Tensor":
+        """Return the float64 weights of the matrix's own rows for weights of these."""
+        weights = coefficients.detach().double().cpu()
+        return weights if self.mixing is None else self.mixing.T @ weights
+
+    def base_rows(self, mixing: "Tensor") -> "Tensor":
+        """Return the mixing that makes further (k, m) mixtures of these rows."""
+        return mixing if self.mixing is None else mixing @ self.mixing
+
+    def finite(self) -> "Tensor":
+        """Return which rows of the matrix hold finite numbers only, (n,)."""
+
+        def prepare() -> Visit["Tensor"]:
+            return lambda part: torch.isfinite(self.matrix[:, part].float()).all(dim=1)
+
+        return torch.stack(sweep(self.matrix, NARROW, prepare)).all(dim=0).cpu()
+
+    def require_finite(self) -> None:
+        """Raise an error that names the rows with NaN or infinity, if there are any.
+
+        Raises:
+            ValueError: A row is not finite.
+        """
+        finite = self.finite()
+        if not finite.all():
+            raise reject(finite)
+
+    def combine(self, coefficients: "Tensor", *, read_all: bool = False) -> "Tensor":
+        """Return the weighted sum of the rows, float32 (d,), in one pass.
+
+        Args:
+            coefficients: (m,) weights.
+            read_all: Whether rows of weight zero are read, too, and must be finite.
+
+        Raises:
+            ValueError: A row that counts is not finite.
+        """
+        matrix, weights = self.matrix, self.base(coefficients)
+        used = torch.nonzero(weights).flatten()
+        few = 2 * len(used) <= len(weights) and not read_all
+        used, weights = used.to(matrix.device), weights.float().to(matrix.device)
+        chosen = weights[used] if few else weights
+        result = torch.empty(self.columns, device=matrix.device)
+
+        def prepare() -> Visit[bool]:
+            def visit(part: slice) -> bool:
+                block = matrix[:, part].index_select(0, used) if few else matrix[:, part]
+                torch.mv(block.float().T, chosen, out=result[part])
+                return bool(torch.isfinite(result[part]).all())
+
+            return visit
+
+        if not all(sweep(matrix, WIDE, prepare)):
+            self.require_finite()
+        return result
+
+    def form(self) -> "Tensor":
+        """Return the rows themselves, float32 (m, d), in memory."""
+        if self.mixing is None:
+            return self.matrix.float()
+        formed = torch.empty(len(self), self.columns, device=self.matrix.device)
+
+        def prepare() -> Visit[None]:
+            load = self.loader(NARROW)
+
+            def visit(part: slice) -> None:
+                formed[:, part] = load(part)
+
+            return visit
+
+        sweep(self.matrix, NARROW, prepare)
+        return formed
+
+
+def weighted(
+    rows: Rows,
+    coefficients: "Tensor",
+    state: State | None = None,
+    metrics: Mapping[str, float] | None = None,
+    *,
+    read_all: bool = False,
+) -> Aggregate:
+    """Return the weighted sum of rows as an aggregate; the weights are the influence."""
+    influence = coefficients.detach().float().to(rows.matrix.device)
+    update = rows.combine(coefficients, read_all=read_all)
+    return Aggregate(update, influence, state or {}, metrics or {})
+
+
+def uniform(rows: Rows) -> "Tensor":
+    """Return equal weights that sum to one, float64 (m,)."""
+    return torch.full((len(rows),), 1 / max(len(rows), 1), dtype=torch.float64)
+
+
+def equally(rows: Rows, kept: "Tensor") -> "Tensor":
+    """Return equal weights of the kept rows (indices or a mask), float64 (m,)."""
+    weights = torch.zeros(len(rows), dtype=torch.float64)
+    weights[kept] = 1.0
+    return weights / weights.sum()
