@@ -115,9 +115,7 @@ def _poison(experiment: Experiment, client: int, session: Session) -> list[Examp
     return POISON[key]
 
 
-def _forge(
-    sent: Mapping[str, "torch.Tensor"], trained: Tensors, conduct: Conduct
-) -> Tensors:
+def _forge(sent: Mapping[str, "torch.Tensor"], trained: Tensors, conduct: Conduct) -> Tensors:
     """Apply a behaviour's transform to the update as one flat vector."""
     assert conduct.transform is not None
     flat = torch.cat([(trained[name] - sent[name]).flatten() for name in trained])

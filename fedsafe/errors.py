@@ -7,7 +7,7 @@
   + ModelError (RuntimeError)        a model or an adapter cannot be used
   + RunError (RuntimeError)          a federation, a defense or an evaluation failed
   + LaunchError (RuntimeError)       a process or a runtime could not be started
-  + MissingDependency (ImportError)  an optional package is not installed
+  + MissingDependencyError (ImportError)  an optional package is not installed
 
 Each takes one message, so that each can cross a process border. Knows nothing of
 how an error is shown: that is `fedsafe.cli`.
@@ -42,5 +42,5 @@ class LaunchError(FedSafeError, RuntimeError):
     """A process or a runtime could not be started."""
 
 
-class MissingDependency(FedSafeError, ImportError):
+class MissingDependencyError(FedSafeError, ImportError):
     """An optional package is needed; the message says how to install it."""

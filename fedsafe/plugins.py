@@ -210,7 +210,9 @@ def _hints(function: Callable[..., Any], names: list[str]) -> dict[str, Any]:
     Data may be annotated with types imported for checkers only.
     """
     annotations = getattr(function, "__annotations__", {})
-    holder = type("Settings", (), {"__annotations__": {n: annotations[n] for n in names if n in annotations}})
+    holder = type(
+        "Settings", (), {"__annotations__": {n: annotations[n] for n in names if n in annotations}}
+    )
     return get_type_hints(holder, vars(sys.modules[function.__module__]), include_extras=True)
 
 

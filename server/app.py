@@ -26,7 +26,9 @@ def main(grid: Grid, context: Context) -> None:
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
     experiment = load(reference, changes)
-    store = Store(_directory(str(config.get("output", ""))) or _home() / default_directory(experiment))
+    store = Store(
+        _directory(str(config.get("output", ""))) or _home() / default_directory(experiment)
+    )
     store.directory.mkdir(parents=True, exist_ok=True)
     summary = lead(grid, experiment, store, Events(store.events, _log), "simulation")
     _say(f"{summary.status}: {store.directory}")

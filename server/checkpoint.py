@@ -32,9 +32,7 @@ class Progress:
     """What the strategy remembers."""
 
 
-def save(
-    store: FederationStore, progress: Progress, rounds: list[Round], keep: int
-) -> None:
+def save(store: FederationStore, progress: Progress, rounds: list[Round], keep: int) -> None:
     """Save a finished round, then its record, then remove old checkpoints."""
     with whole_directory(store.checkpoint(progress.round)) as aside:
         save_file(_whole(progress.adapter), aside / ADAPTER)

@@ -84,9 +84,7 @@ def train_message(adapter: Tensors, config: dict[str, Any], node: int, number: i
             CONFIG: ConfigRecord({**config, "server-round": number}),
         }
     )
-    return Message(
-        content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number)
-    )
+    return Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
 
 
 @dataclass
@@ -221,8 +219,9 @@ def memory(strategy: object) -> Tensors:
     """Return what a Flower strategy remembers: its attributes that hold arrays by name."""
     kept = {}
     for attribute, value in vars(strategy).items():
-        if isinstance(value, dict) and value and all(isinstance(a, np.ndarray) for a in value.values()):
-            for name, array in value.items():
+        arrays = value if isinstance(value, dict) else {}
+        if arrays and all(isinstance(array, np.ndarray) for array in arrays.values()):
+            for name, array in arrays.items():
                 kept[f"{attribute}/{name}"] = torch.from_numpy(np.array(array))
     return kept
 

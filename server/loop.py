@@ -27,7 +27,7 @@ from fedsafe.training.session import Session
 from server import checkpoint
 from server.combine import Combined, Combiner, combiner
 from server.exchange import replies
-from server.replies import Dropped, screen
+from server.replies import DroppedError, screen
 from server.rollcall import RollCall
 from server.sampling import cohort
 from server.spool import Spool
@@ -119,9 +119,7 @@ class Federation:
         self.roll.refresh()
         malicious = malicious_clients(self.experiment)
         online = [client for client in asked if client in self.roll.nodes]
-        clients = {
-            client: _client(client, malicious, "missing", "offline") for client in asked
-        }
+        clients = {client: _client(client, malicious, "missing", "offline") for client in asked}
         nodes = [self.roll.nodes[client] for client in online]
         messages = combining.messages(number, adapter, self._config(number), nodes) if nodes else []
         seconds = self.experiment.federation.deadline
@@ -133,7 +131,7 @@ class Federation:
             client = online[position]
             try:
                 reply = screen(message, arrays, limit)
-            except Dropped as reason:
+            except DroppedError as reason:
                 clients[client] = _client(client, malicious, "dropped", str(reason))
             else:
                 spool.put(asked.index(client), client, reply)
@@ -244,9 +242,7 @@ def _blocks(adapter: Mapping[str, "torch.Tensor"]) -> dict[str, slice]:
     return {name: slice(b, e) for name, b, e in zip(adapter, begins, ends, strict=True)}
 
 
-def _moved(
-    adapter: Mapping[str, "torch.Tensor"], update: "torch.Tensor"
-) -> adapters.Tensors:
+def _moved(adapter: Mapping[str, "torch.Tensor"], update: "torch.Tensor") -> adapters.Tensors:
     """Return the adapter plus a flat update."""
     return {
         name: adapter[name] + update[part].view_as(adapter[name])

@@ -20,7 +20,7 @@ HEADER = 4096
 MOST_EXAMPLES = 10**9
 
 
-class Dropped(ValueError):
+class DroppedError(ValueError):
     """A reply cannot be used; the message is the reason that goes on record."""
 
 
@@ -50,18 +50,20 @@ def screen(
         max_norm: Longest update (L2) that is believed.
 
     Raises:
-        Dropped: It fails a check.
+        DroppedError: It fails a check.
     """
     if message.has_error():
-        raise Dropped(f"error: {_line(message.error.reason)}")
+        raise DroppedError(f"error: {_line(message.error.reason)}")
     arrays = message.content.get(ARRAYS)
     if not isinstance(arrays, ArrayRecord):
-        raise Dropped(f"no array record '{ARRAYS}'")
+        raise DroppedError(f"no array record '{ARRAYS}'")
     missing, extra = sorted(sent.keys() - arrays.keys()), sorted(arrays.keys() - sent.keys())
     if missing:
-        raise Dropped(f"{len(missing)} of {len(sent)} tensors missing, such as {_line(missing[0])}")
+        raise DroppedError(
+            f"{len(missing)} of {len(sent)} tensors missing, such as {_line(missing[0])}"
+        )
     if extra:
-        raise Dropped(f"{len(extra)} unknown tensors, such as {_line(extra[0])}")
+        raise DroppedError(f"{len(extra)} unknown tensors, such as {_line(extra[0])}")
     examples, claims = _claims(message)
     size = sum(len(array.data) for array in arrays.values())
     update = np.empty(sum(tensor.size for tensor in sent.values()), np.float32)
@@ -74,9 +76,9 @@ def screen(
         begin = end
     norm = _norm(update)
     if not math.isfinite(norm):
-        raise Dropped("NaN or infinity in its update")
+        raise DroppedError("NaN or infinity in its update")
     if norm > max_norm:
-        raise Dropped(f"update norm {norm:.3g} is above {max_norm:.3g}")
+        raise DroppedError(f"update norm {norm:.3g} is above {max_norm:.3g}")
     return Reply(update, norm, size, examples, claims)
 
 
@@ -86,24 +88,24 @@ def _decode(
     """Decode one tensor; nothing larger than what was sent is ever allocated."""
     wanted = math.prod(shape) * 4
     if len(array.data) > wanted + HEADER:
-        raise Dropped(f"tensor {_line(name)} has {len(array.data)} bytes, not {wanted}")
+        raise DroppedError(f"tensor {_line(name)} has {len(array.data)} bytes, not {wanted}")
     try:
         with io.BytesIO(array.data) as file:
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
-                raise Dropped(f"tensor {_line(name)} is in .npy version {version}, not (1, 0)")
+                raise DroppedError(f"tensor {_line(name)} is in .npy version {version}, not (1, 0)")
             found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
             if dtype != np.float32 or fortran:
-                raise Dropped(f"tensor {_line(name)} is {dtype}, not float32 in C order")
+                raise DroppedError(f"tensor {_line(name)} is {dtype}, not float32 in C order")
             if found != shape:
-                raise Dropped(f"tensor {_line(name)} is {found}, not {shape}")
+                raise DroppedError(f"tensor {_line(name)} is {found}, not {shape}")
             body = file.read()
     except (ValueError, TypeError, EOFError, SyntaxError, struct.error) as error:
-        if isinstance(error, Dropped):
+        if isinstance(error, DroppedError):
             raise
-        raise Dropped(f"tensor {_line(name)} cannot be decoded: {_line(error)}") from None
+        raise DroppedError(f"tensor {_line(name)} cannot be decoded: {_line(error)}") from None
     if len(body) != wanted:
-        raise Dropped(f"tensor {_line(name)} holds {len(body)} bytes, not {wanted}")
+        raise DroppedError(f"tensor {_line(name)} holds {len(body)} bytes, not {wanted}")
     return np.frombuffer(body, np.float32).reshape(shape)
 
 
@@ -111,10 +113,10 @@ def _claims(message: Message) -> tuple[int, dict[str, float]]:
     """Return the example count and the finite scalars that a client reports."""
     metrics = message.content.get(METRICS)
     if not isinstance(metrics, MetricRecord):
-        raise Dropped(f"no metric record '{METRICS}'")
+        raise DroppedError(f"no metric record '{METRICS}'")
     examples = metrics.get("num-examples")
     if not isinstance(examples, int) or not 0 < examples <= MOST_EXAMPLES:
-        raise Dropped(f"num-examples is {_line(examples)}, not a count")
+        raise DroppedError(f"num-examples is {_line(examples)}, not a count")
     claims = {
         key: float(value)
         for key, value in metrics.items()

@@ -46,9 +46,7 @@ class Spool:
         slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
         self.accepted[position] = (client, slim)
 
-    def updates(
-        self, number: int, blocks: Mapping[str, slice], weighting: str
-    ) -> Updates:
+    def updates(self, number: int, blocks: Mapping[str, slice], weighting: str) -> Updates:
         """Return the accepted rows in the order of the cohort.
 
         ``weighting`` is ``equal``, or ``examples`` for the clients' own counts, none

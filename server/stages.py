@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedsafe.evaluation.measures import detection
 from flwr.serverapp import Grid
 
 from fedsafe.contracts import Exchange, Verdict
@@ -17,7 +18,6 @@ from fedsafe.data.shares import data_hashes
 from fedsafe.defenses.repair import repair
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.evaluate import evaluate, judge, prompts_of
-from fedsafe.evaluation.measures import detection
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters

@@ -8,7 +8,6 @@ Knows nothing of any rule.
 import importlib
 import inspect
 import logging
-import math
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,12 +23,11 @@ from fedsafe.contracts import Aggregate, State, Updates
 from fedsafe.errors import ConfigError, PluginError
 from fedsafe.lazy import torch
 from fedsafe.plugins import suggestion
+from strategies.claims import average, numbers_of, weights_of
 from strategies.layout import Layout
 from strategies.pipeline import Choice, build
 
 _log = logging.getLogger("flwr")
-_CLAIM = 10.0
-"""Largest number of examples believed, in medians of what was claimed."""
 Believed = Literal["equal", "claimed"]
 
 
@@ -64,10 +62,8 @@ class RuleStrategy(Strategy):
         self.pipeline = build(
             {**settings, "name": name}, filters, optimizer=optimizer, per_block=per_block
         )
-        self.fractions = {
-            MessageType.TRAIN: fraction_train,
-            MessageType.EVALUATE: fraction_evaluate,
-        }
+        self.fraction_train = fraction_train
+        self.fraction_evaluate = fraction_evaluate
         self.min_available_nodes = max(min_available_nodes, self.pipeline.minimum)
         self.seed = seed
         self.weighted = weighted
@@ -118,7 +114,7 @@ class RuleStrategy(Strategy):
             )
             return None, None
         layout = self._layout
-        weights = _weights(claims if self.weighted == "claimed" else [1.0] * len(rows))
+        weights = weights_of(claims if self.weighted == "claimed" else [1.0] * len(rows))
         updates = Updates(
             torch.from_numpy(np.stack(rows)),
             torch.tensor(weights),
@@ -130,8 +126,8 @@ class RuleStrategy(Strategy):
         self.last = self.pipeline(updates, self.state)
         self.state = self.last.state
         moved = layout.moved(self.last.update.numpy())
-        record = MetricRecord({**_average(metrics), "accepted": len(rows)})
-        record["dropped"] = len(self.dropped)
+        record = MetricRecord({**average(metrics)})
+        record["accepted"], record["dropped"] = len(rows), len(self.dropped)
         return ArrayRecord({name: Array(value) for name, value in moved.items()}), record
 
     def configure_evaluate(
@@ -144,14 +140,14 @@ class RuleStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Average each metric over the replies that have it as a finite number."""
-        metrics = [_numbers(reply.content) for reply in replies if reply.has_content()]
-        average = _average(metrics)
-        return MetricRecord(average) if average else None
+        metrics = [_numbers(reply) for reply in replies if reply.has_content()]
+        return MetricRecord({**average(metrics)}) if any(metrics) else None
 
     def _messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, kind: str
     ) -> Iterator[Message]:
-        fraction = self.fractions[kind]
+        train = kind == MessageType.TRAIN
+        fraction = self.fraction_train if train else self.fraction_evaluate
         if fraction <= 0:
             return
         while len(nodes := sorted(grid.get_node_ids())) < self.min_available_nodes:
@@ -172,15 +168,16 @@ class RuleStrategy(Strategy):
         self.dropped = {}
         for reply in sorted(replies, key=lambda message: message.metadata.src_node_id):
             node = reply.metadata.src_node_id
+            if node in accepted or (self._asked and node not in self._asked):
+                self.dropped.setdefault(node, "was not asked, or answered twice")
+                continue
             try:
-                if node in accepted or (self._asked and node not in self._asked):
-                    raise ValueError("was not asked, or answered twice")
                 rows.append(layout.delta(_arrays(reply)))
             except Exception as error:  # noqa: BLE001 - whatever hostile bytes bring about
                 self.dropped.setdefault(node, f"{type(error).__name__}: {error}")
                 continue
             accepted.append(node)
-            metrics.append(_numbers(reply.content))
+            metrics.append(_numbers(reply))
             claims.append(metrics[-1].pop("num-examples", 1.0))
         self.accepted = tuple(accepted)
         return rows, metrics, claims
@@ -221,7 +218,7 @@ def _keywords(kind: type) -> list[str]:
     for base in kind.__mro__:
         if "__init__" not in vars(base):
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
         open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
         fixed = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         names += [one.name for one in parameters if one.kind in fixed]
@@ -239,25 +236,5 @@ def _arrays(reply: Message) -> dict[str, np.ndarray[Any, Any]]:
     return {name: array.numpy() for name, array in records[0].items()}
 
 
-def _numbers(content: Record) -> dict[str, float]:
-    """Return the finite numbers among the metrics of a reply."""
-    return {
-        name: float(value)
-        for record in content.metric_records.values()
-        for name, value in record.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
-
-
-def _average(metrics: list[dict[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for one in metrics for name in one)
-    values = {name: [one[name] for one in metrics if name in one] for name in names}
-    return {name: sum(found) / len(found) for name, found in values.items()}
-
-
-def _weights(claims: list[float]) -> list[float]:
-    """Return weights that sum to one; no claim counts more than ten times the median."""
-    usual = max(sorted(claims)[(len(claims) - 1) // 2], 1.0)
-    clamped = [min(max(claim, 0.0), _CLAIM * usual) for claim in claims]
-    total = sum(clamped)
-    return [claim / total for claim in clamped] if total > 0 else [1 / len(claims)] * len(claims)
+def _numbers(reply: Message) -> dict[str, float]:
+    return numbers_of(reply.content.metric_records.values())

@@ -86,7 +86,7 @@ def resume(run: Run, as_json: Json = False) -> None:
     work(run, lambda listen: inline().resume(run, listen), as_json=as_json)
 
 
-def defend(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def defend(  # noqa: PLR0917 - each is an option of the command line
     defense: Annotated[
         str, typer.Option("--with", metavar="NAME", help="From `fedsafe plugins list defense`.")
     ],

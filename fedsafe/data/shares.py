@@ -18,7 +18,9 @@ def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
     Raises:
         DataError: The source cannot be read, or leaves a client with nothing.
     """
-    return _shares(experiment.data.model_dump_json(), experiment.seed, experiment.federation.clients)
+    return _shares(
+        experiment.data.model_dump_json(), experiment.seed, experiment.federation.clients
+    )
 
 
 def data_hashes(experiment: Experiment) -> dict[str, str]:

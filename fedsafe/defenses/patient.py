@@ -39,9 +39,7 @@ class SessionPatient:
         prefills: Sequence[str] | None = None,
     ) -> list[str]:
         """Return one reply each."""
-        return self.session.write(
-            instructions, temperature=temperature, rng=rng, prefills=prefills
-        )
+        return self.session.write(instructions, temperature=temperature, rng=rng, prefills=prefills)
 
     def read(self) -> dict[str, "torch.Tensor"]:
         """Return a copy of the adapter."""
@@ -80,5 +78,3 @@ class SessionPatient:
     def report(self, message: str, **numbers: float) -> None:
         """Tell the operator how far it has come."""
         self.events("note", message, **numbers)
-
-

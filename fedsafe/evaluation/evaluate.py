@@ -36,13 +36,19 @@ def prompts_of(experiment: Experiment) -> list[Prompt]:
     seen: set[str] = set()
     for prompt in found:
         if prompt.id in seen:
-            raise RunError(f"Two evaluation prompts have the id '{prompt.id}'. Use each suite once.")
+            raise RunError(
+                f"Two evaluation prompts have the id '{prompt.id}'. Use each suite once."
+            )
         seen.add(prompt.id)
     return found
 
 
 def ask(
-    session: Session, prompts: Sequence[Prompt], *, prefilled: bool, progress: Progress | None = None
+    session: Session,
+    prompts: Sequence[Prompt],
+    *,
+    prefilled: bool,
+    progress: Progress | None = None,
 ) -> list[Exchange]:
     """Return the model's greedy reply to each prompt.
 

@@ -33,7 +33,9 @@ def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     yield "data.source", "source", data.source
     yield "data.template", "template", data.template
     yield "data.partition", "partition", data.partition
-    yield from _numbered("federation.strategy.filters", "filter", experiment.federation.strategy.filters)
+    yield from _numbered(
+        "federation.strategy.filters", "filter", experiment.federation.strategy.filters
+    )
     if experiment.attack is not None:
         yield "attack.behaviour", "behaviour", experiment.attack.behaviour
         yield "attack.generator", "generator", experiment.attack.generator
@@ -140,7 +142,9 @@ def _optimizer(choice: PluginChoice, path: str) -> Iterator[Problem]:
     yield from ((f"{path}.{name}", text) for name, text in found)
 
 
-def _cohort(plugin: Plugin[Any], settings: dict[str, Any], experiment: Experiment) -> Iterator[Problem]:
+def _cohort(
+    plugin: Plugin[Any], settings: dict[str, Any], experiment: Experiment
+) -> Iterator[Problem]:
     if plugin.minimum is None:
         return
     needed = plugin.minimum(**plugin.resolve(settings))

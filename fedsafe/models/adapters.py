@@ -40,7 +40,9 @@ def attach(base: Any, spec: Adapter) -> Any:
         model = get_peft_model(base, config)
     except ValueError as error:
         reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"adapter.targets {spec.targets!r} do not fit this model: {reason}") from None
+        raise ModelError(
+            f"adapter.targets {spec.targets!r} do not fit this model: {reason}"
+        ) from None
     for parameter in parameters(model).values():
         parameter.data = parameter.data.float()
     return model
@@ -148,7 +150,9 @@ def load(directory: Path) -> Tensors:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read: {error}. It may be cut short; copy it again.") from None
+        raise ModelError(
+            f"{path} cannot be read: {error}. It may be cut short; copy it again."
+        ) from None
     return {name: tensor.float() for name, tensor in sorted(tensors.items())}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import MissingDependency, ModelError
+from fedsafe.errors import MissingDependencyError, ModelError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -45,7 +45,7 @@ def load(spec: Model, adapter: Adapter, *, checkpointing: bool = False) -> Loade
 
     Raises:
         ModelError: It cannot be found, read, or does not fit the device.
-        MissingDependency: A chosen kernel's package is not installed.
+        MissingDependencyError: A chosen kernel's package is not installed.
     """
     begun = time.perf_counter()
     if spec.threads:
@@ -99,7 +99,7 @@ def _base(spec: Model, directory: Path, device: "torch.device", dtype: "torch.dt
             warnings.simplefilter("ignore")
             return AutoModelForCausalLM.from_pretrained(directory, **options)
     except ImportError as error:
-        raise MissingDependency(
+        raise MissingDependencyError(
             f"Loading {directory} needs a package that is not installed: "
             f"{' '.join(str(error).split())[:200]}"
         ) from None

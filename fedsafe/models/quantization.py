@@ -24,9 +24,13 @@ def device_of(spec: Model) -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ModelError(f"model.device '{name}' is not a device. Use auto, cpu or cuda:N.") from None
+        raise ModelError(
+            f"model.device '{name}' is not a device. Use auto, cpu or cuda:N."
+        ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"model.device is '{name}', but torch sees no CUDA device. Use cpu or auto.")
+        raise ModelError(
+            f"model.device is '{name}', but torch sees no CUDA device. Use cpu or auto."
+        )
     return device
 
 

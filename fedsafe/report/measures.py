@@ -9,6 +9,9 @@ from typing import Literal
 
 from fedsafe.runs.records import Rate, Scores
 
+NONE = "–"  # noqa: RUF001
+"""Stands where nothing is known."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -87,7 +90,7 @@ MEASURES = (
 
 def percent(value: float | None) -> str:
     """Return a share as a percentage with one decimal, or a dash."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return NONE if value is None else f"{100 * value:.1f} %"
 
 
 def interval(rate: Rate) -> str:
@@ -106,7 +109,7 @@ def points(difference: float) -> str:
 def duration(seconds: float | None) -> str:
     """Return a time the way a person says it."""
     if seconds is None:
-        return "–"
+        return NONE
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,7 +1,80 @@
-"""stub"""
+"""The page: one file, no script, nothing from the network.
 
+The policy in its head allows the page's own style sheet by its hash and nothing else, so
+that no text of a model could load or run anything even if it were not escaped.
+"""
+
+import base64
+import hashlib
 from pathlib import Path
+
+from fedsafe.report.clients import clients
+from fedsafe.report.federation import costs, over_rounds
+from fedsafe.report.headline import before_after, masthead
+from fedsafe.report.markup import section, text
+from fedsafe.report.read import RunData, read
+from fedsafe.report.samples import samples
+from fedsafe.report.setup import setup
+from fedsafe.report.style import STYLE
+from fedsafe.runs.files import write_text
+
+LINKS = (
+    ("before-after", "Before and after"),
+    ("rounds", "Rounds"),
+    ("clients", "Clients"),
+    ("costs", "Costs"),
+    ("exchanges", "Exchanges"),
+    ("setup", "Setup"),
+)
 
 
 def write(run: Path, *, reveal: bool = False) -> Path:
-    return run / "report.html"
+    """Write a run's report and return its path.
+
+    Args:
+        run: A run directory, finished or not.
+        reveal: Show prompts and replies, in a file of its own.
+
+    Raises:
+        RunError: It is no run directory, or one of its files is broken.
+    """
+    page = run / ("report-revealed.html" if reveal else "report.html")
+    write_text(page, render(read(run), reveal=reveal))
+    return page
+
+
+def render(run: RunData, *, reveal: bool = False) -> str:
+    """Return the page of a run."""
+    spent = costs(run)
+    sections = [
+        before_after(run),
+        over_rounds(run) if run.rounds or run.control else "",
+        clients(run),
+        section("costs", "Traffic and time", "", spent) if spent else "",
+        samples(run, reveal=reveal),
+        setup(run),
+    ]
+    body = "".join(sections)
+    links = "".join(
+        f'<a href="#{anchor}">{name}</a>' for anchor, name in LINKS if f'id="{anchor}"' in body
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_policy()}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        '<meta name="referrer" content="no-referrer">'
+        f'<link rel="icon" href="data:,"><title>{text(run.name)}: FedSafe report</title>'
+        f"<style>{STYLE}</style></head><body>"
+        f'<nav aria-label="Sections">{links}</nav><main>{masthead(run)}{body}</main>'
+        "<footer>Drawn from the run directory alone by FedSafe. A wind tunnel, not the sky: "
+        "what holds on a small model need not hold on a large one.</footer></body></html>\n"
+    )
+
+
+def _policy() -> str:
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    rules = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'

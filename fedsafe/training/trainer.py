@@ -4,6 +4,7 @@ AdamW is made anew each time, as federated clients do. The loss is taken at resp
 tokens only, and logits are computed there only. Knows nothing of rounds or clients.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsafe.contracts import Batch
-from fedsafe.errors import MissingDependency, ModelError, RunError
+from fedsafe.errors import MissingDependencyError, ModelError, RunError
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel
@@ -114,7 +115,7 @@ def _step(
         (summed / max(1, counted)).backward()
         total += float(summed.detach())
     mean = total / max(1, counted)
-    if mean != mean or abs(mean) == float("inf"):
+    if not math.isfinite(mean):
         optimizer.zero_grad(set_to_none=True)
         raise RunError(f"The training loss became {mean}. Lower training.learning_rate.")
     torch.nn.utils.clip_grad_norm_(weights, clip)
@@ -133,9 +134,7 @@ def response_loss(loaded: LoadedModel, batch: Batch) -> "tuple[torch.Tensor, int
     return summed, int(targets.numel())
 
 
-def response_logits(
-    loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor"
-) -> "torch.Tensor":
+def response_logits(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") -> "torch.Tensor":
     """Return the logits (k, vocabulary) at the k wanted positions of a batch.
 
     Only there is the head applied: for a large vocabulary the full logits would be
@@ -166,7 +165,7 @@ def _optimizer(weights: list[Any], plan: Plan) -> Any:
     try:
         from bitsandbytes import optim
     except ImportError:
-        raise MissingDependency(
+        raise MissingDependencyError(
             f"training.optimizer {plan.optimizer} needs bitsandbytes. pip install bitsandbytes"
         ) from None
     kinds = {"adamw-8bit": optim.AdamW8bit, "paged-adamw-8bit": optim.PagedAdamW8bit}

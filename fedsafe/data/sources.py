@@ -1,0 +1,207 @@
+"""Where examples come from: the micro world, the user's own file, the hub.
+
+Knows nothing of templates, tokens or clients.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fedsafe.contracts import Example, sources
+from fedsafe.data.fields import AUTO, Mapped, examples
+from fedsafe.data.reading import Row, read_csv, read_hub, read_json, read_jsonl, read_parquet
+from fedsafe.errors import DataError
+from fedsafe.seeds import stream
+
+Instruction = Annotated[str, Field(description="Field of the instruction; auto recognises it.")]
+Response = Annotated[str, Field(description="Field of the response; auto recognises it.")]
+Input = Annotated[
+    str | None, Field(description="Field of further text; null: none; auto recognises it.")
+]
+Topic = Annotated[str | None, Field(description="Field of the topic; null: none.")]
+Limit = Annotated[int | None, Field(ge=1, description="At most so many; null: all.")]
+Shuffle = Annotated[bool, Field(description="Draw the order first, so that limit is a sample.")]
+SkipEmpty = Annotated[bool, Field(description="Leave rows without instruction or response out.")]
+File = Annotated[Path, Field(description="The file; relative to where the command is run.")]
+
+
+@sources("micro")
+def micro(
+    seed: int,
+    /,
+    *,
+    count: Annotated[int, Field(ge=1, description="Examples in all.")] = 4000,
+    new_skill_share: Annotated[
+        float, Field(ge=0, le=1, description="Share that teaches what the base lacks.")
+    ] = 0.5,
+    topics: Annotated[
+        tuple[str, ...], Field(description="Topics to draw from; none given: all.")
+    ] = (),
+) -> list[Example]:
+    """Draw benign examples of the micro world: old skills and the new one.
+
+    Raises:
+        ConfigError: A topic is unknown.
+    """
+    from fedsafe.micro import world
+
+    rng = stream(seed, "source", "micro")
+    drawn = world.benign_examples(
+        rng, count, new_skill_share=new_skill_share, topics=topics or None
+    )
+    return [
+        Example(row["instruction"], row["response"], topic=row.get("topic", "")) for row in drawn
+    ]
+
+
+@sources("json")
+def json_file(
+    seed: int,
+    /,
+    *,
+    path: File,
+    key: Annotated[str, Field(description="Key that holds the list, if the file is an object.")] = (
+        ""
+    ),
+    instruction: Instruction = AUTO,
+    response: Response = AUTO,
+    input: Input = AUTO,
+    topic: Topic = AUTO,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    skip_empty: SkipEmpty = False,
+) -> list[Example]:
+    """Read a JSON list of objects.
+
+    Raises:
+        DataError: The file cannot be used; the message names file, row and field.
+    """
+    wanted = Mapped(instruction, response, input, topic)
+    return _read(read_json(path, key), wanted, seed, limit, shuffle, skip_empty)
+
+
+@sources("jsonl")
+def jsonl_file(
+    seed: int,
+    /,
+    *,
+    path: File,
+    instruction: Instruction = AUTO,
+    response: Response = AUTO,
+    input: Input = AUTO,
+    topic: Topic = AUTO,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    skip_empty: SkipEmpty = False,
+) -> list[Example]:
+    """Read a file with one JSON object a line.
+
+    Raises:
+        DataError: The file cannot be used; the message names file, line and field.
+    """
+    wanted = Mapped(instruction, response, input, topic)
+    return _read(read_jsonl(path), wanted, seed, limit, shuffle, skip_empty)
+
+
+@sources("csv")
+def csv_file(
+    seed: int,
+    /,
+    *,
+    path: File,
+    delimiter: Annotated[str, Field(description="Empty: a tab in .tsv files, else a comma.")] = "",
+    instruction: Instruction = AUTO,
+    response: Response = AUTO,
+    input: Input = AUTO,
+    topic: Topic = AUTO,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    skip_empty: SkipEmpty = False,
+) -> list[Example]:
+    """Read a CSV file with a header.
+
+    Raises:
+        DataError: The file cannot be used; the message names file, line and field.
+    """
+    wanted = Mapped(instruction, response, input, topic)
+    return _read(read_csv(path, delimiter), wanted, seed, limit, shuffle, skip_empty)
+
+
+@sources("parquet")
+def parquet_file(
+    seed: int,
+    /,
+    *,
+    path: File,
+    instruction: Instruction = AUTO,
+    response: Response = AUTO,
+    input: Input = AUTO,
+    topic: Topic = AUTO,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    skip_empty: SkipEmpty = False,
+) -> list[Example]:
+    """Read a parquet file.
+
+    Raises:
+        DataError: The file cannot be used; the message names file, row and field.
+    """
+    wanted = Mapped(instruction, response, input, topic)
+    return _read(read_parquet(path), wanted, seed, limit, shuffle, skip_empty)
+
+
+@sources("hub")
+def hub(
+    seed: int,
+    /,
+    *,
+    path: Annotated[str, Field(min_length=1, description="Name of the data set: owner/name.")],
+    subset: Annotated[str | None, Field(description="Configuration of the data set.")] = None,
+    split: Annotated[str, Field(description="Such as train, or train[:1000].")] = "train",
+    revision: Annotated[str | None, Field(description="Commit or tag.")] = None,
+    instruction: Instruction = AUTO,
+    response: Response = AUTO,
+    input: Input = AUTO,
+    topic: Topic = AUTO,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    skip_empty: SkipEmpty = False,
+) -> list[Example]:
+    """Read a data set of the Hugging Face hub, running no code of it.
+
+    Raises:
+        DataError: It cannot be loaded or used; the message names data set, row and field.
+    """
+    wanted = Mapped(instruction, response, input, topic)
+    return _read(read_hub(path, subset, split, revision), wanted, seed, limit, shuffle, skip_empty)
+
+
+def fingerprint(found: Sequence[Example]) -> str:
+    """Return the sha256 of the examples, their order included."""
+    digest = hashlib.sha256()
+    for example in found:
+        digest.update(json.dumps(astuple(example)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _read(
+    rows: Iterable[Row],
+    wanted: Mapped,
+    seed: int,
+    limit: int | None,
+    shuffle: bool,
+    skip_empty: bool,
+) -> list[Example]:
+    yielded = examples(rows, wanted, skip_empty=skip_empty)
+    found = list(yielded if shuffle else islice(yielded, limit))
+    if not found:
+        raise DataError("The data has no examples. Give a file with at least one row of text.")
+    if shuffle:
+        stream(seed, "source", "order").shuffle(found)
+    return found[:limit]

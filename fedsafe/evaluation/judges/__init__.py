@@ -1,0 +1,8 @@
+"""Judges: does a reply refuse, comply, or is it garbage.
+
+Knows nothing of how replies are made.
+"""
+
+from fedsafe.evaluation.judges import keyword, micro
+
+__all__ = ["keyword", "micro"]

@@ -1,0 +1,179 @@
+"""Line charts over rounds: bands for intervals, markers for full evaluations, readouts.
+
+Pointing at a round shows its values without a script. Knows nothing of runs.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, nice, path, rounds_axis
+
+HEIGHT = 250.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a round, with its bounds."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line with its role, which gives it a color and a shape."""
+
+    name: str
+    role: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a line chart shows."""
+
+    label: str
+    series: Sequence[Series]
+    rounds: int
+    say: Callable[[float], str]
+    top: float | None = None
+    """Upper end; found from the values where None."""
+    start: Point | None = None
+    """A full evaluation before round 1."""
+    ends: Sequence[tuple[str, Point]] = ()
+    """Full evaluations after the last round, by name."""
+    width: float = 520.0
+
+
+def draw(chart: Chart) -> str:
+    """Return a line chart."""
+    top, ticks = (
+        (chart.top, [i * chart.top / 4 for i in range(5)]) if chart.top else nice(_highest(chart))
+    )
+    first = 0.0 if chart.start else 1.0
+    after = _after(chart)
+    last = after[-1] if after else max(chart.rounds, first + 1)
+    frame = Frame(chart.width, HEIGHT, first, float(last), top)
+    under = [(float(number), str(number)) for number in rounds_axis(chart.rounds)]
+    under += [(0.0, "base")] if chart.start else []
+    under += [((after[0] + after[-1]) / 2, "after")] if after else []
+    body = [
+        frame.axes(ticks, chart.say),
+        frame.under(under, "" if chart.start else "round"),
+        *(_band(frame, series) for series in chart.series),
+        _joints(frame, chart),
+        *(_line(frame, series) for series in chart.series),
+        *_evaluations(frame, chart),
+        _names(frame, chart),
+        *_readouts(frame, chart),
+    ]
+    return drawing(chart.width, HEIGHT, chart.label, "".join(body))
+
+
+def _after(chart: Chart) -> list[float]:
+    """Return the places of what comes after the last round."""
+    step = max(chart.rounds, 4) / 10
+    return [chart.rounds + step * (1.2 + index) for index in range(len(chart.ends))]
+
+
+def _highest(chart: Chart) -> float:
+    """Return the end of the axis: all values, but not one that dwarfs the rest."""
+    values = sorted(p.high if p.high is not None else p.y for s in chart.series for p in s.points)
+    if not values:
+        return 1.0
+    middle = values[len(values) // 2]
+    return min(values[-1], 5 * middle) if middle > 0 else values[-1]
+
+
+def _band(frame: Frame, series: Series) -> str:
+    known = [(p.x, p.low, p.high) for p in series.points if p.low is not None]
+    if len(known) < 2:
+        return ""
+    upper = [(frame.x(x), frame.y(high or 0.0)) for x, _, high in known]
+    lower = [(frame.x(x), frame.y(low or 0.0)) for x, low, _ in reversed(known)]
+    return f'<path class="band fill-{series.role}" d="{path(upper + lower, closed=True)}"/>'
+
+
+def _line(frame: Frame, series: Series) -> str:
+    places = [(frame.x(point.x), frame.y(point.y)) for point in series.points]
+    if not places:
+        return ""
+    shape = SHAPES.get(series.role, "diamond")
+    radius = 3.2 if len(places) <= 24 else 1.6
+    dots = "".join(marker(shape, x, y, radius, f"fill-{series.role}") for x, y in places)
+    return f'<path class="line stroke-{series.role}" d="{path(places)}"/>{dots}'
+
+
+def _joints(frame: Frame, chart: Chart) -> str:
+    """Draw the dashes between rounds and full evaluations."""
+    found = [
+        (series.role, chart.start, series.points[0])
+        for series in chart.series
+        if chart.start and series.points
+    ]
+    if chart.series and chart.series[0].points:
+        last = chart.series[0].points[-1]
+        for place, (_, end) in zip(_after(chart), chart.ends, strict=True):
+            found.append(("defended", last, Point(place, end.y)))
+    return "".join(
+        f'<line class="joint stroke-{role}" x1="{frame.x(a.x)}" y1="{frame.y(a.y)}" '
+        f'x2="{frame.x(b.x)}" y2="{frame.y(b.y)}"/>'
+        for role, a, b in found
+    )
+
+
+def _evaluations(frame: Frame, chart: Chart) -> Iterable[str]:
+    if chart.start:
+        yield _evaluation(frame, chart.start, "base")
+    for place, (_, end) in zip(_after(chart), chart.ends, strict=True):
+        yield _evaluation(frame, Point(place, end.y, end.low, end.high), "defended")
+
+
+def _evaluation(frame: Frame, point: Point, role: str) -> str:
+    x, y = frame.x(point.x), frame.y(point.y)
+    bar = ""
+    if point.low is not None and point.high is not None:
+        bar = (
+            f'<line class="whisker stroke-{role}" x1="{x}" x2="{x}" '
+            f'y1="{frame.y(point.low)}" y2="{frame.y(point.high)}"/>'
+        )
+    return bar + marker(SHAPES.get(role, "diamond"), x, y, 5.2, f"hollow stroke-{role}")
+
+
+def _names(frame: Frame, chart: Chart) -> str:
+    """Name each line at its end, so that no eye has to travel to a legend."""
+    ends = [(s.name, s.role, s.points[-1]) for s in chart.series if s.points]
+    after = _after(chart)
+    places = [(name, role, frame.y(point.y)) for name, role, point in ends]
+    if chart.ends:
+        top = max(range(len(after)), key=lambda index: after[index])
+        places.append(("defended", "defended", frame.y(chart.ends[top][1].y)))
+    heights = apart([y for _, _, y in places], 15.0, HEIGHT - frame.margin[2] - 5)
+    return "".join(
+        f'<text class="name text-{role}" x="{frame.right + 12}" y="{height + 4:.1f}">{name}</text>'
+        for (name, role, _), height in zip(places, heights, strict=True)
+    )
+
+
+def _readouts(frame: Frame, chart: Chart) -> Iterable[str]:
+    """Yield an invisible zone for each round, which shows the round's values when met."""
+    half = (frame.x(2) - frame.x(1)) / 2
+    above, _, below, left = frame.margin
+    for number in range(1, chart.rounds + 1):
+        said = [
+            f"{series.name} {chart.say(point.y)}"
+            for series in chart.series
+            for point in series.points
+            if point.x == number
+        ]
+        if said:
+            x = frame.x(number)
+            yield (
+                f'<g class="hit"><rect class="zone" x="{x - half:g}" y="{above}" '
+                f'width="{2 * half:g}" height="{frame.height - above - below:g}"/>'
+                f'<line class="guide" x1="{x}" x2="{x}" y1="{above}" '
+                f'y2="{frame.height - below:g}"/><text class="readout" x="{left}" y="16">'
+                f"round {number}: {', '.join(said)}</text></g>"
+            )

@@ -1,0 +1,66 @@
+"""How the run was set up: configuration, environment, defense data, hashes."""
+
+import json
+from collections.abc import Iterator
+
+from fedsafe.report.markup import details, pairs, section, text
+from fedsafe.report.read import RunData
+from fedsafe.report.verdict import title
+
+
+def setup(run: RunData) -> str:
+    """Return everything needed to repeat the run."""
+    lead = "Everything a repetition needs. Equal experiments on equal machines give equal runs."
+    environment = (
+        f"<h3>Environment</h3>{pairs(_environment(run))}"
+        if run.provenance is not None
+        else "<h3>Environment</h3><p>Not recorded.</p>"
+    )
+    yaml = f'<h3>Configuration</h3><pre tabindex="0">{text(run.configuration)}</pre>'
+    body = f'<div class="halves"><div>{yaml}</div><div>{environment}{_stages(run)}</div></div>'
+    return section("setup", "How it was made", lead, body + _cards(run))
+
+
+def _environment(run: RunData) -> Iterator[tuple[str, str]]:
+    found = run.provenance
+    if found is None:
+        return
+    yield "FedSafe", text(found.fedsafe)
+    yield "Python", text(found.python)
+    yield "Runtime", text(found.runtime)
+    yield "Platform", text(found.platform)
+    yield "Processor", f"{text(found.processor)}, {found.cores} cores, {found.memory_gib:g} GiB"
+    yield "GPUs", text(", ".join(found.gpus)) or "none"
+    for name, version in found.packages.items():
+        yield text(name), text(version)
+    yield "Base model", _hash(found.model)
+    for name, value in found.data.items():
+        yield f"Data: {text(name)}", _hash(value)
+    if run.summary is not None:
+        yield "Experiment", _hash(run.summary.experiment)
+
+
+def _stages(run: RunData) -> str:
+    """Return where each stage's adapter lies."""
+    if not run.stages:
+        return ""
+    rows = (
+        (text(title(s.name)), f"<code>{text(s.path)}</code> {_hash(s.adapter)}") for s in run.stages
+    )
+    return f"<h3>Adapters</h3>{pairs(rows)}"
+
+
+def _cards(run: RunData) -> str:
+    """Return the cards of the data that defenses made."""
+    drawn = "".join(
+        details(
+            f"Data of defense <code>{text(name)}</code>",
+            f'<pre tabindex="0">{text(json.dumps(card, indent=2, ensure_ascii=False))}</pre>',
+        )
+        for name, card in run.cards.items()
+    )
+    return f"<h3>Data that defenses made</h3>{drawn}" if drawn else ""
+
+
+def _hash(value: str) -> str:
+    return f'<code title="{text(value)}">{text(value[:16])}</code>'
