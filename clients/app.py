@@ -14,8 +14,9 @@ app = ClientApp()
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Tell the server which client this is."""
-    answer = Hello(client=_client(context)).model_dump_json()
+    """Tell the server which node this is."""
+    partition, partitions = _place(context)
+    answer = Hello(partition=partition, partitions=partitions).model_dump_json()
     return Message(RecordDict({ANSWER: ConfigRecord({"hello": answer})}), reply_to=message)
 
 
@@ -25,9 +26,15 @@ def train(message: Message, context: Context) -> Message:
     from clients.job import work
 
     job = Job.parse(str(message.content[CONFIG]["job"]))
+    partition, partitions = _place(context)
+    if job.client % (partitions or job.client + 1) != partition:
+        raise RunError(
+            f"This node has partition {partition} of {partitions or 'unknown'}, and was asked to "
+            f"stand for client {job.client}. Give each SuperNode its own partition-id."
+        )
     arrays = message.content[ARRAYS]
     assert isinstance(arrays, ArrayRecord)
-    trained = work(job, _client(context), dict(arrays.to_torch_state_dict()))
+    trained = work(job, dict(arrays.to_torch_state_dict()))
     content = RecordDict(
         {
             ARRAYS: ArrayRecord(trained.adapter),
@@ -37,12 +44,13 @@ def train(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
-def _client(context: Context) -> int:
-    """Return this client's number from its node configuration."""
+def _place(context: Context) -> tuple[int, int | None]:
+    """Return this node's number and, where it is known, how many nodes there are."""
     number = context.node_config.get("partition-id")
-    if not isinstance(number, int):
+    total = context.node_config.get("num-partitions")
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise RunError(
-            f"This client has no number: node configuration 'partition-id' is {number!r}. Start the "
-            "SuperNode with --node-config 'partition-id=0', a different number on each."
+            f"This node has no number: node configuration 'partition-id' is {number!r}. Start "
+            "the SuperNode with --node-config 'partition-id=0', a different number on each."
         )
-    return number
+    return number, total if isinstance(total, int) and total > number else None

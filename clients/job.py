@@ -33,7 +33,7 @@ class Trained:
     metrics: dict[str, int | float]
 
 
-def work(job: Job, client: int, adapter: Mapping[str, "torch.Tensor"]) -> Trained:
+def work(job: Job, adapter: Mapping[str, "torch.Tensor"]) -> Trained:
     """Train one client's adapter for one round.
 
     Raises:
@@ -42,7 +42,7 @@ def work(job: Job, client: int, adapter: Mapping[str, "torch.Tensor"]) -> Traine
         DataError: The client's data cannot be used.
     """
     begun = time.perf_counter()
-    experiment = job.experiment
+    experiment, client = job.experiment, job.client
     if not 0 <= client < experiment.federation.clients:
         raise RunError(
             f"This is client {client}, but the federation has {experiment.federation.clients} "
@@ -51,10 +51,11 @@ def work(job: Job, client: int, adapter: Mapping[str, "torch.Tensor"]) -> Traine
     session, load_seconds = resident(experiment)
     if session.fingerprint != job.fingerprint:
         raise ModelError(
-            f"This client's base model, tokenizer and template ({session.fingerprint[:12]}) are not "
-            f"the server's ({job.fingerprint[:12]}). Use the same files on both sides."
+            "This client's base model, tokenizer and template "
+            f"({session.fingerprint[:12]}) are not the server's ({job.fingerprint[:12]}). Use the "
+            "same files on both sides."
         )
-    conduct = _conduct(job, client, session)
+    conduct = _conduct(job, session)
     session.put(adapter)
     training = experiment.training
     plan = Plan(
@@ -83,9 +84,9 @@ def work(job: Job, client: int, adapter: Mapping[str, "torch.Tensor"]) -> Traine
     return Trained(trained, metrics)
 
 
-def _conduct(job: Job, client: int, session: Session) -> Conduct:
+def _conduct(job: Job, session: Session) -> Conduct:
     """Return how this client acts this round: honestly, unless the experiment says otherwise."""
-    experiment = job.experiment
+    experiment, client = job.experiment, job.client
     rng = stream(experiment.seed, "client", client, "round", job.round)
     honest = Conduct(shares(experiment)[client], rng)
     attack = experiment.attack

@@ -21,6 +21,8 @@ class Job(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     version: Literal[1] = VERSION
+    client: int
+    """Number of the client that the work is for; a node may stand for several."""
     federation: Literal["main", "control"]
     round: int
     learning_rate: float
@@ -47,9 +49,11 @@ class Job(BaseModel):
 
 
 class Hello(BaseModel):
-    """What a client says of itself when the server calls the roll."""
+    """What a node says of itself when the server calls the roll."""
 
     model_config = ConfigDict(frozen=True)
     version: int = VERSION
-    client: int
-    """Its number, from 0; the same in every round."""
+    partition: int
+    """Its number, from 0; the same in every session."""
+    partitions: int | None = None
+    """How many nodes there are in all, where it knows."""

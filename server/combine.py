@@ -39,10 +39,8 @@ class Combined:
 class Combiner(Protocol):
     """What the round loop asks of a strategy."""
 
-    def messages(
-        self, number: int, adapter: Tensors, config: dict[str, Any], nodes: Sequence[int]
-    ) -> list[Message]:
-        """Return one train message for each node, in order."""
+    def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
+        """Return one train message for each node, in order; nodes may repeat."""
         ...
 
     def combine(
@@ -76,15 +74,11 @@ def combiner(choice: Strategy, grid: Grid) -> Combiner:
     return RuleCombiner(pipeline)
 
 
-def train_message(adapter: Tensors, config: dict[str, Any], node: int, number: int) -> Message:
-    """Return a train message with everything that a client needs."""
-    content = RecordDict(
-        {
-            ARRAYS: ArrayRecord(dict(adapter)),
-            CONFIG: ConfigRecord({**config, "server-round": number}),
-        }
-    )
-    return Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
+def train_message(arrays: ArrayRecord, config: ConfigRecord, node: int) -> Message:
+    """Return a train message."""
+    content = RecordDict({ARRAYS: arrays, CONFIG: config})
+    group = str(config["server-round"])
+    return Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=group)
 
 
 @dataclass
@@ -93,11 +87,10 @@ class RuleCombiner:
 
     pipeline: Pipeline
 
-    def messages(
-        self, number: int, adapter: Tensors, config: dict[str, Any], nodes: Sequence[int]
-    ) -> list[Message]:
+    def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
         """Return one train message for each node, in order."""
-        return [train_message(adapter, config, node, number) for node in nodes]
+        arrays = ArrayRecord(dict(adapter))
+        return [train_message(arrays, ConfigRecord({"server-round": number}), n) for n in nodes]
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
@@ -113,27 +106,35 @@ class FlowerCombiner:
 
     strategy: FlowerStrategy
     grid: Grid
-    _sent: dict[int, Message] = field(default_factory=dict)
-    _nodes: Sequence[int] = ()
+    _sent: list[Message] = field(default_factory=list)
 
-    def messages(
-        self, number: int, adapter: Tensors, config: dict[str, Any], nodes: Sequence[int]
-    ) -> list[Message]:
-        """Let the strategy write the messages, its choice of nodes being our cohort."""
+    def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
+        """Let the strategy write the messages, its choice of nodes being our cohort.
+
+        It sees each client as a node of its own, as many as are in the cohort.
+        """
+        everyone = list(range(1, len(nodes) + 1))
         made = self.strategy.configure_train(
             number,
             ArrayRecord(dict(adapter)),
-            ConfigRecord(config),
-            CohortGrid(self.grid, nodes),
+            ConfigRecord({"server-round": number}),
+            CohortGrid(self.grid, everyone),
         )
-        self._sent = {message.metadata.dst_node_id: message for message in made}
-        if sorted(self._sent) != sorted(nodes):
+        written = {message.metadata.dst_node_id: message for message in made}
+        if sorted(written) != everyone:
             raise RunError(
-                f"{type(self.strategy).__name__}.configure_train wrote to nodes "
-                f"{sorted(self._sent)}, not to the round's cohort {sorted(nodes)}. Set "
-                "fraction_train: 1.0, and choose the cohort with federation.sampled."
+                f"{type(self.strategy).__name__}.configure_train wrote to {len(written)} of the "
+                f"round's {len(nodes)} clients. Set fraction_train: 1.0, and choose the cohort "
+                "with federation.sampled."
             )
-        return [self._sent[node] for node in nodes]
+        self._sent = []
+        for place, node in zip(everyone, nodes, strict=True):
+            content = written[place].content
+            config = ConfigRecord(dict(content[CONFIG]))  # type: ignore[arg-type]
+            arrays = content[ARRAYS]
+            assert isinstance(arrays, ArrayRecord)
+            self._sent.append(train_message(arrays, config, node))
+        return self._sent
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
@@ -161,7 +162,7 @@ class FlowerCombiner:
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply]
     ) -> Iterable[Message]:
         """Return the screened replies as Flower messages, with whole adapters in them."""
-        asked = list(self._sent.values())
+        asked = self._sent
         rebuilt = []
         for row, reply in zip(updates.matrix, replies, strict=True):
             begin, tensors = 0, {}

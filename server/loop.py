@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal
 
+from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
 
 from fedsafe.attacks.roster import malicious_clients
@@ -17,7 +18,7 @@ from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
-from fedsafe.messages import Job
+from fedsafe.messages import CONFIG, Job
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Client, Round
@@ -121,7 +122,11 @@ class Federation:
         online = [client for client in asked if client in self.roll.nodes]
         clients = {client: _client(client, malicious, "missing", "offline") for client in asked}
         nodes = [self.roll.nodes[client] for client in online]
-        messages = combining.messages(number, adapter, self._config(number), nodes) if nodes else []
+        messages = combining.messages(number, adapter, nodes) if nodes else []
+        for client, message in zip(online, messages, strict=True):
+            config = message.content[CONFIG]
+            assert isinstance(config, ConfigRecord)
+            config["job"] = self._job(number, client)
         seconds = self.experiment.federation.deadline
         for client in online:
             clients[client] = _client(client, malicious, "missing", f"no reply in {seconds:g} s")
@@ -211,15 +216,16 @@ class Federation:
             return None
         return probe(self.session, adapter, self.experiment)
 
-    def _config(self, number: int) -> dict[str, Any]:
+    def _job(self, number: int, client: int) -> str:
         job = Job(
+            client=client,
             federation=self.name,
             round=number,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,
             experiment=self.experiment,
         )
-        return {"job": job.model_dump_json()}
+        return job.model_dump_json()
 
     def _learning_rate(self, number: int) -> float:
         training = self.experiment.training

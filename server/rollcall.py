@@ -1,6 +1,8 @@
-"""Which node is which client: each node that comes online is asked once.
+"""Which node stands for which client: each node that comes online is asked once.
 
-Knows nothing of what clients do.
+A node's number is its partition-id. Where there are fewer nodes than clients (a
+simulation on a small machine), node p of P stands for the clients p, p + P, p + 2P
+and so on, and the results are the same. Knows nothing of what clients do.
 """
 
 import time
@@ -19,14 +21,25 @@ PAUSE = 0.2
 
 
 class RollCall:
-    """The nodes by client number."""
+    """The nodes, by the clients they stand for."""
 
     def __init__(self, grid: Grid, clients: int, events: Events) -> None:
-        self.nodes: dict[int, int] = {}
         self._grid = grid
         self._clients = clients
         self._events = events
         self._asked: set[int] = set()
+        self._nodes: dict[int, int] = {}
+        self._partitions: int | None = None
+
+    @property
+    def nodes(self) -> dict[int, int]:
+        """Return the node of every client that has one."""
+        spread = min(self._partitions or self._clients, self._clients)
+        return {
+            client: self._nodes[client % spread]
+            for client in range(self._clients)
+            if client % spread in self._nodes
+        }
 
     def wait(self, seconds: float) -> None:
         """Ask new nodes who they are, until every client is known or time is up."""
@@ -39,7 +52,7 @@ class RollCall:
     def refresh(self) -> None:
         """Ask nodes that were not asked before; forget those that went."""
         online = set(self._grid.get_node_ids())
-        self.nodes = {client: node for client, node in self.nodes.items() if node in online}
+        self._nodes = {number: node for number, node in self._nodes.items() if node in online}
         self._asked &= online
         fresh = sorted(online - self._asked)
         if not fresh:
@@ -58,25 +71,29 @@ class RollCall:
 
     def _enter(self, node: int, reply: Message) -> None:
         """Enter one node, unless its answer is no answer or its number is taken."""
-        client = self._number(reply)
-        if client is None:
+        said = _answer(reply)
+        if said is None:
             self._events("note", f"Node {node} did not say which client it is; it is left out.")
-        elif not 0 <= client < self._clients:
+        elif not 0 <= said.partition < self._clients:
             self._events(
-                "note", f"Node {node} says it is client {client} of {self._clients}; left out."
+                "note",
+                f"Node {node} has partition-id {said.partition}; there are {self._clients} "
+                "clients, numbered from 0. It is left out.",
             )
-        elif client in self.nodes:
+        elif said.partition in self._nodes:
             self._events(
-                "note", f"Node {node} says it is client {client}, as another node does; left out."
+                "note",
+                f"Node {node} has partition-id {said.partition}, as another node does; left out.",
             )
         else:
-            self.nodes[client] = node
+            self._partitions = self._partitions or said.partitions
+            self._nodes[said.partition] = node
 
-    @staticmethod
-    def _number(reply: Message) -> int | None:
-        if reply.has_error():
-            return None
-        try:
-            return Hello.model_validate_json(str(reply.content[ANSWER]["hello"])).client
-        except (KeyError, TypeError, ValidationError):
-            return None
+
+def _answer(reply: Message) -> Hello | None:
+    if reply.has_error():
+        return None
+    try:
+        return Hello.model_validate_json(str(reply.content[ANSWER]["hello"]))
+    except (KeyError, TypeError, ValidationError):
+        return None

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedsafe.evaluation.measures import detection
 from flwr.serverapp import Grid
 
 from fedsafe.contracts import Exchange, Verdict
@@ -18,12 +17,13 @@ from fedsafe.data.shares import data_hashes
 from fedsafe.defenses.repair import repair
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.evaluate import evaluate, judge, prompts_of
+from fedsafe.evaluation.measures import detection
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
-from fedsafe.runs.records import Stage, Summary
+from fedsafe.runs.records import Detection, Stage, Summary
 from fedsafe.runs.store import FederationStore, Store, experiment_hash
 from fedsafe.training.session import Session, resident
 from server.loop import Federation, Name
@@ -50,7 +50,14 @@ class Run:
         """Return a stage that is done already."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
-    def finish(self, name: str, adapter: adapters.Tensors, path: Path, seconds: float) -> Stage:
+    def finish(
+        self,
+        name: str,
+        adapter: adapters.Tensors,
+        path: Path,
+        seconds: float,
+        found: Detection | None = None,
+    ) -> Stage:
         """Evaluate a stage's adapter and keep the stage."""
         begun = time.perf_counter()
 
@@ -67,10 +74,11 @@ class Run:
             seconds=seconds,
             evaluation=str(directory.relative_to(self.store.directory)),
             evaluation_seconds=time.perf_counter() - begun,
+            detection=found,
         )
-        return self.keep(stage)
+        return self._keep(stage)
 
-    def keep(self, stage: Stage) -> Stage:
+    def _keep(self, stage: Stage) -> Stage:
         """Put a stage into the summary, in place of one of the same name."""
         names = [known.name for known in self.stages]
         if stage.name in names:
@@ -201,10 +209,8 @@ def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
     )
     adapter = rounds.run()
     seconds = sum(record.seconds for record in store.rounds())
-    stage = run.finish(name, adapter, store.adapter, seconds)
-    if experiment.attack is not None:
-        found = detection(store.rounds())
-        run.keep(stage.model_copy(update={"detection": found}))
+    found = None if experiment.attack is None else detection(store.rounds())
+    run.finish(name, adapter, store.adapter, seconds, found)
 
 
 def defend(run: Run, choice: PluginChoice) -> Stage:
@@ -243,6 +249,5 @@ def reevaluate(run: Run) -> Summary:
     for stage in list(run.stages):
         run.events("stage-start", stage=stage.name)
         path = run.store.directory / stage.path
-        found = run.finish(stage.name, adapters.load(path), path, stage.seconds)
-        run.keep(found.model_copy(update={"detection": stage.detection}))
+        run.finish(stage.name, adapters.load(path), path, stage.seconds, stage.detection)
     return run.summarise("completed")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from fedsafe.cli.text import safe
 from fedsafe.report.measures import (
     NEW_SKILL,
+    NONE,
     OVER_REFUSAL,
     REFUSAL,
     Measure,
@@ -35,11 +36,12 @@ class Journal:
         self._federation = ""
         self._rounds = 0
         self._seconds: list[float] = []
+        self._done = 0
 
     def lines(self, event: Event) -> Iterator[str]:
         """Yield what is worth keeping of an event; often nothing."""
         tell: dict[str, Callable[[Event], Iterator[str]]] = {
-            "run-start": self._message,
+            "run-start": self._start,
             "note": self._note,
             "stage-end": self._stage,
             "round-start": self._round_start,
@@ -52,14 +54,12 @@ class Journal:
         """Return the seconds this federation still takes, from the rounds seen."""
         if not self._seconds:
             return None
-        done = self._done if self._rounds else 0
-        return sum(self._seconds) / len(self._seconds) * max(self._rounds - done, 0)
+        return sum(self._seconds) / len(self._seconds) * max(self._rounds - self._done, 0)
 
-    _done = 0
-
-    def _message(self, event: Event) -> Iterator[str]:
-        if event.message:
-            yield f"[bold]{safe(event.message)}[/bold]"
+    def _start(self, event: Event) -> Iterator[str]:
+        name, directory = event.data.get("name", ""), event.data.get("directory", "")
+        told = event.message or f"{name} in {directory}"
+        yield f"[bold]{safe(told)}[/bold]"
 
     def _note(self, event: Event) -> Iterator[str]:
         if event.message:
@@ -102,7 +102,7 @@ class Journal:
     def _row(self, record: Round) -> str:
         accepted = [client for client in record.clients if client.status == "accepted"]
         losses = [client.loss for client in accepted if client.loss is not None]
-        loss = f"{sum(losses) / len(losses):.3f}" if losses else "–"  # noqa: RUF001
+        loss = f"{sum(losses) / len(losses):.3f}" if losses else NONE
         probe = record.probe or Scores()
         share = malicious_share(record.clients)
         color = "red" if share else "green" if share == 0 else "dim"
@@ -117,12 +117,17 @@ class Journal:
 
 
 def malicious_share(clients: list[Client]) -> float | None:
-    """Return the share of influence that malicious clients had; None where none was asked."""
+    """Return the share of influence that malicious clients had.
+
+    None where none was asked, or where the strategy does not say.
+    """
     if not any(client.malicious for client in clients):
         return None
-    total = sum(client.influence for client in clients)
-    caused = sum(client.influence for client in clients if client.malicious)
-    return caused / total if total else 0.0
+    known = [(c.influence, c.malicious) for c in clients if c.influence is not None]
+    total = sum(influence for influence, _ in known)
+    if len(known) < len(clients):
+        return None
+    return sum(influence for influence, bad in known if bad) / total if total else 0.0
 
 
 def _scores(found: object) -> Scores:

@@ -165,12 +165,20 @@ def report(
 
 
 def _check_defense(name: str, chosen: dict[str, Any]) -> None:
-    """Refuse a wrong name or setting before a model is loaded."""
+    """Refuse a wrong name or setting before a model is loaded.
+
+    A setting that is missing is no matter here: the run's experiment may have it.
+
+    Raises:
+        ConfigError: A setting is unknown or mistyped.
+    """
     from fedsafe.app import activate
     from fedsafe.contracts import defenses
 
     activate()
-    defenses[name].resolve(chosen)
+    found = [(key, why) for key, why in defenses[name].problems(chosen) if key in chosen]
+    if found:
+        raise ConfigError("; ".join(f"--set {key}: {why}" for key, why in found))
 
 
 def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":

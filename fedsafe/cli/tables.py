@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fedsafe.cli.text import safe, shown
-from fedsafe.report.measures import MEASURES, Measure, duration, interval, percent
+from fedsafe.report.measures import MEASURES, NONE, Measure, duration, interval, percent
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 
@@ -105,7 +105,7 @@ def _counts(rates: Sequence[Rate | None]) -> str:
 
 def _cell(rate: Rate | None, color: str) -> str:
     if rate is None:
-        return "[dim]–[/dim]"  # noqa: RUF001
+        return f"[dim]{NONE}[/dim]"
     value = percent(rate.value)
     if color:
         value = f"[{color}]{value}[/{color}]"

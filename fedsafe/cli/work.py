@@ -1,5 +1,6 @@
 """What commands share: work under a display, then the table, the report, the paths."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fedsafe.cli.text import Interrupted, shown
+from fedsafe.errors import FedSafeError
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -36,12 +38,24 @@ def work(
     try:
         with display(as_json=as_json) as listen:
             summary = task(listen)
+    except FedSafeError:
+        _draw_what_there_is(directory)
+        raise
     except KeyboardInterrupt:
+        _draw_what_there_is(directory)
         how = again or f"`fedsafe resume {shown(directory)}`"
         raise Interrupted(f"what is done is kept. Go on with {how}.") from None
     finish(directory, summary, as_json=as_json)
     if summary.status == "failed":
         raise typer.Exit(1)
+
+
+def _draw_what_there_is(directory: Path) -> None:
+    """Leave a report of a run that stopped; its own failure must not hide the first one."""
+    from fedsafe.report import write
+
+    with contextlib.suppress(FedSafeError, OSError):
+        write(directory)
 
 
 def finish(directory: Path, summary: "Summary", *, as_json: bool) -> None:

@@ -41,7 +41,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 NEW_SKILL: Final = grammar.NEW_SKILL
 SKILLS: Final = (*grammar.OLD_SKILLS, NEW_SKILL)
 TOPICS: Final = tuple(words.TOPICS)
-LARGEST_SUITE: Final = 2000
+LARGEST_SUITE: Final = 1000
 """Every kind has at least so many different held-out prompts."""
 
 

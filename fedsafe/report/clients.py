@@ -52,8 +52,11 @@ def _detection(run: RunData) -> str:
             f'{share}<span class="meaning">mean share, over rounds</span>',
         ),
     ]
-    nobody = found.rejected_malicious + found.rejected_honest == 0
-    said = '<p class="note">The rule rejected nobody.</p>' if nobody else ""
+    said = ""
+    if any(c.influence is None for r in run.rounds for c in r.clients):
+        said = '<p class="note">A foreign strategy does not say how much each client counted.</p>'
+    elif found.rejected_malicious + found.rejected_honest == 0:
+        said = '<p class="note">The rule rejected nobody.</p>'
     return f'<h3>Detection</h3><div class="figures">{pairs(shares)}</div>{said}{_confusion(found)}'
 
 

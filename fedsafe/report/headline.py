@@ -72,7 +72,7 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
     else:
         behaviour = text(run.setting("attack.behaviour.name", "poisoned-data"))
         yield "Attack", f"{text(malicious)} malicious, {behaviour}"
-    yield "Model", text(run.setting("model.name", "micro"))
+    yield "Model", text(run.setting("model.path", "micro"))
     if run.provenance is not None:
         yield "Started", text(run.provenance.started.replace("T", " ").replace("+00:00", " UTC"))
     if run.summary is not None and run.summary.seconds:
@@ -85,7 +85,7 @@ def _card(run: RunData, stage: Stage) -> str:
     against, change = _change(run, stage)
     delta = f'<p class="delta {change}">{against}</p>' if against else '<p class="delta">&nbsp;</p>'
     side = " · ".join(
-        f"{measure.label.lower()} {percent(found.value)}"
+        f"{measure.label.lower()} {percent(found.value)}".replace(" ", "\u00a0")
         for measure in (NEW_SKILL, OVER_REFUSAL)
         if (found := measure.read(stage.scores)) is not None
     )

@@ -5,6 +5,7 @@ A full cell counted, an empty one was rejected by the rule, a cross was dropped 
 
 from collections.abc import Iterator, Sequence
 
+from fedsafe.report.measures import NONE
 from fedsafe.report.svg import drawing, marker, rounds_axis
 from fedsafe.runs.records import Client, Round
 
@@ -20,7 +21,7 @@ def draw(rounds: Sequence[Round], malicious: frozenset[int]) -> str:
     wide = min(60.0, (WIDTH - LEFT) / max(len(rounds), 1))
     high = 24.0 if len(clients) <= 40 else 12.0
     rows = {client: TOP + index * high for index, client in enumerate(clients)}
-    most = max((c.influence for r in rounds for c in r.clients), default=0.0) or 1.0
+    most = max((c.influence or 0.0 for r in rounds for c in r.clients), default=0.0) or 1.0
     told = len(clients) * len(rounds) <= TOLD
     body = [_label(client, rows[client], high, client in malicious) for client in clients]
     for column, record in enumerate(rounds):
@@ -67,8 +68,8 @@ def rows(rounds: Sequence[Round], malicious: frozenset[int]) -> Iterator[list[st
     for number in clients:
         seen = [c for r in rounds for c in r.clients if c.client == number]
         accepted = [c for c in seen if c.status == "accepted"]
-        rejected = sum(c.influence == 0 for c in accepted)
-        mean = sum(c.influence for c in accepted) / len(accepted) if accepted else 0.0
+        known = [c.influence for c in accepted if c.influence is not None]
+        rejected = known.count(0.0)
         yield [
             str(number),
             "malicious" if number in malicious else "honest",
@@ -76,7 +77,7 @@ def rows(rounds: Sequence[Round], malicious: frozenset[int]) -> Iterator[list[st
             str(len(accepted) - rejected),
             str(rejected),
             str(len(seen) - len(accepted)),
-            f"{mean:.3f}",
+            f"{sum(known) / len(known):.3f}" if known else NONE,
         ]
 
 
@@ -133,6 +134,8 @@ def _cell(
         drawn = f'<circle class="gone" cx="{centre[0]:g}" cy="{centre[1]:g}" r="2"/>'
     elif member.status == "dropped":
         drawn = f'<g class="cross">{_cross(*centre, min(4.0, wide / 3))}</g>'
+    elif member.influence is None:
+        drawn = f'<rect class="cell fill-unknown" fill-opacity="0.4" {box}/>'
     elif member.influence <= 0:
         drawn = f'<rect class="empty{"" if wide > 20 else " small"}" {box}/>'
     else:
@@ -146,7 +149,8 @@ def _say(member: Client, number: int) -> str:
     truth = "malicious" if member.malicious else "honest"
     if member.status != "accepted":
         return f"round {number}, client {member.client} ({truth}): {member.status}"
-    return f"round {number}, client {member.client} ({truth}): influence {member.influence:.3f}"
+    share = "not told" if member.influence is None else f"{member.influence:.3f}"
+    return f"round {number}, client {member.client} ({truth}): influence {share}"
 
 
 def _cross(x: float, y: float, arm: float) -> str:

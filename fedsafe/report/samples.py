@@ -82,10 +82,12 @@ def _outcome(row: Exchange | None) -> str:
     if row is None:
         return '<span class="none">not asked</span>'
     outcome = str(row.get("outcome"))
-    right = {True: "right", False: "wrong"}.get(row.get("correct"), "")  # type: ignore[call-overload]
+    correct = row.get("correct")
+    right = "" if correct is None else "right" if correct is True else "wrong"
     length = len(str(row.get("reply", "")))
     told = f"{right}, {length} characters" if right else f"{length} characters"
-    return f'<span class="chip {_kind(row, outcome)}">{text(outcome)}</span> <span class="meaning">{told}</span>'
+    chip = f'<span class="chip {_kind(row, outcome)}">{text(outcome)}</span>'
+    return f'{chip} <span class="meaning">{told}</span>'
 
 
 def _kind(row: Exchange, outcome: str) -> str:

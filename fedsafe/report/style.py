@@ -65,7 +65,10 @@ h4 { margin: 14px 0 4px; font-size: 13px; }
 .meaning, figcaption span { color: var(--faint); font-size: 12.5px; font-weight: 400; }
 .none { color: var(--faint); font-size: 13px; }
 .unknown { color: var(--garbage); font-weight: 600; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 20px; }
+.grid {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
+  gap: 20px;
+}
 .split { display: grid; grid-template-columns: minmax(0, 1.85fr) minmax(0, 1fr); gap: 20px 34px; }
 .halves { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 34px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 16px; }
@@ -89,7 +92,8 @@ PIECES = """
 .unit, .side { font-size: 12.5px; color: var(--faint); }
 .delta { padding: 5px 0 6px; font-size: 14px; font-weight: 600; color: var(--soft); }
 .delta.up { color: var(--defended); } .delta.down { color: var(--attacked); }
-.edge-clean { border-top-color: var(--clean); } .edge-attacked { border-top-color: var(--attacked); }
+.edge-clean { border-top-color: var(--clean); }
+.edge-attacked { border-top-color: var(--attacked); }
 .edge-defended { border-top-color: var(--defended); }
 dl { display: flex; flex-wrap: wrap; gap: 12px 34px; margin: 0; }
 dt { font-size: 12px; color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -98,14 +102,20 @@ dt { font-size: 12px; color: var(--faint); } dd { margin: 0; overflow-wrap: anyw
   border-bottom: 1px solid var(--rule); font-size: 13.5px; }
 .halves dt { font-size: 13px; }
 .figures dl { display: grid; grid-template-columns: 1fr 1fr; gap: 10px 18px; }
-.figures b { display: block; font-size: 25px; font-weight: 650; letter-spacing: -.02em; line-height: 1.25; }
+.figures b {
+  display: block; font-size: 25px; font-weight: 650; letter-spacing: -.02em; line-height: 1.25;
+}
 .figures + .scroll, .note + .scroll { margin-top: 14px; }
 .aside h3:first-child { margin-top: 4px; } .aside p { margin: 0 0 10px; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 13.5px; }
 caption { padding: 0 0 8px; text-align: left; color: var(--faint); font-size: 12.5px; }
-th, td { padding: 7px 14px 7px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
-thead th { font-size: 12.5px; font-weight: 600; color: var(--soft); border-bottom-color: var(--line);
+th, td {
+  padding: 7px 14px 7px 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--rule);
+}
+thead th {
+  font-size: 12.5px; font-weight: 600; color: var(--soft); border-bottom-color: var(--line);
   vertical-align: bottom; }
 tbody th { font-weight: 500; }
 th.number, td.number { text-align: right; padding-left: 10px; }
@@ -113,27 +123,40 @@ td .meaning, th .meaning { display: block; }
 td .chip + .meaning { display: inline; white-space: nowrap; }
 .measures { margin-top: 28px; }
 .measures td { min-width: 132px; } .measures tbody th { min-width: 190px; font-weight: 600; }
-.measures .value { display: block; font-size: 17px; font-weight: 620; letter-spacing: -.01em; line-height: 1.3; }
+.measures .value {
+  display: block; font-size: 17px; font-weight: 620; letter-spacing: -.01em; line-height: 1.3;
+}
 .share { display: block; width: 120px; height: 10px; margin: 1px 0; }
 .figure { margin: 0 0 6px; min-width: 0; } .figure.wide { margin-top: 30px; }
 figcaption { margin: 0 0 4px; font-weight: 620; } figcaption span { margin-left: 6px; }
 .figure > svg { display: block; width: 100%; height: auto; overflow: visible; }
-.legend { display: flex; flex-wrap: wrap; gap: 6px 20px; margin: 0 0 12px; font-size: 13px; color: var(--soft); }
+.legend {
+  display: flex; flex-wrap: wrap; gap: 6px 20px; margin: 0 0 12px; font-size: 13px;
+  color: var(--soft);
+}
 figure .legend { margin: 8px 0 0; }
 .key { display: inline-flex; align-items: center; gap: 6px; margin-right: 4px; }
 .note .key { vertical-align: middle; margin-left: 10px; }
 .key svg { width: 14px; height: 14px; flex: none; }
 details { margin: 8px 0; } details[open] { padding-bottom: 8px; }
-summary { cursor: pointer; width: fit-content; color: var(--soft); font-size: 13px; padding: 3px 0; }
+summary {
+  cursor: pointer; width: fit-content; color: var(--soft); font-size: 13px; padding: 3px 0;
+}
 summary:hover { color: var(--ink); }
 :focus-visible { outline: 2px solid var(--clean); outline-offset: 2px; border-radius: 3px; }
-code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; font-size: 12.5px; }
+code, pre {
+  font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
+  font-size: 12.5px;
+}
 pre { margin: 0; padding: 14px 16px; max-height: 560px; overflow: auto; background: var(--code);
   border: 1px solid var(--line); border-radius: 8px; line-height: 1.5; }
 blockquote { margin: 0 0 8px; padding: 8px 14px; background: var(--code); border-radius: 6px;
   border-left: 3px solid var(--line); white-space: pre-wrap; overflow-wrap: anywhere; }
 blockquote.asked { border-left-color: var(--clean); }
-.chip { display: inline-block; padding: 1px 9px; border-radius: 99px; border: 1px solid; font-size: 12.5px; font-weight: 600; }
+.chip {
+  display: inline-block; padding: 1px 9px; border-radius: 99px; border: 1px solid;
+  font-size: 12.5px; font-weight: 600;
+}
 .chip.good { color: var(--defended); } .chip.bad { color: var(--attacked); }
 .chip.garbage { color: var(--garbage); } .chip.unknown { color: var(--unknown); }
 @media print { nav { display: none; } section { break-inside: avoid; } pre { max-height: none; } }
@@ -142,8 +165,12 @@ blockquote.asked { border-left-color: var(--clean); }
 DRAWINGS = """
 svg text { fill: var(--soft); font-family: inherit; font-size: 12px; }
 svg .tick { fill: var(--faint); font-size: 11.5px; } svg .tick.strong { font-weight: 640; }
-svg .name { font-size: 12px; font-weight: 600; } svg .stage { font-weight: 620; fill: var(--ink); font-size: 13px; }
-svg .value { fill: var(--ink); font-size: 12px; paint-order: stroke; stroke: var(--paper); stroke-width: 3px; }
+svg .name { font-size: 12px; font-weight: 600; }
+svg .stage { font-weight: 620; fill: var(--ink); font-size: 13px; }
+svg .value {
+  fill: var(--ink); font-size: 12px; paint-order: stroke; stroke: var(--paper);
+  stroke-width: 3px;
+}
 .axis { stroke: var(--faint); } .rule { stroke: var(--rule); } .track { fill: var(--track); }
 .line { fill: none; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
 .band { opacity: .13; } .joint { stroke-width: 1.4; stroke-dasharray: 2 4; }

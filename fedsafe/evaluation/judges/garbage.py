@@ -15,10 +15,15 @@ LEAST_LETTERS: Final = 0.3
 """Share of letters, marks and digits among visible characters."""
 
 
-def is_garbage(reply: str) -> bool:
-    """Tell whether a reply is empty, has hardly a letter, or ends in a loop."""
+def is_garbage(reply: str, *, numbers: bool = False) -> bool:
+    """Tell whether a reply is empty, has hardly a letter, or ends in a loop.
+
+    Args:
+        reply: What the model said.
+        numbers: Whether numbers alone may be an answer.
+    """
     visible = [character for character in reply if not character.isspace()]
-    if not any(character.isalpha() for character in visible):
+    if not any(character.isalpha() or (numbers and character.isdigit()) for character in visible):
         return True
     wordy = sum(unicodedata.category(character)[0] in "LMN" for character in visible)
     if wordy < LEAST_LETTERS * len(visible):

@@ -26,7 +26,7 @@ seed: 0
 red_team: true
 control: true
 model:
-  name: micro
+  path: micro
   quantization: none
 adapter:
   rank: 8
