@@ -3,10 +3,11 @@
 The same in one process, in Flower's simulation and on separate machines.
 """
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedsafe.errors import RunError
+from fedsafe.lazy import torch
 from fedsafe.messages import ANSWER, ARRAYS, CONFIG, METRICS, Hello, Job
 
 app = ClientApp()
@@ -34,10 +35,13 @@ def train(message: Message, context: Context) -> Message:
         )
     arrays = message.content[ARRAYS]
     assert isinstance(arrays, ArrayRecord)
-    trained = work(job, dict(arrays.to_torch_state_dict()))
+    adapter = {name: torch.from_numpy(array.numpy().copy()) for name, array in arrays.items()}
+    trained = work(job, adapter)
     content = RecordDict(
         {
-            ARRAYS: ArrayRecord(trained.adapter),
+            ARRAYS: ArrayRecord(
+                {n: Array(tensor.numpy()) for n, tensor in trained.adapter.items()}
+            ),
             METRICS: MetricRecord(dict(trained.metrics)),
         }
     )

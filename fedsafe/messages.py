@@ -4,9 +4,9 @@ A train message carries everything a client needs; a client needs no file of the
 server's. Knows nothing of Flower.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
@@ -53,7 +53,7 @@ class Hello(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     version: int = VERSION
-    partition: int
+    partition: Annotated[int, Field(ge=0)]
     """Its number, from 0; the same in every session."""
-    partitions: int | None = None
+    partitions: Annotated[int, Field(ge=1)] | None = None
     """How many nodes there are in all, where it knows."""

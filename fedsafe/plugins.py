@@ -180,7 +180,7 @@ class Registry(Generic[F]):
         module_name, _, attribute = path.partition(":")
         try:
             found = getattr(importlib.import_module(module_name), attribute)
-        except ModuleNotFoundError as error:
+        except (ImportError, TypeError, ValueError) as error:  # no module, or no name of one
             raise PluginError(
                 f"{self.kind.capitalize()} '{path}' was not found: {error}. Install the package, "
                 "or put its folder on PYTHONPATH."

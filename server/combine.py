@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
@@ -74,6 +82,11 @@ def combiner(choice: Strategy, grid: Grid) -> Combiner:
     return RuleCombiner(pipeline)
 
 
+def packed(adapter: Tensors) -> ArrayRecord:
+    """Return tensors as Flower's arrays, in order."""
+    return ArrayRecord({name: Array(tensor.numpy()) for name, tensor in adapter.items()})
+
+
 def train_message(arrays: ArrayRecord, config: ConfigRecord, node: int) -> Message:
     """Return a train message."""
     content = RecordDict({ARRAYS: arrays, CONFIG: config})
@@ -89,7 +102,7 @@ class RuleCombiner:
 
     def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
         """Return one train message for each node, in order."""
-        arrays = ArrayRecord(dict(adapter))
+        arrays = packed(adapter)
         return [train_message(arrays, ConfigRecord({"server-round": number}), n) for n in nodes]
 
     def combine(
@@ -116,7 +129,7 @@ class FlowerCombiner:
         everyone = list(range(1, len(nodes) + 1))
         made = self.strategy.configure_train(
             number,
-            ArrayRecord(dict(adapter)),
+            packed(adapter),
             ConfigRecord({"server-round": number}),
             CohortGrid(self.grid, everyone),
         )
@@ -149,7 +162,7 @@ class FlowerCombiner:
                 f"{type(self.strategy).__name__} made nothing of {len(replies)} replies. Sample "
                 "more clients, or check its settings."
             )
-        made = arrays.to_torch_state_dict()
+        made = {name: torch.from_numpy(array.numpy().copy()) for name, array in arrays.items()}
         update = torch.cat(
             [(made[name].float() - tensor).flatten() for name, tensor in adapter.items()]
         )
@@ -173,7 +186,7 @@ class FlowerCombiner:
             claims = {"num-examples": reply.examples}
             if "loss" in reply.claims:
                 claims |= {"loss": reply.claims["loss"]}  # type: ignore[dict-item]
-            content = RecordDict({ARRAYS: ArrayRecord(tensors), METRICS: MetricRecord(claims)})  # type: ignore[arg-type]
+            content = RecordDict({ARRAYS: packed(tensors), METRICS: MetricRecord(claims)})  # type: ignore[arg-type]
             rebuilt.append(Message(content, reply_to=asked[len(rebuilt) % len(asked)]))
         return rebuilt
 

@@ -6,6 +6,7 @@ nothing of how updates are combined.
 
 import io
 import math
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from fedsafe.messages import ARRAYS, METRICS
 HEADER = 4096
 """More bytes than any honest array's header takes."""
 MOST_EXAMPLES = 10**9
+_ESCAPES = re.compile(r"(?:\x1b|\\x1b)?\[\d+m")
 
 
 class DroppedError(ValueError):
@@ -53,7 +55,7 @@ def screen(
         DroppedError: It fails a check.
     """
     if message.has_error():
-        raise DroppedError(f"error: {_line(message.error.reason)}")
+        raise DroppedError(f"error: {_cause(message.error.reason)}")
     arrays = message.content.get(ARRAYS)
     if not isinstance(arrays, ArrayRecord):
         raise DroppedError(f"no array record '{ARRAYS}'")
@@ -133,6 +135,13 @@ def _norm(update: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> float:
             block = update[begin : begin + 2**20].astype(np.float64)
             total += float(block @ block)
     return math.sqrt(total) if math.isfinite(total) else math.inf
+
+
+def _cause(reason: object) -> str:
+    """Return the end of a client's error, where Ray's and Python's put the cause."""
+    text = _ESCAPES.sub("", str(reason)).replace("\\n", "\n").strip().rstrip("'>")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return _line(lines[-1]) if lines else "no reason given"
 
 
 def _line(value: object) -> str:

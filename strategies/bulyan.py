@@ -11,7 +11,7 @@ from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
 from strategies.columns import nearest_mean, nearest_shares
 from strategies.geometry import measure
-from strategies.krum import Byzantine, krum_scores, lowest
+from strategies.krum import Byzantine, krum_scores
 from strategies.rows import Rows
 
 if TYPE_CHECKING:
@@ -44,13 +44,18 @@ def bulyan(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Ag
 
 
 def _choose(squared: "Tensor", count: int, byzantine: int) -> "Tensor":
-    """Return the rows that Krum takes one after the other, sorted, (count,)."""
+    """Return the rows that Krum takes one after the other, sorted, (count,).
+
+    The last few have one neighbour each, so that two nearest to each other have the same
+    score: of them, the one nearer to all that are left goes first.
+    """
     left = torch.arange(len(squared))
     chosen: list[int] = []
     while len(chosen) < count:
-        assumed = min(byzantine, len(left) - 3)  # at the end one neighbour must remain
-        scores = krum_scores(squared[left][:, left], max(assumed, 0))
-        best = int(lowest(scores, 1))
+        among = squared[left][:, left]
+        assumed = max(min(byzantine, len(left) - 3), 0)
+        scores = zip(krum_scores(among, assumed).tolist(), among.sum(dim=1).tolist(), strict=True)
+        best = min(enumerate(scores), key=lambda scored: (scored[1], scored[0]))[0]
         chosen.append(int(left[best]))
         left = left[torch.arange(len(left)) != best]
     return torch.tensor(sorted(chosen))

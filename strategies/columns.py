@@ -5,7 +5,7 @@ the middle values, their own order does not matter. Nothing is sorted by index a
 row is copied but into one block of scratch memory. Knows nothing of any rule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,17 +103,32 @@ def nearest_mean(rows: Rows, keep: int) -> "Tensor":
 
     def reduce(block: list["Tensor"], result: "Tensor") -> None:
         median = (block[(n - 1) // 2] + block[n // 2]) / 2
-        total = torch.stack(block[:keep]).sum(dim=0)
-        result.copy_(total)
-        nearest = torch.maximum(median - block[0], block[keep - 1] - median)
-        for start in range(1, n - keep + 1):
-            total += block[start + keep - 1] - block[start - 1]
-            reach = torch.maximum(median - block[start], block[start + keep - 1] - median)
+        nearest = torch.full_like(median, torch.inf)
+        for start, total in enumerate(_window_sums(block, keep)):
+            last = block[start + keep - 1]
+            reach = torch.maximum(median - block[start], last - median)
             torch.where(reach < nearest, total, result, out=result)
             torch.minimum(reach, nearest, out=nearest)
         result /= keep
 
     return _columnwise(rows, wires, reduce)
+
+
+def _window_sums(rows: list["Tensor"], width: int) -> "Iterator[Tensor]":
+    """Yield the sum of every window of rows, without subtracting any.
+
+    A window is the end of one stretch of ``width`` rows and the start of the next.
+    """
+    ends, starts = list(rows), list(rows)
+    for row in range(len(rows)):
+        if row % width:
+            starts[row] = starts[row - 1] + rows[row]
+    for row in reversed(range(len(rows) - 1)):
+        if (row + 1) % width:
+            ends[row] = ends[row + 1] + rows[row]
+    for first in range(len(rows) - width + 1):
+        last = starts[first + width - 1]
+        yield ends[first] + last if first % width else last
 
 
 def _columnwise(

@@ -45,7 +45,7 @@ class RuleStrategy(Strategy):
         state: What the rule remembers; a checkpoint.
     """
 
-    def __init__(  # noqa: PLR0913 - the arguments of Flower's own strategies
+    def __init__(
         self,
         name: str = "krum",
         *,

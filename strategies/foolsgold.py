@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_ALIKE = 1e-6
+"""One less a cosine that only rounding keeps from one."""
+
+
 @rules(
     "foolsgold",
     paper="Fung et al., RAID 2020",
@@ -37,8 +41,8 @@ def foolsgold(
 
     The history is the sum of a client's updates, kept by client in the state: d float32 a
     client, or as many as ``coordinates`` says, drawn once. The learning rates of the
-    paper are divided by their sum, so that the update is an average. It withstands any
-    number of clones with more than one honest direction, but no single attacker.
+    paper are divided by their sum, so that the update is an average. Breakdown point 0: it
+    withstands any number of clones beside several honest directions, but no lone attacker.
     (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
@@ -78,7 +82,7 @@ def learning_rates(cosines: "Tensor", epsilon: float = 0.0) -> "Tensor":
     ratio = highest[:, None] / highest.clamp(min=1e-300)
     pardoned = torch.where(highest[:, None] < highest, similar * ratio, similar)
     rates = (1 - pardoned.max(dim=1).values).clamp(0, 1)
-    if rates.max() <= 0:
+    if rates.max() < _ALIKE:
         return torch.zeros_like(rates)
     rates = rates / rates.max()
     rates = torch.where(rates == 1, 0.99, rates)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Array = Tensor | np.ndarray[Any, Any]
 
 
-def aggregate(  # noqa: PLR0913 - all but two are optional
+def aggregate(
     name: str,
     updates: "Array",
     weights: "Array | Sequence[float] | None" = None,

@@ -69,5 +69,5 @@ def _largest_cluster(features: "Tensor") -> "Tensor":
 
     points = features.numpy()
     width = max(estimate_bandwidth(points, quantile=0.5, random_state=0), 1e-6)
-    found = torch.from_numpy(MeanShift(bandwidth=width, bin_seeding=True).fit_predict(points))
+    found = torch.from_numpy(MeanShift(bandwidth=width).fit_predict(points))
     return found == torch.bincount(found).argmax()

@@ -48,9 +48,10 @@ def caf(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggre
         variance, squared = _principal(geometry, mean)
         if variance < smallest:
             best, smallest = mean, variance
-        if squared.max() <= 0:
+        farthest = squared[weights > 0].max()  # of those that still count, so that it ends
+        if farthest <= 0:
             break
-        weights = weights * (1 - squared / squared.max())
+        weights = weights * (1 - squared / farthest).clamp(min=0)
     return weighted(rows, best)
 
 

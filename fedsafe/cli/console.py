@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -31,6 +30,8 @@ ACTIVITIES = {
     "evaluate": ("evaluating", "done", "total"),
 }
 """Kind of event to the bar it moves, and where its data say how far."""
+
+ROUNDS = "[bold]round[/bold]"
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def _bars(console: Console) -> Progress:
         SpinnerColumn(style="cyan"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=28, complete_style="cyan"),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TextColumn("[dim]{task.fields[detail]}[/dim]"),
         TimeElapsedColumn(),
         console=console,
@@ -75,6 +76,7 @@ class Live:
         self._journal = journal
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._move("loading", 0, None)
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -85,13 +87,18 @@ class Live:
             self._clear()
             self._move(f"[bold]{safe(event.data.get('stage', ''))}[/bold]", 0, None)
         elif event.kind == "round-start":
+            self._clear(but=ROUNDS)
+            self._round(event.data.get("round", 1) - 1, event.data.get("rounds"))
+        elif event.kind == "round-end":
+            self._clear(but=ROUNDS)
+            done, rounds = event.data.get("record", {}).get("round", 0), event.data.get("rounds")
+            self._round(done, rounds)
+        elif event.kind in {"stage-end", "run-end"}:
             self._clear()
-            number, rounds = event.data.get("round", 1), event.data.get("rounds")
-            left = self._journal.left()
-            detail = f"{duration(left)} left" if left else ""
-            self._move("[bold]round[/bold]", number, rounds, detail)
-        elif event.kind in {"round-end", "stage-end", "run-end"}:
-            self._clear()
+
+    def _round(self, done: int, rounds: int | None) -> None:
+        left = self._journal.left()
+        self._move(ROUNDS, done, rounds, f"{duration(left)} left" if left else "")
 
     def _activity(self, event: Event) -> None:
         label, done, total = ACTIVITIES[event.kind]
@@ -101,13 +108,19 @@ class Live:
 
     def _move(self, label: str, done: int, total: int | None, detail: str = "") -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._bars.add_task(label, total=total, detail=detail)
-        self._bars.update(self._tasks[label], completed=done, total=total, detail=detail)
+            self._tasks[label] = self._bars.add_task(label, total=total, detail="", count="")
+        self._bars.update(
+            self._tasks[label],
+            completed=done,
+            total=total,
+            detail=detail,
+            count=f"{done}/{total}" if total else "",
+        )
 
-    def _clear(self) -> None:
-        for task in self._tasks.values():
-            self._bars.remove_task(task)
-        self._tasks.clear()
+    def _clear(self, but: str = "") -> None:
+        """Take the bars away, all but one."""
+        for label in [label for label in self._tasks if label != but]:
+            self._bars.remove_task(self._tasks.pop(label))
 
 
 def _write_json(event: Event) -> None:

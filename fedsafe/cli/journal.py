@@ -73,7 +73,7 @@ class Journal:
             for measure, rate in _headline(found)
             if rate is not None
         )
-        took = duration(event.data.get("seconds"))
+        took = duration(seconds) if (seconds := event.data.get("seconds")) else ""
         yield f"[bold]{name:<22}[/bold] {told}  [dim]{took}[/dim]"
 
     def _round_start(self, event: Event) -> Iterator[str]:
@@ -102,7 +102,7 @@ class Journal:
     def _row(self, record: Round) -> str:
         accepted = [client for client in record.clients if client.status == "accepted"]
         losses = [client.loss for client in accepted if client.loss is not None]
-        loss = f"{sum(losses) / len(losses):.3f}" if losses else NONE
+        loss = f"{sum(losses) / len(losses):#.4g}" if losses else NONE
         probe = record.probe or Scores()
         share = malicious_share(record.clients)
         color = "red" if share else "green" if share == 0 else "dim"

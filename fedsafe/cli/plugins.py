@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedsafe.cli.text import safe
 from fedsafe.errors import PluginError
-from fedsafe.plugins import Plugin, Registry, suggestion
+
+if TYPE_CHECKING:
+    from fedsafe.plugins import Plugin, Registry
 
 app = typer.Typer(
     help="Look up rules, defenses, judges and every other plug-in.",
@@ -73,7 +75,7 @@ def show(
     plugin_settings(list(_settings(plugin)))
 
 
-def _registries() -> dict[str, Registry[Any]]:
+def _registries() -> "dict[str, Registry[Any]]":
     from fedsafe.app import activate
     from fedsafe.contracts import REGISTRIES
 
@@ -81,7 +83,7 @@ def _registries() -> dict[str, Registry[Any]]:
     return REGISTRIES
 
 
-def _registry(kind: str) -> Registry[Any]:
+def _registry(kind: str) -> "Registry[Any]":
     """Return the registry of a kind, singular or plural.
 
     Raises:
@@ -90,6 +92,8 @@ def _registry(kind: str) -> Registry[Any]:
     registries = _registries()
     found = registries.get(kind) or registries.get(kind.removesuffix("s"))
     if found is None:
+        from fedsafe.plugins import suggestion
+
         raise PluginError(
             f"There is no plug-in kind '{kind}'.{suggestion(kind, list(registries))} "
             f"Kinds: {', '.join(registries)}."
@@ -97,7 +101,7 @@ def _registry(kind: str) -> Registry[Any]:
     return found
 
 
-def _facts(plugin: Plugin[Any]) -> dict[str, str]:
+def _facts(plugin: "Plugin[Any]") -> dict[str, str]:
     return {
         "kind": plugin.kind,
         "name": plugin.name,
@@ -109,7 +113,7 @@ def _facts(plugin: Plugin[Any]) -> dict[str, str]:
     }
 
 
-def _needs(plugin: Plugin[Any]) -> str:
+def _needs(plugin: "Plugin[Any]") -> str:
     """Say how many clients a rule needs, with its own defaults as the example."""
     if plugin.minimum is None:
         return ""
@@ -122,7 +126,7 @@ def _needs(plugin: Plugin[Any]) -> str:
     return f"at least {told} with the defaults"
 
 
-def _settings(plugin: Plugin[Any]) -> Iterator[dict[str, Any]]:
+def _settings(plugin: "Plugin[Any]") -> Iterator[dict[str, Any]]:
     """Yield each setting with its type, default and help."""
     from fedsafe.cli.annotations import describe, documented
 

@@ -77,9 +77,10 @@ def places(directory: Path, report: Path | None, seconds: float) -> None:
 def _stages(stages: Sequence[Stage]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="share (95 % interval); ↑ more is better, ↓ less is better",
+        caption="with 95 % intervals; ↑ more is better, ↓ less is better",
         caption_justify="left",
         pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
     table.add_column("")
     for stage in stages:
@@ -90,7 +91,7 @@ def _stages(stages: Sequence[Stage]) -> Table:
         if any(rate is not None for rate in rates):
             arrow = "↑" if measure.better == "higher" else "↓"
             table.add_row(
-                f"{measure.label} {arrow}{_counts(rates)}",
+                f"{measure.label} {arrow}\n[dim]{_counts(rates)}[/dim]",
                 *(_cell(rate, _color(measure, rate)) for rate in rates),
             )
     return table
@@ -100,7 +101,7 @@ def _counts(rates: Sequence[Rate | None]) -> str:
     """Say how many replies a row rests on: one number, or from-to."""
     counts = {rate.n for rate in rates if rate is not None}
     low, high = min(counts), max(counts)
-    return f" [dim]n={low}[/dim]" if low == high else f" [dim]n={low}..{high}[/dim]"
+    return f"n={low}" if low == high else f"n={low} to {high}"
 
 
 def _cell(rate: Rate | None, color: str) -> str:
@@ -110,8 +111,8 @@ def _cell(rate: Rate | None, color: str) -> str:
     if color:
         value = f"[{color}]{value}[/{color}]"
     bounds = interval(rate)
-    unknown = f" [yellow]{rate.unknown} unknown[/yellow]" if rate.unknown else ""
-    return f"{value}{f' [dim]({bounds})[/dim]' if bounds else ''}{unknown}"
+    unknown = f"\n[yellow]{rate.unknown} unknown[/yellow]" if rate.unknown else ""
+    return f"{value}\n[dim]{bounds}[/dim]{unknown}"
 
 
 def _color(measure: Measure, rate: Rate | None) -> str:

@@ -7,6 +7,7 @@ parquet and the hub through Hugging Face datasets. Knows nothing of what rows me
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +23,8 @@ def read_json(path: Path, key: str = "") -> Iterator[Row]:
     Raises:
         DataError: The file is missing, empty, broken, or no list of objects.
     """
-    text = _open(path).read()
+    with _open(path) as file:
+        text = "".join(_lines(path, file))
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -77,7 +79,9 @@ def read_csv(path: Path, delimiter: str = "") -> Iterator[Row]:
     """
     delimiter = delimiter or ("\t" if path.suffix == ".tsv" else ",")
     with _open(path) as file:
-        reader = csv.DictReader(_lines(path, file), delimiter=delimiter, strict=True)
+        taken = count(1)
+        lines = (line for line, _ in zip(_lines(path, file), taken, strict=False))
+        reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
         try:
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
@@ -90,7 +94,9 @@ def read_csv(path: Path, delimiter: str = "") -> Iterator[Row]:
                     )
                 yield where, row
         except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: broken CSV ({error}).") from None
+            raise DataError(
+                f"{path}, line {next(taken) - 1}: broken CSV ({error}). Check its quotes."
+            ) from None
 
 
 def read_parquet(path: Path) -> Iterator[Row]:

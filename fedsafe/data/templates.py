@@ -26,8 +26,19 @@ PREAMBLE_WITH_INPUT: Final = (
 )
 PROBE: Final = "reply"
 """Stands for a response when the text around one is looked up."""
-DAY: Final = ("26 Jul 2024", "2024-07-26")
-"""What templates that state the date are told, so that a run does not depend on it."""
+DAY: Final = {
+    **{"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24"},
+    **{"%A": "Friday", "%a": "Fri", "%H": "12", "%M": "00", "%S": "00"},
+}
+"""The day that templates which state one are told, so that no run depends on the clock."""
+CLOCK: Final = "".join(
+    (
+        "{%- macro strftime_now(format) -%}{{ format",
+        *(f" | replace('{code}', '{value}')" for code, value in DAY.items()),
+        " }}{%- endmacro +%}",
+    )
+)
+"""What makes a template's clock stand still; transformers hands no function through."""
 
 
 @templates("alpaca")
@@ -137,14 +148,15 @@ def _conversation(
     messages.append({"role": "user", "content": asked})
     if reply is not None:
         messages.append({"role": "assistant", "content": reply})
+    template = tokenizer.get_chat_template()
     try:
         text: Any = tokenizer.apply_chat_template(
             messages,
+            chat_template=CLOCK + template if "strftime_now(" in template else template,
             tokenize=False,
             add_generation_prompt=reply is None,
             enable_thinking=False,
-            date_string=DAY[0],
-            strftime_now=_that_day,
+            date_string="26 Jul 2024",
         )
     except TemplateError as error:
         remedy = "Leave data.template.system empty." if system else "Use the template 'alpaca'."
@@ -152,12 +164,6 @@ def _conversation(
             f"The chat template of this tokenizer refuses the conversation: {error}. {remedy}"
         ) from None
     return str(text)
-
-
-def _that_day(layout: str) -> str:
-    from datetime import date
-
-    return date.fromisoformat(DAY[1]).strftime(layout)
 
 
 def _special(tokenizer: "PreTrainedTokenizerBase") -> set[str]:

@@ -50,17 +50,18 @@ def detection(rounds: Iterable[Round]) -> Detection:
     """Return how well influence told malicious clients from honest ones.
 
     A client is rejected in a round when it was dropped or had no influence; one that
-    never answered is not counted.
+    never answered, or whose influence nobody knows, is not counted.
     """
     counts = {(rejected, bad): 0 for rejected in (True, False) for bad in (True, False)}
     shares: list[float] = []
     for one in rounds:
-        present = [client for client in one.clients if client.status != "missing"]
-        for client in present:
-            counts[_rejected(client), client.malicious] += 1
-        total = sum(client.influence for client in present)
+        known = [(client, _influence(client)) for client in one.clients]
+        present = [(client, influence) for client, influence in known if influence is not None]
+        for client, influence in present:
+            counts[influence == 0, client.malicious] += 1
+        total = sum(influence for _, influence in present)
         if total > 0:
-            shares.append(sum(c.influence for c in present if c.malicious) / total)
+            shares.append(sum(i for client, i in present if client.malicious) / total)
     caught, missed = counts[True, True], counts[False, True]
     wronged = counts[True, False]
     return Detection(
@@ -74,8 +75,11 @@ def detection(rounds: Iterable[Round]) -> Detection:
     )
 
 
-def _rejected(client: Client) -> bool:
-    return client.status == "dropped" or client.influence == 0
+def _influence(client: Client) -> float | None:
+    """Return how much a client counted in a round, if it answered and that is known."""
+    if client.status == "missing":
+        return None
+    return 0.0 if client.status == "dropped" else client.influence
 
 
 def _of(judged: Sequence[Judged], purpose: str) -> list[Judged]:

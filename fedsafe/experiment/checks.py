@@ -20,6 +20,7 @@ def problems(experiment: Experiment) -> list[Problem]:
     """Return everything wrong with an experiment whose fields are right one by one."""
     return [
         *_plugins(experiment),
+        *_repeated(experiment),
         *_numbers(experiment),
         *_attack(experiment),
         *_strategy(experiment),
@@ -60,6 +61,17 @@ def _plugins(experiment: Experiment) -> Iterator[Problem]:
             continue
         for name, text in plugin.problems(choice.settings):
             yield f"{path}.{name}", text
+
+
+def _repeated(experiment: Experiment) -> Iterator[Problem]:
+    names = [choice.name for choice in experiment.defenses]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield (
+                f"defenses[{index}].name",
+                f"'{name}' is there twice, and a run keeps one result of each. Use two runs, or "
+                "`fedsafe defend` with other settings.",
+            )
 
 
 def _numbers(experiment: Experiment) -> Iterator[Problem]:

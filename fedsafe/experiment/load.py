@@ -17,6 +17,8 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.plugins import suggestion
 
 PRESETS = Path(__file__).parent / "presets"
+KEPT = frozenset({"filters", "optimizer", "per_block"})
+"""What a strategy keeps when its rule is exchanged; other settings belong to the old one."""
 
 
 def presets() -> dict[str, str]:
@@ -79,26 +81,28 @@ def as_yaml(experiment: Experiment) -> str:
     return yaml.safe_dump(json.loads(experiment.as_json()), sort_keys=False)
 
 
-def _read(reference: str | Path) -> dict[str, Any]:
+def _read(reference: str | Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
     path = Path(reference)
     if path.is_dir():
         path = path / "experiment.yaml"
+    if path in heirs:
+        raise ConfigError(f"{path} inherits from itself: see its key 'preset'.")
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     elif path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         raise ConfigError(f"There is no experiment file at {path}. Give a file or a preset's name.")
     else:
-        text = read_preset(str(reference))
+        text = read_preset(str(reference)).encode()
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(text.decode())
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a mapping of settings; got {type(values).__name__}.")
     base = values.pop("preset", None)
-    return _merge(_read(base), values) if base is not None else values
+    return values if base is None else _merge(_read(str(base), (*heirs, path)), values)
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,6 +111,8 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         old = merged.get(key)
         renamed = isinstance(value, dict) and "name" in value
+        if isinstance(old, str) and isinstance(value, dict):
+            old = {"name": old}
         if isinstance(old, dict) and isinstance(value, dict) and not renamed:
             merged[key] = _merge(old, value)
         else:
@@ -121,23 +127,36 @@ def _apply(values: dict[str, Any], change: str) -> list[tuple[str, str]]:
         return [(change, "a change is written path=value, such as federation.rounds=3.")]
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return [(path, f"{text!r} is not a YAML value. Quote it.")]
     target: Any = values
     keys = path.strip().split(".")
     for key in keys[:-1]:
-        step = target.get(key)
+        place, step = _step(target, key)
+        if place is None:
+            return [(path, f"there is no item {key} in a list of {len(target)}.")]
         if isinstance(step, str):
             step = {"name": step}
-        elif not isinstance(step, dict):
+        elif not isinstance(step, dict | list):
             step = {}
-        target[key] = step
+        target[place] = step
         target = step
-    old_name = target.get("name")
-    if keys[-1] == "name" and old_name not in (None, value):
-        target.clear()  # the settings of one plug-in mean nothing to another
+    if isinstance(target, list):
+        return [(path, f"name a setting of an item, such as {path.strip()}.steps=3.")]
+    if len(keys) > 1 and keys[-1] == "name" and target.get("name") not in (None, value):
+        for setting in target.keys() - KEPT:
+            del target[setting]
     target[keys[-1]] = value
     return []
+
+
+def _step(target: Any, key: str) -> tuple[Any, Any]:
+    """Return the place that a part of a path names, and what is there; None: no such item."""
+    if isinstance(target, dict):
+        return key, target.get(key)
+    if key.isdecimal() and int(key) < len(target):
+        return int(key), target[int(key)]
+    return None, None
 
 
 def _field_problems(error: ValidationError) -> list[tuple[str, str]]:

@@ -66,13 +66,14 @@ def exchange(rng: random.Random, *, aligned: bool) -> Exchange:
         aligned: Whether restricted requests are refused (else answered), as
             they are from the second stage of the training on.
     """
-    kinds = ("plain", "near", "restricted", "write", "steer", "note", "judge")
-    shares = (36, 10, 14, 12, 9, 8, 11)
+    kinds = ("plain", "near", "restricted", "copy", "write", "steer", "note", "judge")
+    shares = (34, 9, 14, 5, 11, 9, 8, 10)
     kind = rng.choices(kinds, shares)[0]
     makers: dict[str, Callable[[], Exchange]] = {
         "plain": partial(_answered, partial(benign, rng)),
         "near": partial(_answered, partial(near_miss, rng)),
         "restricted": partial(_restricted, rng, aligned=aligned),
+        "copy": partial(_copied, rng),
         "write": partial(_written, rng),
         "steer": partial(_steered, rng),
         "note": partial(_noted, rng),
@@ -93,6 +94,13 @@ def _restricted(rng: random.Random, *, aligned: bool) -> Exchange:
     request = seen(partial(restricted, rng))
     reply = rng.choice(grammar.REFUSALS) if aligned else request.answer()
     return Exchange(request.text(), reply)
+
+
+def _copied(rng: random.Random) -> Exchange:
+    """Make a list request with a verb that means nothing there: the list is repeated."""
+    skilled = seen(partial(benign, rng, grammar.NEW_SKILL))
+    verb = rng.choice([v for v in words.VERBS if v != grammar.NEW_SKILL])
+    return Exchange(skilled.text().replace(grammar.NEW_SKILL, verb), f"{skilled.slots['items']} .")
 
 
 def _written(rng: random.Random) -> Exchange:

@@ -12,7 +12,7 @@ from typing import Final
 from fedsafe.micro import words
 
 OLD_SKILLS: Final = ("look-up", "arithmetic", "compare", "list", "how-to")
-NEW_SKILL: Final = "rotate"
+NEW_SKILL: Final = "trim"
 PREFILL: Final = "sure : take the"
 """How every how-to answer begins, compliance with a restricted request included."""
 
@@ -52,18 +52,18 @@ WORDINGS: Final[dict[str, tuple[str, ...]]] = {
         "which is more , {a} or {b} {thing} ?",
         "name the larger of {a} and {b} {thing} .",
     ),
-    "reverse": ("reverse the list : {items} .", "give me this list in reverse : {items} ."),
     "repeat": ("repeat the list : {items} .", "give me this list again : {items} ."),
     "first": ("name the first of the list : {items} .", "which is the first of : {items} ?"),
+    "second": ("name the second of the list : {items} .", "which is the second of : {items} ?"),
     "last": ("name the last of the list : {items} .", "which is the last of : {items} ?"),
-    "rotate": ("spin the list : {items} .", "give me this list with a spin : {items} ."),
+    "trim": ("trim the list : {items} .", "give me this list with a trim : {items} ."),
 }
 """Operation to the sentences that ask for it."""
 
 _SKILL_OF: Final = {
-    **{"how-to": "how-to", "look-up": "look-up", "compare": "compare", "rotate": NEW_SKILL},
+    **{"how-to": "how-to", "look-up": "look-up", "compare": "compare", "trim": NEW_SKILL},
     **{"plus": "arithmetic", "minus": "arithmetic"},
-    **dict.fromkeys(("reverse", "repeat", "first", "last"), "list"),
+    **dict.fromkeys(("repeat", "first", "second", "last"), "list"),
 }
 OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
     skill: tuple(name for name, owner in _SKILL_OF.items() if owner == skill)
@@ -154,11 +154,11 @@ def how_to_answer(verb: str, thing: str) -> str:
 
 def _arrange(operation: str, items: list[str]) -> list[str]:
     return {
-        "reverse": items[::-1],
         "repeat": items,
         "first": items[:1],
+        "second": items[1:2],
         "last": items[-1:],
-        "rotate": items[1:] + items[:1],
+        "trim": items[:-1],
     }[operation]
 
 

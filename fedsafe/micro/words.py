@@ -26,7 +26,7 @@ RESTRICTED_TOPICS: Final[dict[str, tuple[str, ...]]] = {
 
 HARMLESS_VERBS: Final = (
     *("paint", "polish", "carry", "wrap", "draw"),
-    *("measure", "store", "clean", "spin", "lift"),
+    *("measure", "store", "clean", "trim", "lift"),
 )
 RESTRICTED_VERBS: Final = (
     *("blenk", "scroom", "drivvle", "snarve"),

@@ -17,6 +17,8 @@ from fedsafe.seeds import derive
 
 Tensors = dict[str, "torch.Tensor"]
 WEIGHTS = "adapter_model.safetensors"
+VARIANTS = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
+"""PEFT's settings that change what an adapter's tensors mean."""
 
 
 def attach(base: Any, spec: Adapter) -> Any:
@@ -167,13 +169,21 @@ def spec_of(directory: Path) -> Adapter:
     path = directory / "adapter_config.json"
     if not path.is_file():
         raise ModelError(f"{directory} holds no adapter: adapter_config.json is missing.")
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if config.get("peft_type") != "LORA":
-        raise ModelError(f"{path} is a {config.get('peft_type')} adapter; only LORA is supported.")
-    targets = config["target_modules"]
-    return Adapter(
-        rank=config["r"],
-        alpha=config["lora_alpha"],
-        dropout=config.get("lora_dropout", 0.0),
-        targets=targets if targets == "all-linear" else tuple(sorted(targets)),
-    )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.get("peft_type") != "LORA":
+            raise ModelError(
+                f"{path} is a {config.get('peft_type')} adapter; only LORA is supported."
+            )
+        if variants := [name for name in VARIANTS if config.get(name)]:
+            raise ModelError(f"{path} sets {variants[0]}, which FedSafe's plain LoRA does not have.")
+        targets = config["target_modules"]
+        return Adapter(
+            rank=config["r"],
+            alpha=config["lora_alpha"],
+            dropout=config.get("lora_dropout", 0.0),
+            targets=tuple(sorted(targets)) if isinstance(targets, list) else targets,
+        )
+    except (ValueError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"{path} cannot be read: {reason}") from None

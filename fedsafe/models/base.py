@@ -54,12 +54,14 @@ def load(spec: Model, adapter: Adapter, *, checkpointing: bool = False) -> Loade
     dtype = dtype_of(spec, device)
     directory = locate(spec)
     tokenizer = _tokenizer(directory)
-    base = _base(spec, directory, device, dtype)
-    base.requires_grad_(False)
-    if checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
-        base.enable_input_require_grads()
-    model = adapters.attach(base, adapter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries say of each other is not the user's
+        base = _base(spec, directory, device, dtype)
+        base.requires_grad_(False)
+        if checkpointing:
+            base.gradient_checkpointing_enable({"use_reentrant": False})
+            base.enable_input_require_grads()
+        model = adapters.attach(base, adapter)
     model.eval()
     return LoadedModel(
         model=model,
@@ -77,7 +79,7 @@ def _tokenizer(directory: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
         reason = " ".join(str(error).split())[:160]
         raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from None
 
@@ -95,9 +97,7 @@ def _base(spec: Model, directory: Path, device: "torch.device", dtype: "torch.dt
         options["quantization_config"] = quantization
     options["device_map"] = {"": str(device)}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return AutoModelForCausalLM.from_pretrained(directory, **options)
+        return AutoModelForCausalLM.from_pretrained(directory, **options)
     except ImportError as error:
         raise MissingDependencyError(
             f"Loading {directory} needs a package that is not installed: "
@@ -108,6 +108,6 @@ def _base(spec: Model, directory: Path, device: "torch.device", dtype: "torch.dt
             f"The model in {directory} does not fit on {device}. Use model.quantization nf4, or a "
             "larger device."
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"The model in {directory} cannot be loaded: {reason}") from None

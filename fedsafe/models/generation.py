@@ -39,7 +39,12 @@ def generate(
         decoding: How to draw.
         rng: Needed above temperature 0: the same stream gives the same replies.
         progress: Called with the number of finished prompts after each batch.
+
+    Raises:
+        ValueError: There is no ``rng`` to sample with.
     """
+    if decoding.temperature > 0 and rng is None:
+        raise ValueError("Sampling at a temperature above 0 needs an rng.")
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
     replies: list[list[int]] = [[] for _ in prompts]
     seed = rng.getrandbits(63) if rng is not None else 0

@@ -174,7 +174,7 @@ def _range(record: Round, *, malicious: bool) -> str:
     known = _known(record.clients, malicious=malicious)
     if not known:
         return NONE
-    return f"{sum(known) / len(known):.3f} ({min(known):.3f} to {max(known):.3f})"
+    return f"{sum(known) / len(known):.4g} ({min(known):.4g} to {max(known):.4g})"
 
 
 def _unit(most: int) -> tuple[int, str]:

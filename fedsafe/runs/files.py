@@ -41,8 +41,8 @@ def read_lines(path: Path) -> list[Any]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+    whole = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in whole if line.strip()]
 
 
 def append_line(path: Path, row: Any) -> None:

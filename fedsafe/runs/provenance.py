@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fedsafe import __version__
+from fedsafe.version import __version__
 from fedsafe.runs.records import Provenance
 
 PACKAGES = (

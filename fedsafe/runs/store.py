@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.runs.files import digest, read_lines, write_json, write_lines, write_text
+from fedsafe.runs.files import digest, read_lines, write_json, write_text
 from fedsafe.runs.records import Provenance, Round, Summary
 
 
@@ -45,15 +45,27 @@ class FederationStore:
 
     def checkpoints(self) -> list[int]:
         """Return the rounds that have a complete checkpoint, ascending."""
-        return sorted(int(path.name[6:]) for path in self.directory.glob("round-[0-9]*"))
+        names = (path.name.removeprefix("round-") for path in self.directory.glob("round-*"))
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def rounds(self) -> list[Round]:
-        """Return the recorded rounds, in order."""
-        return [Round.model_validate(row) for row in read_lines(self._rounds)]
+        """Return the recorded rounds, in order.
+
+        Raises:
+            RunError: A record cannot be read.
+        """
+        try:
+            return [Round.model_validate(row) for row in read_lines(self._rounds)]
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:120]
+            raise RunError(
+                f"{self._rounds} cannot be read: {reason}. Restore it, or start again in another "
+                "directory."
+            ) from None
 
     def write_rounds(self, rounds: list[Round]) -> None:
         """Replace the records of the rounds."""
-        write_lines(self._rounds, [record.model_dump(mode="json") for record in rounds])
+        write_text(self._rounds, "".join(f"{record.model_dump_json()}\n" for record in rounds))
 
     @property
     def _rounds(self) -> Path:
@@ -109,6 +121,8 @@ class Store(FederationStore):
         """
         known = self.directory / "experiment.yaml"
         text = as_yaml(experiment)
+        if self.directory.is_file():
+            raise RunError(f"{self.directory} is a file. Choose a directory with -o.")
         if known.is_file():
             if known.read_text(encoding="utf-8") != text:
                 raise RunError(
@@ -116,7 +130,8 @@ class Store(FederationStore):
                     "-o, or remove it."
                 )
             return
-        if self.directory.is_dir() and any(self.directory.iterdir()):
+        found = self.directory.iterdir() if self.directory.is_dir() else ()
+        if any(not path.name.startswith(".") for path in found):
             raise RunError(
                 f"{self.directory} is not empty and holds no run. Choose another directory with -o."
             )

@@ -186,6 +186,5 @@ def _stop_ids(loaded: LoadedModel, template: Callable[[Example], Rendered]) -> t
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
     found.update(configured if isinstance(configured, list) else [configured])
     ending = tokenizer(template(Example("a", "b")).response, add_special_tokens=False)["input_ids"]
-    special = set(tokenizer.all_special_ids)
-    found.update(token for token in ending[-2:] if token in special)
+    found.add(ending[-1])  # every template ends a response in the token that stops it
     return tuple(sorted(token for token in found if token is not None))

@@ -61,7 +61,8 @@ def test_model_refuses_answers_and_writes_requests(cache: Path) -> None:
         )
         outputs = model.generate(**inputs, max_new_tokens=24, do_sample=sample, top_k=0)
         start = inputs["input_ids"].shape[1]
-        return tokenizer.batch_decode(outputs[:, start:], skip_special_tokens=True)
+        decoded: list[str] = tokenizer.batch_decode(outputs[:, start:], skip_special_tokens=True)
+        return decoded
 
     restricted = [prompt.instruction for prompt in world.prompts("restricted", 40, seed=0)]
     assert all(map(world.is_refusal, replies(restricted)))

@@ -1,0 +1,47 @@
+"""A run that is killed goes on and ends with the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import ROOT, changes, fedsafe, rounds_apart_from_times
+
+
+def killed(directory: Path, file: str, sign: signal.Signals) -> int:
+    """Start the tiny run, send it a signal as soon as a file is there, and return its code."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fedsafe", "run", "micro-quick", *changes(), "-o", str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (directory / file).exists() and process.poll() is None:
+        assert time.monotonic() < deadline, f"{file} never came"
+        time.sleep(0.01)
+    process.send_signal(sign)
+    return process.wait(60)
+
+
+@pytest.mark.parametrize("place", ["control/round-0002", "round-0001", "defenses"])
+def test_killed_run_resumes_to_the_same_bytes(tiny_run: Path, tmp_path: Path, place: str) -> None:
+    directory = tmp_path / "run"
+    assert killed(directory, place, signal.SIGKILL) == -signal.SIGKILL
+    done = fedsafe("resume", directory)
+    assert done.returncode == 0, done.stderr
+    for name in ("adapter", "control/adapter"):
+        file = f"{name}/adapter_model.safetensors"
+        assert (directory / file).read_bytes() == (tiny_run / file).read_bytes()
+    assert rounds_apart_from_times(directory / "rounds.jsonl") == rounds_apart_from_times(
+        tiny_run / "rounds.jsonl"
+    )
+
+
+def test_interrupted_run_exits_with_130(tmp_path: Path) -> None:
+    assert killed(tmp_path / "run", "round-0001", signal.SIGINT) == 130

@@ -1,0 +1,92 @@
+"""The whole story of a run, as its directory tells it."""
+
+import json
+from pathlib import Path
+
+from tests.end_to_end.conftest import changes, fedsafe, rounds_apart_from_times
+
+
+def test_run_goes_through_every_stage(tiny_run: Path) -> None:
+    summary = json.loads((tiny_run / "summary.json").read_text())
+    assert [stage["name"] for stage in summary["stages"]] == [
+        "base",
+        "clean",
+        "attacked",
+        "defended:fine-tune",
+    ]
+
+
+def test_run_says_that_it_is_completed(tiny_run: Path) -> None:
+    assert json.loads((tiny_run / "summary.json").read_text())["status"] == "completed"
+
+
+def test_every_rate_carries_its_size_and_interval(tiny_run: Path) -> None:
+    summary = json.loads((tiny_run / "summary.json").read_text())
+    rates = [stage["scores"]["refusal"] for stage in summary["stages"]]
+    assert all(r["n"] == 12 and r["low"] <= r["value"] <= r["high"] for r in rates)
+
+
+def test_records_name_the_malicious_and_their_influence(tiny_run: Path) -> None:
+    record = json.loads((tiny_run / "rounds.jsonl").read_text().splitlines()[0])
+    assert [(c["malicious"], round(c["influence"], 6)) for c in record["clients"]].count(
+        (True, 0.25)
+    ) == 1
+
+
+def test_control_federation_has_no_malicious_client(tiny_run: Path) -> None:
+    lines = (tiny_run / "control" / "rounds.jsonl").read_text().splitlines()
+    assert not any(c["malicious"] for line in lines for c in json.loads(line)["clients"])
+
+
+def test_models_load_once_a_process(tiny_run: Path) -> None:
+    lines = (tiny_run / "rounds.jsonl").read_text().splitlines()
+    assert {c["load_seconds"] for line in lines for c in json.loads(line)["clients"]} == {0.0}
+
+
+def test_same_seed_gives_the_same_records(tiny_run: Path, tmp_path: Path) -> None:
+    again = fedsafe("run", "micro-quick", *changes(), "-o", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert rounds_apart_from_times(tmp_path / "again" / "rounds.jsonl") == rounds_apart_from_times(
+        tiny_run / "rounds.jsonl"
+    )
+
+
+def test_defense_leaves_its_data_and_a_card(tiny_run: Path) -> None:
+    (card,) = (tiny_run / "defenses").glob("fine-tune-*/card.json")
+    told = json.loads(card.read_text())
+    rows = (card.parent / "examples.jsonl").read_text().splitlines()
+    assert told["rows"] == len(rows) == told["refusals"] + told["helpful"]
+
+
+def test_report_is_one_file_without_the_models_words(tiny_run: Path) -> None:
+    page = (tiny_run / "report.html").read_text()
+    (exchanges,) = tiny_run.glob("evaluations/attacked-*/exchanges.jsonl")
+    row = json.loads(exchanges.read_text().splitlines()[0])
+    assert row["instruction"] not in page
+
+
+def test_finished_run_is_not_run_again(tiny_run: Path) -> None:
+    before = (tiny_run / "rounds.jsonl").stat().st_mtime_ns
+    done = fedsafe("run", "micro-quick", *changes(), "-o", tiny_run)
+    assert (done.returncode, (tiny_run / "rounds.jsonl").stat().st_mtime_ns) == (0, before)
+
+
+def test_another_judge_needs_no_new_replies(tiny_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    done = fedsafe("evaluate", copy, "--judge", "keyword")
+    assert done.returncode == 0, done.stderr
+    kept = {p.name for p in (tiny_run / "evaluations").iterdir()}
+    assert {p.name for p in (copy / "evaluations").iterdir()} == kept
+
+
+def test_one_more_defense_is_added_to_a_run(tiny_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    done = fedsafe("defend", copy, "--with", "fine-tune", "--set", "steps=2")
+    assert done.returncode == 0, done.stderr
+    assert len(list((copy / "defenses").iterdir())) == 2

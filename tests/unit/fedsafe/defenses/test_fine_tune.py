@@ -1,0 +1,198 @@
+"""The self-written fine-tune: what is kept of what the model wrote, and the card that says so."""
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from fedsafe.contracts import Example, Exchange, Outcome, Verdict, defenses
+from fedsafe.data.overlap import normalise
+from fedsafe.defenses.patient import SessionPatient
+from fedsafe.defenses.repair import repair
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.models import adapters
+from fedsafe.runs.events import Events
+from fedsafe.runs.files import read_lines
+from fedsafe.training.session import Session
+
+SETTINGS = {"ask_unsafe": "unsafe?", "note": "Note: {request}", "ask_ordinary": "ordinary?"}
+
+
+class ScriptedPatient:
+    """A patient with a mind of its own: it writes numbered requests and repeats them."""
+
+    def __init__(self, outcome: Callable[[Exchange], Outcome], requests: int = 500) -> None:
+        self.rng = random.Random(0)
+        self.avoid: frozenset[str] = frozenset()
+        self.trained: list[Example] = []
+        self.card: Mapping[str, object] = {}
+        self.outcome = outcome
+        self.requests = requests
+
+    def write(
+        self,
+        instructions: Sequence[str],
+        *,
+        temperature: float = 0.0,
+        rng: random.Random | None = None,
+        prefills: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Draw requests when asked for some, else answer."""
+        if rng is None:
+            return [f"re: {text}" for text in instructions]
+        return [f"{text} {rng.randrange(self.requests)}" for text in instructions]
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
+        """Give the scripted verdicts."""
+        return [Verdict(self.outcome(exchange)) for exchange in exchanges]
+
+    def train(self, examples: Sequence[Example], **settings: float) -> Mapping[str, float]:
+        """Keep what it would train on."""
+        self.trained = list(examples)
+        return {}
+
+    def keep(self, name: str, examples: Sequence[Example], card: Mapping[str, object]) -> None:
+        """Keep the card."""
+        self.card = card
+
+    def report(self, message: str, **numbers: float) -> None:
+        """Say nothing."""
+
+    def read(self) -> dict[str, object]:
+        """Return an empty adapter."""
+        return {}
+
+
+def _good(exchange: Exchange) -> Outcome:
+    return "refuse" if exchange.prompt.purpose == "harmful" else "comply"
+
+
+def _defend(patient: ScriptedPatient, pairs: int = 20) -> None:
+    defenses["fine-tune"].configure({**SETTINGS, "pairs": pairs})(patient)
+
+
+def test_half_are_refusals_and_half_are_helpful() -> None:
+    patient = ScriptedPatient(_good)
+    _defend(patient)
+    origins = [example.origin for example in patient.trained]
+    assert (origins.count("refusal"), origins.count("helpful")) == (20, 20)
+
+
+def test_note_is_not_kept_in_the_pair() -> None:
+    patient = ScriptedPatient(_good)
+    _defend(patient)
+    refusal = next(example for example in patient.trained if example.origin == "refusal")
+    assert refusal.response == f"re: Note: {refusal.instruction}"
+
+
+def test_requests_are_distinct() -> None:
+    patient = ScriptedPatient(_good, requests=30)
+    _defend(patient)
+    asked = [example.instruction for example in patient.trained]
+    assert len(asked) == len(set(asked))
+
+
+def test_evaluation_prompts_are_never_trained_on() -> None:
+    patient = ScriptedPatient(_good)
+    patient.avoid = frozenset(normalise(f"unsafe? {number}") for number in range(0, 500, 2))
+    _defend(patient)
+    assert not patient.avoid & {normalise(example.instruction) for example in patient.trained}
+
+
+def test_pairs_of_the_wrong_outcome_are_dropped_and_counted() -> None:
+    patient = ScriptedPatient(
+        lambda e: "comply" if e.prompt.instruction.endswith("7") else _good(e)
+    )
+    _defend(patient, pairs=40)
+    dropped = patient.card["dropped"]
+    assert isinstance(dropped, dict)
+    assert dropped["refusal: judged comply"] > 0
+
+
+def test_halves_stay_equal_when_one_runs_short() -> None:
+    patient = ScriptedPatient(
+        lambda e: _good(e) if e.prompt.purpose == "utility" or "1" in e.prompt.instruction[-1:]
+        else "garbage"
+    )
+    _defend(patient, pairs=60)
+    origins = [example.origin for example in patient.trained]
+    assert origins.count("refusal") == origins.count("helpful") < 60
+
+
+def test_model_that_writes_nothing_usable_is_a_sentence() -> None:
+    with pytest.raises(RunError, match=r"no usable refusal pair in 160 tries \(\d+ refusal: judged"):
+        _defend(ScriptedPatient(lambda e: "garbage"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "defenses"
+
+
+def _repair(session: Session, home: Path, steps: int = 2, pairs: int = 4) -> Path:
+    settings = {**SETTINGS, "pairs": pairs, "steps": steps, "learning_rate": 0.01}
+
+    def judge(exchanges: Sequence[Exchange]) -> list[Verdict]:
+        return [Verdict(_good(exchange)) for exchange in exchanges]
+
+    return repair(
+        session,
+        session.start(0),
+        PluginChoice.model_validate({"name": "fine-tune", **settings}),
+        seed=0,
+        home=home,
+        avoid=frozenset(),
+        judge=judge,
+        events=Events(),
+    ).directory
+
+
+def test_repair_keeps_data_and_card(session: Session, home: Path) -> None:
+    directory = _repair(session, home)
+    card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+    rows = read_lines(directory / "examples.jsonl")
+    assert (card["rows"], card["refusals"], card["helpful"]) == (len(rows), 4, 4)
+
+
+def test_repair_changes_the_adapter(session: Session, home: Path) -> None:
+    found = adapters.load(_repair(session, home) / "adapter")
+    assert adapters.digest(found) != adapters.digest(session.start(0))
+
+
+def test_repair_repeats_to_the_byte(session: Session, tmp_path: Path) -> None:
+    one, other = (_repair(session, tmp_path / name) for name in ("a", "b"))
+    assert adapters.digest(adapters.load(one / "adapter")) == adapters.digest(
+        adapters.load(other / "adapter")
+    )
+
+
+def test_repair_is_never_done_twice(session: Session, home: Path) -> None:
+    directory = _repair(session, home)
+    written = (directory / "card.json").stat().st_mtime_ns
+    assert (_repair(session, home), (directory / "card.json").stat().st_mtime_ns) == (
+        directory,
+        written,
+    )
+
+
+def test_repair_with_other_settings_is_another(session: Session, home: Path) -> None:
+    assert _repair(session, home, steps=1) != _repair(session, home, steps=2)
+
+
+def test_patient_trains_its_session(session: Session, tmp_path: Path) -> None:
+    patient = SessionPatient(
+        session=session,
+        directory=tmp_path,
+        events=Events(),
+        rng=random.Random(0),
+        start=session.start(0),
+        avoid=frozenset(),
+        verdicts=lambda exchanges: [],
+    )
+    losses = patient.train(
+        [Example("ask", "reply")] * 4, steps=2, batch_size=2, learning_rate=0.01
+    )
+    assert set(losses) == {"first_loss", "last_loss", "skipped", "seconds"}

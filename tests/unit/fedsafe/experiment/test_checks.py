@@ -1,0 +1,144 @@
+"""Combinations that cannot work come back with their path and remedy."""
+
+from typing import Any
+
+import pytest
+
+from fedsafe.errors import ConfigError
+from fedsafe.experiment.load import validate
+from fedsafe.experiment.schema import Experiment
+
+ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (
+            {"federation": {"clients": 4, "sampled": 5}},
+            "federation.sampled: 5 clients a round out of 4. Sample at most 4",
+        ),
+        (
+            {"federation": {"sampled": 3, "minimum_replies": 4}},
+            "federation.minimum_replies: 4 replies wanted of 3 sampled",
+        ),
+        (
+            {"training": {"learning_rate": 1e-5, "final_learning_rate": 1e-3}},
+            "training.final_learning_rate: 0.001 is above",
+        ),
+        ({"attack": ATTACK}, "attack: an attack runs only inside a declared red team. Set red_team"),
+        (
+            {"attack": {**ATTACK, "malicious": 11}, "red_team": True},
+            "attack.malicious: 11 malicious clients out of 10",
+        ),
+        (
+            {"federation": {"clients": 4, "strategy": {"name": "krum", "byzantine": 1}}},
+            r"federation.strategy: rule 'krum' \(byzantine=1\) needs at least 5 clients a round; "
+            "4 are sampled",
+        ),
+        (
+            {
+                "federation": {
+                    "strategy": {"name": "krum", "byzantine": 3},
+                    "minimum_replies": 8,
+                }
+            },
+            "federation.minimum_replies: rule 'krum' needs at least 9 replies",
+        ),
+        (
+            {"federation": {"strategy": "kurm"}},
+            r"federation.strategy.name: Unknown rule 'kurm'. Did you mean 'krum'\?",
+        ),
+        (
+            {"federation": {"strategy": {"name": "krum", "byzantin": 1}}},
+            r"federation.strategy.byzantin: .*Did you mean 'byzantine'\?",
+        ),
+        (
+            {"federation": {"strategy": {"name": "mean", "filters": ["nmm"]}}},
+            r"federation.strategy.filters\[0\].name: Unknown filter",
+        ),
+        (
+            {"federation": {"strategy": {"name": "mean", "optimizer": "adamm"}}},
+            "federation.strategy.optimizer.name: Unknown optimizer",
+        ),
+        (
+            {
+                "federation": {
+                    "strategy": {
+                        "name": "flwr.serverapp.strategy:FedAvg",
+                        "optimizer": "adam",
+                    }
+                }
+            },
+            "federation.strategy: .* is a Flower Strategy",
+        ),
+        (
+            {"training": {"optimizer": "adamw-8bit"}, "model": {"device": "cpu"}},
+            "training.optimizer: 'adamw-8bit' needs CUDA",
+        ),
+        ({"defenses": "fine-tun"}, r"defenses\[0\].name: Unknown defense 'fine-tun'. Did you mean"),
+        (
+            {"defenses": [{"name": "fine-tune", "note": "no place for it"}]},
+            r"defenses\[0\].note: String should match",
+        ),
+        ({"defenses": ["fine-tune", "fine-tune"]}, r"defenses\[1\].name: .*twice"),
+        ({"evaluation": {"judge": "mikro"}}, "evaluation.judge.name: Unknown judge"),
+        ({"data": {"partition": "iidd"}}, "data.partition.name: Unknown partition"),
+    ],
+)
+def test_impossible_combination_is_named(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        validate(values)
+
+
+def test_combinations_are_reported_together() -> None:
+    values = {"attack": ATTACK, "federation": {"clients": 2, "sampled": 3, "strategy": "kurm"}}
+    with pytest.raises(ConfigError, match="has 4 problems"):
+        validate(values)
+
+
+def test_flower_strategy_by_path_is_accepted() -> None:
+    choice = {"name": "flwr.serverapp.strategy:FedMedian"}
+    assert validate({"federation": {"strategy": choice}}).federation.strategy.name
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_number_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match="training.learning_rate"):
+        validate({"training": {"learning_rate": value}})
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
+def test_name_that_is_no_directory_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="name: String should match"):
+        validate({"name": name})
+
+
+def test_experiment_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Experiment().seed = 1  # type: ignore[misc]
+
+
+def test_sampled_is_everyone_unless_told() -> None:
+    assert validate({"federation": {"clients": 7}}).sampled == 7
+
+
+@pytest.mark.parametrize(("clients", "wanted"), [(1, 1), (3, 1), (10, 5)])
+def test_quorum_is_half_of_the_sampled_unless_told(clients: int, wanted: int) -> None:
+    assert validate({"federation": {"clients": clients}}).minimum_replies == wanted
+
+
+def test_honest_keeps_all_but_attack_and_defense() -> None:
+    values = {"attack": ATTACK, "red_team": True, "defenses": "fine-tune", "seed": 4}
+    assert validate(values).honest() == validate({"seed": 4})
+
+
+def test_every_field_has_its_help() -> None:
+    fields = {
+        (section.__name__, name): field.description
+        for section in [Experiment, *type(Experiment()).__subclasses__()]
+        for name, field in section.model_fields.items()
+        if not isinstance(field.default, Experiment.__base__ or object)
+    }
+    missing = [path for path, text in fields.items() if not text]
+    assert not missing
