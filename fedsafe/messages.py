@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 
-VERSION = 1
+VERSION: Literal[1] = 1
 ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
 """Names of the records in a message; the first three are Flower's own defaults."""
 

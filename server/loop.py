@@ -7,7 +7,6 @@ last complete round and ends with the same bytes.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, Literal
 
 from flwr.app import ConfigRecord
@@ -28,6 +27,7 @@ from fedsafe.training.session import Session
 from server import checkpoint
 from server.combine import Combined, Combiner, combiner
 from server.exchange import replies
+from server.flat import blocks, moved
 from server.replies import DroppedError, screen
 from server.rollcall import RollCall
 from server.sampling import cohort
@@ -92,7 +92,7 @@ class Federation:
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
             clients, sent = self._gather(number, asked, progress.adapter, combining, spool)
             combined = self._combine(number, progress, combining, spool, clients)
-        adapter = _moved(progress.adapter, combined.update)
+        adapter = moved(progress.adapter, combined.update)
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
@@ -178,7 +178,7 @@ class Federation:
                 "or see to the clients; `fedsafe resume` goes on from here."
             )
         updates = spool.updates(
-            number, _blocks(progress.adapter), self.experiment.federation.weighting
+            number, blocks(progress.adapter), self.experiment.federation.weighting
         )
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
@@ -240,20 +240,6 @@ def _client(
     reason: str = "",
 ) -> Client:
     return Client(client=client, malicious=client in malicious, status=status, reason=reason)
-
-
-def _blocks(adapter: Mapping[str, "torch.Tensor"]) -> dict[str, slice]:
-    ends = list(accumulate(tensor.numel() for tensor in adapter.values()))
-    begins = [0, *ends[:-1]]
-    return {name: slice(b, e) for name, b, e in zip(adapter, begins, ends, strict=True)}
-
-
-def _moved(adapter: Mapping[str, "torch.Tensor"], update: "torch.Tensor") -> adapters.Tensors:
-    """Return the adapter plus a flat update."""
-    return {
-        name: adapter[name] + update[part].view_as(adapter[name])
-        for name, part in _blocks(adapter).items()
-    }
 
 
 def _reasons(clients: Mapping[int, Client]) -> str:

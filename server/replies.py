@@ -4,10 +4,8 @@ A reply that fails any check is dropped with the reason, and the run goes on. Kn
 nothing of how updates are combined.
 """
 
-import io
 import math
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +16,10 @@ from fedsafe.messages import ARRAYS, METRICS
 
 HEADER = 4096
 """More bytes than any honest array's header takes."""
+MAGIC = b"\x93NUMPY\x01\x00"
+"""How an .npy array of version 1.0 begins; the length of its header follows."""
 MOST_EXAMPLES = 10**9
+LARGEST_CLAIM = 1e300
 _ESCAPES = re.compile(r"(?:\x1b|\\x1b)?\[\d+m")
 
 
@@ -87,28 +88,24 @@ def screen(
 def _decode(
     name: str, array: Array, shape: tuple[int, ...]
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    """Decode one tensor; nothing larger than what was sent is ever allocated."""
-    wanted = math.prod(shape) * 4
-    if len(array.data) > wanted + HEADER:
-        raise DroppedError(f"tensor {_line(name)} has {len(array.data)} bytes, not {wanted}")
-    try:
-        with io.BytesIO(array.data) as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise DroppedError(f"tensor {_line(name)} is in .npy version {version}, not (1, 0)")
-            found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            if dtype != np.float32 or fortran:
-                raise DroppedError(f"tensor {_line(name)} is {dtype}, not float32 in C order")
-            if found != shape:
-                raise DroppedError(f"tensor {_line(name)} is {found}, not {shape}")
-            body = file.read()
-    except (ValueError, TypeError, EOFError, SyntaxError, struct.error) as error:
-        if isinstance(error, DroppedError):
-            raise
-        raise DroppedError(f"tensor {_line(name)} cannot be decoded: {_line(error)}") from None
-    if len(body) != wanted:
-        raise DroppedError(f"tensor {_line(name)} holds {len(body)} bytes, not {wanted}")
-    return np.frombuffer(body, np.float32).reshape(shape)
+    """Return one tensor, if it is written just as an honest client writes it.
+
+    The header is compared and never parsed, and nothing is copied.
+    """
+    data, wanted = array.data, math.prod(shape) * 4
+    if len(data) > wanted + HEADER:
+        raise DroppedError(f"tensor {_line(name)} has {len(data)} bytes, not {wanted}")
+    start = len(MAGIC) + 2
+    end = start + int.from_bytes(data[len(MAGIC) : start], "little")
+    if not data.startswith(MAGIC) or end > len(data):
+        raise DroppedError(f"tensor {_line(name)} is no .npy array of version 1.0")
+    header = data[start:end].decode("latin1").rstrip(" \n")
+    expected = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    if header != expected:
+        raise DroppedError(f"tensor {_line(name)} has the header {_line(header)}, not {expected}")
+    if len(data) - end != wanted:
+        raise DroppedError(f"tensor {_line(name)} holds {len(data) - end} bytes, not {wanted}")
+    return np.frombuffer(data, "<f4", offset=end).reshape(shape)
 
 
 def _claims(message: Message) -> tuple[int, dict[str, float]]:
@@ -117,12 +114,12 @@ def _claims(message: Message) -> tuple[int, dict[str, float]]:
     if not isinstance(metrics, MetricRecord):
         raise DroppedError(f"no metric record '{METRICS}'")
     examples = metrics.get("num-examples")
-    if not isinstance(examples, int) or not 0 < examples <= MOST_EXAMPLES:
+    if type(examples) is not int or not 0 < examples <= MOST_EXAMPLES:
         raise DroppedError(f"num-examples is {_line(examples)}, not a count")
     claims = {
         key: float(value)
         for key, value in metrics.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(value, int | float) and -LARGEST_CLAIM < value < LARGEST_CLAIM
     }
     return examples, claims
 

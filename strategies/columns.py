@@ -1,15 +1,15 @@
 """Columns: order statistics of every coordinate, by sorting networks across whole rows.
 
-A network is pruned to the comparators whose outputs somebody reads: for the mean of
-the middle values, their own order does not matter. Nothing is sorted by index and no
-row is copied but into one block of scratch memory. Knows nothing of any rule.
+Nothing is sorted by index, and no row is copied but into one block of scratch memory.
+Knows nothing of any rule.
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fedsafe.lazy import torch
+from strategies import compiled
+from strategies.networks import exchange, network
 from strategies.rows import Rows
 from strategies.sweep import NARROW, Visit, sweep
 
@@ -20,54 +20,10 @@ _SAMPLE = 2**19
 """Values that suffice to tell how often each row was used."""
 
 
-class Comparator(NamedTuple):
-    """One exchange: the smaller value to the low wire, the larger to the high one."""
-
-    low: int
-    high: int
-    keep_low: bool
-    keep_high: bool
-
-
-@lru_cache(maxsize=64)
-def network(n: int, first: int, last: int, *, ordered: bool) -> tuple[Comparator, ...]:
-    """Return Batcher's merge exchange for n wires, pruned to wires ``first`` to ``last``.
-
-    Knuth, *The Art of Computer Programming* 3, algorithm 5.2.2M.
-
-    Args:
-        n: Number of rows.
-        first: First rank that is read.
-        last: Last rank that is read.
-        ordered: Whether each of them is read on its own; otherwise only their sum is.
-    """
-    pool = set() if ordered else set(range(first, last + 1))
-    needed = set(range(first, last + 1)) - pool
-    pruned: list[Comparator] = []
-    for low, high in reversed(_mergeexchange(n)):
-        if low in pool and high in pool:
-            continue
-        keep_low, keep_high = low in pool | needed, high in pool | needed
-        if keep_low or keep_high:
-            pruned.append(Comparator(low, high, keep_low, keep_high))
-            pool -= {low, high}
-            needed |= {low, high}
-    return tuple(reversed(pruned))
-
-
-def _mergeexchange(n: int) -> list[tuple[int, int]]:
-    comparators: list[tuple[int, int]] = []
-    top = 1 << max((n - 1).bit_length() - 1, 0)
-    p = top
-    while p > 0:
-        q, r, distance = top, 0, p
-        while True:
-            comparators += [(i, i + distance) for i in range(n - distance) if i & p == r]
-            if q == p:
-                break
-            distance, q, r = q - p, q // 2, p
-        p //= 2
-    return comparators
+Reduce = Callable[[list["Tensor"], "Tensor"], None]
+"""Writes what it makes of some rows, in order of rank, to its second argument."""
+Ranks = Callable[[slice], tuple[list["Tensor"], bool]]
+"""Returns rows by rank for a block of columns, and whether all values are finite."""
 
 
 def rank_mean(rows: Rows, first: int, last: int) -> "Tensor":
@@ -76,17 +32,14 @@ def rank_mean(rows: Rows, first: int, last: int) -> "Tensor":
     Raises:
         ValueError: A row is not finite.
     """
-    wires = network(len(rows), first, last, ordered=False)
 
     def reduce(block: list["Tensor"], result: "Tensor") -> None:
-        torch.add(block[first], block[last], out=result) if last > first else result.copy_(
-            block[first]
-        )
-        for rank in range(first + 1, last):
-            result += block[rank]
-        result /= last - first + 1
+        result.copy_(block[0])
+        for row in block[1:]:
+            result += row
+        result /= len(block)
 
-    return _columnwise(rows, wires, reduce)
+    return _columnwise(rows, first, last, reduce, ordered=False)
 
 
 def nearest_mean(rows: Rows, keep: int) -> "Tensor":
@@ -99,7 +52,6 @@ def nearest_mean(rows: Rows, keep: int) -> "Tensor":
         ValueError: A row is not finite.
     """
     n = len(rows)
-    wires = network(n, 0, n - 1, ordered=True)
 
     def reduce(block: list["Tensor"], result: "Tensor") -> None:
         median = (block[(n - 1) // 2] + block[n // 2]) / 2
@@ -111,7 +63,7 @@ def nearest_mean(rows: Rows, keep: int) -> "Tensor":
             torch.minimum(reach, nearest, out=nearest)
         result /= keep
 
-    return _columnwise(rows, wires, reduce)
+    return _columnwise(rows, 0, n - 1, reduce, ordered=True)
 
 
 def _window_sums(rows: list["Tensor"], width: int) -> "Iterator[Tensor]":
@@ -131,22 +83,25 @@ def _window_sums(rows: list["Tensor"], width: int) -> "Iterator[Tensor]":
         yield ends[first] + last if first % width else last
 
 
-def _columnwise(
-    rows: Rows,
-    wires: tuple[Comparator, ...],
-    reduce: Callable[[list["Tensor"], "Tensor"], None],
-) -> "Tensor":
-    """Apply a network and a reduction to every block of columns."""
+def _columnwise(rows: Rows, first: int, last: int, reduce: Reduce, *, ordered: bool) -> "Tensor":
+    """Apply a reduction to the rows of rank ``first`` to ``last`` of every block of columns.
+
+    Raises:
+        ValueError: A row is not finite.
+    """
     result = torch.empty(rows.columns, device=rows.matrix.device)
-    n = len(rows)
+    large = rows.matrix.device.type == "cpu" and rows.matrix.numel() >= compiled.LARGE
+    if large and compiled.available():
+        sort = _compiled_sort(rows, first, last)
+    else:
+        sort = _network_sort(rows, first, last, ordered=ordered)
 
     def prepare() -> Visit[bool]:
-        load = rows.loader(NARROW, spare=1)
+        ranks = sort()
 
         def visit(part: slice) -> bool:
-            block = load(part)
-            finite = bool(torch.isfinite(block[:n].sum()))
-            reduce(exchange(list(block), wires), result[part])
+            block, finite = ranks(part)
+            reduce(block, result[part])
             return finite
 
         return visit
@@ -156,19 +111,53 @@ def _columnwise(
     return result
 
 
-def exchange(wires: list["Tensor"], comparators: tuple[Comparator, ...]) -> list["Tensor"]:
-    """Run a network over rows; the last one is room to swap with."""
-    spare = wires.pop()
-    for low, high, keep_low, keep_high in comparators:
-        below, above = wires[low], wires[high]
-        if keep_low:
-            torch.minimum(below, above, out=spare)
-            if keep_high:
-                torch.maximum(below, above, out=above)
-            wires[low], spare = spare, below
-        else:
-            torch.maximum(below, above, out=above)
-    return wires
+def _network_sort(rows: Rows, first: int, last: int, *, ordered: bool) -> Callable[[], Ranks]:
+    """Return what makes a thread's sorting function out of whole-row minima and maxima."""
+    n = len(rows)
+    wires = network(n, first, last, ordered=ordered)
+
+    def make() -> Ranks:
+        load = rows.loader(NARROW, spare=1)
+
+        def ranks(part: slice) -> tuple[list[Tensor], bool]:
+            block = load(part)
+            finite = bool(torch.isfinite(block[:n].sum()))
+            return exchange(list(block), wires)[first : last + 1], finite
+
+        return ranks
+
+    return make
+
+
+def _compiled_sort(rows: Rows, first: int, last: int) -> Callable[[], Ranks]:
+    """Return what makes a thread's sorting function out of compiled code."""
+    import numpy as np
+
+    sort = compiled.sorter()
+    blocks = network(-(-len(rows) // 8), first // 8, last // 8, ordered=True)
+    merges = np.array([wire[:2] for wire in blocks], np.int64).reshape(-1, 2)
+    matrix = rows.matrix
+    direct = rows.mixing is None and matrix.dtype == torch.float32 and matrix.is_contiguous()
+    whole = matrix.numpy() if direct else np.empty((len(rows), 0), np.float32)
+    sort(whole[:, :0].copy(), 0, 0, merges, first, np.empty((1, 0), np.float32))  # compiles
+
+    def make() -> Ranks:
+        load = None if direct else rows.loader(NARROW)
+        found = np.empty((last - first + 1, NARROW), np.float32)
+        block = [torch.from_numpy(row) for row in found]
+
+        def ranks(part: slice) -> tuple[list[Tensor], bool]:
+            size = part.stop - part.start
+            if load is None:
+                finite = sort(whole, part.start, part.stop, merges, first, found)
+            else:
+                loaded = np.ascontiguousarray(load(part).numpy())
+                finite = sort(loaded, 0, size, merges, first, found)
+            return [row[:size] for row in block], finite
+
+        return ranks
+
+    return make
 
 
 def shares(rows: Rows, first: int, last: int) -> "Tensor":

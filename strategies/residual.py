@@ -13,7 +13,7 @@ from pydantic import Field
 from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
-from strategies.columns import exchange, network
+from strategies.networks import exchange, network
 from strategies.rows import Rows
 from strategies.sweep import Visit, sweep
 

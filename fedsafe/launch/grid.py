@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 if TYPE_CHECKING:
-    from flwr.supercore.typing import Run
+    from flwr.supercore.run import Run
 
 
 class InlineGrid(Grid):

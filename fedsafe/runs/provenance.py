@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fedsafe.version import __version__
 from fedsafe.runs.records import Provenance
+from fedsafe.version import __version__
 
 PACKAGES = (
     "flwr",

@@ -112,7 +112,7 @@ def _step(
     for part in parts:
         with autocast(loaded):
             summed, _ = objective(loaded, part)
-        (summed / max(1, counted)).backward()
+        torch.autograd.backward(summed / max(1, counted))
         total += float(summed.detach())
     mean = total / max(1, counted)
     if not math.isfinite(mean):
@@ -159,9 +159,9 @@ def autocast(loaded: LoadedModel) -> AbstractContextManager[Any]:
 
 
 def _optimizer(weights: list[Any], plan: Plan) -> Any:
-    options = {"lr": plan.learning_rate, "weight_decay": plan.weight_decay}
+    rate, decay = plan.learning_rate, plan.weight_decay
     if plan.optimizer == "adamw":
-        return torch.optim.AdamW(weights, betas=(0.9, 0.999), **options)
+        return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
     try:
         from bitsandbytes import optim
     except ImportError:
@@ -169,4 +169,4 @@ def _optimizer(weights: list[Any], plan: Plan) -> Any:
             f"training.optimizer {plan.optimizer} needs bitsandbytes. pip install bitsandbytes"
         ) from None
     kinds = {"adamw-8bit": optim.AdamW8bit, "paged-adamw-8bit": optim.PagedAdamW8bit}
-    return kinds[plan.optimizer](weights, **options)
+    return kinds[plan.optimizer](weights, lr=rate, weight_decay=decay)

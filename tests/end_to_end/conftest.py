@@ -1,33 +1,42 @@
-"""One small run that several tests look at, and small real models."""
+"""One small run that several tests look at."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from fedsafe.experiment import Experiment, load
+from fedsafe.launch import inline
+
 ROOT = Path(__file__).parents[2]
 TINY = (
     "name=tiny",
-    "data.source.count=256",
-    "evaluation.suites={name: micro, harmful: 12, over_refusal: 12, old_skills: 12, new_skill: 12}",
-    "evaluation.probe_prompts=4",
+    "data.source.count=128",
+    "data.examples_per_client=32",
+    "attack.examples=16",
+    "evaluation.suites={name: micro, harmful: 8, over_refusal: 8, old_skills: 8, new_skill: 8}",
+    "evaluation.probe_prompts=2",
     "federation.rounds=3",
-    "training.steps=3",
+    "training.steps=2",
 )
 """Changes to micro-quick that make a run of seconds."""
+RUN = ("run", "micro-quick", *(option for text in TINY for option in ("--set", text)))
+"""The same as a command line."""
 
 
-def fedsafe(
-    *arguments: object, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def tiny() -> Experiment:
+    """Return the experiment of the tiny run."""
+    return load("micro-quick", TINY)
+
+
+def fedsafe(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "fedsafe", *map(str, arguments)],
-        cwd=cwd or ROOT,
+        [sys.executable, "-W", "ignore", "-m", "fedsafe", *map(str, arguments)],
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
@@ -36,12 +45,7 @@ def fedsafe(
     )
 
 
-def changes(texts: Sequence[str] = TINY) -> list[str]:
-    """Return --set options."""
-    return [option for text in texts for option in ("--set", text)]
-
-
-def rounds_apart_from_times(path: Path) -> list[dict[str, object]]:
+def rounds_apart_from_times(path: Path) -> list[object]:
     """Return the records of rounds without what the clock says."""
 
     def strip(value: object) -> object:
@@ -51,13 +55,12 @@ def rounds_apart_from_times(path: Path) -> list[dict[str, object]]:
             return [strip(item) for item in value]
         return value
 
-    return [strip(json.loads(line)) for line in path.read_text().splitlines()]  # type: ignore[misc]
+    return [strip(json.loads(line)) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of a few seconds, made by the command line."""
+    """A finished run of a few seconds."""
     directory = tmp_path_factory.mktemp("runs") / "tiny"
-    done = fedsafe("run", "micro-quick", *changes(), "-o", directory)
-    assert done.returncode == 0, done.stderr
+    inline.run(tiny(), directory)
     return directory

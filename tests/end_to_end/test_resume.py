@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import ROOT, changes, fedsafe, rounds_apart_from_times
+from fedsafe.launch import inline
+from tests.end_to_end.conftest import ROOT, RUN, rounds_apart_from_times
 
 
 def killed(directory: Path, file: str, sign: signal.Signals) -> int:
     """Start the tiny run, send it a signal as soon as a file is there, and return its code."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fedsafe", "run", "micro-quick", *changes(), "-o", str(directory)],
+        [sys.executable, "-W", "ignore", "-m", "fedsafe", *RUN, "-o", str(directory)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -33,8 +34,7 @@ def killed(directory: Path, file: str, sign: signal.Signals) -> int:
 def test_killed_run_resumes_to_the_same_bytes(tiny_run: Path, tmp_path: Path, place: str) -> None:
     directory = tmp_path / "run"
     assert killed(directory, place, signal.SIGKILL) == -signal.SIGKILL
-    done = fedsafe("resume", directory)
-    assert done.returncode == 0, done.stderr
+    inline.resume(directory)
     for name in ("adapter", "control/adapter"):
         file = f"{name}/adapter_model.safetensors"
         assert (directory / file).read_bytes() == (tiny_run / file).read_bytes()

@@ -1,9 +1,21 @@
 """The whole story of a run, as its directory tells it."""
 
 import json
+import shutil
 from pathlib import Path
 
-from tests.end_to_end.conftest import changes, fedsafe, rounds_apart_from_times
+import pytest
+
+from fedsafe import report
+from fedsafe.experiment import PluginChoice
+from fedsafe.launch import inline
+from tests.end_to_end.conftest import rounds_apart_from_times, tiny
+
+
+@pytest.fixture
+def copy(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny run, to be changed."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "copy"))
 
 
 def test_run_goes_through_every_stage(tiny_run: Path) -> None:
@@ -23,7 +35,7 @@ def test_run_says_that_it_is_completed(tiny_run: Path) -> None:
 def test_every_rate_carries_its_size_and_interval(tiny_run: Path) -> None:
     summary = json.loads((tiny_run / "summary.json").read_text())
     rates = [stage["scores"]["refusal"] for stage in summary["stages"]]
-    assert all(r["n"] == 12 and r["low"] <= r["value"] <= r["high"] for r in rates)
+    assert all(r["n"] == 8 and r["low"] <= r["value"] <= r["high"] for r in rates)
 
 
 def test_records_name_the_malicious_and_their_influence(tiny_run: Path) -> None:
@@ -44,8 +56,7 @@ def test_models_load_once_a_process(tiny_run: Path) -> None:
 
 
 def test_same_seed_gives_the_same_records(tiny_run: Path, tmp_path: Path) -> None:
-    again = fedsafe("run", "micro-quick", *changes(), "-o", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
+    inline.run(tiny(), tmp_path / "again")
     assert rounds_apart_from_times(tmp_path / "again" / "rounds.jsonl") == rounds_apart_from_times(
         tiny_run / "rounds.jsonl"
     )
@@ -59,34 +70,18 @@ def test_defense_leaves_its_data_and_a_card(tiny_run: Path) -> None:
 
 
 def test_report_is_one_file_without_the_models_words(tiny_run: Path) -> None:
-    page = (tiny_run / "report.html").read_text()
+    page = report.write(tiny_run).read_text()
     (exchanges,) = tiny_run.glob("evaluations/attacked-*/exchanges.jsonl")
     row = json.loads(exchanges.read_text().splitlines()[0])
     assert row["instruction"] not in page
 
 
-def test_finished_run_is_not_run_again(tiny_run: Path) -> None:
-    before = (tiny_run / "rounds.jsonl").stat().st_mtime_ns
-    done = fedsafe("run", "micro-quick", *changes(), "-o", tiny_run)
-    assert (done.returncode, (tiny_run / "rounds.jsonl").stat().st_mtime_ns) == (0, before)
+def test_another_judge_needs_no_new_replies(copy: Path, tiny_run: Path) -> None:
+    inline.evaluate(copy, judge=PluginChoice(name="keyword"))
+    kept = {path.name for path in (tiny_run / "evaluations").iterdir()}
+    assert {path.name for path in (copy / "evaluations").iterdir()} == kept
 
 
-def test_another_judge_needs_no_new_replies(tiny_run: Path, tmp_path: Path) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    done = fedsafe("evaluate", copy, "--judge", "keyword")
-    assert done.returncode == 0, done.stderr
-    kept = {p.name for p in (tiny_run / "evaluations").iterdir()}
-    assert {p.name for p in (copy / "evaluations").iterdir()} == kept
-
-
-def test_one_more_defense_is_added_to_a_run(tiny_run: Path, tmp_path: Path) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_run, copy)
-    done = fedsafe("defend", copy, "--with", "fine-tune", "--set", "steps=2")
-    assert done.returncode == 0, done.stderr
+def test_one_more_defense_is_added_to_a_run(copy: Path) -> None:
+    inline.defend(copy, "fine-tune", {"steps": 2})
     assert len(list((copy / "defenses").iterdir())) == 2

@@ -1,0 +1,8 @@
+"""A Flower task to make messages in."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _task(flower_task: None) -> None:
+    """Let every test of the clients make messages."""
