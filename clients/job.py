@@ -19,7 +19,7 @@ from fedsafe.models.adapters import Tensors
 from fedsafe.runs.files import digest
 from fedsafe.seeds import stream
 from fedsafe.training.session import Session, resident
-from fedsafe.training.trainer import Plan
+from fedsafe.training.trainer import plan_of
 
 POISON: dict[str, list[Example]] = {}
 """Malicious examples of this process's clients; they are the same in each round."""
@@ -58,14 +58,7 @@ def work(job: Job, adapter: Mapping[str, "torch.Tensor"]) -> Trained:
     conduct = _conduct(job, session)
     session.put(adapter)
     training = experiment.training
-    plan = Plan(
-        steps=training.steps,
-        learning_rate=job.learning_rate,
-        accumulation=training.accumulation,
-        weight_decay=training.weight_decay,
-        clip=training.clip,
-        optimizer=training.optimizer,
-    )
+    plan = plan_of(training, job.learning_rate)
     report, tokenised = session.train(
         conduct.examples, plan, conduct.rng, batch_size=training.batch_size
     )

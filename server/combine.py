@@ -31,13 +31,17 @@ class Combined:
     """Float32 (n,), or None where the strategy does not say."""
     state: Tensors = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    adapter: Tensors | None = None
+    """The new adapter to the bit, where the strategy made one; else the old plus the update."""
 
 
 class Combiner(Protocol):
     """What the round loop asks of a strategy."""
 
-    def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
-        """Return one train message for each node, in order; nodes may repeat."""
+    def messages(
+        self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
+    ) -> list[Message]:
+        """Return one train message for each client, to its node, in order."""
         ...
 
     def combine(
@@ -78,10 +82,15 @@ class RuleCombiner:
 
     pipeline: Pipeline
 
-    def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
-        """Return one train message for each node, in order."""
+    def messages(
+        self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
+    ) -> list[Message]:
+        """Return one train message for each client, to its node, in order."""
         arrays = packed(adapter)
-        return [train_message(arrays, ConfigRecord({"server-round": number}), n) for n in nodes]
+        return [
+            train_message(arrays, ConfigRecord({"server-round": number}), node)
+            for node in nodes.values()
+        ]
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors

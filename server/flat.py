@@ -20,3 +20,8 @@ def moved(adapter: Mapping[str, "torch.Tensor"], update: "torch.Tensor") -> Tens
         name: adapter[name] + update[part].view_as(adapter[name])
         for name, part in blocks(adapter).items()
     }
+
+
+def flat(adapter: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+    """Return the adapter as a float32 vector (d,)."""
+    return torch.cat([tensor.flatten().float() for tensor in adapter.values()])

@@ -4,7 +4,7 @@ It sees screened replies only, whole adapters as it expects them, and each clien
 the cohort as a node of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from server.combine import Combined
 from server.messages import Tensors, packed, train_message
 from server.replies import Reply
 
+LIST = "[]"
+
 
 @dataclass
 class FlowerCombiner:
@@ -28,41 +30,43 @@ class FlowerCombiner:
 
     strategy: FlowerStrategy
     grid: Grid
-    _sent: list[Message] = field(default_factory=list)
+    _written: dict[int, Message] = field(default_factory=dict)
+    """What the strategy wrote this round, by client."""
 
-    def messages(self, number: int, adapter: Tensors, nodes: Sequence[int]) -> list[Message]:
+    def messages(
+        self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
+    ) -> list[Message]:
         """Let the strategy write the messages, its choice of nodes being our cohort.
 
-        It sees each client as a node of its own, as many as are in the cohort.
+        It sees each client as a node of its own, the same in every round.
         """
-        everyone = list(range(1, len(nodes) + 1))
+        remember(self.strategy, state)
         made = self.strategy.configure_train(
             number,
             packed(adapter),
             ConfigRecord({"server-round": number}),
-            CohortGrid(self.grid, everyone),
+            CohortGrid(self.grid, [client + 1 for client in nodes]),
         )
-        written = {message.metadata.dst_node_id: message for message in made}
-        if sorted(written) != everyone:
+        self._written = {message.metadata.dst_node_id - 1: message for message in made}
+        if self._written.keys() != nodes.keys():
             raise RunError(
-                f"{type(self.strategy).__name__}.configure_train wrote to {len(written)} of the "
-                f"round's {len(nodes)} clients. Set fraction_train: 1.0, and choose the cohort "
+                f"{type(self.strategy).__name__}.configure_train wrote to {len(self._written)} of "
+                f"the round's {len(nodes)} clients. Set fraction_train: 1.0, and choose the cohort "
                 "with federation.sampled."
             )
-        self._sent = []
-        for place, node in zip(everyone, nodes, strict=True):
-            content = written[place].content
+        sent = []
+        for client, node in nodes.items():
+            content = self._written[client].content
             config = ConfigRecord(dict(content[CONFIG]))  # type: ignore[arg-type]
             arrays = content[ARRAYS]
             assert isinstance(arrays, ArrayRecord)
-            self._sent.append(train_message(arrays, config, node))
-        return self._sent
+            sent.append(train_message(arrays, config, node))
+        return sent
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
     ) -> Combined:
         """Hand the screened replies to the strategy, and take its new adapter."""
-        remember(self.strategy, state)
         arrays, metrics = self.strategy.aggregate_train(
             updates.round, self._rebuilt(updates, adapter, replies)
         )
@@ -71,32 +75,32 @@ class FlowerCombiner:
                 f"{type(self.strategy).__name__} made nothing of {len(replies)} replies. Sample "
                 "more clients, or check its settings."
             )
-        made = {name: torch.from_numpy(array.numpy().copy()) for name, array in arrays.items()}
-        update = torch.cat(
-            [(made[name].float() - tensor).flatten() for name, tensor in adapter.items()]
-        )
-        if not bool(torch.isfinite(update).all()):
-            raise RunError(f"{type(self.strategy).__name__} made an adapter that is not finite.")
+        made = {name: torch.from_numpy(arrays[name].numpy().copy()).float() for name in adapter}
+        update = torch.cat([(made[name] - tensor).flatten() for name, tensor in adapter.items()])
         numbers = {k: float(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)}
-        return Combined(update, None, memory(self.strategy), numbers)
+        return Combined(update, None, memory(self.strategy), numbers, made)
 
     def _rebuilt(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply]
     ) -> Iterable[Message]:
-        """Return the screened replies as Flower messages, with whole adapters in them."""
-        asked = self._sent
+        """Return the screened replies as Flower messages, with whole adapters in them.
+
+        Where a client would say how many examples it has stands what the server believes.
+        """
         rebuilt: list[Message] = []
-        for row, reply in zip(updates.matrix, replies, strict=True):
+        believed = updates.weights.tolist()
+        rows = zip(updates.matrix, updates.clients, believed, replies, strict=True)
+        for row, client, weight, reply in rows:
             begin, tensors = 0, {}
             for name, tensor in adapter.items():
                 end = begin + tensor.numel()
                 tensors[name] = tensor + row[begin:end].view_as(tensor)
                 begin = end
-            claims = {"num-examples": reply.examples}
+            claims = {"num-examples": weight}
             if "loss" in reply.claims:
-                claims |= {"loss": reply.claims["loss"]}  # type: ignore[dict-item]
-            content = RecordDict({ARRAYS: packed(tensors), METRICS: MetricRecord(claims)})  # type: ignore[arg-type]
-            rebuilt.append(Message(content, reply_to=asked[len(rebuilt) % len(asked)]))
+                claims["loss"] = reply.claims["loss"]
+            content = RecordDict({ARRAYS: packed(tensors), METRICS: MetricRecord({**claims})})
+            rebuilt.append(Message(content, reply_to=self._written[int(client)]))
         return rebuilt
 
 
@@ -139,21 +143,30 @@ class CohortGrid(Grid):
 
 
 def memory(strategy: object) -> Tensors:
-    """Return what a Flower strategy remembers: its attributes that hold arrays by name."""
+    """Return what a Flower strategy remembers: its attributes that hold arrays.
+
+    They are held by name or in a list, whose places are then the names.
+    """
     kept = {}
     for attribute, value in vars(strategy).items():
-        arrays = value if isinstance(value, dict) else {}
+        listed = isinstance(value, list)
+        arrays = dict(enumerate(value)) if listed else value if isinstance(value, dict) else {}
         if arrays and all(isinstance(array, np.ndarray) for array in arrays.values()):
             for name, array in arrays.items():
-                kept[f"{attribute}/{name}"] = torch.from_numpy(np.array(array))
+                key = f"{attribute}{LIST if listed else ''}/{name}"
+                kept[key] = torch.from_numpy(np.array(array))
     return kept
 
 
 def remember(strategy: object, state: Tensors) -> None:
-    """Give a Flower strategy its memory back, after a resume."""
+    """Give a Flower strategy its memory back."""
     attributes: dict[str, dict[str, Any]] = {}
     for key, tensor in state.items():
         attribute, _, name = key.partition("/")
         attributes.setdefault(attribute, {})[name] = tensor.numpy()
     for attribute, value in attributes.items():
-        setattr(strategy, attribute, value)
+        if attribute.endswith(LIST):
+            places = sorted(value, key=int)
+            setattr(strategy, attribute.removesuffix(LIST), [value[place] for place in places])
+        else:
+            setattr(strategy, attribute, value)

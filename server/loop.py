@@ -4,6 +4,7 @@ Below the quorum the federation fails with a sentence; a killed one goes on afte
 last complete round and ends with the same bytes.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,9 +28,10 @@ from fedsafe.training.session import Session
 from server import checkpoint
 from server.combine import Combined, Combiner, combiner
 from server.exchange import replies
-from server.flat import blocks, moved
+from server.flat import moved
 from server.replies import DroppedError, screen
 from server.rollcall import RollCall
+from server.root import root_update
 from server.sampling import cohort
 from server.spool import Spool
 
@@ -90,9 +92,9 @@ class Federation:
         asked = cohort(self.experiment, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
-            clients, sent = self._gather(number, asked, progress.adapter, combining, spool)
+            clients, sent = self._gather(number, asked, progress, combining, spool)
             combined = self._combine(number, progress, combining, spool, clients)
-        adapter = moved(progress.adapter, combined.update)
+        adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
@@ -112,7 +114,7 @@ class Federation:
         self,
         number: int,
         asked: list[int],
-        adapter: Mapping[str, "torch.Tensor"],
+        progress: checkpoint.Progress,
         combining: Combiner,
         spool: Spool,
     ) -> tuple[dict[int, Client], int]:
@@ -121,8 +123,9 @@ class Federation:
         malicious = malicious_clients(self.experiment)
         online = [client for client in asked if client in self.roll.nodes]
         clients = {client: _client(client, malicious, "missing", "offline") for client in asked}
-        nodes = [self.roll.nodes[client] for client in online]
-        messages = combining.messages(number, adapter, nodes) if nodes else []
+        nodes = {client: self.roll.nodes[client] for client in online}
+        adapter, state = progress.adapter, progress.state
+        messages = combining.messages(number, adapter, nodes, state) if nodes else []
         for client, message in zip(online, messages, strict=True):
             config = message.content[CONFIG]
             assert isinstance(config, ConfigRecord)
@@ -177,14 +180,19 @@ class Federation:
                 f"{_reasons(clients)} Raise federation.deadline, lower federation.minimum_replies, "
                 "or see to the clients; `fedsafe resume` goes on from here."
             )
-        updates = spool.updates(
-            number, blocks(progress.adapter), self.experiment.federation.weighting
-        )
+        root = root_update(self.experiment, self.session, number, progress.adapter)
+        weighting = self.experiment.federation.weighting
+        updates = spool.updates(number, progress.adapter, weighting, root)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             combined = combining.combine(updates, progress.adapter, ordered, progress.state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
+        if not bool(torch.isfinite(combined.update).all()):
+            raise RunError(
+                f"Round {number} cannot be combined: the strategy made an update that is not "
+                "finite. Lower federation.max_update_norm, or see to its settings."
+            )
         weights = None if combined.influence is None else combined.influence.tolist()
         for row, position in enumerate(sorted(spool.accepted)):
             client = spool.accepted[position][0]
@@ -206,7 +214,7 @@ class Federation:
             clients=[clients[client] for client in asked],
             learning_rate=self._learning_rate(number),
             adapter=adapters.digest(adapter),
-            metrics=dict(combined.metrics),
+            metrics={k: v for k, v in combined.metrics.items() if math.isfinite(v)},
             update_norm=float(combined.update.double().norm()),
         )
 

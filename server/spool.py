@@ -4,7 +4,6 @@ Rows are written in any order and read back in the clients' order, in column blo
 by whatever rule is at work.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +12,8 @@ import numpy as np
 
 from fedsafe.contracts import Updates
 from fedsafe.lazy import torch
+from server.flat import blocks, flat
+from server.messages import Tensors
 from server.replies import Reply
 
 
@@ -46,17 +47,21 @@ class Spool:
         slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
         self.accepted[position] = (client, slim)
 
-    def updates(self, number: int, blocks: Mapping[str, slice], weighting: str) -> Updates:
+    def updates(
+        self, number: int, adapter: Tensors, weighting: str, root: "torch.Tensor | None" = None
+    ) -> Updates:
         """Return the accepted rows in the order of the cohort.
 
-        ``weighting`` is ``equal``, or ``examples`` for the clients' own counts, none
-        above ten times their median.
+        Args:
+            number: The round.
+            adapter: What the clients were sent.
+            weighting: ``equal``, or ``examples`` for the clients' own counts, none above
+                ten times their median.
+            root: The server's own update (d,), if it made one.
         """
+        self._compact()
         positions = sorted(self.accepted)
-        if positions == list(range(len(self._matrix))):
-            matrix = torch.from_numpy(self._matrix)
-        else:
-            matrix = torch.from_numpy(self._compact(positions))
+        matrix = torch.from_numpy(self._matrix[: len(positions)])
         counts = np.ones(len(positions))
         if weighting == "examples":
             counts = np.array([float(self.accepted[p][1].examples) for p in positions])
@@ -64,14 +69,16 @@ class Spool:
         return Updates(
             matrix=matrix,
             weights=torch.from_numpy((counts / counts.sum()).astype(np.float32)),
-            blocks=dict(blocks),
+            blocks=blocks(adapter),
             round=number,
             clients=tuple(str(self.accepted[p][0]) for p in positions),
+            model=flat(adapter),
+            root=root,
         )
 
-    def _compact(self, positions: list[int]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    def _compact(self) -> None:
         """Move the accepted rows to the front, in place."""
-        for row, position in enumerate(positions):
+        for row, position in enumerate(sorted(self.accepted)):
             if row != position:
                 self._matrix[row] = self._matrix[position]
-        return self._matrix[: len(positions)]
+                self.accepted[row] = self.accepted.pop(position)

@@ -119,7 +119,7 @@ def _network_sort(rows: Rows, first: int, last: int, *, ordered: bool) -> Callab
     def make() -> Ranks:
         load = rows.loader(NARROW, spare=1)
 
-        def ranks(part: slice) -> tuple[list[Tensor], bool]:
+        def ranks(part: slice) -> "tuple[list[Tensor], bool]":
             block = load(part)
             finite = bool(torch.isfinite(block[:n].sum()))
             return exchange(list(block), wires)[first : last + 1], finite
@@ -146,7 +146,7 @@ def _compiled_sort(rows: Rows, first: int, last: int) -> Callable[[], Ranks]:
         found = np.empty((last - first + 1, NARROW), np.float32)
         block = [torch.from_numpy(row) for row in found]
 
-        def ranks(part: slice) -> tuple[list[Tensor], bool]:
+        def ranks(part: slice) -> "tuple[list[Tensor], bool]":
             size = part.stop - part.start
             if load is None:
                 finite = sort(whole, part.start, part.stop, merges, first, found)

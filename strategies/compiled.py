@@ -2,8 +2,9 @@
 
 Eight rows are sorted, and two sorted eights merged, by straight-line code that the
 compiler turns into vector minima and maxima; a network over the eights does the rest in
-strips that stay in the first-level cache. The values are those of the uncompiled path,
-bit for bit. It takes two seconds to compile, once a process; so it is for large matrices.
+strips that stay in the first-level cache. The sorted values are those of the uncompiled
+path, bit for bit; sums of more than two of them may round otherwise, as their order
+differs. It takes two seconds to compile, once a process: it is for large matrices.
 Knows nothing of what is done with the sorted rows.
 """
 

@@ -40,6 +40,8 @@ def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     if experiment.attack is not None:
         yield "attack.behaviour", "behaviour", experiment.attack.behaviour
         yield "attack.generator", "generator", experiment.attack.generator
+    if experiment.federation.root is not None:
+        yield "federation.root", "source", experiment.federation.root
     yield from _numbered("defenses", "defense", experiment.defenses)
     yield from _numbered("evaluation.suites", "suite", evaluation.suites)
     yield "evaluation.judge", "judge", evaluation.judge
@@ -126,6 +128,12 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
     if isinstance(plugin.function, type):
         yield from _flower(choice, path)
         return
+    if "root" in plugin.traits and experiment.federation.root is None:
+        yield (
+            "federation.root",
+            f"rule '{choice.name}' compares updates with one that the server trains on its own "
+            "trusted examples. Name a source of them, such as {name: jsonl, path: ...}.",
+        )
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
     if not found and not choice.filters:

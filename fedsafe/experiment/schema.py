@@ -136,6 +136,8 @@ class Federation(Section):
     """Clients a round; None: all of them."""
     rounds: Positive = 10
     strategy: Strategy = Strategy()
+    root: PluginChoice | None = None
+    """Source of the server's own trusted examples, for rules that compare with them (FLTrust)."""
     minimum_replies: Positive | None = None
     """A round with fewer accepted replies fails the run; None: half of those sampled."""
     deadline: Annotated[float, Field(gt=0)] = 3600.0

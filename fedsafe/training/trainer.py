@@ -13,6 +13,7 @@ from typing import Any
 
 from fedsafe.contracts import Batch
 from fedsafe.errors import MissingDependencyError, ModelError, RunError
+from fedsafe.experiment.schema import Training
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel
@@ -31,6 +32,18 @@ class Plan:
     weight_decay: float = 0.0
     clip: float = 1.0
     optimizer: str = "adamw"
+
+
+def plan_of(training: Training, learning_rate: float) -> Plan:
+    """Return the plan of an experiment's local training, at a round's learning rate."""
+    return Plan(
+        steps=training.steps,
+        learning_rate=learning_rate,
+        accumulation=training.accumulation,
+        weight_decay=training.weight_decay,
+        clip=training.clip,
+        optimizer=training.optimizer,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""Rules of others run through real experiments: by entry point, by path, Flower's own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import ROOT, RUN
+
+ONE_ROUND = ("--set", "federation.rounds=1", "--set", "control=false", "--set", "defenses=[]")
+
+
+def run(directory: Path, path: Path, *options: str) -> list[dict[str, object]]:
+    """Run the tiny experiment with a folder on the path; return its first round's clients."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "fedsafe", *RUN, *ONE_ROUND, *options,
+         "-o", str(directory)],
+        cwd=directory.parent,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record: dict[str, list[dict[str, object]]] = json.loads(
+        (directory / "rounds.jsonl").read_text().splitlines()[0]
+    )
+    return record["clients"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example package, installed into a folder of its own."""
+    target = tmp_path_factory.mktemp("site")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--target", target, ROOT / "tests" / "plugin_package"],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return target
+
+
+def test_rule_of_an_installed_package_runs_by_its_name(installed: Path, tmp_path: Path) -> None:
+    clients = run(tmp_path / "run", installed, "--set", "federation.strategy.name=first-client")
+    assert [client["influence"] for client in clients] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_readme_strategy_is_short_and_runs_by_its_path(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    section = text.split("### Write your own strategy")[1]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert code is not None
+    lines = [line for line in code[1].splitlines() if line.strip()]
+    assert len(lines) <= 20
+    (tmp_path / "my_rules.py").write_text(code[1])
+    clients = run(tmp_path / "run", tmp_path, "--set", "federation.strategy.name=my_rules:shy_mean")
+    assert [client["influence"] for client in clients] == [0.25] * 4
+
+
+def test_stock_flower_strategy_runs_by_its_path(tmp_path: Path) -> None:
+    path = "federation.strategy.name=flwr.serverapp.strategy:FedMedian"
+    clients = run(tmp_path / "run", tmp_path, "--set", path)
+    assert [(client["status"], client["influence"]) for client in clients] == [
+        ("accepted", None)
+    ] * 4

@@ -1,0 +1,178 @@
+"""Any Flower strategy, on screened replies: stock ones, ours, and somebody's own."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg
+
+from fedsafe.contracts import Updates
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Strategy
+from server.combine import Combined, combiner
+from server.foreign import FlowerCombiner
+from server.replies import Reply
+from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
+
+ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
+STOCK = "flwr.serverapp.strategy"
+
+
+def _combiner(name: str, **settings: object) -> FlowerCombiner:
+    choice = Strategy.model_validate({"name": name, **settings})
+    made = combiner(choice, ScriptedGrid([], empty_reply, at_once))
+    assert isinstance(made, FlowerCombiner)
+    return made
+
+
+def _round(
+    made: FlowerCombiner,
+    rows: list[float],
+    *,
+    number: int = 1,
+    nodes: dict[int, int] | None = None,
+    accepted: list[int] | None = None,
+    counts: list[int] | None = None,
+    weights: list[float] | None = None,
+    state: Any = None,
+) -> Combined:
+    """Combine rows that are constant; ``accepted`` are the clients they came from."""
+    asked = nodes or {client: 70 + client for client in range(len(rows))}
+    made.messages(number, ADAPTER, asked)
+    clients = accepted if accepted is not None else list(asked)
+    updates = Updates(
+        torch.tensor(rows)[:, None].repeat(1, 7),
+        torch.tensor(weights or [1 / len(rows)] * len(rows)),
+        {"a": slice(0, 4), "b": slice(4, 7)},
+        number,
+        tuple(map(str, clients)),
+    )
+    sizes = counts or [10] * len(rows)
+    replies = [Reply(np.empty(0, np.float32), 1.0, 0, n, {"loss": 0.5}) for n in sizes]
+    return made.combine(updates, ADAPTER, replies, state or {})
+
+
+def test_fedavg_is_the_mean() -> None:
+    found = _round(_combiner(f"{STOCK}:FedAvg"), [1.0, 2.0, 6.0])
+    assert found.update.tolist() == pytest.approx([3.0] * 7)
+
+
+def test_fedavg_believes_the_servers_weights_not_the_clients_counts() -> None:
+    found = _round(_combiner(f"{STOCK}:FedAvg"), [0.0, 9.0, 0.0], counts=[1, 10**9, 1])
+    assert found.update.tolist() == pytest.approx([3.0] * 7)
+
+
+def test_fedavg_follows_the_servers_weights() -> None:
+    found = _round(_combiner(f"{STOCK}:FedAvg"), [0.0, 8.0], weights=[0.75, 0.25])
+    assert found.update.tolist() == pytest.approx([2.0] * 7)
+
+
+def test_fedmedian_is_the_median() -> None:
+    found = _round(_combiner(f"{STOCK}:FedMedian"), [1.0, 2.0, 600.0])
+    assert found.update.tolist() == pytest.approx([2.0] * 7)
+
+
+def test_flower_strategy_does_not_say_who_counted() -> None:
+    assert _round(_combiner(f"{STOCK}:FedAvg"), [1.0, 2.0]).influence is None
+
+
+def test_metrics_of_the_strategy_are_kept() -> None:
+    assert _round(_combiner(f"{STOCK}:FedAvg"), [1.0, 2.0]).metrics == {"loss": 0.5}
+
+
+@pytest.mark.parametrize("name", ["FedAdam", "FedAvgM", "FedYogi", "FedAdagrad"])
+def test_memory_of_a_server_optimizer_survives_a_restart(name: str) -> None:
+    settings = {"server_momentum": 0.9} if name == "FedAvgM" else {}
+    whole = _combiner(f"{STOCK}:{name}", **settings)
+    state: Any = {}
+    for number in (1, 2):
+        state = _round(whole, [1.0, 2.0], number=number, state=state).state
+    expected = _round(whole, [1.0, 5.0], number=3, state=state).update
+    restarted = _combiner(f"{STOCK}:{name}", **settings)
+    assert torch.equal(_round(restarted, [1.0, 5.0], number=3, state=state).update, expected)
+
+
+def test_memory_is_tensors_only() -> None:
+    state = _round(_combiner(f"{STOCK}:FedAdam"), [1.0, 2.0]).state
+    assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+
+
+def test_our_own_rules_as_a_flower_strategy_work_here_too() -> None:
+    found = _round(_combiner("strategies.flower:RuleStrategy", name_="x") if False else _own(), [1.0, 2.0, 6.0])
+    assert found.update.tolist() == pytest.approx([2.0] * 7)
+
+
+def _own() -> FlowerCombiner:
+    return _combiner("tests.unit.server.test_foreign:OwnMedian")
+
+
+def test_messages_go_to_the_nodes_of_the_clients() -> None:
+    sent = _combiner(f"{STOCK}:FedAvg").messages(2, ADAPTER, {0: 9, 3: 9, 4: 5})
+    assert [message.metadata.dst_node_id for message in sent] == [9, 9, 5]
+
+
+def test_settings_of_the_strategy_travel() -> None:
+    (message, *_) = _combiner(f"{STOCK}:FedProx", proximal_mu=0.5).messages(2, ADAPTER, {0: 9, 1: 8})
+    config = message.content["config"]
+    assert (config["proximal-mu"], config["server-round"]) == (0.5, 2)
+
+
+def test_settings_of_each_message_are_its_own() -> None:
+    one, other = _combiner(f"{STOCK}:FedAvg").messages(3, ADAPTER, {0: 7, 1: 5})
+    one.content["config"]["job"] = "x"
+    assert "job" not in other.content["config"]
+
+
+def test_strategy_that_chooses_its_own_cohort_is_a_sentence() -> None:
+    made = _combiner(f"{STOCK}:FedAvg", fraction_train=0.5)
+    with pytest.raises(RunError, match="wrote to 2 of the round's 4 clients. Set fraction_train"):
+        made.messages(1, ADAPTER, {client: client for client in range(4)})
+
+
+def test_strategy_that_makes_nothing_is_a_sentence() -> None:
+    with pytest.raises(RunError, match="Bulyan made nothing of 3 replies"):
+        _round(_combiner(f"{STOCK}:Bulyan", num_malicious_nodes=1), [1.0, 2.0, 3.0])
+
+
+def test_strategy_that_makes_no_numbers_is_a_sentence() -> None:
+    with pytest.raises(RunError, match="made an adapter that is not finite"):
+        _round(_combiner(f"{STOCK}:FedAvg"), [3e38, 3e38], weights=[1.0, 1.0])
+
+
+def test_client_keeps_its_identity_when_another_is_dropped() -> None:
+    made = _combiner("tests.unit.server.test_foreign:Remembering")
+    _round(made, [1.0, 2.0], nodes={0: 9, 2: 9, 5: 8}, accepted=[2, 5])
+    _round(made, [1.0, 2.0], nodes={2: 9, 4: 9, 5: 8}, accepted=[2, 5], number=2)
+    strategy = made.strategy
+    assert isinstance(strategy, Remembering)
+    assert strategy.seen[0] == strategy.seen[1]
+
+
+def test_every_reply_comes_from_a_node_of_its_own() -> None:
+    made = _combiner("tests.unit.server.test_foreign:Remembering")
+    _round(made, [1.0, 2.0, 3.0], nodes={0: 9, 1: 9, 2: 9})
+    strategy = made.strategy
+    assert isinstance(strategy, Remembering)
+    assert len(set(strategy.seen[0])) == 3
+
+
+class Remembering(FedAvg):
+    """A strategy that keeps track of who replied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[int]] = []
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
+        """Note the senders."""
+        kept = list(replies)
+        self.seen.append([message.metadata.src_node_id for message in kept])
+        return super().aggregate_train(server_round, kept)
+
+
+def OwnMedian() -> None:  # noqa: N802
+    """Stand for nothing."""

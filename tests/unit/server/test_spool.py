@@ -1,0 +1,109 @@
+"""Updates on disk: in the clients' order, whatever the order they came in."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.replies import Reply
+from server.spool import Spool
+
+
+ADAPTER = {"a": torch.tensor([1.0, 2.0, 3.0])}
+
+
+def _reply(value: float, examples: int = 10) -> Reply:
+    return Reply(np.full(3, value, np.float32), value, 12, examples, {"loss": value})
+
+
+def _filled(path: Path, rows: int, positions: list[int]) -> Spool:
+    spool = Spool(path / "spool", rows, 3)
+    for position in positions:
+        spool.put(position, 100 + position, _reply(float(position)))
+    return spool
+
+
+@pytest.mark.parametrize("positions", [[0, 1, 2, 3], [3, 1, 0, 2], [2, 0], [3], [1, 3], [3, 2, 1]])
+def test_rows_come_in_the_order_of_the_cohort(positions: list[int], tmp_path: Path) -> None:
+    with _filled(tmp_path, 4, positions) as spool:
+        found = spool.updates(1, ADAPTER, "equal")
+        assert found.matrix[:, 0].tolist() == sorted(map(float, positions))
+
+
+def test_rows_belong_to_their_clients(tmp_path: Path) -> None:
+    with _filled(tmp_path, 4, [3, 1]) as spool:
+        found = spool.updates(1, ADAPTER, "equal")
+        assert (found.clients, found.matrix.tolist()) == (("101", "103"), [[1.0] * 3, [3.0] * 3])
+
+
+def test_rows_may_be_read_twice(tmp_path: Path) -> None:
+    with _filled(tmp_path, 4, [3, 1]) as spool:
+        first = spool.updates(1, ADAPTER, "equal").matrix.clone()
+        assert spool.updates(1, ADAPTER, "equal").matrix.tolist() == first.tolist()
+
+
+def test_reply_is_kept_without_its_update(tmp_path: Path) -> None:
+    with _filled(tmp_path, 4, [2]) as spool:
+        client, reply = spool.accepted[2]
+        assert (client, reply.update.size, reply.claims) == (102, 0, {"loss": 2.0})
+
+
+def test_file_is_gone_afterwards(tmp_path: Path) -> None:
+    with _filled(tmp_path, 4, [1]):
+        assert (tmp_path / "spool").is_file()
+    assert not (tmp_path / "spool").exists()
+
+
+def test_file_is_gone_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), _filled(tmp_path, 4, [1]):
+        raise KeyboardInterrupt
+    assert not (tmp_path / "spool").exists()
+
+
+def test_file_of_a_killed_server_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_bytes(b"\xff" * 1000)
+    with _filled(tmp_path, 2, [0, 1]) as spool:
+        assert spool.updates(1, ADAPTER, "equal").matrix[:, 0].tolist() == [0.0, 1.0]
+
+
+def _weights(tmp_path: Path, counts: list[int], weighting: str) -> list[float]:
+    with Spool(tmp_path / "spool", len(counts), 3) as spool:
+        for position, count in enumerate(counts):
+            spool.put(position, position, _reply(0.0, count))
+        return spool.updates(1, ADAPTER, weighting).weights.tolist()
+
+
+def test_equal_weights_do_not_listen_to_counts(tmp_path: Path) -> None:
+    assert _weights(tmp_path, [1, 10**9], "equal") == [0.5, 0.5]
+
+
+def test_weights_follow_honest_counts(tmp_path: Path) -> None:
+    assert _weights(tmp_path, [10, 30], "examples") == [0.25, 0.75]
+
+
+def test_count_that_lies_is_clamped_to_ten_times_the_median(tmp_path: Path) -> None:
+    found = _weights(tmp_path, [10] * 9 + [10**9], "examples")
+    assert found[-1] == pytest.approx(100 / 190)
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=12))
+def test_weights_sum_to_one(counts: list[int]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        assert sum(_weights(Path(directory), counts, "examples")) == pytest.approx(1, abs=1e-5)
+
+
+def test_rules_are_told_the_blocks_and_the_model(tmp_path: Path) -> None:
+    with _filled(tmp_path, 2, [0, 1]) as spool:
+        found = spool.updates(3, ADAPTER, "equal")
+        assert found.model is not None
+        assert (found.round, dict(found.blocks), found.model.tolist(), found.root) == (
+            3,
+            {"a": slice(0, 3)},
+            [1.0, 2.0, 3.0],
+            None,
+        )
