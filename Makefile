@@ -29,7 +29,7 @@ demo: setup  ## The whole story on the micro world, then where the report is.
 	$(BIN)/fedsafe run micro
 
 test: setup lint types  ## Every check that CI runs.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

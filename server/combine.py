@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedsafe.contracts import Updates, rules
+from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.lazy import torch
 from server.messages import Tensors, packed, train_message
@@ -97,4 +98,8 @@ class RuleCombiner:
     ) -> Combined:
         """Return the pipeline's aggregate."""
         found = self.pipeline(updates, state)
+        if not bool(torch.isfinite(found.update).all()):
+            raise RunError(
+                f"Rule '{self.pipeline.rule.plugin.name}' made an update that is not finite."
+            )
         return Combined(found.update, found.influence, found.state, found.metrics)

@@ -77,6 +77,8 @@ class FlowerCombiner:
             )
         made = {name: torch.from_numpy(arrays[name].numpy().copy()).float() for name in adapter}
         update = torch.cat([(made[name] - tensor).flatten() for name, tensor in adapter.items()])
+        if not bool(torch.isfinite(update).all()):
+            raise RunError(f"{type(self.strategy).__name__} made an adapter that is not finite.")
         numbers = {k: float(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)}
         return Combined(update, None, memory(self.strategy), numbers, made)
 

@@ -188,11 +188,6 @@ class Federation:
             combined = combining.combine(updates, progress.adapter, ordered, progress.state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
-        if not bool(torch.isfinite(combined.update).all()):
-            raise RunError(
-                f"Round {number} cannot be combined: the strategy made an update that is not "
-                "finite. Lower federation.max_update_norm, or see to its settings."
-            )
         weights = None if combined.influence is None else combined.influence.tolist()
         for row, position in enumerate(sorted(spool.accepted)):
             client = spool.accepted[position][0]

@@ -151,8 +151,7 @@ def _compiled_sort(rows: Rows, first: int, last: int) -> Callable[[], Ranks]:
             if load is None:
                 finite = sort(whole, part.start, part.stop, merges, first, found)
             else:
-                loaded = np.ascontiguousarray(load(part).numpy())
-                finite = sort(loaded, 0, size, merges, first, found)
+                finite = sort(load(part).numpy(), 0, size, merges, first, found)
             return [row[:size] for row in block], finite
 
         return ranks

@@ -5,7 +5,7 @@ import torch
 from flwr.app import ArrayRecord
 
 from fedsafe.contracts import Updates
-from fedsafe.errors import ConfigError, PluginError
+from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.experiment.schema import Strategy
 from server.combine import RuleCombiner, combiner
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
@@ -28,7 +28,7 @@ def _combiner(**choice: object) -> RuleCombiner:
 
 def test_mean_is_the_mean() -> None:
     found = _combiner(name="mean").combine(_updates(3), ADAPTER, [], {})
-    assert found.update.tolist() == [7, 8, 9, 10, 11, 12, 13]
+    assert found.update.tolist() == pytest.approx([7, 8, 9, 10, 11, 12, 13])
 
 
 def test_influence_says_how_much_each_counted() -> None:
@@ -38,10 +38,10 @@ def test_influence_says_how_much_each_counted() -> None:
 
 
 def test_optimizer_remembers_through_the_state() -> None:
-    made = _combiner(name="mean", optimizer={"name": "adam"})
+    made = _combiner(name="mean", optimizer={"name": "fedadam"})
     state = made.combine(_updates(3), ADAPTER, [], {}).state
     one = made.combine(_updates(3), ADAPTER, [], state)
-    fresh = _combiner(name="mean", optimizer={"name": "adam"})
+    fresh = _combiner(name="mean", optimizer={"name": "fedadam"})
     other = fresh.combine(_updates(3), ADAPTER, [], state)
     assert torch.equal(one.update, other.update)
 
@@ -52,12 +52,12 @@ def test_filters_come_before_the_rule() -> None:
 
 
 def test_messages_go_to_the_nodes_in_order() -> None:
-    sent = _combiner(name="mean").messages(3, ADAPTER, [7, 5, 7])
+    sent = _combiner(name="mean").messages(3, ADAPTER, {0: 7, 1: 5, 2: 7}, {})
     assert [message.metadata.dst_node_id for message in sent] == [7, 5, 7]
 
 
 def test_messages_carry_adapter_and_round() -> None:
-    (message,) = _combiner(name="mean").messages(3, ADAPTER, [7])
+    (message,) = _combiner(name="mean").messages(3, ADAPTER, {0: 7}, {})
     arrays = message.content["arrays"]
     assert isinstance(arrays, ArrayRecord)
     assert {name: array.numpy().tolist() for name, array in arrays.items()} == {
@@ -68,7 +68,7 @@ def test_messages_carry_adapter_and_round() -> None:
 
 
 def test_settings_of_each_message_are_its_own() -> None:
-    one, other = _combiner(name="mean").messages(3, ADAPTER, [7, 5])
+    one, other = _combiner(name="mean").messages(3, ADAPTER, {0: 7, 1: 5}, {})
     one.content["config"]["job"] = "x"
     assert "job" not in other.content["config"]
 
@@ -81,3 +81,9 @@ def test_unknown_strategy_is_a_sentence() -> None:
 def test_wrong_setting_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="cannot be set up"):
         _combiner(name="krum", byzantine=-1)
+
+
+def test_update_that_is_not_finite_is_a_sentence() -> None:
+    updates = Updates(torch.full((2, 7), 3e38), torch.ones(2), {})
+    with pytest.raises(RunError, match="Rule 'mean' made an update that is not finite"):
+        _combiner(name="mean").combine(updates, ADAPTER, [], {})

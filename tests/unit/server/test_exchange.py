@@ -31,7 +31,9 @@ def test_replies_come_as_they_are_ready() -> None:
 
 
 def test_silent_node_is_waited_for_no_longer_than_the_deadline() -> None:
-    grid = ScriptedGrid([5, 6], lambda m: None if m.metadata.dst_node_id == 5 else empty_reply(m), at_once)
+    grid = ScriptedGrid(
+        [5, 6], lambda m: None if m.metadata.dst_node_id == 5 else empty_reply(m), at_once
+    )
     begun = time.monotonic()
     found = [position for position, _ in replies(grid, _messages(5, 6), 0.2)]
     assert (found, 0.15 < time.monotonic() - begun < 2) == ([1], True)
@@ -96,7 +98,9 @@ def test_message_that_could_not_be_sent_is_not_waited_for() -> None:
             """Return no id for it."""
             kept = list(messages)
             ids = list(super().push_messages(kept))
-            return ["" if m.metadata.dst_node_id == 5 else i for m, i in zip(kept, ids, strict=True)]
+            return [
+                "" if m.metadata.dst_node_id == 5 else i for m, i in zip(kept, ids, strict=True)
+            ]
 
     begun = time.monotonic()
     found = [p for p, _ in replies(Lossy([5, 6], empty_reply, at_once), _messages(5, 6), 30)]

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message
-from flwr.serverapp import Grid
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from fedsafe.contracts import Updates
@@ -16,6 +15,8 @@ from fedsafe.experiment.schema import Strategy
 from server.combine import Combined, combiner
 from server.foreign import FlowerCombiner
 from server.replies import Reply
+from server.messages import packed
+from strategies.flower import RuleStrategy, load_strategy
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
 ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
@@ -39,10 +40,11 @@ def _round(
     counts: list[int] | None = None,
     weights: list[float] | None = None,
     state: Any = None,
+    adapter: Any = ADAPTER,
 ) -> Combined:
     """Combine rows that are constant; ``accepted`` are the clients they came from."""
     asked = nodes or {client: 70 + client for client in range(len(rows))}
-    made.messages(number, ADAPTER, asked)
+    made.messages(number, adapter, asked, state or {})
     clients = accepted if accepted is not None else list(asked)
     updates = Updates(
         torch.tensor(rows)[:, None].repeat(1, 7),
@@ -53,7 +55,7 @@ def _round(
     )
     sizes = counts or [10] * len(rows)
     replies = [Reply(np.empty(0, np.float32), 1.0, 0, n, {"loss": 0.5}) for n in sizes]
-    return made.combine(updates, ADAPTER, replies, state or {})
+    return made.combine(updates, adapter, replies, state or {})
 
 
 def test_fedavg_is_the_mean() -> None:
@@ -96,33 +98,55 @@ def test_memory_of_a_server_optimizer_survives_a_restart(name: str) -> None:
     assert torch.equal(_round(restarted, [1.0, 5.0], number=3, state=state).update, expected)
 
 
+@pytest.mark.parametrize("name", ["FedAdam", "FedAvgM", "FedYogi", "FedAdagrad"])
+def test_server_optimizer_does_what_it_does_by_itself(name: str) -> None:
+    settings = {"server_momentum": 0.9} if name == "FedAvgM" else {}
+    ours = _combiner(f"{STOCK}:{name}", **settings)
+    theirs = load_strategy(f"{STOCK}:{name}", settings)
+    adapter, state = dict(ADAPTER), {}
+    grid = ScriptedGrid([1, 2], empty_reply, at_once)
+    for number in (1, 2, 3):
+        sent = theirs.configure_train(number, packed(adapter), ConfigRecord({}), grid)
+        arrays = packed({key: tensor + number for key, tensor in adapter.items()})
+        metrics = MetricRecord({"num-examples": 1})
+        answers = [
+            Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+            for message in sent
+        ]
+        expected, _ = theirs.aggregate_train(number, answers)
+        found = _round(ours, [float(number)] * 2, number=number, state=state, adapter=adapter)
+        assert expected is not None
+        assert found.adapter is not None
+        for key, array in expected.items():
+            np.testing.assert_allclose(found.adapter[key].numpy(), array.numpy(), rtol=1e-6)
+        adapter, state = dict(found.adapter), found.state
+
+
 def test_memory_is_tensors_only() -> None:
     state = _round(_combiner(f"{STOCK}:FedAdam"), [1.0, 2.0]).state
     assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
 
 
 def test_our_own_rules_as_a_flower_strategy_work_here_too() -> None:
-    found = _round(_combiner("strategies.flower:RuleStrategy", name_="x") if False else _own(), [1.0, 2.0, 6.0])
+    found = _round(_combiner(f"{__name__}:OwnMedian"), [1.0, 2.0, 6.0])
     assert found.update.tolist() == pytest.approx([2.0] * 7)
 
 
-def _own() -> FlowerCombiner:
-    return _combiner("tests.unit.server.test_foreign:OwnMedian")
-
-
 def test_messages_go_to_the_nodes_of_the_clients() -> None:
-    sent = _combiner(f"{STOCK}:FedAvg").messages(2, ADAPTER, {0: 9, 3: 9, 4: 5})
+    sent = _combiner(f"{STOCK}:FedAvg").messages(2, ADAPTER, {0: 9, 3: 9, 4: 5}, {})
     assert [message.metadata.dst_node_id for message in sent] == [9, 9, 5]
 
 
 def test_settings_of_the_strategy_travel() -> None:
-    (message, *_) = _combiner(f"{STOCK}:FedProx", proximal_mu=0.5).messages(2, ADAPTER, {0: 9, 1: 8})
+    (message, *_) = _combiner(f"{STOCK}:FedProx", proximal_mu=0.5).messages(
+        2, ADAPTER, {0: 9, 1: 8}, {}
+    )
     config = message.content["config"]
     assert (config["proximal-mu"], config["server-round"]) == (0.5, 2)
 
 
 def test_settings_of_each_message_are_its_own() -> None:
-    one, other = _combiner(f"{STOCK}:FedAvg").messages(3, ADAPTER, {0: 7, 1: 5})
+    one, other = _combiner(f"{STOCK}:FedAvg").messages(3, ADAPTER, {0: 7, 1: 5}, {})
     one.content["config"]["job"] = "x"
     assert "job" not in other.content["config"]
 
@@ -130,7 +154,7 @@ def test_settings_of_each_message_are_its_own() -> None:
 def test_strategy_that_chooses_its_own_cohort_is_a_sentence() -> None:
     made = _combiner(f"{STOCK}:FedAvg", fraction_train=0.5)
     with pytest.raises(RunError, match="wrote to 2 of the round's 4 clients. Set fraction_train"):
-        made.messages(1, ADAPTER, {client: client for client in range(4)})
+        made.messages(1, ADAPTER, {client: client for client in range(4)}, {})
 
 
 def test_strategy_that_makes_nothing_is_a_sentence() -> None:
@@ -140,11 +164,11 @@ def test_strategy_that_makes_nothing_is_a_sentence() -> None:
 
 def test_strategy_that_makes_no_numbers_is_a_sentence() -> None:
     with pytest.raises(RunError, match="made an adapter that is not finite"):
-        _round(_combiner(f"{STOCK}:FedAvg"), [3e38, 3e38], weights=[1.0, 1.0])
+        _round(_combiner(f"{__name__}:Exploding"), [1.0, 2.0])
 
 
 def test_client_keeps_its_identity_when_another_is_dropped() -> None:
-    made = _combiner("tests.unit.server.test_foreign:Remembering")
+    made = _combiner(f"{__name__}:Remembering")
     _round(made, [1.0, 2.0], nodes={0: 9, 2: 9, 5: 8}, accepted=[2, 5])
     _round(made, [1.0, 2.0], nodes={2: 9, 4: 9, 5: 8}, accepted=[2, 5], number=2)
     strategy = made.strategy
@@ -153,7 +177,7 @@ def test_client_keeps_its_identity_when_another_is_dropped() -> None:
 
 
 def test_every_reply_comes_from_a_node_of_its_own() -> None:
-    made = _combiner("tests.unit.server.test_foreign:Remembering")
+    made = _combiner(f"{__name__}:Remembering")
     _round(made, [1.0, 2.0, 3.0], nodes={0: 9, 1: 9, 2: 9})
     strategy = made.strategy
     assert isinstance(strategy, Remembering)
@@ -174,5 +198,16 @@ class Remembering(FedAvg):
         return super().aggregate_train(server_round, kept)
 
 
-def OwnMedian() -> None:  # noqa: N802
-    """Stand for nothing."""
+class Exploding(FedAvg):
+    """A strategy that makes no numbers."""
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
+        """Return infinity."""
+        return packed({name: t + float("inf") for name, t in ADAPTER.items()}), None
+
+
+class OwnMedian(RuleStrategy):
+    """Our median, as a Flower strategy."""
+
+    def __init__(self) -> None:
+        super().__init__("median")
