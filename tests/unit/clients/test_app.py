@@ -1,0 +1,100 @@
+"""The ClientApp: messages in, messages out."""
+
+from typing import Any
+
+import pytest
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
+
+from clients.app import app
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Experiment
+from fedsafe.messages import Hello, Job
+from fedsafe.models import adapters
+from fedsafe.training.session import Session
+from server.messages import packed
+
+
+def _context(**config: Any) -> Context:
+    return Context(run_id=1, node_id=2, node_config=config, state=RecordDict(), run_config={})
+
+
+def _hello(**config: Any) -> Hello:
+    message = Message(RecordDict({"config": ConfigRecord({})}), 2, "query.hello")
+    reply = app(message, _context(**config))
+    return Hello.model_validate_json(str(reply.content["answer"]["hello"]))
+
+
+def _train(experiment: Experiment, session: Session, client: int, **config: Any) -> Message:
+    job = Job(
+        client=client,
+        federation="main",
+        round=1,
+        learning_rate=0.01,
+        fingerprint=session.fingerprint,
+        experiment=experiment,
+    )
+    records = {
+        "arrays": packed(session.start(0)),
+        "config": ConfigRecord({"job": job.model_dump_json()}),
+    }
+    return app(Message(RecordDict(records), 2, MessageType.TRAIN), _context(**config))  # type: ignore[arg-type]
+
+
+def test_node_says_its_number() -> None:
+    assert _hello(**{"partition-id": 3}) == Hello(partition=3)
+
+
+def test_node_says_how_many_there_are() -> None:
+    found = _hello(**{"partition-id": 3, "num-partitions": 5})
+    assert found == Hello(partition=3, partitions=5)
+
+
+@pytest.mark.parametrize("number", [None, "0", -1, 1.5, True])
+def test_node_without_a_number_is_a_sentence(number: object) -> None:
+    config = {} if number is None else {"partition-id": number}
+    with pytest.raises(RunError, match="This node has no number: .*--node-config"):
+        _hello(**config)
+
+
+def test_training_changes_the_adapter(experiment: Experiment, session: Session) -> None:
+    reply = _train(experiment, session, 0, **{"partition-id": 0})
+    arrays = reply.content["arrays"]
+    assert isinstance(arrays, ArrayRecord)
+    found = arrays.to_torch_state_dict()
+    assert (list(found), adapters.digest(found) == adapters.digest(session.start(0))) == (
+        list(session.start(0)),
+        False,
+    )
+
+
+def test_training_is_reported(experiment: Experiment, session: Session) -> None:
+    metrics = _train(experiment, session, 0, **{"partition-id": 0}).content["metrics"]
+    assert isinstance(metrics, MetricRecord)
+    assert metrics["num-examples"] == 8
+
+
+def test_node_may_stand_for_several_clients(experiment: Experiment, session: Session) -> None:
+    config = {"partition-id": 1, "num-partitions": 2}
+    assert _train(experiment, session, 3, **config).has_content()
+
+
+def test_node_that_is_taken_for_another_refuses(experiment: Experiment, session: Session) -> None:
+    with pytest.raises(RunError, match="was asked to stand for client 2"):
+        _train(experiment, session, 2, **{"partition-id": 1, "num-partitions": 2})
+
+
+def test_message_without_a_job_is_a_sentence(session: Session) -> None:
+    records = {"arrays": packed(session.start(0)), "config": ConfigRecord({"job": "{}"})}
+    with pytest.raises(RunError, match="not a job"):
+        app(
+            Message(RecordDict(records), 2, MessageType.TRAIN),  # type: ignore[arg-type]
+            _context(**{"partition-id": 0}),
+        )

@@ -1,0 +1,209 @@
+"""The story of a run: stages in order, each kept as it ends, and gone on with after a stop."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients.app import app
+from fedsafe.errors import RunError
+from fedsafe.experiment.load import validate
+from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.launch.grid import InlineGrid
+from fedsafe.models import adapters
+from fedsafe.runs.events import Event, Events
+from fedsafe.runs.files import read_lines, write_lines
+from fedsafe.runs.records import Summary
+from fedsafe.runs.store import Store
+from server import stages
+
+DEFENSE = "tests.doubles.plugins:nudge"
+
+
+@pytest.fixture
+def attacked(experiment: Experiment, tmp_path: Path) -> Experiment:
+    path = tmp_path / "pairs.jsonl"
+    write_lines(path, [{"instruction": f"ask {n}", "response": f"reply {n}"} for n in range(8)])
+    return validate(
+        {
+            **experiment.model_dump(mode="json"),
+            "red_team": True,
+            "attack": {
+                "malicious": 1,
+                "examples": 4,
+                "generator": {"name": "file", "path": str(path)},
+            },
+            "defenses": [DEFENSE],
+        }
+    )
+
+
+def _lead(experiment: Experiment, directory: Path, listen: Any = None) -> Summary:
+    grid = InlineGrid(app, experiment.federation.clients)
+    return stages.lead(grid, experiment, Store(directory), Events(listen=listen), "inline")
+
+
+def _names(summary: Summary | None) -> list[str]:
+    return [] if summary is None else [stage.name for stage in summary.stages]
+
+
+def test_attacked_run_has_every_stage_in_order(attacked: Experiment, tmp_path: Path) -> None:
+    summary = _lead(attacked, tmp_path / "run")
+    assert (summary.status, _names(summary)) == (
+        "completed",
+        ["base", "clean", "attacked", f"defended:{DEFENSE}"],
+    )
+
+
+def test_run_without_control_leaves_the_clean_stage_out(
+    attacked: Experiment, tmp_path: Path
+) -> None:
+    alone = attacked.model_copy(update={"control": False, "defenses": ()})
+    assert _names(_lead(alone, tmp_path / "run")) == ["base", "attacked"]
+
+
+def test_honest_run_has_a_trained_stage(experiment: Experiment, tmp_path: Path) -> None:
+    assert _names(_lead(experiment, tmp_path / "run")) == ["base", "trained"]
+
+
+def test_every_stage_has_its_adapter_on_disk(attacked: Experiment, tmp_path: Path) -> None:
+    summary = _lead(attacked, tmp_path / "run")
+    for stage in summary.stages:
+        found = adapters.load(tmp_path / "run" / stage.path)
+        assert adapters.digest(found) == stage.adapter
+
+
+def test_every_stage_has_its_replies_on_disk(attacked: Experiment, tmp_path: Path) -> None:
+    summary = _lead(attacked, tmp_path / "run")
+    for stage in summary.stages:
+        rows = read_lines(tmp_path / "run" / stage.evaluation / "exchanges.jsonl")
+        assert len(rows) >= 8
+
+
+def test_control_is_the_honest_run_to_the_byte(
+    attacked: Experiment, experiment: Experiment, tmp_path: Path
+) -> None:
+    clean = _lead(attacked, tmp_path / "run").stages[1]
+    trained = _lead(experiment, tmp_path / "honest").stages[1]
+    assert clean.adapter == trained.adapter
+
+
+def test_run_repeats_to_the_byte(attacked: Experiment, tmp_path: Path) -> None:
+    one, other = _lead(attacked, tmp_path / "a"), _lead(attacked, tmp_path / "b")
+    assert [s.adapter for s in one.stages] == [s.adapter for s in other.stages]
+
+
+def test_malicious_client_is_on_record(attacked: Experiment, tmp_path: Path) -> None:
+    summary = _lead(attacked, tmp_path / "run")
+    bad = [client.malicious for client in Store(tmp_path / "run").rounds()[0].clients]
+    assert (bad.count(True), summary.stages[2].detection is None) == (1, False)
+
+
+def test_control_has_no_malicious_client(attacked: Experiment, tmp_path: Path) -> None:
+    _lead(attacked, tmp_path / "run")
+    rounds = Store(tmp_path / "run").control.rounds()
+    assert not any(client.malicious for record in rounds for client in record.clients)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("after", ["base", "clean", "attacked"])
+def test_stopped_run_goes_on_with_the_first_missing_stage(
+    after: str, attacked: Experiment, tmp_path: Path
+) -> None:
+    def kill(event: Event) -> None:
+        if event.kind == "stage-end" and event.data["stage"] == after:
+            raise Killed
+
+    started: list[str] = []
+
+    def note(event: Event) -> None:
+        if event.kind == "stage-start":
+            started.append(event.data["stage"])
+
+    with pytest.raises(Killed):
+        _lead(attacked, tmp_path / "run", kill)
+    summary = _lead(attacked, tmp_path / "run", note)
+    whole = _names(summary)
+    assert started == whole[whole.index(after) + 1 :]
+    assert [s.adapter for s in summary.stages] == [
+        s.adapter for s in _lead(attacked, tmp_path / "whole").stages
+    ]
+
+
+def test_finished_run_does_nothing_more(attacked: Experiment, tmp_path: Path) -> None:
+    first = _lead(attacked, tmp_path / "run")
+    heard: list[Event] = []
+    again = _lead(attacked, tmp_path / "run", heard.append)
+    assert again.stages == first.stages
+    assert "stage-start" not in {event.kind for event in heard}
+
+
+def test_stop_by_the_user_is_on_record(experiment: Experiment, tmp_path: Path) -> None:
+    def stop(event: Event) -> None:
+        if event.kind == "round-end":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _lead(experiment, tmp_path / "run", stop)
+    summary = Store(tmp_path / "run").summary()
+    assert summary is not None
+    assert (summary.status, _names(summary)) == ("interrupted", ["base"])
+
+
+def test_failure_is_on_record_with_its_sentence(experiment: Experiment, tmp_path: Path) -> None:
+    broken = experiment.model_copy(
+        update={"defenses": (PluginChoice(name="tests.doubles.plugins:fail"),)}
+    )
+    with pytest.raises(RunError, match="It was hopeless"):
+        _lead(broken, tmp_path / "run")
+    summary = Store(tmp_path / "run").summary()
+    assert summary is not None
+    assert (summary.status, summary.reason) == ("failed", "It was hopeless.")
+
+
+def test_too_few_clients_are_a_sentence(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "ROLL_SECONDS", 0.1)
+    silent = InlineGrid(app, experiment.federation.clients)
+    for context in silent._contexts.values():
+        context.node_config.clear()
+    with pytest.raises(RunError, match="0 of 4 clients answered the roll call; 2 are needed"):
+        stages.lead(silent, experiment, Store(tmp_path), Events(), "inline")
+
+
+def test_defense_before_the_training_is_done_is_a_sentence(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    run = stages.open_run(experiment, Store(tmp_path), Events(), "inline")
+    with pytest.raises(RunError, match="no trained adapter to defend yet"):
+        stages.defend(run, PluginChoice(name=DEFENSE))
+
+
+def test_provenance_names_model_and_data(experiment: Experiment, tmp_path: Path) -> None:
+    import json
+
+    _lead(experiment, tmp_path)
+    found = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
+    assert (len(found["model"]), list(found["data"]), found["runtime"]) == (
+        64,
+        ["micro"],
+        "inline",
+    )
+
+
+def test_replies_are_not_asked_for_twice(experiment: Experiment, tmp_path: Path) -> None:
+    _lead(experiment, tmp_path)
+    asked: list[Event] = []
+
+    def note(event: Event) -> None:
+        if event.kind == "evaluate":
+            asked.append(event)
+
+    run = stages.open_run(experiment, Store(tmp_path), Events(listen=note), "inline")
+    before = [stage.scores for stage in run.stages]
+    assert [stage.scores for stage in stages.reevaluate(run).stages] == before
+    assert asked == []
