@@ -7,6 +7,7 @@ lives in its conduct; the training is the same for all.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from fedsafe.attacks.roster import malicious_clients
 from fedsafe.contracts import Conduct, Example, behaviours, generators
@@ -105,7 +106,7 @@ def _poison(experiment: Experiment, client: int, session: Session) -> list[Examp
         rng = stream(experiment.seed, "attack", client)
         session.put(session.start(experiment.seed))
         made = generator(session, rng)
-        POISON[key] = [example for example, _ in zip(made, range(attack.examples), strict=False)]
+        POISON[key] = list(islice(made, attack.examples))
     return POISON[key]
 
 

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
+from fedsafe.app import ROLES, activate
 from fedsafe.errors import ConfigError, PluginError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -170,11 +171,13 @@ class Registry(Generic[F]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
+        if self.builtins.partition(".")[0] in ROLES:
+            activate()
         importlib.import_module(self.builtins)
         for entry in entry_points(group=self.group):
             if entry.name not in self._plugins:
                 self(entry.name)(_callable(entry.load(), entry.value))
+        self._loaded = True
 
     def _from_path(self, path: str) -> Plugin[F]:
         module_name, _, attribute = path.partition(":")

@@ -17,7 +17,6 @@ from fedsafe.attacks.roster import malicious_clients
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
-from fedsafe.lazy import torch
 from fedsafe.messages import CONFIG, Job
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
@@ -143,17 +142,8 @@ class Federation:
                 clients[client] = _client(client, malicious, "dropped", str(reason))
             else:
                 spool.put(asked.index(client), client, reply)
-                clients[client] = _client(client, malicious, "accepted").model_copy(
-                    update={
-                        "norm": reply.norm,
-                        "bytes": reply.bytes,
-                        "examples": reply.examples,
-                        "loss": reply.claims.get("loss"),
-                        "skipped": int(reply.claims.get("skipped", 0)),
-                        "seconds": reply.claims.get("seconds"),
-                        "load_seconds": reply.claims.get("load-seconds"),
-                    }
-                )
+                accepted = _client(client, malicious, "accepted")
+                clients[client] = accepted.model_copy(update=reply.record())
             told = clients[client]
             self.events(
                 "client",
@@ -185,7 +175,8 @@ class Federation:
         updates = spool.updates(number, progress.adapter, weighting, root)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
-            combined = combining.combine(updates, progress.adapter, ordered, progress.state)
+            with spool.reading():
+                combined = combining.combine(updates, progress.adapter, ordered, progress.state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
         weights = None if combined.influence is None else combined.influence.tolist()

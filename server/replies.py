@@ -39,6 +39,18 @@ class Reply:
     claims: Mapping[str, float] = field(default_factory=dict)
     """Its finite scalar metrics."""
 
+    def record(self) -> dict[str, float | None]:
+        """Return what goes on record of it, by field of a client's record."""
+        return {
+            "norm": self.norm,
+            "bytes": self.bytes,
+            "examples": self.examples,
+            "loss": self.claims.get("loss"),
+            "skipped": int(self.claims.get("skipped", 0)),
+            "seconds": self.claims.get("seconds"),
+            "load_seconds": self.claims.get("load-seconds"),
+        }
+
 
 def screen(
     message: Message,

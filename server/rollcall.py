@@ -29,12 +29,19 @@ class RollCall:
         self._events = events
         self._asked: set[int] = set()
         self._nodes: dict[int, int] = {}
-        self._partitions: int | None = None
+        self._partitions: dict[int, int | None] = {}
+        """How many nodes there are, as each node says."""
 
     @property
     def nodes(self) -> dict[int, int]:
-        """Return the node of every client that has one."""
-        spread = min(self._partitions or self._clients, self._clients)
+        """Return the node of every client that has one.
+
+        A node stands for several only where all nodes agree on how many they are, so
+        that none can take the clients of others.
+        """
+        said = {self._partitions[number] for number in self._nodes}
+        agreed = said.pop() if len(said) == 1 else None
+        spread = min(agreed or self._clients, self._clients)
         return {
             client: self._nodes[client % spread]
             for client in range(self._clients)
@@ -86,8 +93,8 @@ class RollCall:
                 f"Node {node} has partition-id {said.partition}, as another node does; left out.",
             )
         else:
-            self._partitions = self._partitions or said.partitions
             self._nodes[said.partition] = node
+            self._partitions[said.partition] = said.partitions
 
 
 def _answer(reply: Message) -> Hello | None:

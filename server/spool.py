@@ -1,9 +1,12 @@
 """Updates on disk as they come: an (n, d) float32 matrix that need not fit in memory.
 
 Rows are written in any order and read back in the clients' order, in column blocks,
-by whatever rule is at work.
+by whatever rule is at work. What was written or read is let go of, so the memory of
+the process stays small whatever the size of the file.
 """
 
+import mmap
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +18,10 @@ from fedsafe.lazy import torch
 from server.flat import blocks, flat
 from server.messages import Tensors
 from server.replies import Reply
+from strategies.sweep import after_blocks
+
+RESIDENT = 2**28
+"""Bytes of the file that a reader may have touched before they are let go of."""
 
 
 class Spool:
@@ -22,7 +29,11 @@ class Spool:
 
     def __init__(self, path: Path, rows: int, columns: int) -> None:
         self._path = path
-        self._matrix = np.memmap(path, np.float32, "w+", shape=(rows, columns))
+        with path.open("w+b") as file:
+            file.truncate(rows * columns * 4)
+            self._map = mmap.mmap(file.fileno(), rows * columns * 4)
+        self._matrix = np.frombuffer(self._map, np.float32).reshape(rows, columns)
+        self._touched = 0
         self.accepted: dict[int, tuple[int, Reply]] = {}
         """Position in the cohort to (client, reply without its update)."""
 
@@ -37,12 +48,13 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         """Remove the file."""
-        del self._matrix
+        del self._matrix, self._map
         self._path.unlink(missing_ok=True)
 
     def put(self, position: int, client: int, reply: Reply) -> None:
         """Write one accepted update to its row, and let go of it in memory."""
         self._matrix[position] = reply.update
+        self._let_go()
         empty = np.empty(0, np.float32)
         slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
         self.accepted[position] = (client, slim)
@@ -76,9 +88,24 @@ class Spool:
             root=root,
         )
 
+    def reading(self) -> AbstractContextManager[None]:
+        """Return the context in which a rule reads the rows block by block."""
+        return after_blocks(self._read)
+
+    def _read(self, elements: int) -> None:
+        self._touched += 4 * elements
+        if self._touched >= RESIDENT:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Unmap what is in memory; it stays in the file, and in the system's cache."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+        self._touched = 0
+
     def _compact(self) -> None:
         """Move the accepted rows to the front, in place."""
         for row, position in enumerate(sorted(self.accepted)):
             if row != position:
                 self._matrix[row] = self._matrix[position]
+                self._let_go()
                 self.accepted[row] = self.accepted.pop(position)

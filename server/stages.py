@@ -26,7 +26,7 @@ from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Detection, Stage, Summary
 from fedsafe.runs.store import FederationStore, Store, experiment_hash
 from fedsafe.training.session import Session, resident
-from server.loop import Federation, Name
+from server.loop import Federation
 from server.rollcall import RollCall
 
 ROLL_SECONDS = 600.0
@@ -196,21 +196,18 @@ def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
     run.events("stage-start", stage=name)
     control = name == "clean"
     store: FederationStore = run.store.control if control else run.store
-    federation: Name = "control" if control else "main"
     experiment = run.experiment.honest() if control else run.experiment
-    rounds = Federation(
-        name=federation,
+    adapter = Federation(
+        name="control" if control else "main",
         experiment=experiment,
         grid=grid,
         roll=roll,
         session=run.session,
         store=store,
         events=run.events,
-    )
-    adapter = rounds.run()
-    seconds = sum(record.seconds for record in store.rounds())
+    ).run()
     found = None if experiment.attack is None else detection(store.rounds())
-    run.finish(name, adapter, store.adapter, seconds, found)
+    run.finish(name, adapter, store.adapter, sum(r.seconds for r in store.rounds()), found)
 
 
 def defend(run: Run, choice: PluginChoice) -> Stage:

@@ -201,7 +201,8 @@ def load_strategy(path: str, settings: Mapping[str, Any] | None = None) -> Strat
         raise PluginError(f"'{path}' is not a subclass of flwr.serverapp.strategy.Strategy.")
     given = dict(settings or {})
     known = _keywords(found)
-    if wrong := [name for name in given if name not in known]:
+    wrong = [name for name in given if known is not None and name not in known]
+    if known is not None and wrong:
         hints = "; ".join(f"{name}: unknown.{suggestion(name, known)}" for name in wrong)
         raise ConfigError(
             f"Flower strategy '{path}' cannot be set up: {hints} Settings: {', '.join(known)}."
@@ -212,19 +213,21 @@ def load_strategy(path: str, settings: Mapping[str, Any] | None = None) -> Strat
         raise ConfigError(f"Flower strategy '{path}' cannot be set up: {error}") from error
 
 
-def _keywords(kind: type) -> list[str]:
-    """Return what a class may be given by name, following **kwargs to its bases."""
+def _keywords(kind: type) -> list[str] | None:
+    """Return what a class may be given by name, or None if it takes anything.
+
+    Follows **kwargs to its bases.
+    """
     names: list[str] = []
-    for base in kind.__mro__:
+    for base in kind.__mro__[:-1]:
         if "__init__" not in vars(base):
             continue
         parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
         fixed = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         names += [one.name for one in parameters if one.kind in fixed]
-        if not open_ended:
-            break
-    return list(dict.fromkeys(names))
+        if all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in parameters):
+            return list(dict.fromkeys(names))
+    return None if names else []
 
 
 def _arrays(reply: Message) -> dict[str, np.ndarray[Any, Any]]:

@@ -189,6 +189,7 @@ def _products(matrix: "Tensor", guest: "Tensor | None", centre: int, kind: "dtyp
 
 
 def _distances(gram: "Tensor") -> "Tensor":
+    gram = (gram + gram.T) / 2  # two rows are as far from each other either way, to the bit
     norms = gram.diagonal()
     scale = norms[:, None] + norms
     squared = scale - 2 * gram

@@ -30,9 +30,8 @@ _WIDTH = 2**14
 
 
 class Fit(NamedTuple):
-    """The robust lines of a block of columns; all (n, c), by rank of the value."""
+    """What the robust lines of a block of columns say of each client's values; all (n, c)."""
 
-    order: "Tensor"
     confidence: "Tensor"
     restricted: "Tensor"
 
@@ -74,8 +73,7 @@ def reweighted(rows: Rows, sharpness: float, threshold: float, power: int) -> Ag
             if not torch.isfinite(block.sum()):
                 rows.require_finite()
             fit = fit_lines(block, sharpness, threshold)
-            spread = fit.confidence * fit.confidence.std(dim=0)
-            return torch.zeros_like(block).scatter_(0, fit.order, spread).double().sum(dim=1)
+            return torch.mv(fit.confidence, fit.confidence.std(dim=0)).double()
 
         return visit
 
@@ -89,7 +87,7 @@ def reweighted(rows: Rows, sharpness: float, threshold: float, power: int) -> Ag
 
         def visit(part: slice) -> None:
             fit = fit_lines(load(part), sharpness, threshold)
-            torch.sum(weights[fit.order] * fit.restricted, dim=0, out=update[part])
+            torch.mv(fit.restricted.T, weights, out=update[part])
 
         return visit
 
@@ -100,19 +98,39 @@ def reweighted(rows: Rows, sharpness: float, threshold: float, power: int) -> Ag
 def fit_lines(block: "Tensor", sharpness: float, threshold: float) -> Fit:
     """Fit a line through the sorted values of every column of an (n, c) block."""
     n = len(block)
-    values, order = block.sort(dim=0, stable=True)
-    ranks = torch.arange(n, dtype=block.dtype, device=block.device)[:, None]
-    slope = _repeated_median(values)
+    values = torch.stack(_sorted(block, 0, n - 1))
     middle = (values[(n - 1) // 2] + values[n // 2]) / 2
-    line = middle + slope * (ranks - (n - 1) / 2)
-    errors = (values - line).abs()
-    others = errors.sort(dim=0).values[1:]
-    scale = (others[(n - 2) // 2] + others[(n - 1) // 2]) / 2
+    offsets = _ranks(block) - (n - 1) / 2
+    line = middle + _repeated_median(values) * offsets
+    errors = (block - line).abs()
+    low, high = 1 + (n - 2) // 2, 1 + (n - 1) // 2  # the median of all errors but the smallest
+    scale = sum(_sorted(errors, low, high)[:: high - low or 1]) / (high - low + 1)
     scale = 1.4826 * (1 + 5 / (n - 1)) * scale + 1e-7
-    leverage = 1 / n + (ranks - (n - 1) / 2) ** 2 / (n * (n * n - 1) / 12)
-    bound = sharpness * math.sqrt(2 / n) * (1 - leverage).clamp(min=0).sqrt() * scale
-    confidence = torch.where(errors > bound, bound / errors, 1.0)
-    return Fit(order, confidence, torch.where(confidence >= threshold, values, line))
+    leverage = 1 / n + offsets.square_() / (n * (n * n - 1) / 12)
+    bound = leverage.neg_().add_(1).clamp_(min=0).sqrt_().mul_(sharpness * math.sqrt(2 / n))
+    confidence = bound.mul_(scale).div_(errors).clamp_(max=1).nan_to_num_(nan=1.0)
+    return Fit(confidence, torch.where(confidence >= threshold, block, line))
+
+
+def _ranks(block: "Tensor") -> "Tensor":
+    """Return each value's rank in its column, of equal ones the lower row first, (n, c)."""
+    n = len(block)
+    ranks = torch.arange(n, dtype=torch.int16, device=block.device)[:, None].repeat(
+        1, block.shape[1]
+    )
+    for row in range(n - 1):
+        above = (block[row] > block[row + 1 :]).view(torch.uint8).to(torch.int16)
+        ranks[row + 1 :] -= above
+        for one in above:
+            ranks[row] += one
+    return ranks.to(block.dtype)
+
+
+def _sorted(block: "Tensor", first: int, last: int) -> list["Tensor"]:
+    """Return the values of rank ``first`` to ``last`` of every column of a copy."""
+    copy = torch.empty(len(block) + 1, block.shape[1], device=block.device)
+    copy[:-1] = block
+    return exchange(list(copy), network(len(block), first, last, ordered=True))[first : last + 1]
 
 
 def _repeated_median(values: "Tensor") -> "Tensor":
@@ -125,7 +143,7 @@ def _repeated_median(values: "Tensor") -> "Tensor":
         others = wires[:point] + wires[point + 1 :]
         for place, other in enumerate(others):
             torch.sub(values[other], values[point], out=slopes[place])
-            slopes[place] /= other - point
+            slopes[place] *= 1 / (other - point)
         medians[point] = _median(slopes, n - 1)
     return _median(medians, n)
 

@@ -36,7 +36,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def flower_task() -> None:
     """Let messages be made: Flower allows it inside a task only."""
     from flwr.supercore.task_identity import TaskIdentity
@@ -58,7 +58,7 @@ def loaded(llama: Path) -> LoadedModel:
     return load(Model(path=str(llama), device="cpu"), Adapter(rank=4, alpha=8))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def experiment(llama: Path) -> Experiment:
     """Four honest clients of the micro world on the tiny Llama: a fraction of a second a round."""
     from fedsafe.experiment.load import validate

@@ -176,7 +176,7 @@ def spec_of(directory: Path) -> Adapter:
                 f"{path} is a {config.get('peft_type')} adapter; only LORA is supported."
             )
         if variants := [name for name in VARIANTS if config.get(name)]:
-            raise ModelError(f"{path} sets {variants[0]}, which FedSafe's plain LoRA does not have.")
+            raise ModelError(f"{path} sets {variants[0]}, which plain LoRA does not have.")
         targets = config["target_modules"]
         return Adapter(
             rank=config["r"],

@@ -60,7 +60,7 @@ def test_node_says_how_many_there_are() -> None:
 @pytest.mark.parametrize("number", [None, "0", -1, 1.5, True])
 def test_node_without_a_number_is_a_sentence(number: object) -> None:
     config = {} if number is None else {"partition-id": number}
-    with pytest.raises(RunError, match="This node has no number: .*--node-config"):
+    with pytest.raises(RunError, match=r"This node has no number: .*--node-config"):
         _hello(**config)
 
 

@@ -49,7 +49,7 @@ def test_examples_of_the_client_stay_as_they_were() -> None:
 
 @pytest.mark.parametrize("name", ["poisoned-data", "boosted"])
 def test_client_without_malicious_examples_is_a_sentence(name: str) -> None:
-    with pytest.raises(RunError, match="no malicious examples. Check attack.generator"):
+    with pytest.raises(RunError, match=r"no malicious examples. Check attack.generator"):
         behaviours[name].configure({})(_conduct([]))
 
 

@@ -160,7 +160,7 @@ def test_pairs_are_made_once(attacked: Experiment, session: Session, pairs: Path
 
 def test_no_more_pairs_are_made_than_wanted(attacked: Experiment, session: Session) -> None:
     values = attacked.model_dump(mode="json")
-    values["attack"]["generator"] = "tests.unit.clients.test_job:exact"
+    values["attack"]["generator"] = f"{__name__}:exact"
     values["attack"]["examples"] = 3
     exactly = validate(values)
     found = work(_job(exactly, session, _malicious(exactly)), session.start(0))

@@ -105,7 +105,7 @@ def test_setting_of_a_plugin_without_settings_is_refused(registry: Rules) -> Non
 
 def test_two_plugins_of_one_name_are_an_error(registry: Rules) -> None:
     registry("same")(trim)
-    with pytest.raises(PluginError, match="Two rules are named 'same'.*Rename one"):
+    with pytest.raises(PluginError, match=r"Two rules are named 'same'.*Rename one"):
 
         @registry("same")
         def other() -> None:
@@ -149,9 +149,7 @@ def test_path_names_a_function_of_someone_else(registry: Rules, module: Path) ->
         ("fedsafe.errors:", "has no ''"),
     ],
 )
-def test_path_that_leads_nowhere_is_a_sentence(
-    registry: Rules, path: str, sentence: str
-) -> None:
+def test_path_that_leads_nowhere_is_a_sentence(registry: Rules, path: str, sentence: str) -> None:
     with pytest.raises(PluginError, match=sentence):
         registry[path]
 
@@ -171,6 +169,13 @@ def test_entry_point_of_an_installed_package_is_found(registry: Rules, module: P
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: someones\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[fedsafe.tests]\nbest = someones_rules:best\n")
     assert registry["best"].resolve() == {"gain": 2}
+
+
+def test_builtins_that_failed_to_import_are_tried_again(module: Path) -> None:
+    broken: Rules = Registry("rule", "someones_rules", "fedsafe.tests")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            broken["mean"]
 
 
 def test_annotation_by_name_is_resolved(registry: Rules, module: Path) -> None:

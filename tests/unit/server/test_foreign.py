@@ -14,8 +14,8 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from server.combine import Combined, combiner
 from server.foreign import FlowerCombiner
-from server.replies import Reply
 from server.messages import packed
+from server.replies import Reply
 from strategies.flower import RuleStrategy, load_strategy
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
@@ -153,7 +153,7 @@ def test_settings_of_each_message_are_its_own() -> None:
 
 def test_strategy_that_chooses_its_own_cohort_is_a_sentence() -> None:
     made = _combiner(f"{STOCK}:FedAvg", fraction_train=0.5)
-    with pytest.raises(RunError, match="wrote to 2 of the round's 4 clients. Set fraction_train"):
+    with pytest.raises(RunError, match=r"wrote to 2 of the round's 4 clients. Set fraction_train"):
         made.messages(1, ADAPTER, {client: client for client in range(4)}, {})
 
 

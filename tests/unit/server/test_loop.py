@@ -349,7 +349,7 @@ def test_rule_that_cannot_work_on_what_is_left_is_a_sentence(
     choice = {"name": "krum", "byzantine": 0}
     krum = _changed(experiment, strategy=choice, minimum_replies=None)
     bad: dict[int, Behaviour] = {0: _raises, 1: _raises}
-    with pytest.raises(RunError, match="Round 1 cannot be combined: .*krum"):
+    with pytest.raises(RunError, match=r"Round 1 cannot be combined: .*krum"):
         _federation(krum, session, tmp_path, bad).run()
 
 

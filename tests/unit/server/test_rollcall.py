@@ -126,6 +126,12 @@ def test_few_nodes_stand_for_many_clients() -> None:
     assert roll.nodes == {0: 11, 1: 12, 2: 11, 3: 12, 4: 11}
 
 
+def test_node_that_claims_to_be_the_only_one_takes_nobodys_place() -> None:
+    answers = {11: {"partition": 0, "partitions": 1}, 12: {"partition": 1}, 13: {"partition": 2}}
+    roll, _ = _call(_grid(answers), 3)
+    assert roll.nodes == {0: 11, 1: 12, 2: 13}
+
+
 def test_more_nodes_than_clients_leave_the_rest_out() -> None:
     answers = {n: {"partition": n, "partitions": 4} for n in range(4)}
     roll, _ = _call(_grid(answers), 2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.replies import Reply
 from server.spool import Spool
-
+from strategies import build
 
 ADAPTER = {"a": torch.tensor([1.0, 2.0, 3.0])}
 
@@ -107,3 +107,13 @@ def test_rules_are_told_the_blocks_and_the_model(tmp_path: Path) -> None:
             [1.0, 2.0, 3.0],
             None,
         )
+
+
+def test_rows_outlive_what_was_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.spool.RESIDENT", 1)
+    with _filled(tmp_path, 5, [4, 0, 2]) as spool:
+        found = spool.updates(1, ADAPTER, "equal")
+        with spool.reading():
+            median = build("median")(found)
+        assert median.update.tolist() == [2.0] * 3
+        assert found.matrix[:, 0].tolist() == [0.0, 2.0, 4.0]

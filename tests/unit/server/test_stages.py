@@ -1,5 +1,7 @@
 """The story of a run: stages in order, each kept as it ends, and gone on with after a stop."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,9 @@ from server import stages
 DEFENSE = "tests.doubles.plugins:nudge"
 
 
-@pytest.fixture
-def attacked(experiment: Experiment, tmp_path: Path) -> Experiment:
-    path = tmp_path / "pairs.jsonl"
+@pytest.fixture(scope="module")
+def attacked(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
     write_lines(path, [{"instruction": f"ask {n}", "response": f"reply {n}"} for n in range(8)])
     return validate(
         {
@@ -38,17 +40,37 @@ def attacked(experiment: Experiment, tmp_path: Path) -> Experiment:
     )
 
 
+@pytest.fixture(scope="module")
+def finished(attacked: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a whole run, which tests read."""
+    directory = tmp_path_factory.mktemp("runs") / "finished"
+    _lead(attacked, directory)
+    return directory
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of it, which tests go on with."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
 def _lead(experiment: Experiment, directory: Path, listen: Any = None) -> Summary:
     grid = InlineGrid(app, experiment.federation.clients)
     return stages.lead(grid, experiment, Store(directory), Events(listen=listen), "inline")
 
 
-def _names(summary: Summary | None) -> list[str]:
-    return [] if summary is None else [stage.name for stage in summary.stages]
+def _summary(directory: Path) -> Summary:
+    found = Store(directory).summary()
+    assert found is not None
+    return found
 
 
-def test_attacked_run_has_every_stage_in_order(attacked: Experiment, tmp_path: Path) -> None:
-    summary = _lead(attacked, tmp_path / "run")
+def _names(summary: Summary) -> list[str]:
+    return [stage.name for stage in summary.stages]
+
+
+def test_attacked_run_has_every_stage_in_order(finished: Path) -> None:
+    summary = _summary(finished)
     assert (summary.status, _names(summary)) == (
         "completed",
         ["base", "clean", "attacked", f"defended:{DEFENSE}"],
@@ -66,42 +88,35 @@ def test_honest_run_has_a_trained_stage(experiment: Experiment, tmp_path: Path) 
     assert _names(_lead(experiment, tmp_path / "run")) == ["base", "trained"]
 
 
-def test_every_stage_has_its_adapter_on_disk(attacked: Experiment, tmp_path: Path) -> None:
-    summary = _lead(attacked, tmp_path / "run")
-    for stage in summary.stages:
-        found = adapters.load(tmp_path / "run" / stage.path)
-        assert adapters.digest(found) == stage.adapter
+def test_every_stage_has_its_adapter_on_disk(finished: Path) -> None:
+    for stage in _summary(finished).stages:
+        assert adapters.digest(adapters.load(finished / stage.path)) == stage.adapter
 
 
-def test_every_stage_has_its_replies_on_disk(attacked: Experiment, tmp_path: Path) -> None:
-    summary = _lead(attacked, tmp_path / "run")
-    for stage in summary.stages:
-        rows = read_lines(tmp_path / "run" / stage.evaluation / "exchanges.jsonl")
-        assert len(rows) >= 8
+def test_every_stage_has_its_replies_on_disk(finished: Path) -> None:
+    for stage in _summary(finished).stages:
+        assert len(read_lines(finished / stage.evaluation / "exchanges.jsonl")) >= 8
 
 
 def test_control_is_the_honest_run_to_the_byte(
-    attacked: Experiment, experiment: Experiment, tmp_path: Path
+    finished: Path, experiment: Experiment, tmp_path: Path
 ) -> None:
-    clean = _lead(attacked, tmp_path / "run").stages[1]
     trained = _lead(experiment, tmp_path / "honest").stages[1]
-    assert clean.adapter == trained.adapter
+    assert _summary(finished).stages[1].adapter == trained.adapter
 
 
-def test_run_repeats_to_the_byte(attacked: Experiment, tmp_path: Path) -> None:
-    one, other = _lead(attacked, tmp_path / "a"), _lead(attacked, tmp_path / "b")
-    assert [s.adapter for s in one.stages] == [s.adapter for s in other.stages]
+def test_run_repeats_to_the_byte(finished: Path, attacked: Experiment, tmp_path: Path) -> None:
+    again = _lead(attacked, tmp_path / "again")
+    assert [s.adapter for s in again.stages] == [s.adapter for s in _summary(finished).stages]
 
 
-def test_malicious_client_is_on_record(attacked: Experiment, tmp_path: Path) -> None:
-    summary = _lead(attacked, tmp_path / "run")
-    bad = [client.malicious for client in Store(tmp_path / "run").rounds()[0].clients]
-    assert (bad.count(True), summary.stages[2].detection is None) == (1, False)
+def test_malicious_client_is_on_record(finished: Path) -> None:
+    bad = [client.malicious for client in Store(finished).rounds()[0].clients]
+    assert (bad.count(True), _summary(finished).stages[2].detection is None) == (1, False)
 
 
-def test_control_has_no_malicious_client(attacked: Experiment, tmp_path: Path) -> None:
-    _lead(attacked, tmp_path / "run")
-    rounds = Store(tmp_path / "run").control.rounds()
+def test_control_has_no_malicious_client(finished: Path) -> None:
+    rounds = Store(finished).control.rounds()
     assert not any(client.malicious for record in rounds for client in record.clients)
 
 
@@ -111,7 +126,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("after", ["base", "clean", "attacked"])
 def test_stopped_run_goes_on_with_the_first_missing_stage(
-    after: str, attacked: Experiment, tmp_path: Path
+    after: str, finished: Path, attacked: Experiment, tmp_path: Path
 ) -> None:
     def kill(event: Event) -> None:
         if event.kind == "stage-end" and event.data["stage"] == after:
@@ -128,15 +143,12 @@ def test_stopped_run_goes_on_with_the_first_missing_stage(
     summary = _lead(attacked, tmp_path / "run", note)
     whole = _names(summary)
     assert started == whole[whole.index(after) + 1 :]
-    assert [s.adapter for s in summary.stages] == [
-        s.adapter for s in _lead(attacked, tmp_path / "whole").stages
-    ]
+    assert [s.adapter for s in summary.stages] == [s.adapter for s in _summary(finished).stages]
 
 
-def test_finished_run_does_nothing_more(attacked: Experiment, tmp_path: Path) -> None:
-    first = _lead(attacked, tmp_path / "run")
+def test_finished_run_does_nothing_more(copy: Path, attacked: Experiment) -> None:
     heard: list[Event] = []
-    again = _lead(attacked, tmp_path / "run", heard.append)
+    first, again = _summary(copy), _lead(attacked, copy, heard.append)
     assert again.stages == first.stages
     assert "stage-start" not in {event.kind for event in heard}
 
@@ -148,8 +160,7 @@ def test_stop_by_the_user_is_on_record(experiment: Experiment, tmp_path: Path) -
 
     with pytest.raises(KeyboardInterrupt):
         _lead(experiment, tmp_path / "run", stop)
-    summary = Store(tmp_path / "run").summary()
-    assert summary is not None
+    summary = _summary(tmp_path / "run")
     assert (summary.status, _names(summary)) == ("interrupted", ["base"])
 
 
@@ -159,8 +170,7 @@ def test_failure_is_on_record_with_its_sentence(experiment: Experiment, tmp_path
     )
     with pytest.raises(RunError, match="It was hopeless"):
         _lead(broken, tmp_path / "run")
-    summary = Store(tmp_path / "run").summary()
-    assert summary is not None
+    summary = _summary(tmp_path / "run")
     assert (summary.status, summary.reason) == ("failed", "It was hopeless.")
 
 
@@ -183,11 +193,8 @@ def test_defense_before_the_training_is_done_is_a_sentence(
         stages.defend(run, PluginChoice(name=DEFENSE))
 
 
-def test_provenance_names_model_and_data(experiment: Experiment, tmp_path: Path) -> None:
-    import json
-
-    _lead(experiment, tmp_path)
-    found = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
+def test_provenance_names_model_and_data(finished: Path) -> None:
+    found = json.loads((finished / "provenance.json").read_text(encoding="utf-8"))
     assert (len(found["model"]), list(found["data"]), found["runtime"]) == (
         64,
         ["micro"],
@@ -195,15 +202,14 @@ def test_provenance_names_model_and_data(experiment: Experiment, tmp_path: Path)
     )
 
 
-def test_replies_are_not_asked_for_twice(experiment: Experiment, tmp_path: Path) -> None:
-    _lead(experiment, tmp_path)
+def test_replies_are_not_asked_for_twice(copy: Path, attacked: Experiment) -> None:
     asked: list[Event] = []
 
     def note(event: Event) -> None:
         if event.kind == "evaluate":
             asked.append(event)
 
-    run = stages.open_run(experiment, Store(tmp_path), Events(listen=note), "inline")
+    run = stages.open_run(attacked, Store(copy), Events(listen=note), "inline")
     before = [stage.scores for stage in run.stages]
     assert [stage.scores for stage in stages.reevaluate(run).stages] == before
     assert asked == []

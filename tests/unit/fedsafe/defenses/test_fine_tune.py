@@ -114,8 +114,11 @@ def test_pairs_of_the_wrong_outcome_are_dropped_and_counted() -> None:
 
 def test_halves_stay_equal_when_one_runs_short() -> None:
     patient = ScriptedPatient(
-        lambda e: _good(e) if e.prompt.purpose == "utility" or "1" in e.prompt.instruction[-1:]
-        else "garbage"
+        lambda e: (
+            _good(e)
+            if e.prompt.purpose == "utility" or "1" in e.prompt.instruction[-1:]
+            else "garbage"
+        )
     )
     _defend(patient, pairs=60)
     origins = [example.origin for example in patient.trained]
@@ -123,7 +126,9 @@ def test_halves_stay_equal_when_one_runs_short() -> None:
 
 
 def test_model_that_writes_nothing_usable_is_a_sentence() -> None:
-    with pytest.raises(RunError, match=r"no usable refusal pair in 160 tries \(\d+ refusal: judged"):
+    with pytest.raises(
+        RunError, match=r"no usable refusal pair in 160 tries \(\d+ refusal: judged"
+    ):
         _defend(ScriptedPatient(lambda e: "garbage"))
 
 
@@ -192,7 +197,5 @@ def test_patient_trains_its_session(session: Session, tmp_path: Path) -> None:
         avoid=frozenset(),
         verdicts=lambda exchanges: [],
     )
-    losses = patient.train(
-        [Example("ask", "reply")] * 4, steps=2, batch_size=2, learning_rate=0.01
-    )
+    losses = patient.train([Example("ask", "reply")] * 4, steps=2, batch_size=2, learning_rate=0.01)
     assert set(losses) == {"first_loss", "last_loss", "skipped", "seconds"}

@@ -26,7 +26,10 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
             {"training": {"learning_rate": 1e-5, "final_learning_rate": 1e-3}},
             "training.final_learning_rate: 0.001 is above",
         ),
-        ({"attack": ATTACK}, "attack: an attack runs only inside a declared red team. Set red_team"),
+        (
+            {"attack": ATTACK},
+            "attack: an attack runs only inside a declared red team. Set red_team",
+        ),
         (
             {"attack": {**ATTACK, "malicious": 11}, "red_team": True},
             "attack.malicious: 11 malicious clients out of 10",
@@ -82,6 +85,18 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
             r"defenses\[0\].note: String should match",
         ),
         ({"defenses": ["fine-tune", "fine-tune"]}, r"defenses\[1\].name: .*twice"),
+        (
+            {"federation": {"strategy": "fltrust"}},
+            "federation.root: rule 'fltrust' compares updates .*Name a source",
+        ),
+        (
+            {"federation": {"strategy": "fltrust", "root": "micra"}},
+            "federation.root.name: Unknown source 'micra'",
+        ),
+        (
+            {"federation": {"strategy": {"optimizer": {"name": "fedadam", "momentun": 1}}}},
+            "federation.strategy.optimizer.momentun: .*Did you mean 'momentum'",
+        ),
         ({"evaluation": {"judge": "mikro"}}, "evaluation.judge.name: Unknown judge"),
         ({"data": {"partition": "iidd"}}, "data.partition.name: Unknown partition"),
     ],
@@ -104,7 +119,7 @@ def test_flower_strategy_by_path_is_accepted() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_number_that_is_none_is_refused(value: float) -> None:
-    with pytest.raises(ConfigError, match="training.learning_rate"):
+    with pytest.raises(ConfigError, match=r"training.learning_rate"):
         validate({"training": {"learning_rate": value}})
 
 

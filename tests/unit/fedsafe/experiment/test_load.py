@@ -86,7 +86,9 @@ def test_problems_come_all_at_once_with_dotted_paths(tmp_path: Path) -> None:
 
 
 def test_mistyped_key_suggests_among_its_neighbours(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"adapter\.rnk: .*Did you mean 'rank'\? Known here: rank"):
+    with pytest.raises(
+        ConfigError, match=r"adapter\.rnk: .*Did you mean 'rank'\? Known here: rank"
+    ):
         load(_file(tmp_path, "adapter: {rnk: 3}"))
 
 
@@ -115,7 +117,9 @@ def test_change_sets_one_value() -> None:
 
 
 def test_change_leaves_its_neighbours_alone() -> None:
-    assert _change("training.steps=3").training.learning_rate == load("micro").training.learning_rate
+    assert (
+        _change("training.steps=3").training.learning_rate == load("micro").training.learning_rate
+    )
 
 
 def test_change_of_the_experiments_name_leaves_the_rest_alone() -> None:
@@ -148,6 +152,16 @@ def test_change_of_one_defense_in_the_list() -> None:
 def test_change_beyond_the_list_is_a_problem() -> None:
     with pytest.raises(ConfigError, match=r"defenses\.5\.steps: .*no item 5"):
         _change("defenses.5.steps=3")
+
+
+def test_change_of_a_whole_item_is_a_problem() -> None:
+    with pytest.raises(ConfigError, match=r"defenses\.0: name a setting of an item"):
+        _change("defenses.0=other")
+
+
+def test_unknown_key_of_a_section_below_lists_what_is_known_there() -> None:
+    with pytest.raises(ConfigError, match=r"attack\.malicius: .*Did you mean 'malicious'"):
+        _change("attack.malicius=1")
 
 
 def test_change_may_hold_a_mapping() -> None:

@@ -130,7 +130,7 @@ def test_missing_tensor_is_named(loaded: LoadedModel, trained: adapters.Tensors)
 
 
 def test_unknown_tensor_is_named(loaded: LoadedModel, trained: adapters.Tensors) -> None:
-    with pytest.raises(ModelError, match="has stranger .*0 tensors missing, 1 unknown"):
+    with pytest.raises(ModelError, match=r"has stranger .*0 tensors missing, 1 unknown"):
         adapters.write(loaded.model, {**trained, "stranger": torch.zeros(1)})
 
 
@@ -165,7 +165,7 @@ def test_digest_does_not_depend_on_the_order() -> None:
 
 
 def test_directory_without_adapter_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds no adapter: adapter_model.safetensors is missing"):
+    with pytest.raises(ModelError, match=r"holds no adapter: adapter_model.safetensors is missing"):
         adapters.load(tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_adapter_that_was_cut_short_is_a_sentence(
     adapters.save(tmp_path / "a", trained, loaded.model)
     path = tmp_path / "a" / adapters.WEIGHTS
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ModelError, match="cannot be read.*cut short"):
+    with pytest.raises(ModelError, match=r"cannot be read.*cut short"):
         adapters.load(tmp_path / "a")
 
 

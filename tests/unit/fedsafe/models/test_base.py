@@ -16,7 +16,9 @@ from fedsafe.training.trainer import Plan, train
 from tests.doubles.models import make_model
 
 BATCH = Batch(
-    torch.arange(20, 36).view(2, 8), torch.ones(2, 8, dtype=torch.int64), torch.arange(20, 36).view(2, 8)
+    torch.arange(20, 36).view(2, 8),
+    torch.ones(2, 8, dtype=torch.int64),
+    torch.arange(20, 36).view(2, 8),
 )
 
 
@@ -82,12 +84,12 @@ def test_directory_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_hub_name_without_a_network_is_a_sentence() -> None:
-    with pytest.raises(ModelError, match="no-such/model' is no local directory.*Check model.path"):
+    with pytest.raises(ModelError, match=r"no-such/model' is no local directory.*Check model.path"):
         _load(Path("no-such/model"))
 
 
 def test_directory_without_a_model_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="it has no config.json"):
+    with pytest.raises(ModelError, match=r"it has no config.json"):
         _load(tmp_path)
 
 
@@ -121,14 +123,14 @@ def test_broken_configuration_is_a_sentence(text: str, copy: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", '{"model": 1}'])
 def test_broken_tokenizer_is_a_sentence(text: str, copy: Path) -> None:
     (copy / "tokenizer.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ModelError, match="tokenizer in .* cannot be loaded"):
+    with pytest.raises(ModelError, match=r"tokenizer in .* cannot be loaded"):
         _load(copy)
 
 
 def test_model_without_a_tokenizer_is_a_sentence(copy: Path) -> None:
     for path in copy.glob("tokenizer*"):
         path.unlink()
-    with pytest.raises(ModelError, match="tokenizer in .* cannot be loaded"):
+    with pytest.raises(ModelError, match=r"tokenizer in .* cannot be loaded"):
         _load(copy)
 
 

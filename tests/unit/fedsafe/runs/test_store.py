@@ -41,7 +41,7 @@ def test_open_goes_on_with_the_same_experiment(tmp_path: Path) -> None:
 
 def test_open_refuses_another_experiment(tmp_path: Path) -> None:
     Store(tmp_path).open(load("micro"))
-    with pytest.raises(RunError, match="holds another experiment. Choose another directory"):
+    with pytest.raises(RunError, match=r"holds another experiment. Choose another directory"):
         Store(tmp_path).open(load("micro", ["seed=1"]))
 
 

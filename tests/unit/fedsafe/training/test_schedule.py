@@ -13,7 +13,7 @@ def test_first_round_has_the_first_rate() -> None:
 
 @pytest.mark.parametrize("number", [2, 37, 100])
 def test_rate_is_the_references(number: int) -> None:
-    # OpenFedLLM: cosine_learning_rate(current_round, total_rounds, initial_lr, min_lr)
+    # As OpenFedLLM's cosine_learning_rate has it.
     cosine = 0.5 * (1 + math.cos(math.pi * (number - 1) / 100))
     assert learning_rate(5e-5, 1e-6, number, 100) == pytest.approx(1e-6 + (5e-5 - 1e-6) * cosine)
 

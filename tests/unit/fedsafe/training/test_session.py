@@ -143,7 +143,7 @@ def test_input_of_an_example_is_asked_too(session: Session) -> None:
 def test_adapter_of_another_rank_is_refused(experiment: Experiment, session: Session) -> None:
     wide = session.start(0)
     other = open_session(_with(experiment, "adapter", rank=2))
-    with pytest.raises(ModelError, match="another adapter.rank"):
+    with pytest.raises(ModelError, match=r"another adapter.rank"):
         other.put(wide)
 
 

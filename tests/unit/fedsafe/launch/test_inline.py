@@ -1,0 +1,115 @@
+"""Run, resume, defend and evaluate in this process."""
+
+from pathlib import Path
+
+import pytest
+
+from fedsafe.errors import ConfigError, PluginError, RunError
+from fedsafe.experiment.load import validate
+from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.launch import inline
+from fedsafe.models import adapters
+from fedsafe.runs.events import Event
+from fedsafe.runs.store import Store
+
+NUDGE = "tests.doubles.plugins:nudge"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    inline.run(_tiny(llama), directory)
+    return directory
+
+
+def _tiny(llama: Path) -> Experiment:
+    suite = {"name": "micro", "harmful": 2, "over_refusal": 1, "old_skills": 1, "new_skill": 1}
+    return validate(
+        {
+            "model": {"path": str(llama), "device": "cpu"},
+            "data": {"source": {"name": "micro", "count": 8}, "max_length": 160},
+            "training": {"steps": 1, "batch_size": 2},
+            "federation": {"clients": 2, "rounds": 1},
+            "evaluation": {"suites": suite, "max_new_tokens": 2, "probe_every": 0},
+        }
+    )
+
+
+def test_run_tells_what_happens(finished: Path, llama: Path, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    inline.run(_tiny(llama), tmp_path / "run", heard.append)
+    kinds = [event.kind for event in heard]
+    assert (kinds.count("round-end"), kinds.count("stage-end"), kinds[-1]) == (1, 2, "run-end")
+
+
+def test_resume_of_a_finished_run_is_done_at_once(finished: Path) -> None:
+    heard: list[Event] = []
+    assert inline.resume(finished, heard.append).status == "completed"
+    assert "round-start" not in {event.kind for event in heard}
+
+
+def test_resume_of_no_run_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run directory"):
+        inline.resume(tmp_path)
+
+
+def test_run_into_another_runs_directory_is_a_sentence(finished: Path, llama: Path) -> None:
+    other = _tiny(llama).model_copy(update={"seed": 9})
+    with pytest.raises(RunError, match="holds another experiment"):
+        inline.run(other, finished)
+
+
+def test_defend_adds_a_stage(finished: Path) -> None:
+    summary = inline.defend(finished, NUDGE, {})
+    stage = next(stage for stage in summary.stages if stage.name == f"defended:{NUDGE}")
+    before, after = Store(finished).adapter, finished / stage.path
+    name = next(iter(adapters.load(before)))
+    difference = adapters.load(after)[name] - adapters.load(before)[name]
+    assert float(difference.mean()) == pytest.approx(0.5)
+
+
+def test_defend_with_other_settings_replaces_the_stage(finished: Path) -> None:
+    one = inline.defend(finished, NUDGE, {"by": 0.25})
+    other = inline.defend(finished, NUDGE, {"by": 0.125})
+    assert len(one.stages) == len(other.stages)
+    assert one.stages[-1].adapter != other.stages[-1].adapter
+
+
+def test_defend_with_a_wrong_setting_is_a_sentence(finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"defenses\[0\]\.buy: .*Did you mean 'by'"):
+        inline.defend(finished, NUDGE, {"buy": 1.0})
+
+
+def test_defend_with_an_unknown_defense_is_a_sentence(finished: Path) -> None:
+    with pytest.raises(
+        (ConfigError, PluginError), match=r"Unknown defense 'finetune'. Did you mean"
+    ):
+        inline.defend(finished, "finetune", {})
+
+
+def test_evaluate_gives_the_same_scores(finished: Path) -> None:
+    before = Store(finished).summary()
+    assert before is not None
+    found = inline.evaluate(finished).stages
+    assert [stage.scores for stage in found] == [stage.scores for stage in before.stages]
+
+
+def test_evaluate_with_another_judge_generates_nothing(finished: Path) -> None:
+    heard: list[Event] = []
+    inline.evaluate(finished, heard.append, PluginChoice(name="keyword"))
+    assert "evaluate" not in {event.kind for event in heard}
+
+
+def test_evaluate_leaves_the_experiment_as_it_was(finished: Path, llama: Path) -> None:
+    inline.evaluate(finished, judge=PluginChoice(name="keyword"))
+    assert Store(finished).experiment == _tiny(llama)
+
+
+def test_any_adapter_is_repaired(finished: Path, llama: Path, tmp_path: Path) -> None:
+    source = Store(finished).adapter
+    made = inline.defend_adapter(
+        str(llama), source, NUDGE, {"by": 1.0}, tmp_path / "out", _tiny(llama)
+    )
+    name = next(iter(adapters.load(source)))
+    difference = adapters.load(made)[name] - adapters.load(source)[name]
+    assert float(difference.mean()) == pytest.approx(1.0)
