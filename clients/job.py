@@ -70,6 +70,7 @@ def work(job: Job, adapter: Mapping[str, "torch.Tensor"]) -> Trained:
         "num-examples": len(tokenised.sequences),
         "loss": report.loss,
         "skipped": tokenised.dropped,
+        "truncated": tokenised.truncated,
         "tokens": report.tokens,
         "train-seconds": report.seconds,
         "load-seconds": load_seconds,
@@ -91,8 +92,9 @@ def _conduct(job: Job, session: Session) -> Conduct:
             "A malicious client joins declared red-team federations only, and this one is not. "
             "Set red_team: true in the server's experiment."
         )
-    behaviour = behaviours[attack.behaviour.name].configure(attack.behaviour.settings)
-    poison = _poison(experiment, client, session)
+    plugin = behaviours[attack.behaviour.name]
+    behaviour = plugin.configure(attack.behaviour.settings)
+    poison = _poison(experiment, client, session) if "poison" in plugin.traits else ()
     return behaviour(Conduct(honest.examples, rng, poison=poison))
 
 
@@ -100,13 +102,20 @@ def _poison(experiment: Experiment, client: int, session: Session) -> list[Examp
     """Return this client's malicious examples, made once a process with the base model."""
     attack = experiment.attack
     assert attack is not None
+    assert attack.generator is not None
     key = digest(experiment.seed, client, session.fingerprint, attack.model_dump_json())
     if key not in POISON:
         generator = generators[attack.generator.name].configure(attack.generator.settings)
         rng = stream(experiment.seed, "attack", client)
         session.put(session.start(experiment.seed))
         made = generator(session, rng)
-        POISON[key] = list(islice(made, attack.examples))
+        found = list(islice(made, attack.examples))
+        if len(found) < attack.examples:
+            raise RunError(
+                f"The attack's generator '{attack.generator.name}' made {len(found)} of the "
+                f"{attack.examples} malicious examples asked for. Lower attack.examples."
+            )
+        POISON[key] = found
     return POISON[key]
 
 

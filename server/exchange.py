@@ -20,13 +20,15 @@ def replies(
     """Yield (position of the message, its reply) as replies come.
 
     A message lives as long as the server waits for it: otherwise a straggler would work
-    through stale ones for ever. Whoever has not answered in time is not yielded.
+    through stale ones for ever. Whoever has not answered in time is not yielded. A grid
+    that works on messages one by one gives each of them all the time.
     """
     for message in messages:
         message.metadata.ttl = seconds
     ids = list(grid.push_messages(messages))
     waiting = {message_id: position for position, message_id in enumerate(ids) if message_id}
     deadline = time.monotonic() + seconds
+    one_by_one = bool(getattr(grid, "one_by_one", False))
     pause = SHORTEST_PAUSE
     while waiting and time.monotonic() < deadline:
         came = False
@@ -35,6 +37,8 @@ def replies(
             if position is not None:
                 came = True
                 yield position, reply
+        if came and one_by_one:
+            deadline = time.monotonic() + seconds
         if waiting and not came:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

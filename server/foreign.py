@@ -41,6 +41,7 @@ class FlowerCombiner:
         It sees each client as a node of its own, the same in every round.
         """
         remember(self.strategy, state)
+        _enough(self.strategy, len(nodes))
         made = self.strategy.configure_train(
             number,
             packed(adapter),
@@ -104,6 +105,22 @@ class FlowerCombiner:
             content = RecordDict({ARRAYS: packed(tensors), METRICS: MetricRecord({**claims})})
             rebuilt.append(Message(content, reply_to=self._written[int(client)]))
         return rebuilt
+
+
+def _enough(strategy: FlowerStrategy, clients: int) -> None:
+    """See that a strategy will not wait for ever for more clients than the cohort has.
+
+    Raises:
+        RunError: It wants more.
+    """
+    for name in ("min_available_nodes", "min_train_nodes"):
+        wanted = getattr(strategy, name, 0)
+        if wanted > clients:
+            raise RunError(
+                f"{type(strategy).__name__} waits for {wanted} clients ({name}), and {clients} of "
+                f"the round's cohort are there. Set federation.strategy.{name}: {clients}, or "
+                "sample more clients."
+            )
 
 
 class CohortGrid(Grid):

@@ -6,7 +6,6 @@ last complete round and ends with the same bytes.
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from server import checkpoint
 from server.combine import Combined, Combiner, combiner
 from server.exchange import replies
 from server.flat import moved
+from server.outcomes import Status, client_record, reasons, require_attack
 from server.replies import DroppedError, screen
 from server.rollcall import RollCall
 from server.root import root_update
@@ -92,6 +92,7 @@ class Federation:
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
             clients, sent = self._gather(number, asked, progress, combining, spool)
+            require_attack(number, clients)
             combined = self._combine(number, progress, combining, spool, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
         record = self._record(number, asked, clients, combined, adapter)
@@ -121,7 +122,7 @@ class Federation:
         self.roll.refresh()
         malicious = malicious_clients(self.experiment)
         online = [client for client in asked if client in self.roll.nodes]
-        clients = {client: _client(client, malicious, "missing", "offline") for client in asked}
+        clients = {one: client_record(one, malicious, "missing", "offline") for one in asked}
         nodes = {client: self.roll.nodes[client] for client in online}
         adapter, state = progress.adapter, progress.state
         messages = combining.messages(number, adapter, nodes, state) if nodes else []
@@ -130,8 +131,8 @@ class Federation:
             assert isinstance(config, ConfigRecord)
             config["job"] = self._job(number, client)
         seconds = self.experiment.federation.deadline
-        for client in online:
-            clients[client] = _client(client, malicious, "missing", f"no reply in {seconds:g} s")
+        for one in online:
+            clients[one] = client_record(one, malicious, "missing", f"no reply in {seconds:g} s")
         arrays = {name: tensor.numpy() for name, tensor in adapter.items()}
         limit = self.experiment.federation.max_update_norm
         for done, (position, message) in enumerate(replies(self.grid, messages, seconds), 1):
@@ -139,10 +140,11 @@ class Federation:
             try:
                 reply = screen(message, arrays, limit)
             except DroppedError as reason:
-                clients[client] = _client(client, malicious, "dropped", str(reason))
+                status: Status = "failed" if message.has_error() else "dropped"
+                clients[client] = client_record(client, malicious, status, str(reason))
             else:
                 spool.put(asked.index(client), client, reply)
-                accepted = _client(client, malicious, "accepted")
+                accepted = client_record(client, malicious, "accepted")
                 clients[client] = accepted.model_copy(update=reply.record())
             told = clients[client]
             self.events(
@@ -167,7 +169,7 @@ class Federation:
         if len(spool.accepted) < needed:
             raise RunError(
                 f"Round {number} has {len(spool.accepted)} usable replies; {needed} are needed. "
-                f"{_reasons(clients)} Raise federation.deadline, lower federation.minimum_replies, "
+                f"{reasons(clients)} Raise federation.deadline, lower federation.minimum_replies, "
                 "or see to the clients; `fedsafe resume` goes on from here."
             )
         root = root_update(self.experiment, self.session, number, progress.adapter)
@@ -225,19 +227,3 @@ class Federation:
         training = self.experiment.training
         first, last = training.learning_rate, training.final_learning_rate
         return learning_rate(first, last, number, self.experiment.federation.rounds)
-
-
-def _client(
-    client: int,
-    malicious: frozenset[int],
-    status: Literal["accepted", "dropped", "missing"],
-    reason: str = "",
-) -> Client:
-    return Client(client=client, malicious=client in malicious, status=status, reason=reason)
-
-
-def _reasons(clients: Mapping[int, Client]) -> str:
-    lost = [client for client in clients.values() if client.status != "accepted"]
-    told = "; ".join(f"client {client.client}: {client.reason}" for client in lost[:3])
-    more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""
-    return f"{told}{more}." if told else ""

@@ -47,6 +47,7 @@ class Reply:
             "examples": self.examples,
             "loss": self.claims.get("loss"),
             "skipped": int(self.claims.get("skipped", 0)),
+            "truncated": int(self.claims.get("truncated", 0)),
             "seconds": self.claims.get("seconds"),
             "load_seconds": self.claims.get("load-seconds"),
         }

@@ -23,8 +23,9 @@ PAUSE = 0.2
 class RollCall:
     """The nodes, by the clients they stand for."""
 
-    def __init__(self, grid: Grid, clients: int, events: Events) -> None:
+    def __init__(self, grid: Grid, clients: int, events: Events, *, simulated: bool = True) -> None:
         self._grid = grid
+        self._simulated = simulated
         self._clients = clients
         self._events = events
         self._asked: set[int] = set()
@@ -36,11 +37,11 @@ class RollCall:
     def nodes(self) -> dict[int, int]:
         """Return the node of every client that has one.
 
-        A node stands for several only where all nodes agree on how many they are, so
-        that none can take the clients of others.
+        A node stands for several only in a simulation, and only where all nodes agree on
+        how many they are: on a network none can take the clients of others.
         """
         said = {self._partitions[number] for number in self._nodes}
-        agreed = said.pop() if len(said) == 1 else None
+        agreed = said.pop() if self._simulated and len(said) == 1 else None
         spread = min(agreed or self._clients, self._clients)
         return {
             client: self._nodes[client % spread]

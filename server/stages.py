@@ -4,137 +4,28 @@ Each stage is kept as it ends; a run that is started again goes on with the firs
 stage that is missing. Knows nothing of terminals or reports.
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from flwr.serverapp import Grid
 
 from fedsafe.contracts import Exchange, Verdict
 from fedsafe.data.overlap import normalise
-from fedsafe.data.shares import data_hashes
-from fedsafe.defenses.repair import repair
+from fedsafe.defenses.repair import directory_of, repair
 from fedsafe.errors import FedSafeError, RunError
-from fedsafe.evaluation.evaluate import evaluate, judge, prompts_of
+from fedsafe.evaluation.evaluate import judge, prompts_of
 from fedsafe.evaluation.measures import detection
 from fedsafe.experiment.schema import Experiment, PluginChoice
-from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
-from fedsafe.runs.provenance import observe
-from fedsafe.runs.records import Detection, Stage, Summary
-from fedsafe.runs.store import FederationStore, Store, experiment_hash
-from fedsafe.training.session import Session, resident
+from fedsafe.runs.records import Stage, Summary
+from fedsafe.runs.store import FederationStore, Store
 from server.loop import Federation
 from server.rollcall import RollCall
+from server.run import Run, open_run
 
 ROLL_SECONDS = 600.0
 """Longest wait for clients before the first round."""
-
-
-@dataclass
-class Run:
-    """One run directory being filled."""
-
-    experiment: Experiment
-    store: Store
-    events: Events
-    session: Session
-    stages: list[Stage] = field(default_factory=list)
-    begun: float = field(default_factory=time.perf_counter)
-    before: float = 0.0
-    """Seconds that earlier attempts took."""
-
-    def known(self, name: str) -> Stage | None:
-        """Return a stage that is done already."""
-        return next((stage for stage in self.stages if stage.name == name), None)
-
-    def finish(
-        self,
-        name: str,
-        adapter: adapters.Tensors,
-        path: Path,
-        seconds: float,
-        found: Detection | None = None,
-    ) -> Stage:
-        """Evaluate a stage's adapter and keep the stage."""
-        begun = time.perf_counter()
-
-        def told(done: int, total: int) -> None:
-            self.events("evaluate", stage=name, done=done, total=total)
-
-        home = self.store.directory / "evaluations"
-        scores, directory = evaluate(self.session, adapter, self.experiment, home, name, told)
-        stage = Stage(
-            name=name,
-            adapter=adapters.digest(adapter),
-            path=str(path.relative_to(self.store.directory)),
-            scores=scores,
-            seconds=seconds,
-            evaluation=str(directory.relative_to(self.store.directory)),
-            evaluation_seconds=time.perf_counter() - begun,
-            detection=found,
-        )
-        return self._keep(stage)
-
-    def _keep(self, stage: Stage) -> Stage:
-        """Put a stage into the summary, in place of one of the same name."""
-        names = [known.name for known in self.stages]
-        if stage.name in names:
-            self.stages[names.index(stage.name)] = stage
-        else:
-            self.stages.append(stage)
-        self.summarise("running")
-        self.events(
-            "stage-end",
-            stage=stage.name,
-            scores=stage.scores.model_dump(mode="json"),
-            seconds=stage.seconds,
-        )
-        return stage
-
-    def summarise(self, status: str, reason: str = "") -> Summary:
-        """Write summary.json as things stand."""
-        summary = Summary.model_validate(
-            {
-                "name": self.experiment.name,
-                "experiment": experiment_hash(self.experiment),
-                "status": status,
-                "reason": reason,
-                "stages": self.stages,
-                "seconds": self.before + time.perf_counter() - self.begun,
-            }
-        )
-        self.store.write_summary(summary)
-        return summary
-
-
-def open_run(experiment: Experiment, store: Store, events: Events, runtime: str) -> Run:
-    """Claim a run directory and load the model.
-
-    Raises:
-        RunError: The directory holds something else.
-        ModelError: The model cannot be loaded.
-    """
-    store.open(experiment)
-    session, seconds = resident(experiment)
-    events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
-    earlier = store.summary()
-    run = Run(experiment, store, events, session)
-    if earlier is not None:
-        run.stages, run.before = list(earlier.stages), earlier.seconds
-    if not (store.directory / "provenance.json").is_file():
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        store.write_provenance(
-            observe(
-                model=session.fingerprint,
-                data=data_hashes(experiment),
-                runtime=runtime,
-                gpus=gpus,
-            )
-        )
-    return run
 
 
 def lead(grid: Grid, experiment: Experiment, store: Store, events: Events, runtime: str) -> Summary:
@@ -154,6 +45,9 @@ def lead(grid: Grid, experiment: Experiment, store: Store, events: Events, runti
         except FedSafeError as error:
             run.summarise("failed", str(error))
             raise
+        except Exception as error:
+            run.summarise("failed", f"{type(error).__name__}: {error}")
+            raise
         summary = run.summarise("completed")
         events("run-end", status=summary.status, seconds=summary.seconds)
         return summary
@@ -167,14 +61,14 @@ def _story(run: Run, grid: Grid) -> None:
         path = run.store.directory / "base-adapter"
         adapters.save(path, start, run.session.loaded.model)
         run.finish("base", start, path, 0.0)
-    main = "trained" if experiment.attack is None else "attacked"
-    wanted = [main] if experiment.attack is None or not experiment.control else ["clean", main]
-    roll = RollCall(grid, experiment.federation.clients, run.events)
-    for name in wanted:
-        if run.known(name) is None:
-            if not roll.nodes:
-                _call(roll, experiment)
-            _federate(run, grid, roll, name)
+    simulated = type(grid).__name__ != "HttpGrid"  # Flower's own grid to separate machines
+    roll = RollCall(grid, experiment.federation.clients, run.events, simulated=simulated)
+    for name in run.planned[1:]:
+        if name.startswith("defended:") or run.known(name) is not None:
+            continue
+        if not roll.nodes:
+            _call(roll, experiment)
+        _federate(run, grid, roll, name)
     for choice in experiment.defenses:
         if run.known(f"defended:{choice.name}") is None:
             defend(run, choice)
@@ -216,12 +110,15 @@ def defend(run: Run, choice: PluginChoice) -> Stage:
     Raises:
         RunError: There is no trained model to repair yet.
     """
-    name = f"defended:{choice.name}"
-    if not run.store.adapter.is_dir():
+    if run.known(run.main) is None:
         raise RunError(
-            f"{run.store.directory} has no trained adapter to defend yet. Finish it with "
+            f"{run.store.directory} has no trained model to defend yet. Finish it with "
             f"`fedsafe resume {run.store.directory}`."
         )
+    adapter = adapters.load(run.store.adapter)
+    home = run.store.directory / "defenses"
+    directory = directory_of(run.session, adapter, choice, run.experiment.seed, home)
+    name = _stage_name(run, choice, str((directory / "adapter").relative_to(run.store.directory)))
     run.events("stage-start", stage=name)
     experiment = run.experiment
 
@@ -230,15 +127,25 @@ def defend(run: Run, choice: PluginChoice) -> Stage:
 
     repaired = repair(
         run.session,
-        adapters.load(run.store.adapter),
+        adapter,
         choice,
         seed=experiment.seed,
-        home=run.store.directory / "defenses",
+        home=home,
         avoid=frozenset(normalise(prompt.instruction) for prompt in prompts_of(experiment)),
         judge=verdicts,
         events=run.events,
     )
-    return run.finish(name, repaired.adapter, repaired.directory / "adapter", repaired.seconds)
+    stage = run.finish(name, repaired.adapter, repaired.directory / "adapter", repaired.seconds)
+    if any(other.judge != stage.judge for other in run.stages):
+        reevaluate(run)  # a table of two judges compares nothing
+    return stage
+
+
+def _stage_name(run: Run, choice: PluginChoice, path: str) -> str:
+    """Name a defense's stage; one with other settings than the first carries its key."""
+    name = f"defended:{choice.name}"
+    taken = run.known(name)
+    return name if taken is None or taken.path == path else f"defended:{Path(path).parent.name}"
 
 
 def reevaluate(run: Run) -> Summary:
@@ -247,4 +154,4 @@ def reevaluate(run: Run) -> Summary:
         run.events("stage-start", stage=stage.name)
         path = run.store.directory / stage.path
         run.finish(stage.name, adapters.load(path), path, stage.seconds, stage.detection)
-    return run.summarise("completed")
+    return run.settle()

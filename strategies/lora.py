@@ -48,6 +48,9 @@ def lora_product(
     """
     rows = Rows.of(updates)
     require("lora-product", len(rows))
+    if rows.mixing is not None:
+        rows = Rows(rows.form())
+        updates = replace(updates, matrix=rows.matrix, mixing=None)
     choice = dict(by) if isinstance(by, dict) else {"name": by}
     weighed = build(choice)(updates, state)
     weights = weighed.influence.double().cpu()
@@ -99,7 +102,7 @@ def _factors(
             f"Rule 'lora-product' cannot cut the {part.stop - part.start} values of '{name}' "
             f"into rank {rank}. Set rank to that of the adapter."
         )
-    changes = Rows(rows.matrix[:, part], rows.mixing).form().double().cpu()
+    changes = rows.matrix[:, part].double().cpu()
     sent = model[part].double().cpu()
     factors = torch.cat([sent + changes, sent[None]])
     return factors.reshape(len(factors), *shape)
@@ -116,11 +119,14 @@ def _average(
     left, left_core = torch.linalg.qr((weights[:, None, None] * b).permute(1, 0, 2).flatten(1))
     right, right_core = torch.linalg.qr(a.flatten(0, 1).T)
     u, values, v = torch.linalg.svd(left_core @ right_core.T, full_matrices=False)
+    mean_a = (weights[:, None, None] * a).sum(dim=0)
+    total = values.square().sum()
+    if total == 0:
+        return mean_a, torch.zeros_like(b[0]), 0.0
+    lost = float(values[rank:].square().sum() / total) ** 0.5
     new_b = left @ (u[:, :rank] * values[:rank])
     new_a = v[:rank] @ right.T
-    total = values.square().sum()
-    lost = float(values[rank:].square().sum() / total) ** 0.5 if total > 0 else 0.0
-    turn = (weights[:, None, None] * a).sum(dim=0) @ new_a.T
+    turn = mean_a @ new_a.T
     if torch.linalg.cond(turn) < 1e4:
         new_a, new_b = turn @ new_a, torch.linalg.solve(turn, new_b, left=False)
     return new_a, new_b, lost

@@ -13,7 +13,7 @@ from fedsafe.contracts import Conduct, behaviours
 from fedsafe.errors import RunError
 
 
-@behaviours("poisoned-data", paper="Ye et al., ICLR 2025")
+@behaviours("poisoned-data", paper="Ye et al., ICLR 2025", traits={"poison"})
 def poisoned_data(
     conduct: Conduct,
     /,

@@ -27,7 +27,7 @@ def sign_flip(
     return replace(conduct, transform=flip)
 
 
-@behaviours("boosted", paper="Bagdasaryan et al., AISTATS 2020")
+@behaviours("boosted", paper="Bagdasaryan et al., AISTATS 2020", traits={"poison"})
 def boosted(
     conduct: Conduct,
     /,

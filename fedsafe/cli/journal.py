@@ -93,7 +93,7 @@ class Journal:
         self._seconds.append(record.seconds)
         self._done = record.round
         yield self._row(record)
-        dropped = [client for client in record.clients if client.status == "dropped"]
+        dropped = [client for client in record.clients if client.status in ("dropped", "failed")]
         for client in dropped[:SHOWN_DROPS]:
             yield f"  [yellow]client {client.client} dropped: {safe(client.reason)}[/yellow]"
         if len(dropped) > SHOWN_DROPS:

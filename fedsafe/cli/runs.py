@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         (run, "Do", "fedsafe run micro --set federation.strategy.name=krum -o runs/krum"),
         (resume, "Do", "fedsafe resume runs/krum"),
         (defend, "Do", "fedsafe defend runs/krum --with fine-tune --set steps=20"),
-        (evaluate, "Do", "fedsafe evaluate runs/krum --judge keywords"),
+        (evaluate, "Do", "fedsafe evaluate runs/krum --judge keyword"),
         (report, "Look up", "fedsafe report runs/krum --reveal"),
     ):
         app.command(rich_help_panel=panel, epilog=f"Example: {epilog}")(command)
@@ -101,8 +101,9 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     ] = None,
     output: Output = None,
     experiment: Annotated[
-        str, typer.Option("--experiment", help="Template, judge and data for that adapter.")
-    ] = "micro",
+        str | None,
+        typer.Option("--experiment", help="Template, suites and judge for that adapter."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter."""
@@ -123,8 +124,14 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         return
     if model is None or adapter is None or output is None:
         raise ConfigError("Without a run, give all of --model, --adapter and -o.")
+    if experiment is None and model != "micro":
+        raise ConfigError(
+            "Give --experiment: its template, suites and judge must suit the model, and those of "
+            "the presets suit the micro world. `fedsafe config show qlora-7b` is a start."
+        )
     _check_defense(defense, chosen)
-    _defend_adapter((model, adapter, defense, chosen, output), experiment, as_json=as_json)
+    wanted = (model, adapter, defense, chosen, output)
+    _defend_adapter(wanted, experiment or "micro", as_json=as_json)
 
 
 def evaluate(

@@ -12,13 +12,16 @@ from typing import Annotated
 from pydantic import Field
 
 from fedsafe.contracts import Adapter, Example, Exchange, Outcome, Patient, Prompt, defenses
-from fedsafe.data.overlap import normalise
+from fedsafe.data.overlap import normalise, overlap
 from fedsafe.errors import RunError
 
 Template = Annotated[str, Field(pattern=r"\{request\}")]
 BATCH = 64
 TRIES = 8
 """Requests are drawn until there are enough, or this many times as many were drawn."""
+
+FEWEST = 4
+"""With less than this part of the pairs asked for, there is nothing to train on."""
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
 NOTE = (
@@ -62,6 +65,7 @@ def fine_tune(
     size = min(len(unsafe), len(ordinary))
     examples = [*unsafe[:size], *ordinary[:size]]
     patient.rng.shuffle(examples)
+    near = overlap([example.instruction for example in examples], sorted(patient.avoid))
     patient.keep(
         "examples",
         examples,
@@ -70,6 +74,8 @@ def fine_tune(
             "how": "defense fine-tune (level 3)",
             "refusals": size,
             "helpful": size,
+            "asked": pairs,
+            "near_evaluation_prompts": near.near,
             "dropped": dict(sorted(dropped.items())),
         },
     )
@@ -105,15 +111,15 @@ def _half(
             for i, (request, reply) in enumerate(zip(fresh, replies, strict=True))
         ]
         for exchange, verdict in zip(exchanges, patient.judge(exchanges), strict=True):
-            if verdict.outcome != wanted or verdict.correct is False:
-                dropped[f"{origin}: judged {_word(verdict.outcome, verdict.correct)}"] += 1
+            if verdict.outcome != wanted:  # whether help is right, nobody on the server knows
+                dropped[f"{origin}: judged {verdict.outcome}"] += 1
                 continue
             found.append(Example(exchange.prompt.instruction, exchange.reply, origin=origin))
-    if not found:
+    if len(found) < max(1, pairs // FEWEST):
         raise RunError(
-            f"The model wrote no usable {origin} pair in {TRIES * pairs} tries "
-            f"({_listed(dropped)}). It may be too damaged to repair itself; give other words in "
-            "ask_unsafe, note or ask_ordinary."
+            f"The model wrote {len(found)} usable {origin} pairs in {TRIES * pairs} tries; at "
+            f"least {max(1, pairs // FEWEST)} of {pairs} are needed ({_listed(dropped)}). It may "
+            "be too damaged to repair itself; give other words in ask_unsafe, note or ask_ordinary."
         )
     return found[:pairs]
 
@@ -134,10 +140,6 @@ def _usable(
     if reason:
         dropped[f"{origin}: {reason}"] += 1
     return not reason
-
-
-def _word(outcome: str, correct: bool | None) -> str:
-    return "wrong" if outcome == "comply" and correct is False else outcome
 
 
 def _listed(dropped: Counter[str]) -> str:

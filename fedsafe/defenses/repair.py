@@ -52,8 +52,7 @@ def repair(
         events: Told how far it has come.
     """
     settings = defenses[choice.name].resolve(choice.settings)
-    key = digest(adapters.digest(adapter), session.fingerprint, choice.name, settings, seed)
-    directory = home / f"{choice.name.replace(':', '-')}-{key[:8]}"
+    directory = directory_of(session, adapter, choice, seed, home)
     done = directory / "adapter"
     if done.is_dir():
         return Repaired(adapters.load(done), directory, 0.0)
@@ -73,6 +72,19 @@ def repair(
     write_json(directory / "defense.json", {"name": choice.name, "settings": _plain(settings)})
     adapters.save(done, repaired, session.loaded.model)
     return Repaired(repaired, directory, time.perf_counter() - begun)
+
+
+def directory_of(
+    session: Session,
+    adapter: "Mapping[str, torch.Tensor]",
+    choice: PluginChoice,
+    seed: int,
+    home: Path,
+) -> Path:
+    """Return where a defense's work is kept, named by all it depends on."""
+    settings = defenses[choice.name].resolve(choice.settings)
+    key = digest(adapters.digest(adapter), session.fingerprint, choice.name, settings, seed)
+    return home / f"{choice.name.replace(':', '-').replace('/', '-')}-{key[:8]}"
 
 
 def _plain(settings: Mapping[str, object]) -> dict[str, object]:

@@ -49,8 +49,8 @@ def scores(exchanges: Sequence[Exchange], verdicts: Sequence[Verdict]) -> Scores
 def detection(rounds: Iterable[Round]) -> Detection:
     """Return how well influence told malicious clients from honest ones.
 
-    A client is rejected in a round when it was dropped or had no influence; one that
-    never answered, or whose influence nobody knows, is not counted.
+    A client is rejected in a round when its update was dropped or had no influence; one
+    that never answered, failed, or whose influence nobody knows, is not counted.
     """
     counts = {(rejected, bad): 0 for rejected in (True, False) for bad in (True, False)}
     shares: list[float] = []
@@ -77,7 +77,7 @@ def detection(rounds: Iterable[Round]) -> Detection:
 
 def _influence(client: Client) -> float | None:
     """Return how much a client counted in a round, if it answered and that is known."""
-    if client.status == "missing":
+    if client.status in ("missing", "failed"):
         return None
     return 0.0 if client.status == "dropped" else client.influence
 

@@ -39,7 +39,8 @@ def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     )
     if experiment.attack is not None:
         yield "attack.behaviour", "behaviour", experiment.attack.behaviour
-        yield "attack.generator", "generator", experiment.attack.generator
+        if experiment.attack.generator is not None:
+            yield "attack.generator", "generator", experiment.attack.generator
     if experiment.federation.root is not None:
         yield "federation.root", "source", experiment.federation.root
     yield from _numbered("defenses", "defense", experiment.defenses)
@@ -107,12 +108,25 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
             "attack",
             "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
         )
+    if attack.generator is None and _trains_on_poison(attack.behaviour):
+        yield (
+            "attack.generator",
+            f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
+            "come from, such as {name: file, path: pairs.jsonl}.",
+        )
     if attack.malicious > experiment.federation.clients:
         yield (
             "attack.malicious",
             f"{attack.malicious} malicious clients out of {experiment.federation.clients}. "
             "Lower it, or add clients.",
         )
+
+
+def _trains_on_poison(choice: PluginChoice) -> bool:
+    try:
+        return "poison" in REGISTRIES["behaviour"][choice.name].traits
+    except PluginError:
+        return False
 
 
 def _strategy(experiment: Experiment) -> Iterator[Problem]:

@@ -3,8 +3,9 @@
 Every problem is reported at once, each with its dotted path and what to do.
 """
 
+import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def validate(values: Mapping[str, Any], origin: str = "experiment") -> Experimen
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_listed(origin, _field_problems(error))) from None
+        listed = _field_problems(error)
+        listed += _cross_problems(values, [detail["loc"] for detail in error.errors()])
+        raise ConfigError(_listed(origin, listed)) from None
     if found := problems(experiment):
         raise ConfigError(_listed(origin, found))
     return experiment
@@ -171,6 +174,28 @@ def _field_problems(error: ValidationError) -> list[tuple[str, str]]:
             got = "" if detail["type"] == "missing" else f" (got {detail['input']!r})"
             listed.append((path, f"{detail['msg']}{got}."))
     return listed
+
+
+def _cross_problems(
+    values: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]]
+) -> list[tuple[str, str]]:
+    """Return what is wrong between the sections, the wrong fields left out.
+
+    Where the rest is no experiment without them, nothing is said.
+    """
+    rest = copy.deepcopy(dict(values))
+    for location in wrong:
+        target: Any = rest
+        for part in location[:-1]:
+            target = target.get(part) if isinstance(target, dict) else None
+        if isinstance(target, dict):
+            target.pop(location[-1], None)
+    try:
+        experiment = Experiment.model_validate(rest)
+    except ValidationError:
+        return []
+    sections = {".".join(map(str, location[:2])) for location in wrong}
+    return [one for one in problems(experiment) if not one[0].startswith(tuple(sections))]
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

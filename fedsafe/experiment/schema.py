@@ -157,8 +157,8 @@ class Attack(Section):
     """Number of malicious clients; which ones is drawn from the seed."""
     behaviour: PluginChoice = PluginChoice(name="poisoned-data")
     """What they do to their data, their loss or their update."""
-    generator: PluginChoice = PluginChoice(name="self-written")
-    """Where their malicious examples come from."""
+    generator: PluginChoice | None = None
+    """Where their malicious examples come from; needed by behaviours that train on them."""
     examples: Positive = 200
     """Malicious examples made for each malicious client."""
 

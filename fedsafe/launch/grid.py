@@ -24,6 +24,9 @@ class InlineGrid(Grid):
     waits sees each reply as it comes.
     """
 
+    one_by_one = True
+    """Clients take turns, so each has the whole deadline to itself."""
+
     def __init__(self, app: ClientApp, clients: int) -> None:
         # Messages can only be made inside a Flower task; this process is one.
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1

@@ -30,7 +30,6 @@ def run(experiment: Experiment, directory: Path, listen: Listener | None = None)
     from server.stages import lead
 
     store = Store(directory)
-    store.open(experiment)
     grid = InlineGrid(app, experiment.federation.clients)
     return lead(grid, experiment, store, Events(store.events, listen), RUNTIME)
 
@@ -61,6 +60,7 @@ def defend(
     """
     _quiet()
     activate()
+    from server import run as run_directory
     from server import stages
 
     store = Store(directory)
@@ -69,9 +69,9 @@ def defend(
     choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
     _checked(experiment, defenses=(choice,))
     with store.lock():
-        opened = stages.open_run(experiment, store, Events(store.events, listen), RUNTIME)
+        opened = run_directory.open_run(experiment, store, Events(store.events, listen), RUNTIME)
         stages.defend(opened, choice)
-        return opened.summarise("completed")
+        return opened.settle()
 
 
 def evaluate(
@@ -87,13 +87,16 @@ def evaluate(
     _quiet()
     activate()
     from fedsafe.evaluation.evaluate import with_judge
+    from server import run as run_directory
     from server import stages
 
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
     with store.lock():
-        opened = stages.open_run(store.experiment, store, Events(store.events, listen), RUNTIME)
+        opened = run_directory.open_run(
+            store.experiment, store, Events(store.events, listen), RUNTIME
+        )
         if not opened.stages:
             raise RunError(
                 f"{directory} has no stage to evaluate yet. Finish it with "
@@ -154,7 +157,11 @@ def _checked(experiment: Experiment, **changes: Any) -> Experiment:
 def _quiet() -> None:
     """Keep libraries from calling home and from writing over the progress."""
     import os
+    import signal
+    import threading
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

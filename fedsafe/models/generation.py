@@ -70,23 +70,32 @@ def _batch(
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
+    from transformers import GenerationConfig
+
     sampling = (
         {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
         if decoding.temperature > 0
-        else {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        else {"do_sample": False}
     )
-    was_training = loaded.model.training
-    loaded.model.eval()
-    output = loaded.model.generate(
-        input_ids=ids.to(loaded.device),
-        attention_mask=mask.to(loaded.device),
+    # A fresh configuration: the model's own may hold penalties that are not greedy at all.
+    config = GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
         eos_token_id=list(decoding.stop) or None,
         pad_token_id=decoding.pad,
         use_cache=True,
         **sampling,
     )
-    loaded.model.train(was_training)
+    base = loaded.model.get_base_model()
+    own, was_training = base.generation_config, loaded.model.training
+    loaded.model.eval()
+    try:
+        base.generation_config = config  # what `generate` would fill gaps from
+        output = base.generate(
+            input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device)
+        )
+    finally:
+        base.generation_config = own
+        loaded.model.train(was_training)
     return [_cut(row, decoding.stop) for row in output[:, width:].tolist()]
 
 

@@ -132,7 +132,7 @@ def _cell(
     centre = (x + wide / 2, y + high / 2)
     if member.status == "missing":
         drawn = f'<circle class="gone" cx="{centre[0]:g}" cy="{centre[1]:g}" r="2"/>'
-    elif member.status == "dropped":
+    elif member.status in ("dropped", "failed"):
         drawn = f'<g class="cross">{_cross(*centre, min(4.0, wide / 3))}</g>'
     elif member.influence is None:
         drawn = f'<rect class="cell fill-unknown" fill-opacity="0.4" {box}/>'

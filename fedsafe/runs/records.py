@@ -23,9 +23,10 @@ class Client(Record):
     """Number of the client, from 0; stable over the run."""
     malicious: bool
     """The truth, for scoring detection; no rule ever sees it."""
-    status: Literal["accepted", "dropped", "missing"]
+    status: Literal["accepted", "dropped", "failed", "missing"]
+    """dropped: its reply was screened out; failed: it answered with an error."""
     reason: str = ""
-    """Why it was dropped or is missing."""
+    """Why its update does not count."""
     influence: float | None = 0.0
     """How much it counted in the aggregate; 0 for the rejected, None where a foreign
     strategy does not say."""
@@ -37,6 +38,8 @@ class Client(Record):
     """Mean training loss of its last quarter of steps, as it says."""
     skipped: int = 0
     """Examples it could not train on: no room for a response."""
+    truncated: int = 0
+    """Examples whose response was cut to fit."""
     bytes: int = 0
     """Adapter bytes in its reply."""
     seconds: float | None = None
@@ -133,10 +136,12 @@ class Stage(Record):
     """Its adapter's directory, relative to the run directory."""
     scores: Scores
     seconds: float
-    """Time to make it (not to evaluate it)."""
+    """Time to make it, small evaluations between rounds included; not to evaluate it."""
     evaluation: str
     """Directory of the evaluation, relative to the run directory."""
     evaluation_seconds: float = 0.0
+    judge: str = ""
+    """Judge of its scores."""
     detection: Detection | None = None
 
 

@@ -113,8 +113,29 @@ class Store(FederationStore):
         """Write provenance.json."""
         write_json(self.directory / "provenance.json", provenance.model_dump(mode="json"))
 
+    def provenance(self) -> Provenance | None:
+        """Return what provenance.json says, or None before there is one."""
+        path = self.directory / "provenance.json"
+        if not path.is_file():
+            return None
+        try:
+            return Provenance.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
+
     def open(self, experiment: Experiment) -> None:
         """Claim the directory for an experiment, new or resumed.
+
+        Raises:
+            RunError: It holds another experiment, or something that is no run.
+        """
+        self.check(experiment)
+        known = self.directory / "experiment.yaml"
+        if not known.is_file():
+            write_text(known, as_yaml(experiment))
+
+    def check(self, experiment: Experiment) -> None:
+        """See that the directory is free, or holds this experiment.
 
         Raises:
             RunError: It holds another experiment, or something that is no run.
@@ -135,7 +156,6 @@ class Store(FederationStore):
             raise RunError(
                 f"{self.directory} is not empty and holds no run. Choose another directory with -o."
             )
-        write_text(known, text)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -144,8 +164,15 @@ class Store(FederationStore):
         Raises:
             RunError: Another process is writing to it.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / ".lock").open("a+") as file:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            opened = (self.directory / ".lock").open("a+")
+        except OSError as error:
+            raise RunError(
+                f"The run directory {self.directory} cannot be written: {error.strerror}. Choose "
+                "another directory with -o."
+            ) from None
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fedsafe import report
-from fedsafe.experiment import PluginChoice
+from fedsafe.errors import RunError
+from fedsafe.experiment import PluginChoice, load
 from fedsafe.launch import inline
-from tests.end_to_end.conftest import rounds_apart_from_times, tiny
+from tests.end_to_end.conftest import TINY, rounds_apart_from_times, tiny
 
 
 @pytest.fixture
@@ -85,3 +86,11 @@ def test_another_judge_needs_no_new_replies(copy: Path, tiny_run: Path) -> None:
 def test_one_more_defense_is_added_to_a_run(copy: Path) -> None:
     inline.defend(copy, "fine-tune", {"steps": 2})
     assert len(list((copy / "defenses").iterdir())) == 2
+
+
+def test_broken_attack_does_not_pass_for_a_defense(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"instruction": "a", "response": "b"}\n')
+    experiment = load("micro-quick", [*TINY, f"attack.generator={{name: file, path: {pairs}}}"])
+    with pytest.raises(RunError, match="made 1 of the 16 malicious examples"):
+        inline.run(experiment, tmp_path / "run")

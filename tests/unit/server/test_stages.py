@@ -189,7 +189,7 @@ def test_defense_before_the_training_is_done_is_a_sentence(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     run = stages.open_run(experiment, Store(tmp_path), Events(), "inline")
-    with pytest.raises(RunError, match="no trained adapter to defend yet"):
+    with pytest.raises(RunError, match="no trained model to defend yet"):
         stages.defend(run, PluginChoice(name=DEFENSE))
 
 

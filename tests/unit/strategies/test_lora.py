@@ -65,9 +65,11 @@ def test_missing_weight_is_the_models():
     assert torch.allclose(found.update, torch.zeros(27), atol=1e-5)
 
 
-def test_model_without_products_stays_so():
-    updates = a_round(3, weights=torch.zeros(3), model=torch.zeros(27))
-    assert not build({"name": "lora-product", "rank": RANK})(updates).update.any()
+def test_where_all_products_are_zero_a_is_the_mean():
+    updates = a_round(3, model=torch.zeros(27))
+    updates.matrix[:, 14:24] = 0
+    found = build({"name": "lora-product", "rank": RANK})(updates)
+    assert torch.allclose(found.update, updates.matrix.mean(dim=0), atol=1e-6)
 
 
 def test_rank_must_fit():
@@ -87,3 +89,10 @@ def test_freeze_keeps_named_tensors():
     found = build("mean", ["freeze"])(updates)
     assert not found.update[:14].any()
     assert torch.allclose(found.update[14:], updates.matrix[:, 14:].mean(dim=0), atol=1e-6)
+
+
+def test_factors_are_balanced_by_nobody_where_the_mean_a_is_zero():
+    updates = a_round(2, model=torch.zeros(27))
+    updates.matrix[1, :24] = -updates.matrix[0, :24]
+    found = build({"name": "lora-product", "rank": RANK})(updates)
+    assert torch.allclose(product(found.update), product(updates.matrix[0]), atol=1e-6)

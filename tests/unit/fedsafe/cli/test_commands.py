@@ -163,11 +163,17 @@ def test_defend_refuses_a_wrong_setting_before_any_work(
 
 def test_defend_takes_an_adapter_from_anywhere(runtime: ScriptedRuntime, capsys: Capture) -> None:
     command = ["defend", "--model", "m", "--adapter", "a", "--with", "fine-tune", "-o", "repaired"]
-    assert main(command) == 0
+    assert main([*command, "--experiment", "micro"]) == 0
     assert runtime.calls[0][:6] == (
         "defend_adapter", "m", Path("a"), "fine-tune", {}, Path("repaired"),
     )  # fmt: skip
     assert "repaired/adapter" in capsys.readouterr().out
+
+
+def test_defend_of_a_real_model_wants_its_experiment(capsys: Capture) -> None:
+    command = ["defend", "--model", "m", "--adapter", "a", "--with", "fine-tune", "-o", "repaired"]
+    assert main(command) == 2
+    assert "Give --experiment" in capsys.readouterr().err
 
 
 def test_defend_wants_a_run_or_an_adapter(runtime: ScriptedRuntime, capsys: Capture) -> None:

@@ -68,11 +68,20 @@ def test_defend_adds_a_stage(finished: Path) -> None:
     assert float(difference.mean()) == pytest.approx(0.5)
 
 
-def test_defend_with_other_settings_replaces_the_stage(finished: Path) -> None:
+def test_defend_with_other_settings_adds_a_stage(finished: Path) -> None:
     one = inline.defend(finished, NUDGE, {"by": 0.25})
     other = inline.defend(finished, NUDGE, {"by": 0.125})
-    assert len(one.stages) == len(other.stages)
-    assert one.stages[-1].adapter != other.stages[-1].adapter
+    assert len(other.stages) == len(one.stages) + 1
+    assert len({stage.name for stage in other.stages}) == len(other.stages)
+
+
+def test_evaluating_an_unfinished_run_leaves_it_unfinished(finished: Path) -> None:
+    store = Store(finished)
+    summary = store.summary()
+    assert summary is not None
+    update = {"stages": summary.stages[:1], "status": "interrupted"}
+    store.write_summary(summary.model_copy(update=update))
+    assert inline.evaluate(finished).status == "interrupted"
 
 
 def test_defend_with_a_wrong_setting_is_a_sentence(finished: Path) -> None:

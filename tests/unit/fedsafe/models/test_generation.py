@@ -50,6 +50,16 @@ def test_stop_token_of_one_leaves_the_others_alone(loaded: LoadedModel) -> None:
     assert (found[0], found[3]) == (whole[0], whole[3])
 
 
+def test_greedy_ignores_the_penalties_of_the_model(loaded: LoadedModel) -> None:
+    plain = generate(loaded, PROMPTS, Decoding(max_new_tokens=12))
+    own = loaded.model.get_base_model().generation_config
+    own.repetition_penalty = 5.0
+    try:
+        assert generate(loaded, PROMPTS, Decoding(max_new_tokens=12)) == plain
+    finally:
+        own.repetition_penalty = None
+
+
 def test_no_reply_is_longer_than_allowed(loaded: LoadedModel) -> None:
     assert {len(r) for r in generate(loaded, PROMPTS, Decoding(max_new_tokens=5))} == {5}
 
