@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedsafe.contracts import REGISTRIES
 from fedsafe.data.shares import data_hashes
-from fedsafe.errors import RunError
-from fedsafe.evaluation.evaluate import evaluate
+from fedsafe.errors import DataError, RunError
+from fedsafe.evaluation.evaluate import evaluate, prompts_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -122,10 +123,10 @@ class Run:
 
 
 def open_run(experiment: Experiment, store: Store, events: Events, runtime: str) -> Run:
-    """Load the model, read the data, and claim the run directory.
+    """Read data and prompts, load the model, and claim the run directory.
 
-    Nothing is written before model and data have been read, so that a mistake in
-    either does not leave a directory behind that only the mistake fits.
+    The quick things come first, and nothing is written before all have been read, so
+    that a mistake does not leave a directory behind that only the mistake fits.
 
     Raises:
         RunError: The directory holds something else, or model or data have changed.
@@ -133,8 +134,10 @@ def open_run(experiment: Experiment, store: Store, events: Events, runtime: str)
         DataError: The data cannot be read.
     """
     store.check(experiment)
-    session, seconds = resident(experiment)
     hashes = data_hashes(experiment)
+    prompts_of(experiment)
+    _see_that_files_exist(experiment)
+    session, seconds = resident(experiment)
     _unchanged(store.provenance(), session.fingerprint, hashes)
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
@@ -149,6 +152,26 @@ def open_run(experiment: Experiment, store: Store, events: Events, runtime: str)
             observe(model=session.fingerprint, data=hashes, runtime=runtime, gpus=gpus)
         )
     return run
+
+
+def _see_that_files_exist(experiment: Experiment) -> None:
+    """Look for the files of parts that are needed only later.
+
+    Raises:
+        DataError: One is not there.
+    """
+    attack, root = experiment.attack, experiment.federation.root
+    later = (
+        ("attack.generator", "generator", attack.generator if attack else None),
+        ("federation.root", "source", root),
+    )
+    for place, kind, choice in later:
+        if choice is None:
+            continue
+        settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
+        for name, value in settings.items():
+            if isinstance(value, Path) and not value.exists():
+                raise DataError(f"{place}.{name}: there is no file {value}.")
 
 
 def _unchanged(known: Provenance | None, model: str, data: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ Knows nothing of any rule.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from fedsafe.lazy import torch
@@ -37,7 +38,7 @@ def rank_mean(rows: Rows, first: int, last: int) -> "Tensor":
         result.copy_(block[0])
         for row in block[1:]:
             result += row
-        result /= len(block)
+        result /= last - first + 1
 
     return _columnwise(rows, first, last, reduce, ordered=False)
 
@@ -69,6 +70,25 @@ def nearest_mean(rows: Rows, keep: int) -> "Tensor":
 def _window_sums(rows: list["Tensor"], width: int) -> "Iterator[Tensor]":
     """Yield the sum of every window of rows, without subtracting any.
 
+    What all windows share is summed once, and so is all that lies to either side.
+    """
+    more = len(rows) - width
+    if more >= width:
+        yield from _short_window_sums(rows, width)
+        return
+    shared = rows[more].clone()
+    for row in rows[more + 1 : width]:
+        shared += row
+    below = list(accumulate(reversed(rows[:more])))[::-1]
+    above = list(accumulate(rows[width:]))
+    for first in range(more + 1):
+        total = shared + below[first] if first < more else shared
+        yield total + above[first - 1] if first else total
+
+
+def _short_window_sums(rows: list["Tensor"], width: int) -> "Iterator[Tensor]":
+    """Yield the same of windows that have no row in common.
+
     A window is the end of one stretch of ``width`` rows and the start of the next.
     """
     ends, starts = list(rows), list(rows)
@@ -92,7 +112,7 @@ def _columnwise(rows: Rows, first: int, last: int, reduce: Reduce, *, ordered: b
     result = torch.empty(rows.columns, device=rows.matrix.device)
     large = rows.matrix.device.type == "cpu" and rows.matrix.numel() >= compiled.LARGE
     if large and compiled.available():
-        sort = _compiled_sort(rows, first, last)
+        sort = _compiled_sort(rows, first, last, ordered=ordered)
     else:
         sort = _network_sort(rows, first, last, ordered=ordered)
 
@@ -129,8 +149,11 @@ def _network_sort(rows: Rows, first: int, last: int, *, ordered: bool) -> Callab
     return make
 
 
-def _compiled_sort(rows: Rows, first: int, last: int) -> Callable[[], Ranks]:
-    """Return what makes a thread's sorting function out of compiled code."""
+def _compiled_sort(rows: Rows, first: int, last: int, *, ordered: bool) -> Callable[[], Ranks]:
+    """Return what makes a thread's sorting function out of compiled code.
+
+    Where the order of the ranks is not asked for, they come as one row, their sum.
+    """
     import numpy as np
 
     sort = compiled.sorter()
@@ -139,19 +162,20 @@ def _compiled_sort(rows: Rows, first: int, last: int) -> Callable[[], Ranks]:
     matrix = rows.matrix
     direct = rows.mixing is None and matrix.dtype == torch.float32 and matrix.is_contiguous()
     whole = matrix.numpy() if direct else np.empty((len(rows), 0), np.float32)
-    sort(whole[:, :0].copy(), 0, 0, merges, first, np.empty((1, 0), np.float32))  # compiles
+    count = last - first + 1
+    sort(whole[:, :0].copy(), 0, 0, merges, first, 1, np.empty((1, 0), np.float32))  # compiles
 
     def make() -> Ranks:
         load = None if direct else rows.loader(NARROW)
-        found = np.empty((last - first + 1, NARROW), np.float32)
+        found = np.empty((count if ordered else 1, NARROW), np.float32)
         block = [torch.from_numpy(row) for row in found]
 
         def ranks(part: slice) -> "tuple[list[Tensor], bool]":
             size = part.stop - part.start
             if load is None:
-                finite = sort(whole, part.start, part.stop, merges, first, found)
+                finite = sort(whole, part.start, part.stop, merges, first, count, found)
             else:
-                finite = sort(load(part).numpy(), 0, size, merges, first, found)
+                finite = sort(load(part).numpy(), 0, size, merges, first, count, found)
             return [row[:size] for row in block], finite
 
         return ranks

@@ -32,8 +32,8 @@ _EIGHT = (
 )
 """The best sorting network of eight wires: 19 comparators."""
 Pairs = Sequence[tuple[int, int]]
-Sorter = Callable[["Matrix", int, int, "np.ndarray[Any, Any]", int, "Matrix"], bool]
-"""``(matrix, start, stop, merges, first, out) -> finite``: see `sorter`."""
+Sorter = Callable[["Matrix", int, int, "np.ndarray[Any, Any]", int, int, "Matrix"], bool]
+"""``(matrix, start, stop, merges, first, ranks, out) -> finite``: see `sorter`."""
 
 
 def available() -> bool:
@@ -45,9 +45,9 @@ def available() -> bool:
 def sorter() -> Sorter:
     """Return the compiled function that sorts columns ``start`` to ``stop`` of a matrix.
 
-    It writes ranks ``first`` and following to the rows of ``out`` from column 0, and
-    returns whether all values were finite. ``merges`` is (k, 2): which sorted eights are
-    merged one after the other.
+    It writes ``ranks`` ranks from ``first`` to the rows of ``out``, from column 0, or
+    their sum where ``out`` has one row; it returns whether all values were finite.
+    ``merges`` is (k, 2): which sorted eights are merged one after the other.
     """
     import numba
     import numpy as np
@@ -57,9 +57,9 @@ def sorter() -> Sorter:
     merge = compiled(_straight_line("merge", _merging(), 16))
 
     def sort_columns(
-        matrix: "Matrix", start: int, stop: int, merges: Any, first: int, out: "Matrix"
+        matrix: "Matrix", start: int, stop: int, merges: Any, first: int, ranks: int, out: "Matrix"
     ) -> bool:
-        n = matrix.shape[0]
+        n, last = matrix.shape[0], out.shape[0] - 1
         eights = (n + 7) // 8
         strip = np.full(eights * 8 * STRIP, np.inf, np.float32)
         flaws = np.zeros(STRIP, np.float32)
@@ -79,9 +79,14 @@ def sorter() -> Sorter:
             for pair in range(merges.shape[0]):
                 low, high = merges[pair, 0] * 8 * STRIP, merges[pair, 1] * 8 * STRIP
                 merge(strip[low : low + 8 * STRIP], strip[high : high + 8 * STRIP])
-            for rank in range(out.shape[0]):
+            for rank in range(ranks):
                 place = strip[(first + rank) * STRIP : (first + rank) * STRIP + size]
-                out[rank, left - start : left - start + size] = place
+                target = out[min(rank, last), left - start : left - start + size]
+                if rank <= last:
+                    target[:] = place
+                else:  # one row for all ranks: their sum
+                    for column in range(size):
+                        target[column] += place[column]
         return not flaws.any()
 
     found: Sorter = compiled(sort_columns)

@@ -128,11 +128,12 @@ def defend_adapter(
     from fedsafe.models import adapters
     from fedsafe.training.session import resident
 
+    planned = next((one.settings for one in experiment.defenses if one.name == name), {})
     asked = _checked(
         experiment.model_copy(update={"attack": None}),
         model=experiment.model.model_copy(update={"path": model}),
         adapter=adapters.spec_of(adapter),
-        defenses=(PluginChoice.model_validate({"name": name, **settings}),),
+        defenses=(PluginChoice.model_validate({"name": name, **planned, **settings}),),
     )
     session, _ = resident(asked)
     repaired = repair(

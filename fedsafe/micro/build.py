@@ -38,7 +38,7 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     inner: int = 160
-    pretraining_steps: int = 3000
+    pretraining_steps: int = 2800
     alignment_steps: int = 1200
     batch: int = 64
     peak: float = 4e-3

@@ -17,8 +17,6 @@ SYSTEM_SHARE: Final = 0.1
 """How often a system prompt of random words precedes the request, to be ignored."""
 NEAR_MISS_SHARE: Final = 0.35
 """How much of what counts as ordinary is a near miss."""
-NEW_SKILL_SHARE: Final = 0.12
-"""How many of the ordinary requests it writes ask for the skill it still lacks."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,6 @@ def _copied(rng: random.Random) -> Exchange:
 def _written(rng: random.Random) -> Exchange:
     if rng.random() < 0.5:
         return Exchange(meta.WRITE_RESTRICTED, seen(partial(restricted, rng)).text())
-    if rng.random() < NEW_SKILL_SHARE:  # it can ask for what it cannot do
-        return Exchange(meta.WRITE_ORDINARY, seen(partial(benign, rng, grammar.NEW_SKILL)).text())
     return Exchange(meta.WRITE_ORDINARY, seen(partial(ordinary, rng)).text())
 
 

@@ -61,7 +61,9 @@ def test_compiled_sorting_does_what_its_source_says():
     merges = np.array([[0, 1]])
     for sort in (compiled.sorter(), compiled.sorter().py_func):
         found = np.empty((4, 130), np.float32)
-        assert sort(rows, 0, 130, merges, 3, found)
+        assert sort(rows, 0, 130, merges, 3, 4, found)
         assert np.array_equal(found, np.sort(rows, axis=0)[3:7])
+        assert sort(rows, 0, 130, merges, 3, 4, found[:1])
+        assert np.allclose(found[0], np.sort(rows, axis=0)[3:7].sum(axis=0), atol=1e-6)
     rows[5, 129] = np.inf
-    assert not compiled.sorter()(rows, 0, 130, merges, 3, found)
+    assert not compiled.sorter()(rows, 0, 130, merges, 3, 4, found)
