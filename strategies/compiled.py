@@ -50,11 +50,17 @@ def sorter() -> Sorter:
     ``merges`` is (k, 2): which sorted eights are merged one after the other.
     """
     import numba
-    import numpy as np
 
     compiled = numba.njit(nogil=True, error_model="numpy")
-    sort_eight = compiled(_straight_line("sort_eight", [p for layer in _EIGHT for p in layer], 8))
-    merge = compiled(_straight_line("merge", _merging(), 16))
+    eight = _straight_line("sort_eight", [pair for layer in _EIGHT for pair in layer], 8)
+    merge = _straight_line("merge", _merging(), 16)
+    found: Sorter = compiled(_columns_sorter(compiled(eight), compiled(merge)))
+    return found
+
+
+def _columns_sorter(sort_eight: Callable[..., None], merge: Callable[..., None]) -> Sorter:
+    """Return the function that `sorter` compiles."""
+    import numpy as np
 
     def sort_columns(
         matrix: "Matrix", start: int, stop: int, merges: Any, first: int, ranks: int, out: "Matrix"
@@ -89,8 +95,7 @@ def sorter() -> Sorter:
                         target[column] += place[column]
         return not flaws.any()
 
-    found: Sorter = compiled(sort_columns)
-    return found
+    return sort_columns
 
 
 def _merging() -> Pairs:

@@ -7,7 +7,8 @@
 Each measurement has a process of its own, forked with the updates in memory: the best of
 three calls after one that warms up (peers: of one or two), and the peak of memory above
 what it began with, the result included. "passes" is the time over that of summing the
-matrix, measured just before in the same process. Flower's strategies get their replies
+matrix, measured just before in the same process; "cpu s" the processor time, which other
+work on the machine disturbs less. Flower's strategies get their replies
 decoded from records, as in a run; building those is not counted.
 """
 
@@ -137,28 +138,28 @@ def plan(byzfl: str | None) -> list[tuple[str, Prepare, list[tuple[str, Prepare]
 
 
 def measured(prepare: Prepare, rows: np.ndarray, f: int, pipe: Any) -> None:
-    """Send (seconds, passes, extra MB), measured in this process."""
+    """Send (seconds, processor seconds, passes, extra MB), measured in this process."""
     import torch
 
     torch.set_num_threads(THREADS)
     call, repeats = prepare(rows, f)
     tensor = torch.from_numpy(rows)
-    one_pass = min(timed(tensor.sum) for _ in range(5))
+    one_pass, _ = min(timed(tensor.sum) for _ in range(5))
     if repeats > 1:
         call()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
-    seconds = min(timed(call) for _ in range(repeats))
-    pipe.send((seconds, seconds / one_pass, resident("VmHWM") - before))
+    seconds, busy = min(timed(call) for _ in range(repeats))
+    pipe.send((seconds, busy, seconds / one_pass, resident("VmHWM") - before))
 
 
-def timed(call: Call) -> float:
-    start = time.perf_counter()
+def timed(call: Call) -> tuple[float, float]:
+    start, busy = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - busy
 
 
-def forked(prepare: Prepare, rows: np.ndarray, f: int) -> tuple[float, float, float]:
+def forked(prepare: Prepare, rows: np.ndarray, f: int) -> tuple[float, float, float, float]:
     """Measure in a process of its own; numpy alone has been used before it forks."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -183,15 +184,16 @@ def main() -> None:
         f = min(n // 5, (n - 3) // 4)
         rows = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
         write(f"\nn = {n}, d = {d:,}, f = {f}, {THREADS} threads\n")
-        write(f"{'rule':<24}{'seconds':>9}{'passes':>8}{'extra MB':>10}   peers\n")
+        write(f"{'rule':<24}{'seconds':>9}{'cpu s':>8}{'passes':>8}{'extra MB':>10}   peers\n")
         for name, prepare, peers in plan(options.byzfl):
             if options.rule and name not in options.rule:
                 continue
-            seconds, passes, extra = forked(prepare, rows, f)
-            write(f"{name:<24}{seconds:>9.3f}{passes:>8.1f}{extra:>10.0f}   ")
+            seconds, busy, passes, extra = forked(prepare, rows, f)
+            write(f"{name:<24}{seconds:>9.3f}{busy:>8.3f}{passes:>8.1f}{extra:>10.0f}   ")
             for peer, theirs in peers:
-                other, _, more = forked(theirs, rows, f)
-                write(f"{peer} {other:.2f} s, {more:.0f} MB: x {other / seconds:.0f}   ")
+                other, used, _, more = forked(theirs, rows, f)
+                write(f"{peer} {other:.2f} s, cpu {used:.2f} s, {more:.0f} MB: ")
+                write(f"x {other / seconds:.0f}, cpu x {used / busy:.0f}   ")
             write("\n")
             sys.stdout.flush()
 
