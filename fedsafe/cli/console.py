@@ -26,7 +26,6 @@ from fedsafe.runs.events import Event, Listener
 ACTIVITIES = {
     "client": ("clients", "done", "total"),
     "train": ("training", "step", "steps"),
-    "generate": ("replies", "done", "total"),
     "evaluate": ("evaluating", "done", "total"),
 }
 """Kind of event to the bar it moves, and where its data say how far."""

@@ -105,7 +105,7 @@ class Training(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     """Of the first round."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
-    """Of the last round; the cosine over rounds goes down to it, constant in a round."""
+    """Where the cosine over rounds ends, one round after the last; constant in a round."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest gradient norm."""

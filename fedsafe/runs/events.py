@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TRANSIENT = frozenset({"generate", "train", "client"})
+TRANSIENT = frozenset({"train", "client", "evaluate"})
 """Kinds that are shown while they happen but not worth a line on disk."""
 
 
