@@ -28,6 +28,8 @@ class Job(BaseModel):
     learning_rate: float
     fingerprint: str
     """Of the server's base model, tokenizer and template; a client with another refuses."""
+    run: str = ""
+    """Names the run, the same after a restart; for what a client keeps between rounds."""
     experiment: Experiment
 
     @classmethod
@@ -53,7 +55,11 @@ class Hello(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     version: int = VERSION
-    partition: Annotated[int, Field(ge=0)]
-    """Its number, from 0; the same in every session."""
+    partition: Annotated[int, Field(ge=0)] | None = None
+    """Its number, from 0; the same in every session. None: its key tells."""
+    behaviour: str | None = None
+    """What it does as a declared attacker, for the records of a red team; None: honest."""
+    data: str = ""
+    """Keyed digest of its own data; empty where the experiment's source is shared."""
     partitions: Annotated[int, Field(ge=1)] | None = None
     """How many nodes there are in all, where it knows."""

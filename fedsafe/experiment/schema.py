@@ -142,6 +142,11 @@ class Federation(Section):
     """A round with fewer accepted replies fails the run; None: half of those sampled."""
     deadline: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds to wait for a round's replies."""
+    grace: Annotated[float, Field(gt=0)] | None = None
+    """Seconds to wait for stragglers once ``minimum_replies`` are in; None: until the deadline."""
+    wire: Literal["float32", "bfloat16", "int8"] = "float32"
+    """How adapters travel: whole, or updates in half or a quarter of the bytes, the rounding
+    error of ``int8`` being made up for in the next round."""
     max_update_norm: Annotated[float, Field(gt=0)] = 1e4
     """A reply whose update is longer (L2) is dropped as absurd."""
     weighting: Literal["equal", "examples"] = "equal"

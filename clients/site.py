@@ -1,0 +1,64 @@
+"""A client's own side of a deployment: where its data lies, what it may be used for.
+
+The supervisor writes one file a SuperNode, for its eyes only; the thin ClientApp reads
+it by its path in the node configuration, and hands it on with each job. The server
+never sees it.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import PluginChoice
+
+NODE_CONFIG = "fedsafe-site"
+"""Key of the node configuration that holds the path of the site's file."""
+
+
+class Site(BaseModel):
+    """What one client decides for itself, whatever the server's experiment says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    socket: Path
+    """Unix socket of the resident trainer."""
+    state: Path
+    """Directory for what must outlast the trainer's process, 0700."""
+    source: PluginChoice | None = None
+    """Its own data; None: the experiment's source, which must then be one that all share."""
+    model: str | None = None
+    """Where the base model lies here; None: where the experiment says."""
+    device: str | None = None
+    """Device of this client; None: what the experiment says."""
+    red_team: bool = False
+    """Whether its operator started it as an attacker, for declared red teams only."""
+    behaviour: PluginChoice | None = None
+    """What it does as an attacker."""
+    generator: PluginChoice | None = None
+    """Where its malicious examples come from; None: the experiment's generator."""
+    data: str = ""
+    """Keyed digest of its data: tells the server that it changed, and nothing else."""
+    silence: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds without a sign of life after which the trainer counts as dead."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Site":
+        """Read a site's file.
+
+        Raises:
+            RunError: It is not there, or is no such file.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RunError(
+                f"The file {path}, which `fedsafe client` writes, cannot be read: "
+                f"{error.strerror}. Start this client with `fedsafe client`."
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RunError(
+                f"{path} is not a site's file ({'.'.join(map(str, first['loc']))}: "
+                f"{first['msg']}). Start this client anew with `fedsafe client`."
+            ) from None

@@ -1,0 +1,147 @@
+"""Child processes that never outlive their parent: start, watch, stop, read their last words.
+
+Each child is signalled by the kernel when its parent dies, however it dies (Linux), and
+runs in a process group of its own, so that a terminal's Ctrl-C reaches the parent alone.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fedsafe.errors import LaunchError
+
+PR_SET_PDEATHSIG = 1
+TAIL = 4096
+"""Bytes of a log that are looked at for a child's last words."""
+
+
+class Child:
+    """One child process with its log file.
+
+    Start it from the main thread: the kernel ends it with the thread that started it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self._env = dict(os.environ if env is None else env)
+        self._cwd = cwd
+        self._patience = patience
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Return its process id, or None before it was started."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Return its exit code; None while it runs, and before it was started."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def alive(self) -> bool:
+        """Return whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, or start it again; its log goes on.
+
+        Raises:
+            LaunchError: There is no such program.
+        """
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        parent = os.getpid()
+        try:
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=self._env,
+                    cwd=self._cwd,
+                    start_new_session=True,
+                    preexec_fn=lambda: _leash(parent),  # noqa: PLW1509 - async-signal-safe enough
+                )
+        except OSError as error:
+            raise LaunchError(
+                f"{self.name} cannot be started: {self.command[0]}: {error.strerror}."
+            ) from None
+
+    def stop(self) -> None:
+        """Ask it to end, and make it if it does not."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(self._patience)
+        except subprocess.TimeoutExpired:
+            _kill_group(process.pid)
+            process.wait()
+
+    def kill(self) -> None:
+        """End it and its group at once."""
+        if self._process is not None and self._process.poll() is None:
+            _kill_group(self._process.pid)
+            self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the last line of its log that says something."""
+        lines = [line.strip() for line in tail(self.log).splitlines() if line.strip()]
+        return lines[-1] if lines else "it said nothing"
+
+
+def tail(path: Path) -> str:
+    """Return the end of a log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """Stop children, the last started first."""
+    for child in reversed(children):
+        child.stop()
+
+
+def wait_until(condition: object, seconds: float, pause: float = 0.1) -> bool:
+    """Return whether a condition (a function of nothing) came true in time."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(pause)
+    return bool(condition())
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _leash(parent: int) -> None:
+    """Have the kernel end this process with its parent (in the child, before exec)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
