@@ -1,0 +1,1 @@
+"""Flower as its guides use it: the model is loaded in `train`, the strategy is FedAvg."""
