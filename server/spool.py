@@ -6,22 +6,28 @@ the process stays small whatever the size of the file.
 """
 
 import mmap
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from fedsafe.contracts import Updates
+from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from server.flat import blocks, flat
 from server.messages import Tensors
 from server.replies import Reply
-from strategies.sweep import after_blocks
+from strategies.sweep import AROUND, after_blocks
 
 RESIDENT = 2**28
 """Bytes of the file that a reader may have touched before they are let go of."""
+PIECE = 4 * AROUND
+"""Bytes written at once. Linux keeps a file in the units it was written in, up to 2 MB,
+and maps a whole unit where one byte of it is read: two hundred megabytes for one value of
+each of a hundred rows."""
 
 
 class Spool:
@@ -29,9 +35,9 @@ class Spool:
 
     def __init__(self, path: Path, rows: int, columns: int) -> None:
         self._path = path
-        with path.open("w+b") as file:
-            file.truncate(rows * columns * 4)
-            self._map = mmap.mmap(file.fileno(), rows * columns * 4)
+        self._file = path.open("w+b", buffering=0)
+        self._file.truncate(rows * columns * 4)
+        self._map = mmap.mmap(self._file.fileno(), rows * columns * 4)
         self._matrix = np.frombuffer(self._map, np.float32).reshape(rows, columns)
         self._touched = 0
         self.accepted: dict[int, tuple[int, Reply]] = {}
@@ -49,12 +55,16 @@ class Spool:
     ) -> None:
         """Remove the file."""
         del self._matrix, self._map
+        self._file.close()
         self._path.unlink(missing_ok=True)
 
     def put(self, position: int, client: int, reply: Reply) -> None:
-        """Write one accepted update to its row, and let go of it in memory."""
-        self._matrix[position] = reply.update
-        self._let_go()
+        """Write one accepted update to its row.
+
+        Raises:
+            RunError: The disk is full or cannot be written to.
+        """
+        self._write(position, reply.update)
         empty = np.empty(0, np.float32)
         slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
         self.accepted[position] = (client, slim)
@@ -102,10 +112,27 @@ class Spool:
         self._map.madvise(mmap.MADV_DONTNEED)
         self._touched = 0
 
+    def _write(self, row: int, update: "np.ndarray[Any, np.dtype[np.float32]]") -> None:
+        """Write a row; not through the map, where a full disk would kill the process."""
+        values = np.ascontiguousarray(update, np.float32).data.cast("B")
+        start = row * values.nbytes
+        try:
+            for begin in range(0, values.nbytes, PIECE):
+                place, piece = start + begin, values[begin : begin + PIECE]
+                while piece:  # a disk that fills up takes a part, and then raises
+                    written = os.pwrite(self._file.fileno(), piece, place)
+                    place, piece = place + written, piece[written:]
+        except OSError as error:
+            raise RunError(
+                f"Update of {values.nbytes} bytes could not be kept in '{self._path}': "
+                f"{error.strerror}. A round needs {len(self._map)} bytes there. Make room, or "
+                "choose another output directory; `fedsafe resume` goes on from the last round."
+            ) from None
+
     def _compact(self) -> None:
         """Move the accepted rows to the front, in place."""
         for row, position in enumerate(sorted(self.accepted)):
             if row != position:
-                self._matrix[row] = self._matrix[position]
+                self._write(row, self._matrix[position])
                 self._let_go()
                 self.accepted[row] = self.accepted.pop(position)

@@ -12,13 +12,14 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import need_model, require
 from strategies.geometry import measure
-from strategies.rows import Rows, equally, weighted
-from strategies.sweep import NARROW, Visit, sweep
+from strategies.rows import Rows, equally, middle, weighted
+from strategies.sweep import NARROW, Visit, stretches, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SAMPLE = 2**20
+_SAMPLE = 2**24
+"""Values that suffice to tell every row's quantile."""
 
 
 @rules(
@@ -59,17 +60,15 @@ def alignins(
     if not kept.any():
         return weighted(rows, torch.zeros(n, dtype=torch.float64))
     lengths = geometry.squared_norms().sqrt()[:n]
-    limit = lengths[kept].median()
+    limit = middle(lengths[kept])
     scale = torch.where(lengths > limit, limit / lengths, 1.0)
-    return weighted(rows, equally(rows, kept) * scale, metrics={"limit": float(limit)})
+    return weighted(rows, equally(rows, kept) * scale, metrics={"limit": limit})
 
 
 def _z_scores(scores: "Tensor") -> "Tensor":
     """Return the distances from the median in standard deviations, (n,)."""
-    ordered = scores.sort().values
-    middle = (ordered[(len(scores) - 1) // 2] + ordered[len(scores) // 2]) / 2
     spread = scores.std(unbiased=False)
-    return (scores - middle).abs() / spread if spread > 1e-12 else torch.zeros_like(scores)
+    return (scores - middle(scores)).abs() / spread if spread > 1e-12 else torch.zeros_like(scores)
 
 
 def _agreement(rows: Rows, share: float) -> "Tensor":
@@ -95,11 +94,13 @@ def _agreement(rows: Rows, share: float) -> "Tensor":
 def _thresholds(rows: Rows, share: float) -> "Tensor":
     """Return above which size a row's largest values lie, (m,).
 
-    Where there are very many coordinates, a million of them tell.
+    Where there are very many, evenly spread stretches of columns tell.
     """
-    step = max(1, rows.columns // _SAMPLE) * NARROW
-    load = rows.loader(NARROW)
-    parts = [slice(s, min(s + NARROW, rows.columns)) for s in range(0, rows.columns, step)]
-    values = torch.cat([load(part).abs() for part in parts], dim=1)
+    width = 2**12
+    step = max(1, rows.columns * len(rows) // _SAMPLE) * width
+    load = rows.loader(width)
+    values = stretches(
+        rows.matrix, range(0, rows.columns, step), width, lambda part: load(part).abs()
+    )
     smaller = values.shape[1] - max(int(share * values.shape[1]), 1)
     return torch.stack([row.kthvalue(smaller + 1).values for row in values])

@@ -12,7 +12,7 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import require
 from strategies.geometry import measure
-from strategies.rows import Rows, uniform
+from strategies.rows import Rows, middle, uniform
 
 
 @rules(
@@ -41,19 +41,18 @@ def centered_clipping(
     n = len(rows)
     require("centered-clipping", n)
     reference = state.get("reference")
-    if reference is None:
-        reference = torch.zeros(rows.columns, device=rows.matrix.device)
     geometry = measure(rows, reference)
-    position = torch.zeros(n + 1, dtype=torch.float64)
-    position[n] = 1.0
+    position = torch.zeros(len(geometry.coordinates), dtype=torch.float64)  # at the origin
+    position[n:] = 1.0  # or, where there is one, at the reference
     share = uniform(rows)
     for _ in range(iterations):
         distances = geometry.squared_distances_to(position)[:n].sqrt()
-        length = float(distances.median()) if radius is None else radius
+        length = middle(distances) if radius is None else radius
         steps = share * (length / distances.clamp(min=1e-300)).clamp(max=1.0)
         position = position * (1 - steps.sum())
         position[:n] += steps
     update = rows.combine(position[:n])
-    update += float(position[n]) * reference
+    if reference is not None:
+        update.add_(reference, alpha=float(position[n]))
     influence = position[:n].float().to(update.device)
-    return Aggregate(update, influence, {"reference": update.clone()}, {"radius": length})
+    return Aggregate(update, influence, {"reference": update}, {"radius": length})

@@ -13,7 +13,7 @@ from fedsafe.contracts import Updates, filters
 from fedsafe.lazy import torch
 from strategies.checks import AtLeast
 from strategies.geometry import norms
-from strategies.rows import Rows
+from strategies.rows import Rows, middle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ def clip(
     """Shorten every update that is longer than a norm. (n, d) -> (n, d) in nd."""
     rows = Rows.of(updates)
     lengths = norms(rows)
-    return _shortened(updates, rows, lengths, _middle(lengths) if norm == "median" else norm)
+    return _shortened(updates, rows, lengths, middle(lengths) if norm == "median" else norm)
 
 
 @filters(
@@ -54,11 +54,6 @@ def arc(
     longest = min(int(2 * byzantine / n * (n - byzantine)), n - 1)
     limit = float(lengths.sort().values[max(n - 1 - longest, 0)])
     return _shortened(updates, rows, lengths, limit)
-
-
-def _middle(lengths: "Tensor") -> float:
-    ordered = lengths.sort().values
-    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _shortened(updates: Updates, rows: Rows, lengths: "Tensor", limit: float) -> Updates:

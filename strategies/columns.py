@@ -12,7 +12,7 @@ from fedsafe.lazy import torch
 from strategies import compiled
 from strategies.networks import exchange, network
 from strategies.rows import Rows
-from strategies.sweep import NARROW, Visit, sweep
+from strategies.sweep import NARROW, Visit, stretches, sweep, vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,7 +109,7 @@ def _columnwise(rows: Rows, first: int, last: int, reduce: Reduce, *, ordered: b
     Raises:
         ValueError: A row is not finite.
     """
-    result = torch.empty(rows.columns, device=rows.matrix.device)
+    result = vector(rows.matrix)
     large = rows.matrix.device.type == "cpu" and rows.matrix.numel() >= compiled.LARGE
     if large and compiled.available():
         sort = _compiled_sort(rows, first, last, ordered=ordered)
@@ -212,6 +212,4 @@ def _sample(rows: Rows) -> "Tensor":
     """Return some of the columns, (m, s)."""
     width = 2**10
     step = max(1, rows.columns * len(rows) // _SAMPLE) * width
-    load = rows.loader(width)
-    starts = range(0, rows.columns, step)
-    return torch.cat([load(slice(s, min(s + width, rows.columns))).clone() for s in starts], dim=1)
+    return stretches(rows.matrix, range(0, rows.columns, step), width, rows.loader(width))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -36,9 +37,21 @@ Sorter = Callable[["Matrix", int, int, "np.ndarray[Any, Any]", int, int, "Matrix
 """``(matrix, start, stop, merges, first, ranks, out) -> finite``: see `sorter`."""
 
 
+@cache
 def available() -> bool:
     """Tell whether numba is installed."""
     return find_spec("numba") is not None
+
+
+def suits(matrix: "Tensor") -> bool:
+    """Tell whether compiled code can read a matrix, and whether compiling pays."""
+    return (
+        matrix.device.type == "cpu"
+        and matrix.numel() >= LARGE
+        and matrix.element_size() == 4
+        and matrix.is_contiguous()
+        and available()
+    )
 
 
 @cache

@@ -1,7 +1,7 @@
 """FLAME: cluster by cosine, clip to the median norm, add a little noise.
 
 Nguyen et al., *FLAME: Taming Backdoors in Federated Learning*, USENIX Security 2022.
-Clusters are found by scikit-learn's HDBSCAN.
+Clusters are found by scikit-learn's HDBSCAN, which here agrees with the package hdbscan.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import require
 from strategies.geometry import measure
-from strategies.rows import Rows, equally, weighted
+from strategies.rows import Rows, equally, middle, weighted
 from strategies.sampling import stream
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def flame(
     require("flame", len(rows))
     geometry = measure(rows)
     lengths = geometry.squared_norms().sqrt()
-    limit = lengths.median()
+    limit = middle(lengths)
     scale = torch.where(lengths > limit, limit / lengths, 1.0)
     kept = majority(1 - geometry.cosines())
-    combined = weighted(rows, equally(rows, kept) * scale, metrics={"limit": float(limit)})
+    combined = weighted(rows, equally(rows, kept) * scale, metrics={"limit": limit})
     if noise > 0:
         draw = torch.randn(rows.columns, generator=stream(seed, updates.round))
-        combined.update.add_(draw.to(combined.update.device), alpha=noise * float(limit))
+        combined.update.add_(draw.to(combined.update.device), alpha=noise * limit)
     return combined
 
 

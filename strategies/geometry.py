@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedsafe.lazy import torch
+from strategies import compiled
 from strategies.rows import Rows
-from strategies.sweep import NARROW, Visit, sweep
+from strategies.sweep import NARROW, Visit, stretches, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype
@@ -163,6 +164,11 @@ def _products(matrix: "Tensor", guest: "Tensor | None", centre: int, kind: "dtyp
     """Return the inner products of points less the centre, and of the centre, float64."""
     n = len(matrix)
     points = n if guest is None else n + 1
+    total = torch.zeros(points + 1, points + 1, dtype=torch.float64)
+    if kind == torch.float32 and compiled.suits(matrix):
+        for product in sweep(matrix, NARROW, lambda: _compiled_products(matrix, guest, centre)):
+            total += product
+        return total.triu() + total.triu(1).T
 
     def prepare() -> Visit["Tensor"]:
         scratch = torch.empty(0, dtype=kind, device=matrix.device)
@@ -182,10 +188,25 @@ def _products(matrix: "Tensor", guest: "Tensor | None", centre: int, kind: "dtyp
 
         return visit
 
-    total = torch.zeros(points + 1, points + 1, dtype=torch.float64)
     for product in sweep(matrix, NARROW, prepare):
         total += product
     return (total + total.T) / 2
+
+
+def _compiled_products(matrix: "Tensor", guest: "Tensor | None", centre: int) -> Visit["Tensor"]:
+    """Return what finds a block's inner products, on and above the diagonal."""
+    from strategies.compiled_sums import producer
+
+    points = len(matrix) + (guest is not None)
+    nobody = matrix.new_empty(0) if guest is None else guest.float().contiguous()
+    rows, extra, add = matrix.numpy(), nobody.numpy(), producer()
+
+    def visit(part: slice) -> "Tensor":
+        products = torch.zeros(points + 1, points + 1, dtype=torch.float64)
+        add(rows, part.start, part.stop, centre, extra, products.numpy())
+        return products
+
+    return visit
 
 
 def _distances(gram: "Tensor") -> "Tensor":
@@ -211,7 +232,7 @@ def _likely_centre(matrix: "Tensor") -> int:
     """Return the row in the middle, judged by a few stretches of columns."""
     last = max(matrix.shape[1] - _RUN, 0)
     starts = sorted({last * run // (_RUNS - 1) for run in range(_RUNS)})
-    sample = torch.cat([matrix[:, start : start + _RUN] for start in starts], dim=1)
+    sample = stretches(matrix, starts, _RUN, lambda part: matrix[:, part])
     return _middle(torch.cdist(sample.double(), sample.double(), compute_mode=_DIRECT).square())
 
 

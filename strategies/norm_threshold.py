@@ -1,7 +1,7 @@
 """Norm thresholding: updates that are too long do not count.
 
-Sun, Kairouz, Suresh and McMahan, *Can You Really Backdoor Federated Learning?*, 2019;
-they clip what is too long (filter ``clip``), others reject it, as here.
+Sun, Kairouz, Suresh and McMahan, *Can You Really Backdoor Federated Learning?*, 2019,
+speak of ignoring what is too long, as here, and try clipping it (filter ``clip``).
 """
 
 from typing import Annotated
@@ -12,7 +12,7 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import require
 from strategies.geometry import norms
-from strategies.rows import Rows, weighted
+from strategies.rows import Rows, middle, weighted
 
 
 @rules(
@@ -40,7 +40,7 @@ def norm_threshold(
     rows = Rows.of(updates)
     require("norm-threshold", len(rows))
     lengths = norms(rows)
-    largest = factor * float(lengths.median()) if limit is None else limit
+    largest = factor * middle(lengths) if limit is None else limit
     weights = updates.weights.detach().double().cpu()
     kept = torch.where(lengths <= largest, weights, 0.0)
     total = kept.sum()

@@ -116,8 +116,8 @@ def reference_residual(
 ) -> Aggregate:
     """Average by the squared confidence in a robust line through the ranks.
 
-    Differs from residual reweighting: a client's summed confidence is squared, and three
-    clients are allowed, though it then is the plain mean. No bound is proven.
+    Differs from residual reweighting in its threshold, and in that it allows three
+    clients, though it then is the plain mean. No bound is proven.
     (n, d) -> (d,) in n² d log n, twice.
     """
     rows = Rows.of(updates)

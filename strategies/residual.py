@@ -2,10 +2,12 @@
 
 Fu, Xie, Li and Chen, *Attack-Resistant Federated Learning with Residual-based
 Reweighting*, 2019: repeated-median regression (Siegel 1982), then iteratively
-reweighted least squares' confidences.
+reweighted least squares' confidences. Where the authors' code
+(fushuhao6/Attack-Resistant-Federated-Learning) says more than the paper, as it does.
 """
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import Field
@@ -15,7 +17,7 @@ from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
 from strategies.networks import exchange, network
 from strategies.rows import Rows
-from strategies.sweep import Visit, sweep
+from strategies.sweep import Visit, sweep, vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,10 @@ Threshold = Annotated[
     float, Field(ge=0, le=1, description="Confidence below which the line replaces a value.")
 ]
 _WIDTH = 2**14
+Trust = Callable[[], Visit["Tensor"]]
+"""Makes a function that returns what a block of columns adds to each row's trust, (n,)."""
+Combine = Callable[["Tensor"], Callable[[slice, "Tensor"], None]]
+"""Makes, for (n,) weights, a function that writes the weighted sum of a block of columns."""
 
 
 class Fit(NamedTuple):
@@ -48,24 +54,50 @@ def residual(
     /,
     *,
     sharpness: Sharpness = 2.0,
-    threshold: Threshold = 0.05,
+    threshold: Threshold = 0.1,
+    power: Annotated[
+        int, Field(ge=1, description="Exponent of a client's trust; the authors' code squares it.")
+    ] = 2,
 ) -> Aggregate:
     """Average the updates by how near their values lie to a robust line through the ranks.
 
     Each coordinate's values are fitted by their rank; a client's confidences, times their
-    spread, sum to its weight; values of hardly any confidence are replaced by the line's.
+    spread, sum to its trust, which is squared for its weight, as in the authors' code;
+    values of hardly any confidence are replaced by the line's.
     With three clients it provably is the mean, so it asks for four. Breakdown point 1/2 of
     a line's fit; none is proven for the rule. (n, d) -> (d,) in n² d log n, twice.
     """
     rows = Rows.of(updates)
     require("residual", len(rows))
-    return reweighted(rows, sharpness, threshold, power=1)
+    return reweighted(rows, sharpness, threshold, power)
 
 
 def reweighted(rows: Rows, sharpness: float, threshold: float, power: int) -> Aggregate:
-    """Return the average by confidence, whose sum a client is raised to a power."""
+    """Return the average by trust, the sum of a client's confidences, raised to a power."""
+    from strategies import compiled, compiled_lines
 
-    def weigh() -> Visit["Tensor"]:
+    large = rows.matrix.device.type == "cpu" and rows.matrix.numel() >= compiled_lines.LARGE
+    if large and compiled.available():
+        confidence, restricted = _compiled_fits(rows, sharpness, threshold)
+    else:
+        confidence, restricted = _fits(rows, sharpness, threshold)
+    trust = torch.stack(sweep(rows.matrix, _WIDTH, confidence)).sum(dim=0)
+    trust = (trust / trust.max()) ** power if trust.max() > 0 else torch.ones_like(trust)
+    weights = (trust / trust.sum()).float()
+    update = vector(rows.matrix)
+
+    def combine() -> Visit[None]:
+        add = restricted(weights)
+        return lambda part: add(part, update[part])
+
+    sweep(rows.matrix, _WIDTH, combine)
+    return Aggregate(update, weights)
+
+
+def _fits(rows: Rows, sharpness: float, threshold: float) -> tuple[Trust, Combine]:
+    """Return what makes a thread's two functions out of whole-row operations."""
+
+    def confidence() -> Visit["Tensor"]:
         load = rows.loader(_WIDTH)
 
         def visit(part: slice) -> "Tensor":
@@ -77,22 +109,49 @@ def reweighted(rows: Rows, sharpness: float, threshold: float, power: int) -> Ag
 
         return visit
 
-    trust = torch.stack(sweep(rows.matrix, _WIDTH, weigh)).sum(dim=0)
-    trust = (trust / trust.max()) ** power if trust.max() > 0 else torch.ones_like(trust)
-    weights = (trust / trust.sum()).float()
-    update = torch.empty(rows.columns, device=rows.matrix.device)
-
-    def combine() -> Visit[None]:
+    def restricted(weights: "Tensor") -> Callable[[slice, "Tensor"], None]:
         load = rows.loader(_WIDTH)
 
-        def visit(part: slice) -> None:
+        def add(part: slice, result: "Tensor") -> None:
             fit = fit_lines(load(part), sharpness, threshold)
-            torch.mv(fit.restricted.T, weights, out=update[part])
+            torch.mv(fit.restricted.T, weights, out=result)
+
+        return add
+
+    return confidence, restricted
+
+
+def _compiled_fits(rows: Rows, sharpness: float, threshold: float) -> tuple[Trust, Combine]:
+    """Return what makes a thread's two functions out of compiled code."""
+    import numpy as np
+
+    from strategies import compiled_lines
+
+    n, fit, plan = len(rows), compiled_lines.fitter(), compiled_lines.plan(len(rows))
+    nothing, nobody = np.empty(0, np.float32), np.zeros(n)
+    fit(np.zeros((n, 1), np.float32), plan, sharpness, threshold, nothing, nobody, nothing)
+
+    def confidence() -> Visit["Tensor"]:
+        load = rows.loader(_WIDTH)
+
+        def visit(part: slice) -> "Tensor":
+            trust, block = np.zeros(n), load(part).numpy()
+            if not fit(block, plan, sharpness, threshold, nothing, trust, nothing):
+                rows.require_finite()
+            return torch.from_numpy(trust)
 
         return visit
 
-    sweep(rows.matrix, _WIDTH, combine)
-    return Aggregate(update, weights)
+    def restricted(weights: "Tensor") -> Callable[[slice, "Tensor"], None]:
+        load = rows.loader(_WIDTH)
+
+        def add(part: slice, result: "Tensor") -> None:
+            block, given = load(part).numpy(), weights.numpy()
+            fit(block, plan, sharpness, threshold, given, nobody, result.numpy())
+
+        return add
+
+    return confidence, restricted
 
 
 def fit_lines(block: "Tensor", sharpness: float, threshold: float) -> Fit:

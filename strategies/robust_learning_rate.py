@@ -13,7 +13,7 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import require
 from strategies.rows import Rows
-from strategies.sweep import NARROW, Visit, sweep
+from strategies.sweep import NARROW, Visit, sweep, vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ def robust_learning_rate(
     require("robust-learning-rate", n)
     needed = math.ceil(agreement * n - 1e-9)
     weights = updates.weights.detach().float().to(rows.matrix.device)
-    update = torch.empty(rows.columns, device=rows.matrix.device)
+    update = vector(rows.matrix)
 
     def prepare() -> Visit[int]:
         load = rows.loader(NARROW)

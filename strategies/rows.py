@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from fedsafe.contracts import Aggregate, State, Updates
 from fedsafe.lazy import torch
+from strategies import compiled
 from strategies.checks import reject
-from strategies.sweep import NARROW, WIDE, Visit, sweep
+from strategies.sweep import NARROW, WIDE, Visit, sweep, vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,19 +117,11 @@ class Rows:
         matrix, weights = self.matrix, self.base(coefficients)
         used = torch.nonzero(weights).flatten()
         few = 2 * len(used) <= len(weights) and not read_all
-        used, weights = used.to(matrix.device), weights.float().to(matrix.device)
-        chosen = weights[used] if few else weights
-        result = torch.empty(self.columns, device=matrix.device)
-
-        def prepare() -> Visit[bool]:
-            def visit(part: slice) -> bool:
-                block = matrix[:, part].index_select(0, used) if few else matrix[:, part]
-                torch.mv(block.float().T, chosen, out=result[part])
-                return bool(torch.isfinite(result[part].sum()))
-
-            return visit
-
-        if not all(sweep(matrix, WIDE, prepare)):
+        chosen = used if few else torch.arange(len(weights))
+        result = vector(matrix)
+        make = _compiled_sum if compiled.suits(matrix) else _sum
+        add = make(matrix, chosen, weights[chosen].float(), result)
+        if not all(sweep(matrix, WIDE, lambda: add)):
             self.require_finite()
         return result
 
@@ -150,6 +143,35 @@ class Rows:
         return formed
 
 
+def _sum(matrix: "Tensor", chosen: "Tensor", weights: "Tensor", result: "Tensor") -> Visit[bool]:
+    """Return what writes a block of the chosen rows' sum, and tells if it is finite."""
+    everyone = len(chosen) == len(matrix)
+    chosen, weights = chosen.to(matrix.device), weights.to(matrix.device)
+
+    def visit(part: slice) -> bool:
+        block = matrix[:, part] if everyone else matrix[:, part].index_select(0, chosen)
+        torch.mv(block.float().T, weights, out=result[part])
+        return bool(torch.isfinite(result[part].sum()))
+
+    return visit
+
+
+def _compiled_sum(
+    matrix: "Tensor", chosen: "Tensor", weights: "Tensor", result: "Tensor"
+) -> Visit[bool]:
+    """Return the same in compiled code."""
+    from strategies.compiled_sums import summer
+
+    rows, picked, factors, out = matrix.numpy(), chosen.numpy(), weights.numpy(), result.numpy()
+    add = summer()
+    add(rows, 0, 0, picked, factors, out[:0])  # compiles, for all threads
+
+    def visit(part: slice) -> bool:
+        return add(rows, part.start, part.stop, picked, factors, out[part])
+
+    return visit
+
+
 def weighted(
     rows: Rows,
     coefficients: "Tensor",
@@ -162,6 +184,12 @@ def weighted(
     influence = coefficients.detach().float().to(rows.matrix.device)
     update = rows.combine(coefficients, read_all=read_all)
     return Aggregate(update, influence, state or {}, metrics or {})
+
+
+def middle(values: "Tensor") -> float:
+    """Return the median of some numbers; of an even number, the mean of the middle two."""
+    ordered = values.sort().values
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def uniform(rows: Rows) -> "Tensor":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedsafe.lazy import torch
 from strategies.rows import Rows
+from strategies.sweep import WIDE, Visit, sweep
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -32,12 +33,24 @@ def choose(total: int, count: int, generator: "Generator") -> "Tensor":
 
 
 def gather(rows: Rows, columns: "Tensor") -> "Tensor":
-    """Return some columns of the rows, float32 (m, b).
+    """Return some columns of the rows, given in order, float32 (m, b).
 
     Raises:
         ValueError: A row is not finite there.
     """
-    part = rows.matrix[:, columns.to(rows.matrix.device)].float()
+    matrix = rows.matrix
+    part = torch.empty(len(matrix), len(columns), device=matrix.device)
+
+    def prepare() -> Visit[None]:
+        def visit(block: slice) -> None:
+            ends = torch.tensor([block.start, block.stop])
+            first, last = torch.searchsorted(columns, ends).tolist()
+            chosen = (columns[first:last] - block.start).to(matrix.device)
+            part[:, first:last] = matrix[:, block].index_select(1, chosen)
+
+        return visit
+
+    sweep(matrix, WIDE, prepare)
     if not torch.isfinite(part).all():
         rows.require_finite()
     return part if rows.mixing is None else rows.mixing.float().to(part.device) @ part

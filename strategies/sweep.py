@@ -6,7 +6,7 @@ Knows nothing of what is computed.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +25,8 @@ NARROW = 2**15
 WIDE = 2**17
 """Columns of a block that is read once."""
 _CUDA_ELEMENTS = 2**26
+AROUND = 2**16
+"""Columns that reading one value of a mapped file may bring in with it: 256 KB."""
 _MOST_THREADS = 8
 """More would wait for memory, and each has a block of scratch."""
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
@@ -33,10 +35,10 @@ _after: ContextVar[Callable[[int], None] | None] = ContextVar("after", default=N
 
 @contextmanager
 def after_blocks(told: Callable[[int], None]) -> Iterator[None]:
-    """Call ``told`` with the elements of each block that a sweep has read.
+    """Call ``told`` with the elements that each read of a block may have brought in.
 
     Who maps a matrix from a file lets go of what was read this way. Called from the
-    sweep's threads.
+    sweep's threads. Every read of a matrix goes through `sweep`, `stretches` or `reader`.
     """
     token = _after.set(told)
     try:
@@ -59,6 +61,19 @@ def single_threaded() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         _alone.reset(token)
+
+
+def vector(matrix: "Tensor") -> "Tensor":
+    """Return room for a result, float32 (d,), where the matrix lies.
+
+    On the CPU it is NumPy's, which asks for huge pages: touching small ones for the first
+    time takes longer than reading ten rows.
+    """
+    if matrix.device.type != "cpu":
+        return torch.empty(matrix.shape[1], device=matrix.device)
+    import numpy as np
+
+    return torch.from_numpy(np.empty(matrix.shape[1], np.float32))
 
 
 def cores() -> int:
@@ -92,6 +107,33 @@ def sweep(matrix: "Tensor", width: int, prepare: Callable[[], Visit[T]]) -> list
         with torch.no_grad():
             visit = prepare()
             return [visit(part) for part in parts]
+
+
+def stretches(
+    matrix: "Tensor", starts: Iterable[int], width: int, visit: Visit["Tensor"]
+) -> "Tensor":
+    """Return copies of what visits to some blocks of columns gave, side by side.
+
+    Args:
+        matrix: (n, d), on any device; only its shape is used here.
+        starts: First column of each block.
+        width: Columns of a block; the last one may have fewer.
+        visit: Returns (m, c) for a block of c columns.
+    """
+    told, found = reader(matrix), []
+    for start in starts:
+        part = slice(start, min(start + width, matrix.shape[1]))
+        found.append(visit(part).clone())
+        told(part.stop - start)
+    return torch.cat(found, dim=1)
+
+
+def reader(matrix: "Tensor") -> Callable[[int], None]:
+    """Return what is to be called with the columns of each block read apart from a sweep."""
+    told, n = _after.get(), len(matrix)
+    if told is None:
+        return lambda columns: None
+    return lambda columns: told(n * (columns + AROUND))
 
 
 def _telling(

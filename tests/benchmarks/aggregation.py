@@ -7,8 +7,8 @@
 Each measurement has a process of its own, forked with the updates in memory: the best of
 three calls after one that warms up (peers: of one or two), and the peak of memory above
 what it began with, the result included. "passes" is the time over that of summing the
-matrix, measured just before in the same process; "cpu s" the processor time, which other
-work on the machine disturbs less. Flower's strategies get their replies
+matrix, measured just before in the same process; "cpu s" and "cpu passes" are the same of
+processor time, which other work on the machine disturbs less. Flower's strategies get their replies
 decoded from records, as in a run; building those is not counted.
 """
 
@@ -131,6 +131,7 @@ def plan(byzfl: str | None) -> list[tuple[str, Prepare, list[tuple[str, Prepare]
         ("meamed", ours("meamed"), []),
         ("foolsgold", ours("foolsgold"), []),
         ("centered-clipping", ours("centered-clipping"), []),
+        ("residual", ours("residual"), []),
         ("caf", ours("caf"), []),
         ("norm-threshold", ours("norm-threshold"), []),
         ("robust-learning-rate", ours("robust-learning-rate"), []),
@@ -138,19 +139,26 @@ def plan(byzfl: str | None) -> list[tuple[str, Prepare, list[tuple[str, Prepare]
 
 
 def measured(prepare: Prepare, rows: np.ndarray, f: int, pipe: Any) -> None:
-    """Send (seconds, processor seconds, passes, extra MB), measured in this process."""
+    """Send (seconds, processor seconds, passes, cpu passes, extra MB) of this process."""
     import torch
 
     torch.set_num_threads(THREADS)
     call, repeats = prepare(rows, f)
     tensor = torch.from_numpy(rows)
-    one_pass, _ = min(timed(tensor.sum) for _ in range(5))
+    one_pass, busy_pass = best(tensor.sum, 5)
     if repeats > 1:
         call()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
-    seconds, busy = min(timed(call) for _ in range(repeats))
-    pipe.send((seconds, busy, seconds / one_pass, resident("VmHWM") - before))
+    seconds, busy = best(call, repeats)
+    extra = resident("VmHWM") - before
+    pipe.send((seconds, busy, seconds / one_pass, busy / busy_pass, extra))
+
+
+def best(call: Call, repeats: int) -> tuple[float, float]:
+    """Return the least seconds and the least processor seconds of some calls."""
+    seconds, busy = zip(*(timed(call) for _ in range(repeats)), strict=True)
+    return min(seconds), min(busy)
 
 
 def timed(call: Call) -> tuple[float, float]:
@@ -159,7 +167,7 @@ def timed(call: Call) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - busy
 
 
-def forked(prepare: Prepare, rows: np.ndarray, f: int) -> tuple[float, float, float, float]:
+def forked(prepare: Prepare, rows: np.ndarray, f: int) -> tuple[float, ...]:
     """Measure in a process of its own; numpy alone has been used before it forks."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -184,14 +192,17 @@ def main() -> None:
         f = min(n // 5, (n - 3) // 4)
         rows = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
         write(f"\nn = {n}, d = {d:,}, f = {f}, {THREADS} threads\n")
-        write(f"{'rule':<24}{'seconds':>9}{'cpu s':>8}{'passes':>8}{'extra MB':>10}   peers\n")
+        write(
+            f"{'rule':<24}{'seconds':>9}{'cpu s':>8}{'passes':>8}{'cpu':>6}{'extra MB':>10}   peers\n"
+        )
         for name, prepare, peers in plan(options.byzfl):
             if options.rule and name not in options.rule:
                 continue
-            seconds, busy, passes, extra = forked(prepare, rows, f)
-            write(f"{name:<24}{seconds:>9.3f}{busy:>8.3f}{passes:>8.1f}{extra:>10.0f}   ")
+            seconds, busy, passes, steps, extra = forked(prepare, rows, f)
+            write(f"{name:<24}{seconds:>9.3f}{busy:>8.3f}{passes:>8.1f}{steps:>6.1f}")
+            write(f"{extra:>10.0f}   ")
             for peer, theirs in peers:
-                other, used, _, more = forked(theirs, rows, f)
+                other, used, _, _, more = forked(theirs, rows, f)
                 write(f"{peer} {other:.2f} s, cpu {used:.2f} s, {more:.0f} MB: ")
                 write(f"x {other / seconds:.0f}, cpu x {used / busy:.0f}   ")
             write("\n")

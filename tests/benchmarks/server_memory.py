@@ -1,8 +1,10 @@
 """Peak memory of the server's part of a round: replies screened, spooled and combined.
 
-``python -m tests.benchmarks.server_memory [clients] [coordinates]`` makes that many
-generated replies, one after another, as Flower messages, each rule in a process of its
-own, and prints the process's peak resident memory and the seconds.
+    python -m tests.benchmarks.server_memory                  # all, 100 x 20 million
+    python -m tests.benchmarks.server_memory RULE CLIENTS COORDINATES
+
+makes that many generated replies, one after another, as Flower messages, each rule in a
+process of its own, and prints the process's peak resident memory and the seconds.
 """
 
 import resource
@@ -12,7 +14,18 @@ import tempfile
 import time
 from pathlib import Path
 
-RULES = ("mean", "median", "trimmed-mean", "multi-krum", "geometric-median")
+RULES = (
+    "mean",
+    "median",
+    "trimmed-mean",
+    "krum",
+    "multi-krum",
+    "bulyan",
+    "geometric-median",
+    "dnc",
+    "centered-clipping",
+    "foolsgold",
+)
 
 
 def combine(rule: str, clients: int, coordinates: int) -> None:
@@ -29,7 +42,6 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
 
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     adapter = {"adapter": torch.zeros(coordinates)}
-    sent = {name: tensor.numpy() for name, tensor in adapter.items()}
     combining = combiner(Strategy.model_validate({"name": rule}), None)  # type: ignore[arg-type]
     asked = combining.messages(1, adapter, {0: 2}, {})[0]
     before = peak()
@@ -42,7 +54,7 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
             values = np.random.default_rng(client).standard_normal(coordinates, np.float32)
             arrays = ArrayRecord({"adapter": Array(values)})
             content = RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 10})})
-            reply = screen(Message(content, reply_to=asked), sent, 1e6)
+            reply = screen(Message(content, reply_to=asked), asked, 1e6)
             spool.put(client, client, reply)
             del values, arrays, content, reply
         spooled = time.perf_counter() - begun
@@ -66,7 +78,7 @@ def peak() -> float:
 def main() -> None:
     """Print a line a rule, each measured in a fresh process."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in RULES:
+    if arguments and not arguments[0].isdigit():
         combine(arguments[0], int(arguments[1]), int(arguments[2]))
         return
     clients, coordinates = (int(text) for text in (arguments or ("100", "20000000")))

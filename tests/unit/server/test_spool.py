@@ -1,5 +1,10 @@
 """Updates on disk: in the clients' order, whatever the order they came in."""
 
+import re
+import resource
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedsafe.errors import RunError
 from server.replies import Reply
 from server.spool import Spool
 from strategies import build
@@ -117,3 +123,60 @@ def test_rows_outlive_what_was_let_go_of(tmp_path: Path, monkeypatch: pytest.Mon
             median = build("median")(found)
         assert median.update.tolist() == [2.0] * 3
         assert found.matrix[:, 0].tolist() == [0.0, 2.0, 4.0]
+
+
+def _mapped() -> float:
+    """Return how much of all files this process has in memory, in MB."""
+    found = re.search(r"RssFile:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found.group(1)) / 1024
+
+
+def _most_mapped(work: Callable[[], object]) -> float:
+    """Return by how many MB more were mapped while something was done, looked at each ms."""
+    done, before, most = threading.Event(), _mapped(), 0.0
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(1e-3):
+            most = max(most, _mapped())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return most - before
+
+
+@pytest.mark.parametrize("rule", ["median", "multi-krum", "dnc", "alignins", "signguard"])
+def test_rule_that_reads_here_and_there_keeps_little_in_memory(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 128 MB: one value of a row must not bring in 2 MB, and every read must be told."""
+    monkeypatch.setattr("server.spool.RESIDENT", 2**24)
+    columns = 2**22 - 1000
+    adapter = {"a": torch.zeros(columns)}
+    combine = build(rule)
+    with Spool(tmp_path / "spool", 8, columns) as spool:
+        for row in range(8):
+            values = np.random.default_rng(row).random(columns, np.float32)
+            spool.put(row, row, Reply(values, 1.0, 12, 1, {}))
+        updates = spool.updates(1, adapter, "equal")
+        small = replace(updates, matrix=updates.matrix[:, :100], model=torch.ones(100))
+        combine(small)  # loads what it needs
+        with spool.reading():
+            assert _most_mapped(lambda: combine(updates)) < 45
+
+
+def test_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool", 2, 3) as spool:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
+        try:
+            with pytest.raises(RunError, match=r"12 bytes could not be kept .* Make room"):
+                spool.put(1, 1, _reply(1.0))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

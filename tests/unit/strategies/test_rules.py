@@ -139,9 +139,30 @@ def test_foolsgold_rejects_clones_by_their_history():
     assert second.influence[0] < alone.influence[0]
 
 
-def test_foolsgold_may_keep_a_part_of_the_history():
-    found = aggregate("foolsgold", honest(6, 5000), coordinates=100)
-    assert {len(history) for history in found.state.values()} == {100}
+def test_foolsgold_may_keep_a_sketch_of_the_history():
+    found = aggregate("foolsgold", honest(6, 5000), coordinates=101)
+    assert {len(history) for history in found.state.values()} == {101}
+
+
+def test_foolsgold_tells_clones_by_the_sketch_alone():
+    rows = honest(6, 50_000, shift=0)
+    rows[1] = rows[0]
+    rows[3] = rows[2] + 0.1 * rows[3]
+    first = aggregate("foolsgold", rows, coordinates=1001)
+    second = aggregate("foolsgold", rows.flip(1), coordinates=1001, state=first.state)
+    for found in (first, second):
+        assert found.influence[:4].tolist() == [0] * 4
+        assert bool((found.influence[4:] > 0.4).all())
+
+
+def test_foolsgold_remembers_who_was_away_without_the_others():
+    """A history kept as a view would hold its whole cohort's memory."""
+    names = [f"client-{i}" for i in range(4)]
+    first = aggregate("foolsgold", honest(4, 300), clients=names)
+    second = aggregate("foolsgold", honest(2, 300), clients=names[:2], state=first.state)
+    assert second.state.keys() == first.state.keys()
+    kept = second.state["rule/client/client-0"]
+    assert kept.untyped_storage().nbytes() == 4 * len(kept)
 
 
 def test_fltrust_weighs_by_cosine_and_length():
@@ -219,9 +240,9 @@ def test_residual_trusts_an_outlier_least():
     found = aggregate("residual", rows)
     assert int(found.influence.argmin()) == 2
     assert float(found.update.norm()) < 0.01 * float(rows[2].norm())
-    squared = aggregate("reference-residual", rows).influence
-    expected = found.influence.square() / found.influence.square().sum()
-    assert torch.allclose(squared, expected, atol=1e-5)
+    plain = aggregate("residual", rows, power=1).influence
+    expected = plain.square() / plain.square().sum()
+    assert torch.allclose(found.influence, expected, atol=1e-5)
 
 
 def test_reference_residual_is_the_mean_of_three():
