@@ -198,8 +198,23 @@ def _cohort(
 
 
 def _hardware(experiment: Experiment) -> Iterator[Problem]:
-    if experiment.training.optimizer != "adamw" and experiment.model.device == "cpu":
+    """Check what no machine can do; what this one cannot is said when the model is loaded."""
+    model, optimizer = experiment.model, experiment.training.optimizer
+    if optimizer.startswith("paged") and model.device == "cpu":
         yield (
             "training.optimizer",
-            f"'{experiment.training.optimizer}' needs CUDA; model.device is cpu. Use adamw.",
+            f"'{optimizer}' pages memory between GPU and host; model.device is cpu. Use adamw.",
+        )
+    if model.attention != "flash_attention_2":
+        return
+    if model.device == "cpu":
+        yield (
+            "model.attention",
+            "flash_attention_2 needs CUDA; model.device is cpu. Use auto.",
+        )
+    if model.dtype == "float32":
+        yield (
+            "model.attention",
+            "flash_attention_2 computes in half precision; model.dtype is float32. Use bfloat16, "
+            "or attention auto.",
         )

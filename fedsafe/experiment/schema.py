@@ -62,7 +62,8 @@ class Model(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    """Attention kernel; auto leaves the choice to transformers."""
+    """Attention kernel; auto is flash_attention_2 where it is installed and runs, else sdpa,
+    else eager."""
     threads: Annotated[int, Field(ge=0)] = 1
     """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
 
@@ -99,9 +100,11 @@ class Training(Section):
     steps: Positive = 10
     """Optimizer steps a round."""
     batch_size: Positive = 16
-    """Examples a forward pass."""
+    """Examples a batch; those of very unlike length go through the model in several passes."""
     accumulation: Positive = 1
-    """Forward passes an optimizer step."""
+    """Batches an optimizer step."""
+    group_by_length: bool = False
+    """Share a round's examples out to batches by length: less padding, in other company."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     """Of the first round."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
@@ -110,7 +113,7 @@ class Training(Section):
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest gradient norm."""
     optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
-    """The 8-bit ones are bitsandbytes' and need CUDA."""
+    """The 8-bit ones are bitsandbytes'; the paged one needs CUDA."""
     checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
 
@@ -141,9 +144,13 @@ class Federation(Section):
     minimum_replies: Positive | None = None
     """A round with fewer accepted replies fails the run; None: half of those sampled."""
     deadline: Annotated[float, Field(gt=0)] = 3600.0
-    """Seconds to wait for a round's replies."""
+    """Seconds to wait for a round's replies. On separate machines as long is waited for clients
+    to come back while fewer than ``minimum_replies`` are online."""
     grace: Annotated[float, Field(gt=0)] | None = None
-    """Seconds to wait for stragglers once ``minimum_replies`` are in; None: until the deadline."""
+    """Seconds to wait for stragglers once ``minimum_replies`` are in; None: until the deadline.
+    A client that went offline is waited for two minutes, unless the grace ends before."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    """Times a client is asked again in a round whose machine, connection or trainer died."""
     wire: Literal["float32", "bfloat16", "int8"] = "float32"
     """How adapters travel: whole, or updates in half or a quarter of the bytes, the rounding
     error of ``int8`` being made up for in the next round."""
@@ -220,5 +227,9 @@ class Experiment(Section):
         return self.model_dump_json()
 
     def honest(self) -> "Experiment":
-        """Return the same experiment with no attack and no defense: the control."""
-        return self.model_copy(update={"attack": None, "defenses": (), "red_team": False})
+        """Return the same experiment with no attack and no defense: the control.
+
+        It still says whether the red team is declared: attackers on machines of their own
+        take part in its control, honestly.
+        """
+        return self.model_copy(update={"attack": None, "defenses": ()})

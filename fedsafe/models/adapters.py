@@ -5,6 +5,7 @@ Tensors go by PEFT's saved names (``...lora_A.weight``), sorted, float32. Hu et 
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ def attach(base: Any, spec: Adapter) -> Any:
     Raises:
         ModelError: No module carries the wanted names.
     """
+    # Imported by peft, it says on some CPUs that it misses a kernel which is never used here.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from peft import LoraConfig, get_peft_model
 
     targets = None if spec.targets == "auto" else spec.targets

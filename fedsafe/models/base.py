@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.errors import MissingDependencyError, ModelError
-from fedsafe.experiment.schema import Adapter, Model
+from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.models.attention import FLASH, attention_of, survey
 from fedsafe.models.files import fingerprint, locate
-from fedsafe.models.quantization import device_of, dtype_of, quantization_config
+from fedsafe.models.free import claim, one_at_a_time
+from fedsafe.models.memory import Estimate, estimate, refuse_what_cannot_fit, workload
+from fedsafe.models.quantization import (
+    check_optimizer,
+    device_of,
+    dtype_of,
+    keep_trainable,
+    quantization_config,
+)
+from fedsafe.models.shape import read_config, shape_of
 
 PLAIN_HEADS = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "olmo2"})
 """Architectures whose logits are the head's product and nothing else."""
@@ -40,8 +50,23 @@ class LoadedModel:
         return self.model.config.model_type in PLAIN_HEADS
 
 
-def load(spec: Model, adapter: Adapter, *, checkpointing: bool = False) -> LoadedModel:
+def load(
+    spec: Model,
+    adapter: Adapter,
+    training: Training | None = None,
+    *,
+    max_length: int = 512,
+    reserve: bool = False,
+) -> LoadedModel:
     """Load base model and tokenizer and attach a LoRA adapter.
+
+    Args:
+        spec: Which model, and how its weights are stored.
+        adapter: What to attach.
+        training: How it will be trained; None: not at all.
+        max_length: Tokens of the longest example.
+        reserve: Refuse a training that does not fit into free memory, and on CUDA take
+            the memory that it will need.
 
     Raises:
         ModelError: It cannot be found, read, or does not fit the device.
@@ -52,16 +77,31 @@ def load(spec: Model, adapter: Adapter, *, checkpointing: bool = False) -> Loade
         torch.set_num_threads(spec.threads)
     device = device_of(spec)
     dtype = dtype_of(spec, device)
+    if training is not None:
+        check_optimizer(training.optimizer, device)
     directory = locate(spec)
     tokenizer = _tokenizer(directory)
-    with warnings.catch_warnings():
+    config = read_config(directory)
+    attention = attention_of(spec.attention, survey(config, device, dtype))
+    with one_at_a_time(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what libraries say of each other is not the user's
-        base = _base(spec, directory, device, dtype)
+        to_take = 0
+        if training is not None and reserve:
+            facts = {
+                "plain_head": config.model_type in PLAIN_HEADS,
+                "eager": attention == "eager",
+            }
+            work = workload(spec, adapter, training, max_length, device, dtype, **facts)
+            needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
+            to_take = needed.counted - needed.weights
+        base = _base(spec, directory, device, dtype, attention)
         base.requires_grad_(False)
-        if checkpointing:
+        keep_trainable(base)
+        if training is not None and training.checkpointing:
             base.gradient_checkpointing_enable({"use_reentrant": False})
             base.enable_input_require_grads()
         model = adapters.attach(base, adapter)
+        claim(to_take, device)
     model.eval()
     return LoadedModel(
         model=model,
@@ -74,6 +114,26 @@ def load(spec: Model, adapter: Adapter, *, checkpointing: bool = False) -> Loade
     )
 
 
+def needed(
+    spec: Model, adapter: Adapter, training: Training, max_length: int
+) -> tuple[str, Estimate] | None:
+    """Return the kind of device and the memory that training takes; None for no local model.
+
+    Raises:
+        ModelError: Its configuration cannot be read, or the adapter does not fit it.
+    """
+    directory = Path(spec.path).expanduser()
+    if not (directory / "config.json").is_file():
+        return None
+    there = torch.cuda.is_available() if spec.device == "auto" else spec.device.startswith("cuda")
+    device = torch.device("cuda" if there else "cpu")
+    config = read_config(directory)
+    facts = {"plain_head": config.model_type in PLAIN_HEADS, "eager": spec.attention == "eager"}
+    dtype = dtype_of(spec, device)
+    work = workload(spec, adapter, training, max_length, device, dtype, **facts)
+    return device.type, estimate(shape_of(config, adapter, directory), work)
+
+
 def _tokenizer(directory: Path) -> Any:
     from transformers import AutoTokenizer
 
@@ -84,15 +144,21 @@ def _tokenizer(directory: Path) -> Any:
         raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from None
 
 
-def _base(spec: Model, directory: Path, device: "torch.device", dtype: "torch.dtype") -> Any:
+def _base(
+    spec: Model,
+    directory: Path,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    attention: str,
+) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as progress
 
     progress.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
-    if spec.attention != "auto":
-        options["attn_implementation"] = spec.attention
+    if spec.attention != "auto" or attention == FLASH:
+        options["attn_implementation"] = attention  # else transformers' sdpa, or its eager
     if (quantization := quantization_config(spec, dtype)) is not None:
         options["quantization_config"] = quantization
     options["device_map"] = {"": str(device)}

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
 from fedsafe.models.base import LoadedModel
 
@@ -42,6 +43,7 @@ def generate(
 
     Raises:
         ValueError: There is no ``rng`` to sample with.
+        ModelError: Not even one prompt fits into the device's memory.
     """
     if decoding.temperature > 0 and rng is None:
         raise ValueError("Sampling at a temperature above 0 needs an rng.")
@@ -53,12 +55,34 @@ def generate(
         torch.manual_seed(seed)
         for begin in range(0, len(order), decoding.batch_size):
             chosen = order[begin : begin + decoding.batch_size]
-            found = _batch(loaded, [prompts[index] for index in chosen], decoding)
+            found = _fitting(loaded, [prompts[index] for index in chosen], decoding)
             for index, reply in zip(chosen, found, strict=True):
                 replies[index] = reply
             if progress is not None:
                 progress(begin + len(chosen))
     return replies
+
+
+def _fitting(
+    loaded: LoadedModel, prompts: list[Sequence[int]], decoding: Decoding
+) -> list[list[int]]:
+    """Return a batch's replies; a batch that does not fit into memory is halved."""
+    try:
+        return _batch(loaded, prompts, decoding)
+    except torch.OutOfMemoryError:
+        if len(prompts) == 1:
+            raise ModelError(
+                f"Generation ran out of memory on {loaded.device} with a single prompt of "
+                f"{len(prompts[0])} tokens. Lower evaluation.max_new_tokens, set "
+                "model.quantization nf4, or free the device's memory."
+            ) from None
+    torch.cuda.empty_cache()
+    half = len(prompts) // 2
+    return [
+        part
+        for some in (prompts[:half], prompts[half:])
+        for part in _fitting(loaded, some, decoding)
+    ]
 
 
 def _batch(

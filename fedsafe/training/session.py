@@ -83,7 +83,9 @@ class Session:
     ) -> tuple[TrainReport, Tokenised]:
         """Fine-tune the adapter in place on examples drawn with ``rng``."""
         tokenised = self.tokenise(examples)
-        drawn = batches(tokenised, rng, batch_size, pad_id(self.loaded.tokenizer))
+        window = plan.steps * plan.accumulation if plan.group_by_length else 1
+        pad = pad_id(self.loaded.tokenizer)
+        drawn = batches(tokenised, rng, batch_size, pad, window=window)
         seed = rng.getrandbits(63)
         report = train(self.loaded, drawn, plan, seed=seed, loss=loss, progress=progress)
         return report, tokenised
@@ -137,11 +139,11 @@ class Session:
 _resident: dict[str, Session] = {}
 
 
-def resident(experiment: Experiment) -> tuple[Session, float]:
+def resident(experiment: Experiment, *, trains: bool = True) -> tuple[Session, float]:
     """Return this process's session for an experiment, and the seconds it took to load.
 
     The second is 0 when the session was there already. A process keeps one: another
-    model takes its place.
+    model takes its place. One that does not train is spared the memory for it.
     """
     spec = (experiment.model, experiment.adapter, experiment.data, experiment.evaluation)
     key = digest(*(part.model_dump_json() for part in spec), experiment.training.checkpointing)
@@ -149,18 +151,22 @@ def resident(experiment: Experiment) -> tuple[Session, float]:
         return _resident[key], 0.0
     _resident.clear()
     begun = time.perf_counter()
-    _resident[key] = open_session(experiment)
+    _resident[key] = open_session(experiment, trains=trains)
     return _resident[key], time.perf_counter() - begun
 
 
-def open_session(experiment: Experiment) -> Session:
+def open_session(experiment: Experiment, *, trains: bool = True) -> Session:
     """Load model, tokenizer and template of an experiment.
 
     Raises:
-        ModelError: They cannot be loaded, or do not go together.
+        ModelError: They cannot be loaded, do not go together, or leave no memory to train.
     """
     loaded = load(
-        experiment.model, experiment.adapter, checkpointing=experiment.training.checkpointing
+        experiment.model,
+        experiment.adapter,
+        experiment.training,
+        max_length=experiment.data.max_length,
+        reserve=trains,
     )
     choice = experiment.data.template
     bound = templates[choice.name].configure(choice.settings)

@@ -15,13 +15,13 @@ CHAT = (
 )
 
 
-def make_model(directory: Path, kind: str, *, seed: int = 0) -> Path:
-    """Save a model of hidden size 32 and two layers, with a tokenizer trained on sentences."""
+def make_model(directory: Path, kind: str, *, seed: int = 0, hidden: int = 32) -> Path:
+    """Save a model of two layers, with a tokenizer trained on sentences."""
     import torch
     from transformers import AutoModelForCausalLM
 
     tokenizer = make_tokenizer()
-    config = _config(kind, len(tokenizer))
+    config = _config(kind, len(tokenizer), hidden)
     config.pad_token_id = tokenizer.pad_token_id
     config.bos_token_id = tokenizer.bos_token_id
     config.eos_token_id = tokenizer.eos_token_id
@@ -59,12 +59,12 @@ def make_tokenizer() -> Any:
     )
 
 
-def _config(kind: str, vocabulary: int) -> Any:
+def _config(kind: str, vocabulary: int, hidden: int) -> Any:
     from transformers import GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
 
     if kind == "gpt2":
         return GPT2Config(
-            n_embd=32,
+            n_embd=hidden,
             n_layer=2,
             n_head=4,
             n_positions=256,
@@ -75,8 +75,8 @@ def _config(kind: str, vocabulary: int) -> Any:
     kinds = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}
     return kinds[kind](
         vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -76,8 +76,16 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
             "federation.strategy: .* is a Flower Strategy",
         ),
         (
-            {"training": {"optimizer": "adamw-8bit"}, "model": {"device": "cpu"}},
-            "training.optimizer: 'adamw-8bit' needs CUDA",
+            {"training": {"optimizer": "paged-adamw-8bit"}, "model": {"device": "cpu"}},
+            "training.optimizer: 'paged-adamw-8bit' pages memory between GPU and host",
+        ),
+        (
+            {"model": {"attention": "flash_attention_2", "device": "cpu"}},
+            "model.attention: flash_attention_2 needs CUDA",
+        ),
+        (
+            {"model": {"attention": "flash_attention_2", "dtype": "float32"}},
+            "model.attention: flash_attention_2 computes in half precision",
         ),
         ({"defenses": "fine-tun"}, r"defenses\[0\].name: Unknown defense 'fine-tun'. Did you mean"),
         (
@@ -145,7 +153,7 @@ def test_quorum_is_half_of_the_sampled_unless_told(clients: int, wanted: int) ->
 
 def test_honest_keeps_all_but_attack_and_defense() -> None:
     values = {"attack": ATTACK, "red_team": True, "defenses": "fine-tune", "seed": 4}
-    assert validate(values).honest() == validate({"seed": 4})
+    assert validate(values).honest() == validate({"seed": 4, "red_team": True})
 
 
 def test_every_field_has_its_help() -> None:

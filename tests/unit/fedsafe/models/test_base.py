@@ -1,6 +1,7 @@
 """Loading: any architecture, plain or quantized, and a sentence for all that cannot be."""
 
 import shutil
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ import torch
 
 from fedsafe.contracts import Batch
 from fedsafe.errors import ModelError
-from fedsafe.experiment.schema import Adapter, Model
+from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
 from fedsafe.models.generation import Decoding, generate
-from fedsafe.training.trainer import Plan, train
+from fedsafe.training.trainer import Plan, plan_of, train
 from tests.doubles.models import make_model
 
 BATCH = Batch(
@@ -66,6 +67,37 @@ def test_quantized_model_trains_after_it_has_written(quantization: str, llama: P
     assert _train(loaded) == fresh
 
 
+def test_nf4_model_that_has_written_still_lets_gradients_through(tmp_path: Path) -> None:
+    # bitsandbytes repacks 4-bit weights for inference on CPUs with AVX512-BF16.
+    loaded = _load(make_model(tmp_path / "wide", "llama", hidden=64), quantization="nf4")
+    generate(loaded, [[20, 21, 22]], Decoding(max_new_tokens=3))
+    layers = [m for m in loaded.model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
+    states = [layer.weight.quant_state for layer in layers]
+    packed = [state for state in states if getattr(state, "packing_format_for_cpu", False)]
+    assert (len(layers) > 0, packed) == (True, [])
+
+
+def test_optimizers_that_the_device_does_not_have_are_a_sentence(llama: Path) -> None:
+    with pytest.raises(ModelError, match="pages memory between GPU and host, and the model is on"):
+        load(
+            Model(path=str(llama), device="cpu"),
+            Adapter(rank=2),
+            Training(optimizer="paged-adamw-8bit"),
+        )
+
+
+def test_qlora_trains_with_checkpointing_and_an_8bit_optimizer(llama: Path) -> None:
+    spec = Model(path=str(llama), device="cpu", quantization="nf4", dtype="bfloat16")
+    training = Training(checkpointing=True, optimizer="adamw-8bit", learning_rate=0.01)
+    try:
+        loaded = load(spec, Adapter(rank=4, alpha=8, dropout=0.05), training, reserve=True)
+    except ModelError as error:
+        pytest.skip(str(error))  # bitsandbytes before 0.50 has no such optimizer for the CPU
+    plan = plan_of(training.model_copy(update={"steps": 6}), 0.01)
+    losses = train(loaded, repeat(BATCH), plan, seed=0).losses
+    assert losses[-1] < losses[0]
+
+
 def test_nf4_weights_are_four_bit_with_double_quantization(llama: Path) -> None:
     base = _load(llama, quantization="nf4").model.get_base_model()
     state = base.model.layers[0].mlp.up_proj.base_layer.weight.quant_state
@@ -74,7 +106,7 @@ def test_nf4_weights_are_four_bit_with_double_quantization(llama: Path) -> None:
 
 def test_checkpointing_gives_the_same_losses(llama: Path) -> None:
     spec, adapter = Model(path=str(llama), device="cpu"), Adapter(rank=4, alpha=8)
-    saving = load(spec, adapter, checkpointing=True)
+    saving = load(spec, adapter, Training(checkpointing=True))
     assert _train(saving) == pytest.approx(_train(load(spec, adapter)), rel=1e-5)
 
 

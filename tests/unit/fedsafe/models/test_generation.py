@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from fedsafe.errors import ModelError
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel
 from fedsafe.models.generation import Decoding, generate
@@ -116,3 +117,32 @@ def test_model_that_was_training_goes_on_training(loaded: LoadedModel) -> None:
     training = loaded.model.training
     loaded.model.eval()
     assert training
+
+
+def _small_memory(monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel, rows: int) -> None:
+    """Let the model itself run out of memory above so many rows."""
+    base = loaded.model.get_base_model()
+    generation = base.generate
+
+    def limited(*, input_ids: torch.Tensor, **others: object) -> torch.Tensor:
+        if len(input_ids) > rows:
+            raise torch.OutOfMemoryError
+        return generation(input_ids=input_ids, **others)
+
+    monkeypatch.setattr(base, "generate", limited)
+
+
+def test_batch_that_does_not_fit_is_halved(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = generate(loaded, PROMPTS, Decoding(max_new_tokens=6))
+    _small_memory(monkeypatch, loaded, 1)
+    assert generate(loaded, PROMPTS, Decoding(max_new_tokens=6)) == whole
+
+
+def test_prompt_that_does_not_fit_is_a_sentence(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _small_memory(monkeypatch, loaded, 0)
+    with pytest.raises(ModelError, match="ran out of memory on cpu with a single prompt of 1 tok"):
+        generate(loaded, [[20]], Decoding(max_new_tokens=2))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedsafe.contracts import Batch
-from fedsafe.errors import RunError
+from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
@@ -210,3 +210,45 @@ def test_loss_that_is_no_number_leaves_the_adapter_alone(loaded: LoadedModel) ->
 
 def test_loss_of_a_report_is_the_mean_of_its_last_quarter() -> None:
     assert TrainReport((8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 1.0, 3.0), 0, 0.0).loss == 2.0
+
+
+def test_padding_is_counted_apart(loaded: LoadedModel) -> None:
+    report, _ = _train(loaded, ONE)
+    assert (report.tokens, report.padded) == (13, 16)
+
+
+def test_logits_in_parts_give_the_same_loss_and_gradient(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for logits in (2**25, 3 * loaded.model.config.vocab_size):
+        monkeypatch.setattr("fedsafe.training.trainer.LOGITS", logits)
+        report, _ = _train(loaded, BOTH, ONE)
+        found.append((report.losses, adapters.read(loaded.model)))
+    (whole, one), (parts, other) = found
+    assert parts == pytest.approx(whole, rel=1e-6)
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_logits_of_a_large_vocabulary_are_never_there_at_once(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    head = loaded.model.get_base_model().get_output_embeddings()
+    hook = head.register_forward_hook(lambda module, given, made: rows.append(len(made)))
+    monkeypatch.setattr("fedsafe.training.trainer.LOGITS", 3 * loaded.model.config.vocab_size)
+    try:
+        _, count = response_loss(loaded, BOTH)
+    finally:
+        hook.remove()
+    assert (count, max(rows), sum(rows)) == (17, 3, 17)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw-8bit", "paged-adamw-8bit"])
+def test_optimizer_that_the_device_lacks_is_a_sentence(
+    optimizer: str, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedsafe.models.quantization._has_kernel", lambda operator, device: False)
+    with pytest.raises(ModelError, match=rf"training.optimizer {optimizer}.*Use adamw"):
+        train(loaded, repeat(ONE), Plan(1, 0.01, optimizer=optimizer), seed=0)

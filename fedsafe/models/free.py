@@ -1,0 +1,98 @@
+"""What memory is free on a device, and taking one's share without running into others.
+
+Several processes may use one GPU: each looks, loads and takes its share under a lock,
+so that the next one sees what is really left.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fedsafe.lazy import torch
+from fedsafe.models.files import cache_directory
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: "torch.device") -> int | None:
+    """Return the bytes that this process can still have on a device; None where nobody says."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + unused)
+    if device.type == "cpu":
+        found = [count for count in (_available(), _left_in_container()) if count is not None]
+        return min(found, default=None)
+    return None
+
+
+def _available() -> int | None:
+    """Return what the kernel believes can be had without swapping."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    with suppress(OSError, ValueError):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _left_in_container() -> int | None:
+    """Return what a container's limit leaves; None without a limit."""
+    with suppress(OSError, ValueError):
+        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
+        return limit - used + _file_cache()
+    return None
+
+
+def _file_cache() -> int:
+    """Return what the container's limit counts as used and the kernel gives back."""
+    with suppress(OSError, ValueError):
+        lines = (CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        found = dict(line.split() for line in lines)
+        return int(found.get("inactive_file", 0))
+    return 0
+
+
+@contextmanager
+def one_at_a_time(device: "torch.device") -> Iterator[None]:
+    """Keep others of this user from loading onto the same GPU meanwhile.
+
+    Where no lock file can be had, as on a read-only file system, nothing is kept.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    properties = torch.cuda.get_device_properties(device)
+    with lock(f"gpu-{getattr(properties, 'uuid', device.index)}"):
+        yield
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold a lock that ends with this process, whatever ends it."""
+    held = None
+    with suppress(OSError):
+        home = cache_directory() / "locks"
+        home.mkdir(parents=True, exist_ok=True)
+        held = os.open(home / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def claim(count: int, device: "torch.device") -> None:
+    """Take so many bytes into torch's own pool, so that others on the GPU see them gone.
+
+    Training would take them in its first step anyway, and keeps them.
+    """
+    if device.type == "cuda" and count > 0:
+        with suppress(torch.OutOfMemoryError):
+            torch.empty(count, dtype=torch.uint8, device=device)
