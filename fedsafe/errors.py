@@ -6,6 +6,7 @@
   + DataError (ValueError)           a data file or an example is wrong
   + ModelError (RuntimeError)        a model or an adapter cannot be used
   + RunError (RuntimeError)          a federation, a defense or an evaluation failed
+    + TransientError                 the same, and asking again may help
   + LaunchError (RuntimeError)       a process or a runtime could not be started
   + MissingDependencyError (ImportError)  an optional package is not installed
 
@@ -36,6 +37,15 @@ class ModelError(FedSafeError, RuntimeError):
 
 class RunError(FedSafeError, RuntimeError):
     """A run cannot start, go on or be read."""
+
+
+class TransientError(RunError):
+    """A client could not work just now: asking again may help.
+
+    Its trainer died or does not answer, or it is shutting down. Never a refusal: one who
+    will not work with this experiment says so with another error, and is not asked again.
+    The server knows it by its name, which Flower puts in front of the sentence.
+    """
 
 
 class LaunchError(FedSafeError, RuntimeError):

@@ -14,6 +14,9 @@ from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, default_directory
+from server.allow import read_allow
+from server.nodes import deployed
+from server.run import DEPLOYMENT
 from server.stages import lead
 
 app = ServerApp()
@@ -26,21 +29,23 @@ def main(grid: Grid, context: Context) -> None:
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
     experiment = load(reference, changes)
-    store = Store(
-        _directory(str(config.get("output", ""))) or _home() / default_directory(experiment)
-    )
+    keys = _path("allow", str(config.get("allow", "")))
+    allow = () if keys is None else read_allow(keys)
+    output = _path("output", str(config.get("output", "")))
+    store = Store(output or _home() / default_directory(experiment))
     store.directory.mkdir(parents=True, exist_ok=True)
-    summary = lead(grid, experiment, store, Events(store.events, _log), "simulation")
+    runtime = DEPLOYMENT if deployed(grid) else "simulation"
+    summary = lead(grid, experiment, store, Events(store.events, _log), runtime, allow)
     _say(f"{summary.status}: {store.directory}")
 
 
-def _directory(text: str) -> Path | None:
+def _path(key: str, text: str) -> Path | None:
     if not text:
         return None
     path = Path(text).expanduser()
     if not path.is_absolute():
         raise ConfigError(
-            f"output is '{text}'; a ServerApp runs in a directory of Flower's choice, so give an "
+            f"{key} is '{text}'; a ServerApp runs in a directory of Flower's choice, so give an "
             "absolute path."
         )
     return path

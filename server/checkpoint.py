@@ -4,6 +4,7 @@ Random streams are named by round, so none has to be saved.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 
 ADAPTER, STATE, RECORD = "adapter.safetensors", "state.safetensors", "record.json"
+_HALF = re.compile(r"\.(round-\d+|adapter|[a-z]+\.jsonl?)\.\d+|\.spool\.f32")
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,13 @@ class Progress:
 
 
 def save(store: FederationStore, progress: Progress, rounds: list[Round], keep: int) -> None:
-    """Save a finished round, then its record, then remove old checkpoints."""
-    with whole_directory(store.checkpoint(progress.round)) as aside:
+    """Save a finished round, then its record, then remove old checkpoints.
+
+    Raises:
+        RunError: The disk is full; the round before is whole.
+    """
+    size = sum(t.nbytes for t in (*progress.adapter.values(), *progress.state.values()))
+    with whole_directory(store.checkpoint(progress.round), size) as aside:
         save_file(_whole(progress.adapter), aside / ADAPTER)
         save_file(_whole(progress.state), aside / STATE)
         record = rounds[-1].model_dump_json()
@@ -42,6 +49,13 @@ def save(store: FederationStore, progress: Progress, rounds: list[Round], keep: 
     store.write_rounds(rounds)
     for old in store.checkpoints()[:-keep]:
         shutil.rmtree(store.checkpoint(old), ignore_errors=True)
+
+
+def tidy(store: FederationStore) -> None:
+    """Remove what a process that was killed left half written."""
+    for path in store.directory.glob(".*"):
+        if _HALF.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def latest(store: FederationStore) -> tuple[Progress, list[Round]] | None:

@@ -16,6 +16,7 @@ from fedsafe.contracts import Updates, rules
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.lazy import torch
+from fedsafe.models.wire import Wire
 from server.messages import Tensors, packed, train_message
 from server.replies import Reply
 from strategies import build
@@ -52,8 +53,8 @@ class Combiner(Protocol):
         ...
 
 
-def combiner(choice: Strategy, grid: Grid) -> Combiner:
-    """Return the combiner of an experiment's strategy.
+def combiner(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Combiner:
+    """Return the combiner of an experiment's strategy, its messages in this format.
 
     Raises:
         FedSafeError: There is none of that name, or its settings are wrong.
@@ -63,7 +64,7 @@ def combiner(choice: Strategy, grid: Grid) -> Combiner:
         from server.foreign import FlowerCombiner
         from strategies.flower import load_strategy
 
-        return FlowerCombiner(load_strategy(choice.name, choice.settings), grid)
+        return FlowerCombiner(load_strategy(choice.name, choice.settings), grid, wire)
     pipeline = build(
         {"name": choice.name, **choice.settings},
         [{"name": part.name, **part.settings} for part in choice.filters],
@@ -74,7 +75,7 @@ def combiner(choice: Strategy, grid: Grid) -> Combiner:
         ),
         per_block=choice.per_block,
     )
-    return RuleCombiner(pipeline)
+    return RuleCombiner(pipeline, wire)
 
 
 @dataclass
@@ -82,12 +83,13 @@ class RuleCombiner:
     """A FedSafe pipeline: filters, one rule, perhaps a server optimizer."""
 
     pipeline: Pipeline
+    wire: Wire = "float32"
 
     def messages(
         self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
     ) -> list[Message]:
         """Return one train message for each client, to its node, in order."""
-        arrays = packed(adapter)
+        arrays = packed(adapter, self.wire)
         return [
             train_message(arrays, ConfigRecord({"server-round": number}), node)
             for node in nodes.values()

@@ -1,46 +1,129 @@
-"""Send messages and take replies one by one, until all are there or time is up.
+"""Messages under way: sent, and their replies taken one by one as they come.
 
 Replies are matched by the message they answer: an error from an unreachable node
 carries another sender. Knows nothing of what is in them.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from server.fence import Bounds, Fence, bounds
+from server.nodes import patiently
+
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks for replies; grows while nothing comes."""
+IDLE = 4
+"""Pauses last at least this many times as long as a look takes."""
+SUPERLINK = 1
+"""Node id of the SuperLink, which answers for nodes that it cannot reach."""
 
 
-def replies(
-    grid: Grid, messages: Sequence[Message], seconds: float
-) -> Iterator[tuple[int, Message]]:
-    """Yield (position of the message, its reply) as replies come.
+@dataclass(frozen=True)
+class Sent:
+    """A message under way."""
 
-    A message lives as long as the server waits for it: otherwise a straggler would work
-    through stale ones for ever. Whoever has not answered in time is not yielded. A grid
-    that works on messages one by one gives each of them all the time.
-    """
-    for message in messages:
-        message.metadata.ttl = seconds
-    ids = list(grid.push_messages(messages))
-    waiting = {message_id: position for position, message_id in enumerate(ids) if message_id}
-    deadline = time.monotonic() + seconds
-    one_by_one = bool(getattr(grid, "one_by_one", False))
-    pause = SHORTEST_PAUSE
-    while waiting and time.monotonic() < deadline:
-        came = False
-        for reply in grid.pull_messages(list(waiting)):
-            position = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if position is not None:
-                came = True
-                yield position, reply
-        if came and one_by_one:
-            deadline = time.monotonic() + seconds
-        if waiting and not came:
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-        elif came:
-            pause = SHORTEST_PAUSE
+    key: int
+    """Who it is for, as the sender calls them."""
+    node: int
+    until: float
+    """End of its life (monotonic seconds)."""
+    limits: Bounds
+    """Of the reply."""
+
+
+class Post:
+    """Messages under way, each for someone, and the replies to them."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._fence = Fence(grid)
+        self._sent: dict[str, Sent] = {}
+        self._pause = SHORTEST_PAUSE
+        self._looked = 0.0
+        self._came = False
+        self.one_by_one = bool(getattr(grid, "one_by_one", False))
+        """Whether the grid works on messages in turn, while replies are asked for."""
+
+    @property
+    def under_way(self) -> set[int]:
+        """Return those who have a message that lives and is not answered."""
+        return {sent.key for sent in self._sent.values()}
+
+    def send(self, messages: Mapping[int, Message], seconds: float) -> dict[int, str]:
+        """Send a message to each; return the messages' ids, "" where it could not be sent.
+
+        A message lives for these seconds and no longer: otherwise a straggler would work
+        through stale ones for ever.
+
+        Raises:
+            RunError: The SuperLink does not answer.
+        """
+        if not messages:
+            return {}
+        for message in messages.values():
+            message.metadata.ttl = seconds
+        until = time.monotonic() + seconds
+        listed = list(messages.values())
+        ids = [found or "" for found in patiently(lambda: list(self._grid.push_messages(listed)))]
+        ids += [""] * (len(listed) - len(ids))
+        for (key, message), found in zip(messages.items(), ids, strict=True):
+            if found:
+                node = message.metadata.dst_node_id
+                self._sent[found] = Sent(key, node, until, bounds(message))
+        self._pause = SHORTEST_PAUSE
+        return dict(zip(messages, ids, strict=True))
+
+    def take(self) -> Iterator[tuple[int, Message]]:
+        """Look once for each reply, and yield (whose, reply); one reply is in memory at a time.
+
+        A reply counts only if it comes from the node that was asked, or is the SuperLink's
+        word that it cannot come.
+
+        Raises:
+            RunError: The SuperLink does not answer.
+        """
+        begun, self._came = time.monotonic(), False
+        for message_id in list(self._sent):
+            if not self.one_by_one and self._dead(message_id, begun):
+                continue
+            pulled = patiently(partial(self._pull, message_id))
+            while pulled:
+                reply = pulled.pop(0)
+                sent = self._sent.get(reply.metadata.reply_to_message_id)
+                if sent is not None and _answers(reply, sent.node):
+                    del self._sent[reply.metadata.reply_to_message_id]
+                    self._came = True
+                    yield sent.key, reply
+                del reply
+        self._looked = time.monotonic() - begun
+
+    def _pull(self, message_id: str) -> list[Message]:
+        sent = self._sent.get(message_id)
+        return [] if sent is None else self._fence.pull(message_id, sent.node, sent.limits)
+
+    def _dead(self, message_id: str, now: float) -> bool:
+        """Forget a message at the end of its life."""
+        sent = self._sent.get(message_id)
+        if sent is None or sent.until < now:
+            self._sent.pop(message_id, None)
+            self._fence.forget(message_id)
+            return True
+        return False
+
+    def rest(self) -> None:
+        """Pause before the next look: longer while nothing comes, and on a slow grid."""
+        if self._came:
+            self._pause = SHORTEST_PAUSE
+            return
+        time.sleep(max(self._pause, min(IDLE * self._looked, 10 * LONGEST_PAUSE)))
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+
+def _answers(reply: Message, node: int) -> bool:
+    sender = reply.metadata.src_node_id
+    return sender == node or (reply.has_error() and sender == SUPERLINK)

@@ -1,7 +1,8 @@
 """Drive any Flower strategy through ``configure_train`` and ``aggregate_train``.
 
 It sees screened replies only, whole adapters as it expects them, and each client of
-the cohort as a node of its own.
+the cohort as a node of its own. It writes and reads float32; what travels is packed
+after it wrote, and the updates that come back are added to what it wrote.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +18,9 @@ from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.messages import ARRAYS, CONFIG, METRICS
+from fedsafe.models.wire import Wire
 from server.combine import Combined
-from server.messages import Tensors, packed, train_message
+from server.messages import Tensors, arrays_of, packed, train_message
 from server.replies import Reply
 
 LIST = "[]"
@@ -30,6 +32,7 @@ class FlowerCombiner:
 
     strategy: FlowerStrategy
     grid: Grid
+    wire: Wire = "float32"
     _written: dict[int, Message] = field(default_factory=dict)
     """What the strategy wrote this round, by client."""
 
@@ -55,13 +58,15 @@ class FlowerCombiner:
                 f"the round's {len(nodes)} clients. Set fraction_train: 1.0, and choose the cohort "
                 "with federation.sampled."
             )
+        packs: dict[int, ArrayRecord] = {}
         sent = []
         for client, node in nodes.items():
-            content = self._written[client].content
-            config = ConfigRecord(dict(content[CONFIG]))  # type: ignore[arg-type]
-            arrays = content[ARRAYS]
-            assert isinstance(arrays, ArrayRecord)
-            sent.append(train_message(arrays, config, node))
+            written = self._written[client]
+            config = ConfigRecord(dict(written.content[CONFIG]))  # type: ignore[arg-type]
+            arrays = arrays_of(written)
+            if id(arrays) not in packs:  # most strategies write one record for all
+                packs[id(arrays)] = packed(self._adapter(arrays, adapter), self.wire)
+            sent.append(train_message(packs[id(arrays)], config, node))
         return sent
 
     def combine(
@@ -91,11 +96,15 @@ class FlowerCombiner:
         Where a client would say how many examples it has stands what the server believes.
         """
         rebuilt: list[Message] = []
+        bases: dict[int, Tensors] = {}
         believed = updates.weights.tolist()
         rows = zip(updates.matrix, updates.clients, believed, replies, strict=True)
         for row, client, weight, reply in rows:
+            arrays = arrays_of(self._written[int(client)])
+            if id(arrays) not in bases:
+                bases[id(arrays)] = self._adapter(arrays, adapter)
             begin, tensors = 0, {}
-            for name, tensor in adapter.items():
+            for name, tensor in bases[id(arrays)].items():
                 end = begin + tensor.numel()
                 tensors[name] = tensor + row[begin:end].view_as(tensor)
                 begin = end
@@ -105,6 +114,20 @@ class FlowerCombiner:
             content = RecordDict({ARRAYS: packed(tensors), METRICS: MetricRecord({**claims})})
             rebuilt.append(Message(content, reply_to=self._written[int(client)]))
         return rebuilt
+
+    def _adapter(self, arrays: ArrayRecord, adapter: Tensors) -> Tensors:
+        """Return what the strategy wrote as float32 tensors.
+
+        Raises:
+            RunError: It is no adapter of this model.
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in adapter.items()}
+        if {name: array.shape for name, array in arrays.items()} != shapes:
+            raise RunError(
+                f"{type(self.strategy).__name__}.configure_train wrote arrays of other names or "
+                "shapes than the adapter it was given. It must keep them."
+            )
+        return {name: torch.from_numpy(arrays[name].numpy().copy()).float() for name in adapter}
 
 
 def _enough(strategy: FlowerStrategy, clients: int) -> None:

@@ -9,14 +9,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
 
-from fedsafe.attacks.roster import malicious_clients
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import CONFIG, Job
+from fedsafe.messages import Job
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Client, Round
@@ -25,16 +23,19 @@ from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint
 from server.combine import Combined, Combiner, combiner
-from server.exchange import replies
 from server.flat import moved
-from server.outcomes import Status, client_record, reasons, require_attack
-from server.replies import DroppedError, screen
+from server.gather import Gathering
+from server.messages import weight, with_job
+from server.outcomes import attackers, client_record, failure, reasons, require_attack
+from server.replies import DroppedError, screen, size
 from server.rollcall import RollCall
 from server.root import root_update
 from server.sampling import cohort
 from server.spool import Spool
 
 Name = Literal["main", "control"]
+NOWHERE = 0
+"""Node of a client that is offline when its letter is written."""
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Federation:
     session: Session
     store: FederationStore
     events: Events
+    identity: str = ""
+    """Names the run, the same after a restart."""
     _records: list[Round] = field(default_factory=list)
 
     def run(self) -> adapters.Tensors:
@@ -57,8 +60,9 @@ class Federation:
             RunError: A round had too few usable replies, or they could not be combined.
         """
         progress = self._begin()
-        combining = combiner(self.experiment.federation.strategy, self.grid)
-        rounds = self.experiment.federation.rounds
+        federation = self.experiment.federation
+        combining = combiner(federation.strategy, self.grid, federation.wire)
+        rounds = federation.rounds
         for number in range(progress.round + 1, rounds + 1):
             self.events("round-start", federation=self.name, round=number, rounds=rounds)
             progress = self._round(number, progress, combining)
@@ -75,6 +79,7 @@ class Federation:
     def _begin(self) -> checkpoint.Progress:
         """Return the last complete round, or a fresh adapter."""
         self.store.directory.mkdir(parents=True, exist_ok=True)
+        checkpoint.tidy(self.store)
         found = checkpoint.latest(self.store)
         if found is None:
             self.store.write_rounds([])
@@ -91,7 +96,7 @@ class Federation:
         asked = cohort(self.experiment, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
-            clients, sent = self._gather(number, asked, progress, combining, spool)
+            clients = self._gather(number, asked, progress, combining, spool)
             require_attack(number, clients)
             combined = self._combine(number, progress, combining, spool, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
@@ -99,7 +104,7 @@ class Federation:
         record = record.model_copy(
             update={
                 "probe": self._probe(number, adapter),
-                "bytes_sent": sent * columns * 4,
+                "bytes_sent": sum(client.bytes_sent for client in clients.values()),
                 "bytes_received": sum(client.bytes for client in clients.values()),
                 "seconds": time.perf_counter() - begun,
             }
@@ -117,45 +122,58 @@ class Federation:
         progress: checkpoint.Progress,
         combining: Combiner,
         spool: Spool,
-    ) -> tuple[dict[int, Client], int]:
-        """Ask the cohort; return what became of each client, and how many were sent to."""
-        self.roll.refresh()
-        malicious = malicious_clients(self.experiment)
-        online = [client for client in asked if client in self.roll.nodes]
-        clients = {one: client_record(one, malicious, "missing", "offline") for one in asked}
-        nodes = {client: self.roll.nodes[client] for client in online}
-        adapter, state = progress.adapter, progress.state
-        messages = combining.messages(number, adapter, nodes, state) if nodes else []
-        for client, message in zip(online, messages, strict=True):
-            config = message.content[CONFIG]
-            assert isinstance(config, ConfigRecord)
-            config["job"] = self._job(number, client)
-        seconds = self.experiment.federation.deadline
-        for one in online:
-            clients[one] = client_record(one, malicious, "missing", f"no reply in {seconds:g} s")
-        arrays = {name: tensor.numpy() for name, tensor in adapter.items()}
-        limit = self.experiment.federation.max_update_norm
-        for done, (position, message) in enumerate(replies(self.grid, messages, seconds), 1):
-            client = online[position]
+    ) -> dict[int, Client]:
+        """Ask the cohort; return what became of each client."""
+        nodes = {client: self.roll.nodes.get(client, NOWHERE) for client in asked}
+        messages = combining.messages(number, progress.adapter, nodes, progress.state)
+        letters = {
+            client: with_job(message, self._job(number, client))
+            for client, message in zip(asked, messages, strict=True)
+        }
+        federation, needed = self.experiment.federation, self.experiment.minimum_replies
+        gathering = Gathering(self.grid, self.roll, letters, federation, needed, self.events)
+        gathering.assemble()
+        limit, wire = federation.max_update_norm, federation.wire
+        clients: dict[int, Client] = {}
+        for client, message in gathering.replies(lambda: len(spool.accepted) >= needed):
             try:
-                reply = screen(message, arrays, limit)
-            except DroppedError as reason:
-                status: Status = "failed" if message.has_error() else "dropped"
-                clients[client] = client_record(client, malicious, status, str(reason))
+                reply = screen(message, letters[client], limit, wire)
+            except DroppedError as error:
+                found = client_record(client, *failure(message, error))
+                found = found.model_copy(update={"bytes": size(message)})
             else:
                 spool.put(asked.index(client), client, reply)
-                accepted = client_record(client, malicious, "accepted")
-                clients[client] = accepted.model_copy(update=reply.record())
-            told = clients[client]
+                found = client_record(client, "accepted").model_copy(update=reply.record())
+                del reply
+            del message
+            clients[client] = found
             self.events(
                 "client",
                 client=client,
-                status=told.status,
-                loss=told.loss,
-                done=done,
-                total=len(messages),
+                status=found.status,
+                loss=found.loss,
+                done=len(clients),
+                total=len(asked),
             )
-        return clients, len(messages)
+        sizes = {client: weight(letter) for client, letter in letters.items()}
+        return self._complete(asked, clients, gathering, sizes)
+
+    def _complete(
+        self,
+        asked: list[int],
+        clients: dict[int, Client],
+        gathering: Gathering,
+        sizes: dict[int, int],
+    ) -> dict[int, Client]:
+        """Enter who is missing, who is malicious, and how often and with what each was asked."""
+        malicious = attackers(self.experiment, self.name, self.roll.members)
+        complete = {}
+        for one in asked:
+            found = clients.get(one) or client_record(one, "missing", gathering.reason(one))
+            times = gathering.times(one)
+            truth = {"malicious": one in malicious, "asked": times}
+            complete[one] = found.model_copy(update={**truth, "bytes_sent": times * sizes[one]})
+        return complete
 
     def _combine(
         self,
@@ -212,16 +230,16 @@ class Federation:
             return None
         return probe(self.session, adapter, self.experiment)
 
-    def _job(self, number: int, client: int) -> str:
-        job = Job(
+    def _job(self, number: int, client: int) -> Job:
+        return Job(
             client=client,
             federation=self.name,
             round=number,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,
+            run=self.identity,
             experiment=self.experiment,
         )
-        return job.model_dump_json()
 
     def _learning_rate(self, number: int) -> float:
         training = self.experiment.training

@@ -1,12 +1,60 @@
 """What became of a round's clients: their records, the reasons, and whether it was attacked."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
+from flwr.app import Message
+
+from fedsafe.attacks.roster import malicious_clients
 from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Experiment
+from fedsafe.runs.events import Events
 from fedsafe.runs.records import Client
+from server.faults import in_words
+from server.fence import REFUSED
+from server.members import Members
 
 Status = Literal["accepted", "dropped", "failed", "missing"]
+
+
+def attackers(experiment: Experiment, name: str, members: Members | None) -> frozenset[int]:
+    """Return the truth about who is malicious in a federation, for the records.
+
+    On separate machines those whose own operators said so; elsewhere those whom the seed
+    draws. In the control everyone is honest.
+    """
+    if members is None:
+        return malicious_clients(experiment)
+    return frozenset() if name == "control" else members.attackers
+
+
+def failure(reply: Message, dropped: Exception) -> tuple[Status, str]:
+    """Return status and reason of a reply that was not accepted."""
+    if not reply.has_error() or reply.error.code == REFUSED:
+        return "dropped", str(dropped)
+    words = in_words(reply.error)
+    return "failed", f"error: {words}" if words else str(dropped)
+
+
+def see_attack(experiment: Experiment, there: Collection[int], events: Events) -> None:
+    """See before any round that a declared attack has its attackers; note who is missing.
+
+    Raises:
+        RunError: No client was started as an attacker: it would pass for a perfect defense.
+    """
+    wanted = experiment.attack.malicious if experiment.attack else 0
+    if wanted and not there:
+        raise RunError(
+            f"The experiment declares an attack by {wanted} clients, and none that is here was "
+            "started as an attacker: it would pass for a perfect defense. Start attackers with "
+            "`fedsafe client --red-team --behaviour NAME`, or remove the attack."
+        )
+    if experiment.attack and len(there) != wanted:
+        events(
+            "note",
+            f"{len(there)} clients are attackers by their own operators' word "
+            f"({', '.join(map(str, sorted(there)))}); the experiment says {wanted}.",
+        )
 
 
 def require_attack(number: int, clients: Mapping[int, Client]) -> None:
@@ -24,14 +72,9 @@ def require_attack(number: int, clients: Mapping[int, Client]) -> None:
         )
 
 
-def client_record(
-    client: int,
-    malicious: frozenset[int],
-    status: Status,
-    reason: str = "",
-) -> Client:
-    """Return the record of a client, the truth about it included."""
-    return Client(client=client, malicious=client in malicious, status=status, reason=reason)
+def client_record(client: int, status: Status, reason: str = "") -> Client:
+    """Return the record of a client; the truth about it is entered by whoever knows it."""
+    return Client(client=client, malicious=False, status=status, reason=reason)
 
 
 def reasons(clients: Mapping[int, Client]) -> str:

@@ -1,25 +1,40 @@
 """The border: a reply is hostile until it has been screened.
 
-A reply that fails any check is dropped with the reason, and the run goes on. Knows
-nothing of how updates are combined.
+A reply that fails any check is dropped with the reason, and the run goes on. Headers
+are compared with what an honest client would have written and never parsed; nothing is
+allocated but the update. What the screen cannot tell is whether the work was done: an
+update that is well formed and of a believable length may be anything, last round's
+included, and is for the rule to judge. Knows nothing of how updates are combined.
 """
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
 
 from fedsafe.messages import ARRAYS, METRICS
+from fedsafe.models.wire import SCALE, Arrays, Shape, Wire, restore, uplink
+from server.fence import REFUSED
+from server.messages import arrays_of
 
 HEADER = 4096
 """More bytes than any honest array's header takes."""
 MAGIC = b"\x93NUMPY\x01\x00"
 """How an .npy array of version 1.0 begins; the length of its header follows."""
 MOST_EXAMPLES = 10**9
-LARGEST_CLAIM = 1e300
+MOST_METRICS = 100
+LARGEST_CLAIM = 1e15
+CLAIMS = (
+    *("loss", "skipped", "truncated", "tokens", "padded-tokens", "peak-bytes"),
+    *("seconds", "train-seconds", "load-seconds"),
+)
+"""The metrics that are believed to be what a client says."""
+LONGEST_ERROR = 10_000
+"""Characters of a client's own words that are looked at."""
 _ESCAPES = re.compile(r"(?:\x1b|\\x1b)?\[\d+m")
 
 
@@ -46,66 +61,88 @@ class Reply:
             "bytes": self.bytes,
             "examples": self.examples,
             "loss": self.claims.get("loss"),
-            "skipped": int(self.claims.get("skipped", 0)),
-            "truncated": int(self.claims.get("truncated", 0)),
+            "skipped": max(int(self.claims.get("skipped", 0)), 0),
+            "truncated": max(int(self.claims.get("truncated", 0)), 0),
             "seconds": self.claims.get("seconds"),
             "load_seconds": self.claims.get("load-seconds"),
+            "train_seconds": self.claims.get("train-seconds"),
+            "tokens": self.claims.get("tokens"),
+            "padded_tokens": self.claims.get("padded-tokens"),
+            "peak_bytes": self.claims.get("peak-bytes"),
         }
 
 
-def screen(
-    message: Message,
-    sent: "Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]",
-    max_norm: float,
-) -> Reply:
+def screen(message: Message, asked: Message, max_norm: float, wire: Wire = "float32") -> Reply:
     """Check a reply and return its update.
 
     Args:
         message: The reply.
-        sent: The adapter that the client was sent, by name, float32.
+        asked: The train message that it answers, as the server wrote it.
         max_norm: Longest update (L2) that is believed.
+        wire: Format in which adapter and update travel.
 
     Raises:
         DroppedError: It fails a check.
     """
     if message.has_error():
-        raise DroppedError(f"error: {_cause(message.error.reason)}")
-    arrays = message.content.get(ARRAYS)
-    if not isinstance(arrays, ArrayRecord):
-        raise DroppedError(f"no array record '{ARRAYS}'")
-    missing, extra = sorted(sent.keys() - arrays.keys()), sorted(arrays.keys() - sent.keys())
-    if missing:
-        raise DroppedError(
-            f"{len(missing)} of {len(sent)} tensors missing, such as {_line(missing[0])}"
-        )
-    if extra:
-        raise DroppedError(f"{len(extra)} unknown tensors, such as {_line(extra[0])}")
+        kind = "" if message.error.code == REFUSED else "error: "
+        raise DroppedError(kind + _cause(message.error.reason))
+    if not message.has_content():
+        raise DroppedError("no content")
+    sent = arrays_of(asked)
+    shapes = {name: array.shape for name, array in sent.items()}
+    received = _received(message, uplink(wire, shapes))
     examples, claims = _claims(message)
-    size = sum(len(array.data) for array in arrays.values())
-    update = np.empty(sum(tensor.size for tensor in sent.values()), np.float32)
+    update = np.empty(sum(math.prod(shape) for shape in shapes.values()), np.float32)
     begin = 0
-    for name, tensor in sent.items():
-        end = begin + tensor.size
-        received = _decode(name, arrays[name], tensor.shape)
-        with np.errstate(all="ignore"):
-            np.subtract(received.ravel(), tensor.ravel(), out=update[begin:end])
+    for name, shape in shapes.items():
+        end = begin + math.prod(shape)
+        base = _base(sent[name]) if wire == "float32" else None
+        if wire == "int8":
+            _check_scale(name, received[name + SCALE], max_norm)
+        restore(wire, name, received, base, update[begin:end].reshape(shape))
         begin = end
     norm = _norm(update)
     if not math.isfinite(norm):
         raise DroppedError("NaN or infinity in its update")
     if norm > max_norm:
         raise DroppedError(f"update norm {norm:.3g} is above {max_norm:.3g}")
-    return Reply(update, norm, size, examples, claims)
+    return Reply(update, norm, size(message), examples, claims)
 
 
-def _decode(
-    name: str, array: Array, shape: tuple[int, ...]
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def size(message: Message) -> int:
+    """Return the bytes of the arrays in a reply, good or bad."""
+    records = message.content.values() if message.has_content() else ()
+    arrays = (record for record in records if isinstance(record, ArrayRecord))
+    return sum(len(array.data) for record in arrays for array in record.values())
+
+
+def _received(message: Message, expected: Mapping[str, tuple[str, Shape]]) -> Arrays:
+    """Return the arrays of a reply, if they are those expected; views of the reply's bytes."""
+    content = message.content
+    arrays = content.get(ARRAYS)
+    if not isinstance(arrays, ArrayRecord):
+        raise DroppedError(f"no array record '{ARRAYS}'")
+    if unknown := next((name for name in content if name not in {ARRAYS, METRICS}), None):
+        raise DroppedError(f"unknown record {_line(unknown)}")
+    missing = [name for name in expected if name not in arrays]
+    if missing:
+        raise DroppedError(
+            f"{len(missing)} of {len(expected)} tensors missing, such as {_line(missing[0])}"
+        )
+    if len(arrays) > len(expected):
+        extra = next(name for name in arrays if name not in expected)
+        raise DroppedError(f"{len(arrays) - len(expected)} unknown tensors, such as {_line(extra)}")
+    return {name: _decode(name, arrays[name], *spec) for name, spec in expected.items()}
+
+
+def _decode(name: str, array: Any, dtype: str, shape: Shape) -> "np.ndarray[Any, Any]":
     """Return one tensor, if it is written just as an honest client writes it.
 
     The header is compared and never parsed, and nothing is copied.
     """
-    data, wanted = array.data, math.prod(shape) * 4
+    kind = np.dtype(dtype)
+    data, wanted = array.data, math.prod(shape) * kind.itemsize
     if len(data) > wanted + HEADER:
         raise DroppedError(f"tensor {_line(name)} has {len(data)} bytes, not {wanted}")
     start = len(MAGIC) + 2
@@ -113,12 +150,29 @@ def _decode(
     if not data.startswith(MAGIC) or end > len(data):
         raise DroppedError(f"tensor {_line(name)} is no .npy array of version 1.0")
     header = data[start:end].decode("latin1").rstrip(" \n")
-    expected = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    expected = f"{{'descr': '{kind.str}', 'fortran_order': False, 'shape': {shape}, }}"
     if header != expected:
         raise DroppedError(f"tensor {_line(name)} has the header {_line(header)}, not {expected}")
     if len(data) - end != wanted:
         raise DroppedError(f"tensor {_line(name)} holds {len(data) - end} bytes, not {wanted}")
-    return np.frombuffer(data, "<f4", offset=end).reshape(shape)
+    if (array.dtype, array.shape, array.stype) != (dtype, shape, "numpy.ndarray"):
+        raise DroppedError(f"tensor {_line(name)} is not declared as {dtype} {shape}")
+    return np.frombuffer(data, kind, offset=end).reshape(shape)
+
+
+def _check_scale(name: str, scales: "np.ndarray[Any, Any]", limit: float) -> None:
+    """See that a tensor's scales are numbers that an honest client may send."""
+    low, high = float(scales.min(initial=0.0)), float(scales.max(initial=0.0))
+    if not 0.0 <= low <= high <= limit:  # NaN is none of it
+        raise DroppedError(f"scales of {_line(name)} run from {low:.3g} to {high:.3g}")
+
+
+def _base(array: Array) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """Return a float32 array that this server wrote, as a view of its bytes."""
+    size = math.prod(array.shape)
+    return np.frombuffer(array.data, np.float32, offset=len(array.data) - 4 * size).reshape(
+        array.shape
+    )
 
 
 def _claims(message: Message) -> tuple[int, dict[str, float]]:
@@ -126,13 +180,16 @@ def _claims(message: Message) -> tuple[int, dict[str, float]]:
     metrics = message.content.get(METRICS)
     if not isinstance(metrics, MetricRecord):
         raise DroppedError(f"no metric record '{METRICS}'")
+    if len(metrics) > MOST_METRICS:
+        raise DroppedError(f"{len(metrics)} metrics; {MOST_METRICS} are read at most")
     examples = metrics.get("num-examples")
     if type(examples) is not int or not 0 < examples <= MOST_EXAMPLES:
         raise DroppedError(f"num-examples is {_line(examples)}, not a count")
     claims = {
         key: float(value)
-        for key, value in metrics.items()
-        if isinstance(value, int | float) and -LARGEST_CLAIM < value < LARGEST_CLAIM
+        for key in CLAIMS
+        if isinstance(value := metrics.get(key), int | float)
+        and -LARGEST_CLAIM < value < LARGEST_CLAIM
     }
     return examples, claims
 
@@ -144,17 +201,21 @@ def _norm(update: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> float:
         for begin in range(0, update.size, 2**20):
             block = update[begin : begin + 2**20].astype(np.float64)
             total += float(block @ block)
+            del block  # before the next one is made
     return math.sqrt(total) if math.isfinite(total) else math.inf
 
 
 def _cause(reason: object) -> str:
     """Return the end of a client's error, where Ray's and Python's put the cause."""
-    text = _ESCAPES.sub("", str(reason)).replace("\\n", "\n").strip().rstrip("'>")
+    text = _ESCAPES.sub("", str(reason)[-LONGEST_ERROR:]).replace("\\n", "\n").strip().rstrip("'>")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return _line(lines[-1]) if lines else "no reason given"
 
 
 def _line(value: object) -> str:
     """Return a client's own words as one short printable line."""
-    text = " ".join(str(value).split())
+    try:
+        text = " ".join(str(value)[:LONGEST_ERROR].split())
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        text = f"no {type(value).__name__} that can be shown"
     return "".join(c for c in text if c.isprintable())[:200]

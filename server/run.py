@@ -20,6 +20,9 @@ from fedsafe.runs.records import Detection, Provenance, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
 from fedsafe.training.session import Session, resident
 
+DEPLOYMENT = "deployment"
+"""The runtime in which the data are the clients' own."""
+
 
 @dataclass
 class Run:
@@ -29,6 +32,8 @@ class Run:
     store: Store
     events: Events
     session: Session
+    identity: str = ""
+    """Names this run and no other; the same after a restart."""
     stages: list[Stage] = field(default_factory=list)
     begun: float = field(default_factory=time.perf_counter)
     before: float = 0.0
@@ -126,7 +131,8 @@ def open_run(experiment: Experiment, store: Store, events: Events, runtime: str)
     """Read data and prompts, load the model, and claim the run directory.
 
     The quick things come first, and nothing is written before all have been read, so
-    that a mistake does not leave a directory behind that only the mistake fits.
+    that a mistake does not leave a directory behind that only the mistake fits. In a
+    deployment the data are the clients' and not read here: they say what they hold.
 
     Raises:
         RunError: The directory holds something else, or model or data have changed.
@@ -134,35 +140,38 @@ def open_run(experiment: Experiment, store: Store, events: Events, runtime: str)
         DataError: The data cannot be read.
     """
     store.check(experiment)
-    hashes = data_hashes(experiment)
+    known = store.provenance()
+    apart = DEPLOYMENT in (runtime, known.runtime if known else "")
+    hashes = {} if apart else data_hashes(experiment)
     prompts_of(experiment)
-    _see_that_files_exist(experiment)
-    session, seconds = resident(experiment)
-    _unchanged(store.provenance(), session.fingerprint, hashes)
+    _see_that_files_exist(experiment, apart=apart)
+    here = runtime == "inline"  # clients train in this very process
+    trains = here or bool(experiment.defenses) or experiment.federation.root is not None
+    session, seconds = resident(experiment, trains=trains)
+    _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
     summary = store.summary()
-    run = Run(experiment, store, events, session)
+    if known is None:
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        known = observe(model=session.fingerprint, data=hashes, runtime=runtime, gpus=gpus)
+        store.write_provenance(known)
+    run = Run(experiment, store, events, session, known.run or known.started)
     if summary is not None:
         run.stages, run.before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
-    if store.provenance() is None:
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        store.write_provenance(
-            observe(model=session.fingerprint, data=hashes, runtime=runtime, gpus=gpus)
-        )
     return run
 
 
-def _see_that_files_exist(experiment: Experiment) -> None:
-    """Look for the files of parts that are needed only later.
+def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
+    """Look for the files of parts that are needed only later; an attacker's lie with it.
 
     Raises:
         DataError: One is not there.
     """
     attack, root = experiment.attack, experiment.federation.root
     later = (
-        ("attack.generator", "generator", attack.generator if attack else None),
+        ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
     )
     for place, kind, choice in later:

@@ -5,6 +5,7 @@ stage that is missing. Knows nothing of terminals or reports.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.serverapp import Grid
@@ -18,42 +19,85 @@ from fedsafe.evaluation.measures import detection
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
+from fedsafe.runs.files import room
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import FederationStore, Store
+from server.allow import Allowed
 from server.loop import Federation
+from server.members import Members
+from server.nodes import deployed
+from server.outcomes import see_attack
 from server.rollcall import RollCall
-from server.run import Run, open_run
+from server.run import DEPLOYMENT, Run, open_run
 
 ROLL_SECONDS = 600.0
 """Longest wait for clients before the first round."""
 
 
-def lead(grid: Grid, experiment: Experiment, store: Store, events: Events, runtime: str) -> Summary:
+def lead(
+    grid: Grid,
+    experiment: Experiment,
+    store: Store,
+    events: Events,
+    runtime: str,
+    allow: Sequence[Allowed] = (),
+) -> Summary:
     """Run an experiment's whole story, or what is left of it.
+
+    Args:
+        grid: Where the clients are.
+        experiment: What to run.
+        store: The run directory.
+        events: Who is told of its progress.
+        runtime: inline, simulation or deployment.
+        allow: The keys that may join, by client number; none: every node may.
 
     Raises:
         FedSafeError: A stage failed; the summary says which and why.
     """
     with store.lock():
+        _same_kind(store, runtime)
         run = open_run(experiment, store, events, runtime)
         events("run-start", directory=str(store.directory), name=experiment.name)
         try:
-            _story(run, grid)
+            with room(store.directory):
+                _story(run, grid, allow)
         except KeyboardInterrupt:
-            run.summarise("interrupted", "stopped by the user")
+            _give_up(run, "interrupted", "stopped by the user")
             raise
         except FedSafeError as error:
-            run.summarise("failed", str(error))
+            _give_up(run, "failed", str(error))
             raise
         except Exception as error:
-            run.summarise("failed", f"{type(error).__name__}: {error}")
+            _give_up(run, "failed", f"{type(error).__name__}: {error}")
             raise
         summary = run.summarise("completed")
         events("run-end", status=summary.status, seconds=summary.seconds)
         return summary
 
 
-def _story(run: Run, grid: Grid) -> None:
+def _same_kind(store: Store, runtime: str) -> None:
+    """See that a run on separate machines is not gone on with in one process, or the reverse.
+
+    Raises:
+        RunError: It would be another experiment: other data, other attackers.
+    """
+    known = store.provenance()
+    if known is not None and (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
+        raise RunError(
+            f"The run in {store.directory} began as '{known.runtime}', where the clients have "
+            f"other data than as '{runtime}'. Go on with the command that began it, or choose "
+            "another directory with -o."
+        )
+
+
+def _give_up(run: Run, status: str, reason: str) -> None:
+    """Write the summary, unless that is what failed: the reason must not be lost over it."""
+    with suppress(RunError, OSError):
+        run.summarise(status, reason)
+
+
+def _story(run: Run, grid: Grid, allow: Sequence[Allowed]) -> None:
     experiment = run.experiment
     if run.known("base") is None:
         run.events("stage-start", stage="base")
@@ -61,8 +105,8 @@ def _story(run: Run, grid: Grid) -> None:
         path = run.store.directory / "base-adapter"
         adapters.save(path, start, run.session.loaded.model)
         run.finish("base", start, path, 0.0)
-    simulated = type(grid).__name__ != "HttpGrid"  # Flower's own grid to separate machines
-    roll = RollCall(grid, experiment.federation.clients, run.events, simulated=simulated)
+    members = Members(experiment, run.store, run.events, allow) if deployed(grid) else None
+    roll = RollCall(grid, experiment.federation.clients, run.events, members)
     for name in run.planned[1:]:
         if name.startswith("defended:") or run.known(name) is not None:
             continue
@@ -75,14 +119,26 @@ def _story(run: Run, grid: Grid) -> None:
 
 
 def _call(roll: RollCall, experiment: Experiment) -> None:
-    """Wait for the clients, and see that there are enough of them."""
-    roll.wait(min(ROLL_SECONDS, experiment.federation.deadline))
-    if len(roll.nodes) < experiment.minimum_replies:
+    """Wait for the clients, and see that there are enough of them.
+
+    On separate machines those that are needed may take as long as a round's replies, the
+    others as long as stragglers.
+
+    Raises:
+        RunError: There are too few, or the attack that the experiment declares is not there.
+    """
+    federation, needed = experiment.federation, experiment.minimum_replies
+    if roll.members is not None:
+        roll.wait(federation.deadline, needed)
+    roll.wait(min(ROLL_SECONDS, federation.grace or federation.deadline))
+    if len(roll.nodes) < needed:
         raise RunError(
-            f"{len(roll.nodes)} of {experiment.federation.clients} clients answered the roll call; "
-            f"{experiment.minimum_replies} are needed. Start the others (in a simulation: "
-            f"num-supernodes={experiment.federation.clients}), each with its own partition-id."
+            f"{len(roll.nodes)} of {federation.clients} clients answered the roll call; "
+            f"{needed} are needed. Start the others (in a simulation: "
+            f"num-supernodes={federation.clients}), each with its own key or partition-id."
         )
+    if roll.members is not None:
+        see_attack(experiment, roll.members.attackers & roll.nodes.keys(), roll.events)
 
 
 def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
@@ -99,9 +155,12 @@ def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
         session=run.session,
         store=store,
         events=run.events,
+        identity=run.identity,
     ).run()
-    found = None if experiment.attack is None else detection(store.rounds())
-    run.finish(name, adapter, store.adapter, sum(r.seconds for r in store.rounds()), found)
+    rounds = store.rounds()
+    attacked = experiment.attack is not None or any(c.malicious for r in rounds for c in r.clients)
+    found = detection(rounds) if attacked else None
+    run.finish(name, adapter, store.adapter, sum(r.seconds for r in rounds), found)
 
 
 def defend(run: Run, choice: PluginChoice) -> Stage:

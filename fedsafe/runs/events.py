@@ -4,12 +4,13 @@ Progress crosses process borders as events, so the server needs no terminal. Kno
 nothing of how they are shown.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from fedsafe.runs.files import append_line
 
 TRANSIENT = frozenset({"train", "client", "evaluate"})
 """Kinds that are shown while they happen but not worth a line on disk."""
@@ -41,7 +42,6 @@ class Events:
         event = Event(kind, message, data, time.time())
         if self._path is not None and kind not in TRANSIENT:
             line = {"time": round(event.time, 3), "kind": kind, "message": message, **data}
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, default=str) + "\n")
+            append_line(self._path, line, flush=False)
         if self._listen is not None:
             self._listen(event)

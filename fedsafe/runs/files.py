@@ -1,8 +1,10 @@
 """Files that are whole or absent: written aside, flushed, then renamed.
 
-Knows nothing of what is in them.
+A full disk is a sentence, and leaves what was there as it was. Knows nothing of what
+is in them.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -12,16 +14,64 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fedsafe.errors import RunError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Disk full, quota used up, file larger than the system lets it be."""
+
+
+@contextmanager
+def room(path: Path, needed: int = 0) -> Iterator[None]:
+    """Say in a sentence that there was no room for what the block wrote.
+
+    Args:
+        path: What is written.
+        needed: Bytes that it takes, where that is known.
+
+    Raises:
+        RunError: There was no room.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _no_room(error):
+            raise
+        free = shutil.disk_usage(_there(path)).free
+        wanted = f"about {needed / 1e6:.1f} MB are needed and " if needed else ""
+        raise RunError(
+            f"There is no room to write {path}: {wanted}{free / 1e6:.1f} MB are free. Make room, "
+            "and start again with the same command: it goes on after the last complete round."
+        ) from None
+
+
+def _no_room(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in NO_ROOM
+    told = str(error)  # safetensors has an error of its own, with the system's in its text
+    return any(f"os error {number}" in told for number in NO_ROOM)
+
+
+def _there(path: Path) -> Path:
+    """Return the nearest directory above a path that exists."""
+    return next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's text in one step, so that no reader ever sees half of it."""
+    """Replace a file's text in one step, so that no reader ever sees half of it.
+
+    Raises:
+        RunError: The disk is full; the file is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with room(path, len(text)), aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -45,26 +95,48 @@ def read_lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in whole if line.strip()]
 
 
-def append_line(path: Path, row: Any) -> None:
-    """Add one JSON value as a line, flushed to the disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+def append_line(path: Path, row: Any, *, flush: bool = True) -> None:
+    """Add one JSON value as a line, by default flushed to the disk; what is no JSON is its text.
+
+    Raises:
+        RunError: The disk is full; no part of the line is in the file.
+    """
+    line = (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode(
+        errors="backslashreplace"
+    )
+    with room(path, len(line)), path.open("ab", buffering=0) as file:
+        begin = file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                line = line[file.write(line) :]
+            if flush:
+                os.fsync(file.fileno())
+        except OSError:
+            file.truncate(begin)
+            raise
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """Yield a directory to fill; it takes its name only when the block ends well."""
+def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
+    """Yield a directory to fill; it takes its name only when the block ends well.
+
+    Args:
+        path: The directory.
+        needed: Bytes that will be written into it, where that is known.
+
+    Raises:
+        RunError: The disk is full; what had the name before is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
     try:
-        yield aside
-        for file in aside.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+        with room(path, needed):
+            aside.mkdir()
+            yield aside
+            for file in aside.iterdir():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
         shutil.rmtree(path, ignore_errors=True)
         aside.rename(path)
     finally:

@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from uuid import uuid4
 
 from fedsafe.runs.records import Provenance
 from fedsafe.version import __version__
@@ -41,6 +42,7 @@ def observe(*, model: str, data: dict[str, str], runtime: str, gpus: list[str]) 
         data=data,
         runtime=runtime,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=uuid4().hex,
     )
 
 

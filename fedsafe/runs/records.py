@@ -27,6 +27,8 @@ class Client(Record):
     """dropped: its reply was screened out; failed: it answered with an error."""
     reason: str = ""
     """Why its update does not count."""
+    asked: int = 1
+    """Times it was asked; more than once where its machine or its trainer died."""
     influence: float | None = 0.0
     """How much it counted in the aggregate; 0 for the rejected, None where a foreign
     strategy does not say."""
@@ -41,11 +43,21 @@ class Client(Record):
     truncated: int = 0
     """Examples whose response was cut to fit."""
     bytes: int = 0
-    """Adapter bytes in its reply."""
+    """Bytes of the arrays in its reply, whether it was accepted or not."""
+    bytes_sent: int = 0
+    """Bytes of the adapter sent to it, as often as it was asked."""
     seconds: float | None = None
     """Its training time, as it says."""
     load_seconds: float | None = None
     """Time it spent loading a model for this message; 0 when it was resident."""
+    train_seconds: float | None = None
+    """Time in its training loop, as it says."""
+    tokens: float | None = None
+    """Tokens it trained on, padding left out, as it says."""
+    padded_tokens: float | None = None
+    """The same, padding included."""
+    peak_bytes: float | None = None
+    """Most memory that its tensors took on a CUDA device, as it says; 0 elsewhere."""
 
 
 class Rate(Record):
@@ -105,7 +117,9 @@ class Round(Record):
     probe: Scores | None = None
     """A small evaluation of the adapter after this round."""
     bytes_sent: int = 0
+    """Bytes of the adapters sent to the clients, as packed for the wire."""
     bytes_received: int = 0
+    """Bytes of the arrays in the replies, as packed for the wire."""
     seconds: float = 0.0
     """Wall time of the round, its probe included."""
 
@@ -173,8 +187,25 @@ class Provenance(Record):
     model: str
     """Fingerprint of base weights, tokenizer and template."""
     data: dict[str, str]
-    """sha256 of each data set used."""
+    """sha256 of each data set used; in a deployment what each client says of its own."""
     runtime: str
     """inline, simulation or deployment."""
     started: str
     """UTC, ISO 8601."""
+    run: str = ""
+    """Names this run and no other; the same after a restart."""
+
+
+class Member(Record):
+    """One client of a deployment, as its key and its own words tell: a line of clients.jsonl."""
+
+    client: int
+    """Number of the client, from 0."""
+    key: str
+    """sha256 of its public key; no other key takes its number in this run."""
+    name: str = ""
+    """Its name in the allow list."""
+    behaviour: str | None = None
+    """What it does as a declared attacker; None: it is honest."""
+    data: str = ""
+    """Keyed digest of its own data, as it says."""

@@ -5,7 +5,7 @@ The layout is the interface of everything that comes after a run.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.files import digest, read_lines, write_json, write_text
-from fedsafe.runs.records import Provenance, Round, Summary
+from fedsafe.runs.records import Member, Provenance, Round, Summary
 
 
 def default_directory(experiment: Experiment) -> Path:
@@ -57,10 +57,9 @@ class FederationStore:
         try:
             return [Round.model_validate(row) for row in read_lines(self._rounds)]
         except ValueError as error:
-            reason = " ".join(str(error).split())[:120]
             raise RunError(
-                f"{self._rounds} cannot be read: {reason}. Restore it, or start again in another "
-                "directory."
+                f"{self._rounds} cannot be read: {_short(error)}. Restore it, or start again in "
+                "another directory."
             ) from None
 
     def write_rounds(self, rounds: list[Round]) -> None:
@@ -122,6 +121,24 @@ class Store(FederationStore):
             return Provenance.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:
             raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
+
+    def members(self) -> list[Member]:
+        """Return the clients that joined a deployment, by number; none before any did.
+
+        Raises:
+            RunError: A record cannot be read.
+        """
+        path = self.directory / "clients.jsonl"
+        try:
+            return [Member.model_validate(row) for row in read_lines(path)]
+        except ValueError as error:
+            raise RunError(f"{path} cannot be read: {_short(error)}. Restore it.") from None
+
+    def write_members(self, members: Iterable[Member]) -> None:
+        """Replace the records of the clients that joined."""
+        ordered = sorted(members, key=lambda member: member.client)
+        text = "".join(f"{member.model_dump_json()}\n" for member in ordered)
+        write_text(self.directory / "clients.jsonl", text)
 
     def open(self, experiment: Experiment) -> None:
         """Claim the directory for an experiment, new or resumed.
@@ -185,3 +202,7 @@ class Store(FederationStore):
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+
+def _short(error: ValueError) -> str:
+    return " ".join(str(error).split())[:120]

@@ -1,6 +1,6 @@
 """Plug-ins of somebody else, named by module:object path."""
 
-from fedsafe.contracts import Adapter, Patient
+from fedsafe.contracts import Adapter, Example, Patient
 from fedsafe.errors import RunError
 
 
@@ -12,3 +12,8 @@ def nudge(patient: Patient, /, *, by: float = 0.5) -> Adapter:
 def fail(patient: Patient, /) -> Adapter:
     """Fail with a sentence."""
     raise RunError("It was hopeless.")
+
+
+def unreadable(seed: int, /, *, secret: str = "") -> list[Example]:
+    """Fail as a mistake in somebody's code does, quoting their data."""
+    raise KeyError(secret)

@@ -49,6 +49,16 @@ def test_relative_output_is_a_sentence(file: Path) -> None:
         _run(4, experiment=str(file), output="out")
 
 
+def test_relative_allow_list_is_a_sentence(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"allow is 'keys'.*give an absolute path"):
+        _run(4, experiment=str(file), output=str(tmp_path / "out"), allow="keys")
+
+
+def test_allow_list_that_is_not_there_is_a_sentence(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"The allow list .*none cannot be read"):
+        _run(4, experiment=str(file), allow=str(tmp_path / "none"), output=str(tmp_path / "out"))
+
+
 def test_wrong_setting_is_a_sentence(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"federation\.rouns"):
         _run(4, experiment=str(file), settings="federation.rouns=1", output=str(tmp_path))

@@ -11,6 +11,7 @@ from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 from server import checkpoint
 from server.checkpoint import Progress
+from tests.doubles.disks import full_disk
 
 
 def _round(number: int) -> Round:
@@ -124,3 +125,28 @@ def test_lost_records_are_a_sentence(store: FederationStore) -> None:
     store.write_rounds([_round(2)])
     with pytest.raises(RunError, match=r"rounds\.jsonl lacks rounds before 3"):
         checkpoint.latest(store)
+
+
+@pytest.mark.parametrize("limit", [0, 100, 300])
+def test_full_disk_leaves_the_round_before(limit: int, store: FederationStore) -> None:
+    _saved(store, 1)
+    records = [_round(1), _round(2)]
+    with pytest.raises(RunError, match="There is no room to write"), full_disk(limit):
+        checkpoint.save(store, Progress(2, {"a": torch.zeros(1000)}, {}), records, 3)
+    found = checkpoint.latest(store)
+    assert found is not None
+    assert (found[0].round, store.checkpoints()) == (1, [1])
+
+
+def test_half_written_files_are_removed(store: FederationStore) -> None:
+    _saved(store, 1)
+    (store.directory / ".round-0002.4711").mkdir()
+    for name in (".rounds.jsonl.4711", ".summary.json.4711", ".spool.f32", ".adapter.4711"):
+        (store.directory / name).write_text("half", encoding="utf-8")
+    (store.directory / ".lock").write_text("held", encoding="utf-8")
+    checkpoint.tidy(store)
+    assert sorted(path.name for path in store.directory.iterdir()) == [
+        ".lock",
+        "round-0001",
+        "rounds.jsonl",
+    ]

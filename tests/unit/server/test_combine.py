@@ -7,7 +7,9 @@ from flwr.app import ArrayRecord
 from fedsafe.contracts import Updates
 from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.experiment.schema import Strategy
+from fedsafe.models.wire import Wire
 from server.combine import RuleCombiner, combiner
+from server.messages import arrays_of
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
 ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
@@ -65,6 +67,14 @@ def test_messages_carry_adapter_and_round() -> None:
         "b": [1, 1, 1],
     }
     assert message.content["config"]["server-round"] == 3
+
+
+@pytest.mark.parametrize("wire", ["bfloat16", "int8"])
+def test_messages_carry_the_adapter_as_agreed(wire: Wire) -> None:
+    made = combiner(Strategy(name="mean"), GRID, wire)
+    (message,) = made.messages(3, {"b": torch.tensor([1.0, -2.5])}, {0: 7}, {})
+    array = arrays_of(message)["b"].numpy()
+    assert (str(array.dtype), array.tolist()) == ("uint16", [0x3F80, 0xC020])
 
 
 def test_settings_of_each_message_are_its_own() -> None:

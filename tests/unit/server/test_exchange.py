@@ -1,18 +1,31 @@
 """Messages out, replies in: as they come, until all are there or time is up."""
 
 import time
+import weakref
+from collections.abc import Iterator
 
 import pytest
 from flwr.app import Error, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
 
 from server import exchange
-from server.exchange import replies
+from server.exchange import Post
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "SHORTEST_PAUSE", 0.001)
+
+
+def replies(grid: Grid, messages: list[Message], seconds: float) -> Iterator[tuple[int, Message]]:
+    """Send messages and yield (position, reply) until all are there or time is up."""
+    post, until = Post(grid), time.monotonic() + seconds
+    post.send(dict(enumerate(messages)), seconds)
+    while post.under_way and time.monotonic() < until:
+        yield from post.take()
+        if post.under_way:
+            post.rest()
 
 
 def _messages(*nodes: int) -> list[Message]:
@@ -115,3 +128,63 @@ def test_message_lives_as_long_as_it_is_waited_for() -> None:
 
 def test_no_message_needs_no_reply() -> None:
     assert list(replies(ScriptedGrid([], empty_reply, at_once), [], 60)) == []
+
+
+def test_reply_of_another_node_than_was_asked_is_passed_over() -> None:
+    def forged(message: Message) -> Message:
+        reply = empty_reply(message)
+        reply.metadata.__dict__["_src_node_id"] = 6
+        return reply
+
+    assert list(replies(ScriptedGrid([5], forged, at_once), _messages(5), 0.05)) == []
+
+
+def test_content_that_calls_itself_the_superlinks_is_passed_over() -> None:
+    def forged(message: Message) -> Message:
+        reply = empty_reply(message)
+        reply.metadata.__dict__["_src_node_id"] = 1
+        return reply
+
+    assert list(replies(ScriptedGrid([5], forged, at_once), _messages(5), 0.05)) == []
+
+
+def test_one_reply_is_in_memory_at_a_time() -> None:
+    alive: list[weakref.ref[Message]] = []
+
+    class Lazy(ScriptedGrid):
+        """Make replies when they are pulled, as a network does."""
+
+        def pull_messages(self, message_ids):  # type: ignore[no-untyped-def]
+            """Make the replies now."""
+            assert not any(ref() for ref in alive)
+            made = [empty_reply(m) for m in self.pushed if m.metadata.message_id in message_ids]
+            alive.extend(weakref.ref(m) for m in made)
+            return made
+
+    grid = Lazy([5, 6, 7], lambda m: None, at_once)
+    taken = 0
+    for _, reply in replies(grid, _messages(5, 6, 7), 5):
+        taken += reply.has_content()
+        del reply, _
+    assert taken == 3
+
+
+def test_slow_grid_is_left_in_peace_between_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    class Slow(ScriptedGrid):
+        """Take a while to say that nothing is there."""
+
+        def pull_messages(self, message_ids):  # type: ignore[no-untyped-def]
+            """Return nothing."""
+            begun = time.perf_counter()
+            while time.perf_counter() - begun < 0.02:
+                pass
+            return []
+
+    post = Post(Slow([5], lambda m: None, at_once))
+    post.send({0: _messages(5)[0]}, 60)
+    monkeypatch.setattr(exchange.time, "sleep", slept.append)
+    assert list(post.take()) == []
+    post.rest()
+    assert slept[0] >= 0.08

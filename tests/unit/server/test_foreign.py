@@ -12,9 +12,10 @@ from flwr.serverapp.strategy import FedAvg
 from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
+from fedsafe.models.wire import Wire
 from server.combine import Combined, combiner
 from server.foreign import FlowerCombiner
-from server.messages import packed
+from server.messages import arrays_of, packed
 from server.replies import Reply
 from strategies.flower import RuleStrategy, load_strategy
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
@@ -23,9 +24,9 @@ ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
 STOCK = "flwr.serverapp.strategy"
 
 
-def _combiner(name: str, **settings: object) -> FlowerCombiner:
+def _combiner(name: str, wire: Wire = "float32", **settings: object) -> FlowerCombiner:
     choice = Strategy.model_validate({"name": name, **settings})
-    made = combiner(choice, ScriptedGrid([], empty_reply, at_once))
+    made = combiner(choice, ScriptedGrid([], empty_reply, at_once), wire)
     assert isinstance(made, FlowerCombiner)
     return made
 
@@ -151,6 +152,33 @@ def test_settings_of_each_message_are_its_own() -> None:
     assert "job" not in other.content["config"]
 
 
+@pytest.mark.parametrize("wire", ["bfloat16", "int8"])
+def test_what_the_strategy_wrote_travels_as_agreed(wire: Wire) -> None:
+    made = _combiner(f"{STOCK}:FedAvg", wire=wire)
+    sent = made.messages(1, {"b": torch.tensor([1.0, -2.5])}, {0: 7, 1: 8}, {})
+    array = arrays_of(sent[0])["b"].numpy()
+    assert (str(array.dtype), array.tolist()) == ("uint16", [0x3F80, 0xC020])
+    assert arrays_of(sent[0]) is arrays_of(sent[1])
+
+
+def test_strategy_sees_whole_adapters_in_full_precision_whatever_travels() -> None:
+    adapter = {"a": torch.full((2, 2), 1.0001), "b": torch.ones(3)}
+    found = _round(_combiner(f"{STOCK}:FedAvg", wire="bfloat16"), [0.0, 0.0], adapter=adapter)
+    assert found.adapter is not None
+    assert torch.equal(found.adapter["a"], adapter["a"])
+
+
+def test_updates_are_added_to_what_the_strategy_wrote() -> None:
+    found = _round(_combiner(f"{__name__}:Shifting"), [1.0, 2.0, 6.0])
+    assert found.adapter is not None
+    assert found.adapter["b"].tolist() == pytest.approx([1 + 10 + 3] * 3)
+
+
+def test_strategy_that_writes_another_adapter_is_a_sentence() -> None:
+    with pytest.raises(RunError, match="configure_train wrote arrays of other names or shapes"):
+        _combiner(f"{__name__}:Renaming").messages(1, ADAPTER, {0: 9, 1: 8}, {})
+
+
 def test_strategy_that_chooses_its_own_cohort_is_a_sentence() -> None:
     made = _combiner(f"{STOCK}:FedAvg", fraction_train=0.5)
     with pytest.raises(RunError, match=r"wrote to 2 of the round's 4 clients. Set fraction_train"):
@@ -204,6 +232,24 @@ class Exploding(FedAvg):
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
         """Return infinity."""
         return packed({name: t + float("inf") for name, t in ADAPTER.items()}), None
+
+
+class Shifting(FedAvg):
+    """A strategy that sends another adapter than the one it was given."""
+
+    def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
+        """Add ten to every number."""
+        shifted = {n: torch.from_numpy(array.numpy()) + 10 for n, array in arrays.items()}
+        return super().configure_train(server_round, packed(shifted), config, grid)
+
+
+class Renaming(FedAvg):
+    """A strategy that sends tensors of other names."""
+
+    def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
+        """Call every tensor something else."""
+        renamed = {f"x.{n}": torch.from_numpy(array.numpy()) for n, array in arrays.items()}
+        return super().configure_train(server_round, packed(renamed), config, grid)
 
 
 class OwnMedian(RuleStrategy):

@@ -1,29 +1,33 @@
 """Which node stands for which client: asked once, and nobody takes another's number."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
+from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.store import Store
 from server import exchange, rollcall
+from server.members import Members
 from server.rollcall import RollCall
-from tests.doubles.grids import ScriptedGrid, at_once
+from tests.doubles.grids import HttpGrid, ScriptedGrid, at_once, hello
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr(exchange, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(rollcall, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(rollcall, "PAUSE", 0.01)
 
 
 def _says(answer: Any) -> Callable[[Message], Message]:
     text = answer if isinstance(answer, str) else json.dumps(answer)
-    record = ConfigRecord({"hello": text})
-    return lambda message: Message(RecordDict({"answer": record}), reply_to=message)
+    return lambda message: hello(message, text)
 
 
 def _grid(answers: Mapping[int, Any]) -> ScriptedGrid:
@@ -139,8 +143,133 @@ def test_more_nodes_than_clients_leave_the_rest_out() -> None:
 
 
 def test_wait_ends_when_everybody_is_there() -> None:
-    import time
-
     begun = time.monotonic()
     RollCall(_grid({11: {"partition": 0}}), 1, Events()).wait(60)
     assert time.monotonic() - begun < 5
+
+
+def _apart(
+    experiment: Experiment, directory: Path, answers: Mapping[int, Any]
+) -> tuple[HttpGrid, RollCall, list[str]]:
+    """Return a roll call over separate machines, where these nodes are online."""
+
+    def answer(message: Message) -> Message | None:
+        said = answers[message.metadata.dst_node_id]
+        found: Message | None = said(message) if callable(said) else _says(said)(message)
+        return found
+
+    grid = HttpGrid(answer)
+    for node in answers:
+        grid.start(node)
+    heard: list[str] = []
+    events = Events(listen=lambda event: heard.append(event.message))
+    members = Members(experiment, Store(directory), events)
+    return grid, RollCall(grid, 4, events, members), heard
+
+
+def test_dead_node_does_not_hold_a_round_up(experiment: Experiment, tmp_path: Path) -> None:
+    answers = {11: lambda m: None, 12: {"partition": 0}}
+    _, roll, _ = _apart(experiment, tmp_path, answers)
+    begun = time.monotonic()
+    roll.refresh()
+    assert (roll.nodes, time.monotonic() - begun < 0.15) == ({0: 12}, True)
+
+
+def test_answer_that_comes_later_is_entered(experiment: Experiment, tmp_path: Path) -> None:
+    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    grid._looks = lambda node: 3
+    known = []
+    for _ in range(3):
+        roll.refresh()
+        known.append(dict(roll.nodes))
+    assert known == [{}, {}, {0: 11}]
+
+
+def test_silent_node_is_not_asked_at_every_look(experiment: Experiment, tmp_path: Path) -> None:
+    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    for _ in range(5):
+        roll.refresh()
+    assert len(grid.pushed) == 1
+
+
+def test_silent_node_is_asked_again_later(experiment: Experiment, tmp_path: Path) -> None:
+    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    roll.refresh()
+    time.sleep(0.25)
+    roll.refresh()
+    assert len(grid.pushed) == 2
+
+
+def test_node_whose_app_crashed_is_asked_again_later(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    said: list[Any] = [lambda m: Message(Error(8, "crashed"), reply_to=m), {"partition": 2}]
+    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: _reply(m, said.pop(0))})
+    roll.refresh()
+    before = dict(roll.nodes)
+    time.sleep(0.25)
+    roll.refresh()
+    assert (before, roll.nodes, len(grid.pushed)) == ({}, {2: 11}, 2)
+
+
+def _reply(message: Message, said: Any) -> Message:
+    found: Message = said(message) if callable(said) else _says(said)(message)
+    return found
+
+
+def test_node_that_was_started_again_is_asked_again(experiment: Experiment, tmp_path: Path) -> None:
+    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    roll.refresh()
+    before = roll.session(0)
+    grid.restart(11)
+    roll.refresh()
+    assert (len(grid.pushed), roll.session(0) == before, roll.nodes) == (2, False, {0: 11})
+
+
+def test_client_that_left_is_expected_back_for_a_while(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollcall, "RETURN_SECONDS", 0.1)
+    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    roll.refresh()
+    grid.stop(11)
+    roll.refresh()
+    soon = roll.expected(0)
+    time.sleep(0.15)
+    assert (soon, roll.expected(0)) == (True, False)
+
+
+def test_client_that_never_came_is_not_expected(experiment: Experiment, tmp_path: Path) -> None:
+    _, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    roll.refresh()
+    assert not roll.expected(3)
+
+
+def test_key_that_comes_back_under_another_id_is_the_same_client(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    answers = {11: {"partition": 0}, 12: {"partition": 0}}
+    grid, roll, heard = _apart(experiment, tmp_path, answers)
+    grid.stop(12)
+    roll.refresh()
+    grid.stop(11)
+    grid.start(12, key=b"key of 11")
+    roll.refresh()
+    assert (roll.nodes, heard) == ({0: 12}, ["Client 0 is back."])
+
+
+def test_number_stays_with_its_first_key(experiment: Experiment, tmp_path: Path) -> None:
+    answers = {11: {"partition": 0}, 12: {"partition": 0}}
+    grid, roll, heard = _apart(experiment, tmp_path, answers)
+    grid.stop(12)
+    roll.refresh()
+    grid.stop(11)
+    grid.start(12)
+    roll.refresh()
+    assert (roll.nodes, "which another key has" in heard[0]) == ({}, True)
+
+
+def test_waiting_operator_is_told_who_is_there(experiment: Experiment, tmp_path: Path) -> None:
+    _, roll, heard = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    roll.wait(0.1)
+    assert heard == ["1 of 4 clients are there; waiting."]

@@ -1,0 +1,32 @@
+"""What a client's error means: whether asking again may help, and why in words."""
+
+import re
+
+from flwr.app import Error
+from flwr.common.constant import ErrorCode
+
+from fedsafe.errors import TransientError
+
+LOST = {
+    ErrorCode.NODE_UNAVAILABLE: "its node went offline",
+    ErrorCode.MESSAGE_UNAVAILABLE: "its reply was lost on the way",
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "its reply came too late",
+}
+"""What the SuperLink says of a client from which nothing came."""
+BROKEN = {
+    ErrorCode.UNKNOWN: "its process died",
+    ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its ClientApp could not be loaded; see its log",
+    ErrorCode.CLIENT_APP_CRASHED: "its ClientApp stopped responding",
+}
+"""What goes wrong on a client's machine outside of its work."""
+_MARK = re.compile(rf"\W*(class\W+)?[\w.]*\b{TransientError.__name__}\b")
+
+
+def transient(error: Error) -> bool:
+    """Say whether asking again may help: its machine or a process failed, it did not refuse."""
+    return error.code in LOST or error.code in BROKEN or bool(_MARK.match(error.reason or ""))
+
+
+def in_words(error: Error) -> str:
+    """Return why, where Flower says it for the client; "" where the client does itself."""
+    return LOST.get(error.code) or BROKEN.get(error.code) or ""

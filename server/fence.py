@@ -1,0 +1,250 @@
+"""The outer fence: a reply comes off the network within bounds, or an error in its place.
+
+Flower's own grid to separate machines waits up to two hours for what a client announced
+and did not send, while everyone else waits too; holds all that it sent; builds an array
+by repeating its pieces as often as the client's list says; takes sender and question
+from the client's own words; and ends the server where any of it cannot be rebuilt. Here
+a reply is looked for without waiting, measured before it is held, rebuilt within the
+bounds, and its sender and question are those that the SuperLink has checked. Other grids
+are asked as they are. Knows Flower's objects, and nothing of adapters.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from flwr.app import Array, ArrayRecord, Error, Message, Metadata
+from flwr.app.message import make_message
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
+from flwr.supercore.inflatable.inflatable_object import (
+    get_object_body,
+    get_object_children_ids_from_object_content,
+    get_object_type_from_object_content,
+    iterate_object_tree,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+
+REFUSED = 1000
+"""Error code of a reply that this server did not take in; Flower's own are small."""
+MARGIN = 2**20
+"""Bytes that a reply may have beyond what its question promises, and words beside arrays."""
+WORDS_A_TENSOR = 2**10
+"""Bytes of names, ids and shapes for each tensor."""
+SMALLEST_PIECE = 2**16
+"""Bytes; a client that cuts its arrays into smaller pieces is refused (Flower's own: 5 MB)."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large the answer to a question may be."""
+
+    bytes: int
+    parts: int
+    """Flower's objects: records, arrays and their pieces."""
+    words: int
+    """Bytes of any object that is no piece of an array."""
+
+
+@dataclass
+class _Coming:
+    """A reply that the SuperLink has announced."""
+
+    metadata: Any
+    """As the SuperLink checked it."""
+    parts: list[str]
+    seen: int = 0
+    """Parts that were there at the last look; they were measured and not kept."""
+    bytes: int = 0
+
+
+class RefusedError(Exception):
+    """A reply breaks a bound or cannot be rebuilt."""
+
+
+class LostError(RefusedError):
+    """A part of a reply is gone."""
+
+
+def bounds(question: Message) -> Bounds:
+    """Return the bounds of the answer: twice the arrays of the question, and a margin."""
+    records = question.content.values() if question.has_content() else ()
+    arrays = [a for r in records if isinstance(r, ArrayRecord) for a in r.values()]
+    size = sum(len(array.data) for array in arrays)
+    words = MARGIN + WORDS_A_TENSOR * len(arrays)
+    return Bounds(2 * size + words, 64 + 8 * len(arrays) + size // SMALLEST_PIECE, words)
+
+
+@dataclass
+class Fence:
+    """Takes replies off a grid."""
+
+    grid: Any
+    """Flower's HTTP grid, or any other."""
+    _coming: dict[str, _Coming] = field(default_factory=dict)
+
+    def pull(self, message_id: str, node: int, limits: Bounds) -> list[Message]:
+        """Return the replies to a message that are wholly there: one, or none so far.
+
+        Args:
+            message_id: Of the message that was sent.
+            node: To whom.
+            limits: Of the answer.
+
+        Raises:
+            httpx.HTTPError: The SuperLink does not do its work.
+        """
+        if getattr(self.grid, "_runtime_client", None) is None:
+            return list(self.grid.pull_messages([message_id]))
+        try:
+            return self._pull(message_id, limits)
+        except httpx.HTTPError:
+            raise
+        except LostError as error:
+            code, reason = ErrorCode.MESSAGE_UNAVAILABLE, str(error)
+        except RefusedError as error:
+            code, reason = REFUSED, str(error)
+        except Exception as error:  # noqa: BLE001 - whatever a client sent, the server goes on
+            code, reason = REFUSED, f"it cannot be rebuilt ({type(error).__name__})"
+        return [self._refuse(message_id, node, code, reason)]
+
+    def forget(self, message_id: str) -> None:
+        """Wait no longer for the reply to a message; let the SuperLink forget it too."""
+        coming = self._coming.pop(message_id, None)
+        if coming is not None:
+            self._confirm(coming)
+
+    def _pull(self, message_id: str, limits: Bounds) -> list[Message]:
+        coming = self._coming.get(message_id) or self._announced(message_id, limits)
+        if coming is None:
+            return []
+        contents = self._contents(coming, limits)
+        if contents is None:
+            return []
+        _check_sizes(contents, limits)
+        known = coming.metadata
+        found = inflate_object_from_contents(known.message_id, contents)
+        if not isinstance(found, Message):
+            raise RefusedError(f"it is no message ({type(found).__name__})")
+        for which in ("reply_to_message_id", "src_node_id", "run_id"):
+            if getattr(found.metadata, which) != getattr(known, which):
+                raise RefusedError(f"it says another {which} inside than outside")
+        found.metadata.__dict__["_message_id"] = known.message_id
+        self.forget(message_id)
+        return [found]
+
+    def _announced(self, message_id: str, limits: Bounds) -> _Coming | None:
+        """Ask the SuperLink for a reply; it names the parts, once."""
+        request = PullAppMessagesRequest(message_ids=[message_id])
+        response = self.grid._runtime_client.PullMessages(request)
+        for proto, tree in zip(response.messages_list, response.message_object_trees, strict=True):
+            if proto.metadata.reply_to_message_id == message_id:
+                coming = self._coming[message_id] = _Coming(proto.metadata, [])
+                coming.parts = list(_parts(tree, limits))
+                return coming
+        return None
+
+    def _contents(self, coming: _Coming, limits: Bounds) -> dict[str, bytes] | None:
+        """Return every part, or None while one is missing.
+
+        A reply on a slow line is measured part by part as it comes and kept nowhere but at
+        the SuperLink; the parts are held together only once all are there.
+        """
+        found: dict[str, bytes] = {}
+        keep = coming.seen == 0
+        for part in coming.parts[coming.seen :]:
+            content = self._object(part)
+            if content is None:
+                return None
+            coming.seen += 1
+            coming.bytes += len(content)
+            if coming.bytes > limits.bytes:
+                raise RefusedError(f"it has more than the {limits.bytes} bytes expected at most")
+            if keep:
+                found[part] = content
+        if keep:
+            return found
+        again = {part: self._object(part) for part in coming.parts}
+        return {part: content for part, content in again.items() if content is not None}
+
+    def _object(self, part: str) -> bytes | None:
+        """Return a part, or None if it has not come yet."""
+        request = PullObjectRequest(
+            node=self.grid.node, run_id=self.grid.run.run_id, object_id=part
+        )
+        response = self.grid._runtime_client.PullObject(request)
+        if not response.object_found:
+            raise LostError("a part of it is gone")
+        return bytes(response.object_content) if response.object_available else None
+
+    def _confirm(self, coming: _Coming) -> None:
+        """Let the SuperLink remove a reply's parts from its memory."""
+        request = ConfirmMessageReceivedRequest(
+            node=self.grid.node,
+            run_id=self.grid.run.run_id,
+            message_object_id=coming.metadata.message_id,
+        )
+        with suppress(httpx.HTTPError):  # it removes them at the end of the run
+            self.grid._runtime_client.ConfirmMessageReceived(request)
+
+    def _refuse(self, message_id: str, node: int, code: int, reason: str) -> Message:
+        """Return an error in place of a reply."""
+        self.forget(message_id)
+        metadata = Metadata(
+            run_id=self.grid.run.run_id,
+            message_id="",
+            src_node_id=node,
+            dst_node_id=SUPERLINK_NODE_ID,
+            reply_to_message_id=message_id,
+            group_id="",
+            created_at=0.0,
+            ttl=0.0,
+            message_type="train",
+        )
+        return make_message(metadata=metadata, error=Error(code, f"refused: {reason}"))
+
+
+def _parts(tree: Any, limits: Bounds) -> Iterator[str]:
+    """Yield the ids of a reply's objects, each once, children first.
+
+    Raises:
+        RefusedError: They are too many.
+    """
+    known: set[str] = set()
+    for count, node in enumerate(iterate_object_tree(tree)):
+        if count >= limits.parts:
+            raise RefusedError(f"it has more than the {limits.parts} parts expected at most")
+        if node.object_id not in known:
+            known.add(node.object_id)
+            yield node.object_id
+
+
+def _check_sizes(contents: dict[str, bytes], limits: Bounds) -> None:
+    """See that nothing grows when a reply is rebuilt.
+
+    Raises:
+        RefusedError: Its words are too long, or its arrays repeat their pieces.
+    """
+    built = 0
+    for content in contents.values():
+        kind = get_object_type_from_object_content(content)
+        if kind == "ArrayChunk":
+            continue
+        if len(content) > limits.words:
+            raise RefusedError(f"a {kind} of {len(content)} bytes, not {limits.words} at most")
+        if kind == "Array":
+            built += _built(content, contents)
+            if built > limits.bytes:
+                raise RefusedError(f"its arrays repeat their pieces beyond {limits.bytes} bytes")
+
+
+def _built(content: bytes, contents: dict[str, bytes]) -> int:
+    """Return the bytes that an array would take when rebuilt."""
+    children = get_object_children_ids_from_object_content(content)
+    sizes = [len(contents[child]) for child in children]
+    pieces = json.loads(get_object_body(content, Array))["arraychunk_ids"]
+    return sum(sizes[piece] for piece in pieces)

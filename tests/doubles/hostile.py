@@ -1,0 +1,302 @@
+"""Bad replies by name: each function makes one out of a good reply's content.
+
+They spoil replies of any wire format, and need neither torch nor pytest, so that a real
+client process can send them. `HOSTILE` must be dropped; `ODD` is used like the reply it
+was made of, and what is odd about it goes on no record; `ERRORS` are texts to fail with.
+"""
+
+import io
+import pickle
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+Spoiler = Callable[[RecordDict, random.Random], RecordDict]
+Change = Callable[["np.ndarray[Any, Any]"], Any]
+
+HOSTILE: dict[str, Spoiler] = {}
+ODD: dict[str, Spoiler] = {}
+ARRAYS, METRICS, SCALE = "arrays", "metrics", "/scale"
+MANY = 20_000
+HUGE = 2**26
+ERRORS = {
+    "terminal escapes": "\x1b[2J\x1b]0;owned\x07\x1b[31mall is well\x1b[0m",
+    "megabytes": "x" * 4_000_000,
+    "forged lines": "no\nround 3: 10 of 10 replies\r\nFedSafe: run completed",
+    "markup": "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "other direction": "\u202egnihtyreve si llew\u2066",
+    "null bytes": "\x00" * 100,
+    "nothing": "",
+}
+
+
+def parts(content: RecordDict) -> dict[str, Array]:
+    """Return the arrays of a good reply, by name."""
+    record = content[ARRAYS]
+    assert isinstance(record, ArrayRecord)
+    return dict(record.items())
+
+
+def replaced(content: RecordDict, arrays: dict[str, Array]) -> RecordDict:
+    """Return a reply with these arrays, and everything else as it was."""
+    return RecordDict({**content, ARRAYS: ArrayRecord(arrays)})
+
+
+def changed(change: Change, *, scales: bool = False) -> Spoiler:
+    """Return a spoiler that changes one tensor: to another array, or to bytes."""
+
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        arrays = parts(content)
+        names = [name for name in arrays if scales or not name.endswith(SCALE)]
+        name = rng.choice(names)
+        made = change(arrays[name].numpy())
+        old = arrays[name]
+        arrays[name] = (
+            Array(old.dtype, old.shape, old.stype, made)
+            if isinstance(made, bytes)
+            else Array(np.asarray(made))
+        )
+        return replaced(content, arrays)
+
+    return spoil
+
+
+def valued(value: float) -> Spoiler:
+    """Return a spoiler that makes every number this one, in whatever format."""
+
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        del rng
+        arrays = {}
+        for name, array in parts(content).items():
+            old = array.numpy()
+            made = {
+                "float32": np.float32(value),
+                "uint16": np.uint16(_bits(value)),
+                "int8": np.int8(127),
+            }[str(old.dtype)]
+            arrays[name] = Array(np.full(old.shape, made))
+        return replaced(content, arrays)
+
+    return spoil
+
+
+def recounted(*values: Any, key: str = "num-examples") -> Spoiler:
+    """Return a spoiler that reports this metric, or leaves it out."""
+
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        del rng
+        metrics: dict[str, Any] = dict(content[METRICS].items())
+        metrics.pop(key, None)
+        if values:
+            metrics[key] = values[0]
+        return RecordDict({**content, METRICS: MetricRecord(metrics)})
+
+    return spoil
+
+
+def rescaled(change: Change) -> Spoiler:
+    """Return a spoiler that changes the scales; a format without them gets some."""
+
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        arrays = parts(content)
+        name = rng.choice([name for name in arrays if not name.endswith(SCALE)]) + SCALE
+        old = arrays[name].numpy() if name in arrays else np.ones((1, 1), np.float32)
+        return replaced(content, arrays | {name: Array(change(old))})
+
+    return spoil
+
+
+def npy(value: Any, version: tuple[int, int] | None = None) -> bytes:
+    """Return an array as .npy bytes, pickled where it must be."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(value), version)
+    return file.getvalue()
+
+
+def headed(header: str) -> Change:
+    """Return a change that puts this header before the array's own bytes.
+
+    ``SHAPE`` and ``DTYPE`` in it stand for those of the array.
+    """
+
+    def change(old: "np.ndarray[Any, Any]") -> bytes:
+        text = header.replace("SHAPE", str(old.shape)).replace("DTYPE", old.dtype.str)
+        encoded = text.encode("latin1")
+        return b"\x93NUMPY\x01\x00" + len(encoded).to_bytes(2, "little") + encoded + old.tobytes()
+
+    return change
+
+
+def _bits(value: float) -> int:
+    return int(np.array(value, np.float32).view(np.uint32)) >> 16
+
+
+def _named(name: str, *, instead: bool) -> Spoiler:
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        arrays = parts(content)
+        old = rng.choice(list(arrays))
+        arrays[name.replace("NAME", old)] = arrays.pop(old) if instead else arrays[old]
+        return replaced(content, arrays)
+
+    return spoil
+
+
+def _records(**records: Any) -> Spoiler:
+    """Return a spoiler that sends these records and the good ones that are not None here."""
+
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        del rng
+        kept = {**content, **records}
+        return RecordDict({name: record for name, record in kept.items() if record is not None})
+
+    return spoil
+
+
+def _many_tensors(content: RecordDict, rng: random.Random) -> RecordDict:
+    del rng
+    tiny = Array(np.zeros(1, np.float32))
+    return replaced(content, parts(content) | {f"t{n}": tiny for n in range(MANY)})
+
+
+def _many_metrics(content: RecordDict, rng: random.Random) -> RecordDict:
+    del rng
+    metrics: dict[str, Any] = {**content[METRICS], **{f"m{n}": float(n) for n in range(MANY)}}
+    return RecordDict({**content, METRICS: MetricRecord(metrics)})
+
+
+def _lacking(content: RecordDict, rng: random.Random) -> RecordDict:
+    arrays = parts(content)
+    del arrays[rng.choice(list(arrays))]
+    return replaced(content, arrays)
+
+
+def _other_wire(content: RecordDict, rng: random.Random) -> RecordDict:
+    """Send the tensors in another format than the one agreed upon."""
+    del rng
+    arrays = {n: array.numpy() for n, array in parts(content).items() if not n.endswith(SCALE)}
+    short = any(array.dtype != np.float32 for array in arrays.values())
+    kind = np.float32 if short else np.uint16
+    return replaced(content, {n: Array(array.astype(kind)) for n, array in arrays.items()})
+
+
+def _declared(**lies: Any) -> Spoiler:
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        arrays = parts(content)
+        name = rng.choice(list(arrays))
+        old = arrays[name]
+        said: dict[str, Any] = {"dtype": old.dtype, "shape": old.shape, "stype": old.stype, **lies}
+        return replaced(content, arrays | {name: Array(data=old.data, **said)})
+
+    return spoil
+
+
+def _backwards(content: RecordDict, rng: random.Random) -> RecordDict:
+    del rng
+    return replaced(content, dict(reversed(parts(content).items())))
+
+
+HEADER = "{'descr': 'DTYPE', 'fortran_order': False, 'shape': SHAPE, }"
+HOSTILE |= {
+    "no records": _records(arrays=None, metrics=None),
+    "no array record": _records(arrays=None),
+    "array record of another name": _records(arrays=None, model=ArrayRecord({})),
+    "settings in place of arrays": _records(arrays=ConfigRecord({"a": 1})),
+    "metrics in place of arrays": _records(arrays=MetricRecord({"a": 1})),
+    "one more array record": _records(more=ArrayRecord({"a": Array(np.zeros(9))})),
+    "one more settings record": _records(config=ConfigRecord({"server-round": 99})),
+    "no tensors": lambda content, _: replaced(content, {}),
+    "tensor missing": _lacking,
+    "tensor too many": _named("another", instead=False),
+    "tensor renamed": _named("another", instead=True),
+    "path for a name": _named("../../../etc/passwd", instead=True),
+    "absolute path for a name": _named("/tmp/NAME", instead=False),
+    "same name but for a blank": _named("NAME ", instead=False),
+    "same name in look-alike letters": _named("NAM\u0415", instead=True),
+    "name of terminal escapes": _named("\x1b[2JNAME", instead=False),
+    "name of a megabyte": _named("n" * 2**20, instead=False),
+    "empty name": _named("", instead=True),
+    "twenty thousand tiny tensors": _many_tensors,
+    "tensors of another wire": _other_wire,
+    "transposed": changed(lambda old: old.T.copy()),
+    "flattened": changed(lambda old: old.ravel()),
+    "one dimension more": changed(lambda old: old[None]),
+    "shape that broadcasts": changed(lambda old: old.ravel()[:1]),
+    "scalar": changed(lambda old: old.ravel()[0]),
+    "empty tensor": changed(lambda old: old[:0]),
+    "one row less": changed(lambda old: old[:-1]),
+    "float64": changed(lambda old: old.astype(np.float64)),
+    "float16": changed(lambda old: old.astype(np.float16)),
+    "int64": changed(lambda old: old.astype(np.int64)),
+    "truths": changed(lambda old: old.astype(bool)),
+    "complex numbers": changed(lambda old: old.astype(np.complex64)),
+    "text": changed(lambda old: np.full(old.shape, "0")),
+    "big endian": changed(lambda old: old.astype(">f4")),
+    "columns first": changed(lambda old: npy(np.asfortranarray(np.ones((2, 3), old.dtype)))),
+    "pickled objects": changed(lambda old: npy(np.array([{}] * old.size, object))),
+    "structure": changed(lambda old: npy(np.zeros(old.shape, [("x", "f4")]))),
+    "pickle": changed(pickle.dumps),
+    "no bytes": changed(lambda _: b""),
+    "noise": changed(lambda old: bytes(n * 37 % 256 for n in range(old.nbytes + 128))),
+    "zip archive": changed(lambda old: b"PK\x03\x04" + npy(old)),
+    "magic alone": changed(lambda _: b"\x93NUMPY\x01\x00"),
+    "other version of the format": changed(lambda old: npy(old, (2, 0))),
+    "unknown version of the format": changed(
+        lambda old: npy(old).replace(b"NUMPY\x01", b"NUMPY\x09")
+    ),
+    "body cut short": changed(lambda old: npy(old)[:-1], scales=True),
+    "body one byte too long": changed(lambda old: npy(old) + b"\0", scales=True),
+    "half a body": changed(lambda old: npy(old)[: 128 + old.nbytes // 2]),
+    "body of 64 MB": changed(lambda old: npy(old) + bytes(HUGE)),
+    "array of 64 MB": changed(lambda old: np.zeros(HUGE, np.uint8)),
+    "header beyond the end": changed(lambda _: b"\x93NUMPY\x01\x00\xff\xff{}"),
+    "header of sixty kilobytes": changed(headed(HEADER + " " * 60_000)),
+    "header that says too much": changed(headed(HEADER.replace("SHAPE", "(1099511627776, 3)"))),
+    "header that says too little": changed(headed(HEADER.replace("SHAPE", "(1, 1)"))),
+    "header with a negative shape": changed(headed(HEADER.replace("SHAPE", "(-2, -3)"))),
+    "header with a power": changed(headed(HEADER.replace("SHAPE", "(9**9**9, 3)"))),
+    "header of another type": changed(headed(HEADER.replace("DTYPE", "<f8"))),
+    "header of an unknown type": changed(headed(HEADER.replace("DTYPE", "<q99"))),
+    "header that asks for pickle": changed(headed(HEADER.replace("DTYPE", "|O"))),
+    "header with a call": changed(headed("__import__('os').system('touch /tmp/x')")),
+    "header of deep brackets": changed(headed("(" * 1500 + ")" * 1500)),
+    "header with a null": changed(headed("{\x00}")),
+    "header with one more key": changed(headed(HEADER.replace("}", "'x': 1}"))),
+    "declared of another type": _declared(dtype="float64"),
+    "declared of another shape": _declared(shape=(2**40,)),
+    "declared of another kind": _declared(stype="torch.Tensor"),
+    "not a number": valued(float("nan")),
+    "infinity": valued(float("inf")),
+    "minus infinity": valued(float("-inf")),
+    "1e30": valued(1e30),
+    "absurd length": valued(1e6),
+    "negative scale": rescaled(lambda old: -np.ones_like(old)),
+    "scale that is not a number": rescaled(lambda old: np.full_like(old, np.nan)),
+    "scale that is infinite": rescaled(lambda old: np.full_like(old, np.inf)),
+    "scale of 1e38": rescaled(lambda old: np.full_like(old, 1e38)),
+    "scales of float64": rescaled(lambda old: old.astype(np.float64)),
+    "no metric record": _records(metrics=None),
+    "settings in place of metrics": _records(metrics=ConfigRecord({"num-examples": "7"})),
+    "arrays in place of metrics": _records(metrics=ArrayRecord({})),
+    "twenty thousand metrics": _many_metrics,
+    "no count": recounted(),
+    "count of zero": recounted(0),
+    "negative count": recounted(-899),
+    "huge count": recounted(10**12),
+    "count of one and a half": recounted(1.5),
+    "infinite count": recounted(float("inf")),
+    "count that is not a number": recounted(float("nan")),
+    "list of counts": recounted([7, 8]),
+    "empty list of counts": recounted([]),
+}
+ODD |= {
+    "loss that is not a number": recounted(float("nan"), key="loss"),
+    "infinite loss": recounted(float("inf"), key="loss"),
+    "loss of 1e300": recounted(1e300, key="loss"),
+    "list of losses": recounted([0.1, 0.2], key="loss"),
+    "unknown metric": recounted(1.0, key="\x1b[2Jaccuracy"),
+    "negative seconds": recounted(-5.0, key="seconds"),
+    "tensors in another order": _backwards,
+}

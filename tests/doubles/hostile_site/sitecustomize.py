@@ -1,0 +1,39 @@
+"""Put this directory on the PYTHONPATH of a client, and its ClientApps send bad replies.
+
+``FEDSAFE_HOSTILE=0/5``: this is the first of five such clients; in round r it sends the
+bad reply number 5 (r - 1) of `tests.doubles.hostile`. The client is a real one in every
+other way: the reply is spoilt after it trained, in the process that Flower started.
+"""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+
+def _spoil() -> None:
+    from flwr.app import Message, RecordDict
+    from flwr.clientapp import ClientApp
+
+    from tests.doubles.hostile import HOSTILE
+
+    number, total = map(int, os.environ["FEDSAFE_HOSTILE"].split("/"))
+    honest = ClientApp.__call__
+
+    def call(self: ClientApp, message: Message, context: Any) -> Message:
+        reply = honest(self, message, context)
+        if message.metadata.message_type != "train" or reply.has_error():
+            return reply
+        turn = int(message.content["config"]["server-round"]) - 1  # type: ignore[arg-type]
+        kinds = sorted(HOSTILE)
+        kind = kinds[(turn * total + number) % len(kinds)]
+        content: RecordDict = HOSTILE[kind](reply.content, random.Random(turn))
+        with Path(os.environ["FEDSAFE_HOSTILE_LOG"]).open("a") as log:
+            log.write(f"{turn + 1} {number} {kind}\n")
+        return Message(content, reply_to=message)
+
+    ClientApp.__call__ = call  # type: ignore[method-assign]
+
+
+if "FEDSAFE_HOSTILE" in os.environ and b"flwr-clientapp" in Path("/proc/self/cmdline").read_bytes():
+    _spoil()
