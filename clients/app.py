@@ -1,56 +1,91 @@
 """The ClientApp: Flower's messages in, Flower's messages out.
 
-The same in one process, in Flower's simulation and on separate machines.
+The same in one process, in Flower's simulation and on separate machines. There Flower
+starts it anew for every message, so it imports no model library and hands the work to
+the resident trainer of its machine.
 """
+
+from pathlib import Path
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.site import NODE_CONFIG, Site
+from clients.told import told
+from clients.trained import Trained
 from fedsafe.errors import RunError
-from fedsafe.lazy import torch
 from fedsafe.messages import ANSWER, ARRAYS, CONFIG, METRICS, Hello, Job
 
 app = ClientApp()
+NUMBER = "partition-id"
 
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Tell the server which node this is."""
-    partition, partitions = _place(context)
-    answer = Hello(partition=partition, partitions=partitions).model_dump_json()
-    return Message(RecordDict({ANSWER: ConfigRecord({"hello": answer})}), reply_to=message)
+    """Tell the server which node this is; where its key tells, what it holds and does."""
+    site = _site(context)
+    if site is None:
+        partition, partitions = _place(context)
+        said = Hello(partition=partition, partitions=partitions)
+    else:
+        behaviour = site.behaviour.name if site.red_team and site.behaviour else None
+        number = _place(context)[0] if NUMBER in context.node_config else None
+        said = Hello(partition=number, behaviour=behaviour, data=site.data)
+    answer = ConfigRecord({"hello": said.model_dump_json()})
+    return Message(RecordDict({ANSWER: answer}), reply_to=message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Do one round's work."""
-    from clients.job import work
-
     job = Job.parse(str(message.content[CONFIG]["job"]))
-    partition, partitions = _place(context)
-    if job.client % (partitions or job.client + 1) != partition:
-        raise RunError(
-            f"This node has partition {partition} of {partitions or 'unknown'}, and was asked to "
-            f"stand for client {job.client}. Give each SuperNode its own partition-id."
-        )
-    arrays = message.content[ARRAYS]
-    assert isinstance(arrays, ArrayRecord)
-    adapter = {name: torch.from_numpy(array.numpy().copy()) for name, array in arrays.items()}
-    trained = work(job, adapter)
+    record = message.content[ARRAYS]
+    assert isinstance(record, ArrayRecord)
+    site = _site(context)
+    if site is None:
+        _see_that_it_is_meant(job, context)
+    trained = _work(job, record, site)
     content = RecordDict(
         {
-            ARRAYS: ArrayRecord(
-                {n: Array(tensor.numpy()) for n, tensor in trained.adapter.items()}
-            ),
+            ARRAYS: ArrayRecord({name: Array(array) for name, array in trained.arrays.items()}),
             METRICS: MetricRecord(dict(trained.metrics)),
         }
     )
     return Message(content, reply_to=message)
 
 
+def _work(job: Job, record: ArrayRecord, site: Site | None) -> Trained:
+    """Have the work done, in this process or by the trainer."""
+    arrays = {name: array.numpy() for name, array in record.items()}
+    if site is None:
+        from clients.job import work
+
+        return work(job, arrays)
+    from clients.remote import ask
+
+    with told(job):
+        return ask(site, job, arrays)
+
+
+def _site(context: Context) -> Site | None:
+    """Return this client's own settings, if it is one on a machine of its own."""
+    path = context.node_config.get(NODE_CONFIG)
+    return None if path is None else Site.read(Path(str(path)))
+
+
+def _see_that_it_is_meant(job: Job, context: Context) -> None:
+    """See that this node stands for the client that the work is for."""
+    partition, partitions = _place(context)
+    if job.client % (partitions or job.client + 1) != partition:
+        raise RunError(
+            f"This node has partition {partition} of {partitions or 'unknown'}, and was asked to "
+            f"stand for client {job.client}. Give each SuperNode its own partition-id."
+        )
+
+
 def _place(context: Context) -> tuple[int, int | None]:
     """Return this node's number and, where it is known, how many nodes there are."""
-    number = context.node_config.get("partition-id")
+    number = context.node_config.get(NUMBER)
     total = context.node_config.get("num-partitions")
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise RunError(

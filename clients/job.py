@@ -1,41 +1,51 @@
-"""One client's work in one round: from a job and an adapter to a trained adapter.
+"""One client's work in one round: from a job and an adapter to an update, as it travels.
 
-Knows nothing of Flower: `clients.app` speaks to it. The malicious part of a client
-lives in its conduct; the training is the same for all.
+Knows nothing of Flower: `clients.app` and `clients.trainer` speak to it. The malicious
+part of a client lives in its conduct; the training is the same for all.
 """
 
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from fedsafe.attacks.roster import malicious_clients
-from fedsafe.contracts import Conduct, Example, behaviours, generators
-from fedsafe.data.shares import shares
-from fedsafe.errors import ModelError, RunError
+import numpy as np
+
+from clients.conduct import Progress, conduct_of
+from clients.residuals import InMemory, OnDisk, Residuals
+from clients.site import Site
+from clients.trained import Trained
+from fedsafe.contracts import Conduct, Example
+from fedsafe.data.shares import own_share, shares
+from fedsafe.errors import DataError, FedSafeError, ModelError, RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.messages import Job
+from fedsafe.models import wire
 from fedsafe.models.adapters import Tensors
-from fedsafe.runs.files import digest
-from fedsafe.seeds import stream
 from fedsafe.training.session import Session, resident
 from fedsafe.training.trainer import plan_of
 
-POISON: dict[str, list[Example]] = {}
-"""Malicious examples of this process's clients; they are the same in each round."""
+log = logging.getLogger(__name__)
+MEMORY = InMemory()
+"""Rounding errors of the clients that live in this process."""
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a client sends back."""
-
-    adapter: Tensors
-    metrics: dict[str, int | float]
-
-
-def work(job: Job, adapter: Mapping[str, "torch.Tensor"]) -> Trained:
+def work(
+    job: Job,
+    arrays: Mapping[str, "np.ndarray[Any, Any]"],
+    site: Site | None = None,
+    progress: Progress = lambda _: None,
+) -> Trained:
     """Train one client's adapter for one round.
+
+    Args:
+        job: What to do.
+        arrays: The adapter, as the experiment's ``federation.wire`` packs it.
+        site: What this client decides for itself; None: it lives in the server's process
+            or simulation, and the experiment says everything.
+        progress: Called before training and after each optimizer step with the number of
+            steps done; what it raises ends the work.
 
     Raises:
         ModelError: The base model differs from the server's, or the adapter does not fit.
@@ -49,79 +59,94 @@ def work(job: Job, adapter: Mapping[str, "torch.Tensor"]) -> Trained:
             f"This is client {client}, but the federation has {experiment.federation.clients} "
             "clients, numbered from 0. Start fewer clients, or raise federation.clients."
         )
-    session, load_seconds = resident(experiment)
-    if session.fingerprint != job.fingerprint:
-        raise ModelError(
-            "This client's base model, tokenizer and template "
-            f"({session.fingerprint[:12]}) are not the server's ({job.fingerprint[:12]}). Use the "
-            "same files on both sides."
-        )
-    conduct = _conduct(job, session)
-    session.put(adapter)
+    session, load_seconds = _session(job, site)
+    progress(0)
+    conduct = conduct_of(job, session, _examples(job, site), site, progress)
+    sent = wire.unpack_adapter(experiment.federation.wire, arrays)
+    session.put(sent)
     training = experiment.training
     plan = plan_of(training, job.learning_rate)
     report, tokenised = session.train(
-        conduct.examples, plan, conduct.rng, batch_size=training.batch_size
+        conduct.examples,
+        plan,
+        conduct.rng,
+        batch_size=training.batch_size,
+        progress=lambda step, _: progress(step),
     )
-    trained = session.read()
-    if conduct.transform is not None:
-        trained = _forge(adapter, trained, conduct)
+    packed = _pack(job, sent, _forge(sent, session.read(), conduct), site)
     metrics: dict[str, int | float] = {
         "num-examples": len(tokenised.sequences),
         "loss": report.loss,
         "skipped": tokenised.dropped,
         "truncated": tokenised.truncated,
         "tokens": report.tokens,
+        "padded-tokens": report.padded,
+        "peak-bytes": report.peak,
         "train-seconds": report.seconds,
         "load-seconds": load_seconds,
         "seconds": time.perf_counter() - begun,
     }
-    return Trained(trained, metrics)
+    return Trained(packed, metrics)
 
 
-def _conduct(job: Job, session: Session) -> Conduct:
-    """Return how this client acts this round: honestly, unless the experiment says otherwise."""
-    experiment, client = job.experiment, job.client
-    rng = stream(experiment.seed, "client", client, "round", job.round)
-    honest = Conduct(shares(experiment)[client], rng)
-    attack = experiment.attack
-    if attack is None or client not in malicious_clients(experiment):
-        return honest
-    if not experiment.red_team:
-        raise RunError(
-            "A malicious client joins declared red-team federations only, and this one is not. "
-            "Set red_team: true in the server's experiment."
+def _session(job: Job, site: Site | None) -> tuple[Session, float]:
+    """Return the resident model, as it is on this machine, and the seconds it took to load.
+
+    Raises:
+        ModelError: It is not the server's.
+    """
+    session, seconds = resident(_here(job.experiment, site))
+    if session.fingerprint != job.fingerprint:
+        raise ModelError(
+            "This client's base model, tokenizer and template "
+            f"({session.fingerprint[:12]}) are not the server's ({job.fingerprint[:12]}). Use the "
+            "same files on both sides."
         )
-    plugin = behaviours[attack.behaviour.name]
-    behaviour = plugin.configure(attack.behaviour.settings)
-    poison = _poison(experiment, client, session) if "poison" in plugin.traits else ()
-    return behaviour(Conduct(honest.examples, rng, poison=poison))
+    return session, seconds
 
 
-def _poison(experiment: Experiment, client: int, session: Session) -> list[Example]:
-    """Return this client's malicious examples, made once a process with the base model."""
-    attack = experiment.attack
-    assert attack is not None
-    assert attack.generator is not None
-    key = digest(experiment.seed, client, session.fingerprint, attack.model_dump_json())
-    if key not in POISON:
-        generator = generators[attack.generator.name].configure(attack.generator.settings)
-        rng = stream(experiment.seed, "attack", client)
-        session.put(session.start(experiment.seed))
-        made = generator(session, rng)
-        found = list(islice(made, attack.examples))
-        if len(found) < attack.examples:
-            raise RunError(
-                f"The attack's generator '{attack.generator.name}' made {len(found)} of the "
-                f"{attack.examples} malicious examples asked for. Lower attack.examples."
-            )
-        POISON[key] = found
-    return POISON[key]
+def _here(experiment: Experiment, site: Site | None) -> Experiment:
+    """Return the experiment with the base model where it lies on this machine."""
+    changes: dict[str, str | None] = {}
+    if site is not None and site.model is not None:
+        changes |= {"path": site.model, "revision": None}
+    if site is not None and site.device is not None:
+        changes["device"] = site.device
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update=changes)})
 
 
-def _forge(sent: Mapping[str, "torch.Tensor"], trained: Tensors, conduct: Conduct) -> Tensors:
-    """Apply a behaviour's transform to the update as one flat vector."""
-    assert conduct.transform is not None
+def _examples(job: Job, site: Site | None) -> Sequence[Example]:
+    """Return the client's benign examples.
+
+    What is wrong with a client's own data is for its operator's eyes: the sentence may
+    quote a row, and goes to the log of this machine alone.
+    """
+    if site is None or site.source is None:
+        return shares(job.experiment)[job.client]
+    try:
+        return own_share(job.experiment, site.source)
+    except FedSafeError as error:
+        log.error("This client's own data cannot be used: %s", error)  # noqa: TRY400 - a sentence
+        raise DataError(
+            "This client's own data cannot be used. The reason is in the log of its trainer, on "
+            "its own machine."
+        ) from None
+
+
+def _pack(job: Job, sent: Tensors, trained: Tensors, site: Site | None) -> wire.Arrays:
+    """Return the update as it travels; what rounding took away goes into the next one."""
+    form = job.experiment.federation.wire
+    residuals: Residuals = MEMORY if site is None else OnDisk(site.state)
+    packed, left = wire.pack_update(form, sent, trained, residuals.before(job))
+    if left is not None:
+        residuals.keep(job, left)
+    return packed
+
+
+def _forge(sent: Tensors, trained: Tensors, conduct: Conduct) -> Tensors:
+    """Apply a behaviour's transform, if any, to the update as one flat vector."""
+    if conduct.transform is None:
+        return trained
     flat = torch.cat([(trained[name] - sent[name]).flatten() for name in trained])
     forged = conduct.transform(flat)
     result: Tensors = {}

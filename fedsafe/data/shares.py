@@ -1,13 +1,14 @@
 """Who gets which examples: the source read once a process, split by the partition.
 
-In a simulation every client finds its own share this way; nothing travels.
+In one process and in a simulation every client finds its own share this way; nothing
+travels. A client on a machine of its own may have a source of its own instead.
 """
 
 from functools import lru_cache
 
 from fedsafe.contracts import Example, partitions, sources
 from fedsafe.errors import DataError
-from fedsafe.experiment.schema import Data, Experiment
+from fedsafe.experiment.schema import Data, Experiment, PluginChoice
 from fedsafe.runs.files import digest
 from fedsafe.seeds import stream
 
@@ -21,6 +22,17 @@ def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
     return _shares(
         experiment.data.model_dump_json(), experiment.seed, experiment.federation.clients
     )
+
+
+def own_share(experiment: Experiment, source: PluginChoice) -> tuple[Example, ...]:
+    """Return the examples of a client that has its own source: all there are, to the limit.
+
+    Raises:
+        DataError: The source cannot be read, or is empty.
+        ConfigError: A setting of the source is wrong.
+        PluginError: There is no such source.
+    """
+    return _own(source.model_dump_json(), experiment.seed, experiment.data.examples_per_client)
 
 
 def data_hashes(experiment: Experiment) -> dict[str, str]:
@@ -43,3 +55,12 @@ def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Example, ...
             f"of {len(examples)}. Use fewer clients, more examples, or another partition."
         )
     return tuple(tuple(examples[index] for index in part[:limit]) for part in parts)
+
+
+@lru_cache(maxsize=64)
+def _own(source_json: str, seed: int, limit: int | None) -> tuple[Example, ...]:
+    choice = PluginChoice.model_validate_json(source_json)
+    examples = sources[choice.name].configure(choice.settings)(seed)
+    if not examples:
+        raise DataError(f"This client's own data ('{choice.name}') hold no example. Give it some.")
+    return tuple(examples[:limit])

@@ -1,4 +1,4 @@
-"""Where examples come from: the micro world, the user's own file, the hub.
+"""Where examples come from: the micro world, the user's own file, the hub, each client.
 
 Knows nothing of templates, tokens or clients.
 """
@@ -180,6 +180,20 @@ def hub(
     """
     wanted = Mapped(instruction, response, input, topic)
     return _read(read_hub(path, subset, split, revision), wanted, seed, limit, shuffle, skip_empty)
+
+
+@sources("client")
+def client(seed: int, /) -> list[Example]:
+    """Stand for the data that each client of a deployment brings itself; it cannot be read.
+
+    Raises:
+        DataError: Always: this client, or this runtime, has no data of its own.
+    """
+    raise DataError(
+        "data.source is 'client': each client brings its own examples, and none are given here. "
+        "Start each client with `fedsafe client --data FILE`, or name another data.source to run "
+        "on one machine."
+    )
 
 
 def fingerprint(found: Sequence[Example]) -> str:

@@ -1,5 +1,6 @@
 """The ClientApp: messages in, messages out."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from flwr.app import (
 )
 
 from clients.app import app
+from clients.site import Site
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Hello, Job
@@ -55,6 +57,33 @@ def test_node_says_its_number() -> None:
 def test_node_says_how_many_there_are() -> None:
     found = _hello(**{"partition-id": 3, "num-partitions": 5})
     assert found == Hello(partition=3, partitions=5)
+
+
+def _site(path: Path, **values: Any) -> dict[str, str]:
+    """Write a site's file; return the node configuration that says where it is."""
+    known = {"socket": path / "trainer.sock", "state": path / "state"}
+    file = path / "site.json"
+    file.write_text(Site.model_validate({**known, **values}).model_dump_json())
+    return {"fedsafe-site": str(file)}
+
+
+def test_node_with_a_site_leaves_its_number_to_its_key(tmp_path: Path) -> None:
+    assert _hello(**_site(tmp_path, data="d1")) == Hello(partition=None, data="d1")
+
+
+def test_node_with_a_site_may_have_a_number_too(tmp_path: Path) -> None:
+    assert _hello(**_site(tmp_path), **{"partition-id": 3}) == Hello(partition=3)
+
+
+@pytest.mark.parametrize(("red_team", "told"), [(True, "sign-flip"), (False, None)])
+def test_attacker_says_what_it_does(red_team: bool, told: str | None, tmp_path: Path) -> None:
+    config = _site(tmp_path, red_team=red_team, behaviour="sign-flip")
+    assert _hello(**config) == Hello(behaviour=told)
+
+
+def test_site_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"which `fedsafe client` writes, cannot be read"):
+        _hello(**{"fedsafe-site": str(tmp_path / "site.json")})
 
 
 @pytest.mark.parametrize("number", [None, "0", -1, 1.5, True])

@@ -1,0 +1,89 @@
+"""The resident trainer's socket: one trainer on it, and no other user's eyes."""
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedsafe.errors import LaunchError
+
+LONGEST_PATH = 107
+"""Bytes that the kernel takes for the path of a Unix socket."""
+BACKLOG = 128
+
+
+@contextmanager
+def bound(path: Path) -> Iterator[socket.socket]:
+    """Yield a listening socket (0600, in a directory 0700), and remove it in the end.
+
+    A file beside it is locked as long; the lock ends with this process however it ends,
+    so that a socket that is there without it is a dead trainer's and is replaced.
+
+    Raises:
+        LaunchError: A trainer is there already, or the socket cannot be made.
+    """
+    path = path.absolute()
+    _check(path)
+    try:
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LaunchError(
+            f"No trainer can be started in {path.parent}: {error.strerror}."
+        ) from None
+    try:
+        _lock(lock, path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            before = os.umask(0o177)
+            try:
+                path.unlink(missing_ok=True)
+                listener.bind(str(path))
+            finally:
+                os.umask(before)
+            listener.listen(BACKLOG)
+            try:
+                yield listener
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _check(path: Path) -> None:
+    """See that there is a place for the socket which only this user can enter."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise LaunchError(
+            f"The path of the trainer's socket has {len(os.fsencode(path))} bytes; the system "
+            f"takes {LONGEST_PATH}: {path}. Choose a shorter directory."
+        )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.parent.stat()
+        there = path.lstat().st_mode if os.path.lexists(path) else stat.S_IFSOCK
+    except OSError as error:
+        raise LaunchError(
+            f"No trainer can be started in {path.parent}: {error.strerror}."
+        ) from None
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise LaunchError(
+            f"Others can enter {path.parent}, where the trainer's socket is to be: it has mode "
+            f"{stat.S_IMODE(found.st_mode):04o} and belongs to user {found.st_uid}. Make it yours "
+            "alone (chmod 700), or choose another directory."
+        )
+    if not stat.S_ISSOCK(there):
+        raise LaunchError(f"{path} is there and is no socket. Remove it, or choose another path.")
+
+
+def _lock(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        raise LaunchError(
+            f"A trainer (process {pid}) is at work on {path} already. Stop that one first, or "
+            "choose another socket."
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

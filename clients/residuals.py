@@ -1,0 +1,132 @@
+"""Rounding errors of a client's int8 updates, kept from one round to the next.
+
+A server that was killed asks for a round again, and must get the same bytes: the last
+two rounds are kept, and a round uses what was left before it. Knows nothing of how
+anything is rounded.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+from fedsafe.lazy import torch
+from fedsafe.messages import Job
+from fedsafe.models.adapters import Tensors
+from fedsafe.runs.files import digest, room
+
+log = logging.getLogger(__name__)
+KEPT = 2
+"""Rounds that are kept for each client and federation."""
+
+
+class Residuals(Protocol):
+    """Where one process or one client keeps them."""
+
+    def before(self, job: Job) -> "Tensors | None":
+        """Return what the last round before this one left, or None."""
+        ...
+
+    def keep(self, job: Job, left: Tensors) -> None:
+        """Keep what this round left, in place of what later ones did before a restart."""
+        ...
+
+
+class InMemory:
+    """For clients that live in one process, as long as it does."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[tuple[str, str, int], dict[int, Tensors]] = {}
+
+    def before(self, job: Job) -> Tensors | None:
+        """Return what the last round before this one left, or None."""
+        rounds = self._rounds.get(_key(job), {})
+        earlier = [number for number in rounds if number < job.round]
+        return rounds[max(earlier)] if earlier else None
+
+    def keep(self, job: Job, left: Tensors) -> None:
+        """Keep what this round left, in place of what later ones did before a restart."""
+        self._rounds = {key: kept for key, kept in self._rounds.items() if key[0] == job.run}
+        rounds = self._rounds.setdefault(_key(job), {})
+        rounds[job.round] = left
+        for number in _stale(list(rounds), job.round):
+            del rounds[number]
+
+
+class OnDisk:
+    """For a client on a machine of its own: they outlast its process."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+
+    def before(self, job: Job) -> Tensors | None:
+        """Return what the last round before this one left, or None."""
+        rounds = self._rounds(job)
+        earlier = [number for number in rounds if number < job.round]
+        if not earlier:
+            return None
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = rounds[max(earlier)]
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            log.warning("%s cannot be read (%s); this round starts from none.", path, error)
+            return None
+
+    def keep(self, job: Job, left: Tensors) -> None:
+        """Keep what this round left, in place of what later ones did before a restart.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        from safetensors.torch import save
+
+        home = self._home(job)
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
+        path = home / f"{_prefix(job)}{job.round:08d}.safetensors"
+        aside = path.with_suffix(".new")
+        content = save({name: torch.as_tensor(tensor) for name, tensor in left.items()})
+        try:
+            with room(path, len(content)), aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        self._tidy(job)
+
+    def _tidy(self, job: Job) -> None:
+        """Delete what no round of this run will use."""
+        rounds = self._rounds(job)
+        for number in _stale(list(rounds), job.round):
+            rounds[number].unlink()
+        run = _prefix(job).partition("-")[0]
+        for path in self._home(job).glob("*.safetensors"):
+            if not path.name.startswith(f"{run}-"):
+                path.unlink()
+
+    def _home(self, job: Job) -> Path:
+        return self._state / "residuals" / str(job.client)
+
+    def _rounds(self, job: Job) -> dict[int, Path]:
+        prefix = _prefix(job)
+        found = self._home(job).glob(f"{prefix}*.safetensors")
+        return {int(path.stem.removeprefix(prefix)): path for path in found}
+
+
+def _key(job: Job) -> tuple[str, str, int]:
+    return job.run, job.federation, job.client
+
+
+def _prefix(job: Job) -> str:
+    return f"{digest(job.run)[:12]}-{job.federation}-"
+
+
+def _stale(rounds: list[int], newest: int) -> list[int]:
+    """Return rounds that came after a restart's, and all but the last few of the others."""
+    upto = sorted(number for number in rounds if number <= newest)
+    return [*upto[:-KEPT], *(number for number in rounds if number > newest)]

@@ -1,0 +1,247 @@
+"""The resident trainer: one process that keeps the base model and does clients' work.
+
+Thin ClientApps of one machine come with jobs on a Unix socket; one job is done at a
+time, the others wait. Who waits hears a sign of life every few seconds; the work of one
+who is gone is dropped at the next step. `fedsafe.launch.trainer` starts it.
+"""
+
+import contextlib
+import importlib
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from pydantic import ValidationError
+
+from clients import protocol
+from clients.job import work
+from clients.listening import bound
+from clients.protocol import Header
+from clients.site import Site
+from clients.trained import Arrays, Trained
+from fedsafe.errors import FedSafeError, RunError, TransientError
+from fedsafe.messages import Job
+
+log = logging.getLogger(__name__)
+MOST_ASKERS = 256
+HEAVY = ("torch", "transformers", "peft")
+"""Imported while the first job is still on its way."""
+
+
+class Stopped(BaseException):
+    """This process is to end; no handler of errors may hold it up."""
+
+
+class Abandoned(Exception):  # noqa: N818 - the asker's choice, not an error
+    """The asker hung up."""
+
+
+class Asker:
+    """One who waits for its work to be done."""
+
+    def __init__(self, connection: socket.socket, job: Job, site: Site, arrays: Arrays) -> None:
+        self.job, self.site, self.arrays = job, site, arrays
+        self.gone = threading.Event()
+        """It hung up, or has its answer."""
+        self._connection = connection
+        self._step = 0
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"client {self.job.client}, {self.job.federation} round {self.job.round}"
+
+    def progress(self, step: int) -> None:
+        """Take note of a step done, or end the work of one who is gone."""
+        self._step = step
+        if self.gone.is_set():
+            raise Abandoned
+
+    def beat(self, waiting: int) -> None:
+        """Give a sign of life; the first says that its work was taken."""
+        self._tell(Header(kind="alive", step=self._step, waiting=waiting))
+
+    def watch(self, waiting: Callable[[], int]) -> None:
+        """Give signs of life until it hangs up or has its answer."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        while not self.gone.is_set():
+            if poll.poll(protocol.BEAT * 1000):
+                self.gone.set()  # it hung up, or speaks out of turn
+            else:
+                self.beat(waiting())
+
+    def done(self, trained: Trained) -> None:
+        """Give it the result."""
+        self._tell(Header(kind="done", metrics=trained.metrics), trained.arrays)
+        self._dismiss()
+
+    def fail(self, error: FedSafeError) -> None:
+        """Give it an error."""
+        self._tell(Header(kind="failed", error=type(error).__name__, message=str(error)))
+        self._dismiss()
+
+    def _tell(self, header: Header, arrays: Arrays | None = None) -> None:
+        with self._lock:
+            if self.gone.is_set():
+                return
+            try:
+                protocol.send(self._connection, header, arrays)
+            except OSError as error:
+                log.warning("%s cannot be told: %s", self, error.strerror or error)
+                self.gone.set()
+
+    def _dismiss(self) -> None:
+        self.gone.set()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+class Trainer:
+    """Takes askers in, and does their work in turn in the main thread."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._queue: SimpleQueue[Asker | None] = SimpleQueue()
+        self._askers: list[Asker] = []
+        self._places = threading.BoundedSemaphore(MOST_ASKERS)
+        self._stopping = self._interruptible = False
+        self._code = 0
+
+    def run(self) -> int:
+        """Work until told to end; return the exit code."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        threading.Thread(target=self._listen, daemon=True).start()
+        with contextlib.suppress(Stopped):
+            self._endable(lambda: [importlib.import_module(name) for name in HEAVY])
+            while not self._stopping:
+                asker = self._queue.get()
+                if asker is not None and not asker.gone.is_set():
+                    self._turn(asker)
+        for asker in list(self._askers):
+            asker.fail(TransientError(f"The trainer was shut down before it had done {asker}."))
+        return self._code
+
+    def _stop(self, *_: object) -> None:
+        """End: at once where work is done, else before the next work begins."""
+        if not self._stopping:
+            self._stopping = True
+            self._queue.put(None)
+            if self._interruptible:
+                raise Stopped
+
+    def _endable(self, call: Callable[[], Any]) -> Any:
+        """Return what a call returns; a signal to end breaks it off."""
+        self._interruptible = True
+        try:
+            if self._stopping:
+                raise Stopped
+            return call()
+        finally:
+            self._interruptible = False
+
+    def _turn(self, asker: Asker) -> None:
+        """Do one asker's work; whatever goes wrong becomes its answer."""
+        begun = time.perf_counter()
+
+        def progress(step: int) -> None:
+            if self._stopping:  # should a library have caught what the signal raised
+                raise Stopped
+            asker.progress(step)
+
+        try:
+            trained = self._endable(lambda: work(asker.job, asker.arrays, asker.site, progress))
+        except Abandoned:
+            log.info("%s: the asker is gone; its work was dropped.", asker)
+        except FedSafeError as error:
+            log.warning("%s: %s", asker, error)
+            asker.fail(error)
+        except Exception as error:
+            log.exception("%s", asker)
+            asker.fail(self._unforeseen(error))
+        else:
+            asker.done(trained)
+            log.info("%s: done in %.1f s.", asker, time.perf_counter() - begun)
+
+    def _unforeseen(self, error: Exception) -> FedSafeError:
+        """Return the sentence for an error that is no sentence; its text may quote data."""
+        kind = type(error).__name__
+        if kind == "AcceleratorError" or "CUDA error" in str(error):
+            self._stopping, self._code = True, 1  # no later work can use this process's device
+            return TransientError(f"The device failed ({kind}); the trainer starts anew.")
+        return RunError(f"The trainer failed with {kind}. The log on its machine says more.")
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:
+                if self._stopping:
+                    return
+                log.warning("A connection could not be taken: %s", error.strerror)
+                time.sleep(protocol.BEAT)
+                continue
+            if self._places.acquire(blocking=False):
+                threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
+            else:
+                connection.close()
+
+    def _meet(self, connection: socket.socket) -> None:
+        """Hear what one who connected wants."""
+        with connection:
+            try:
+                self._hear(connection)
+            except FedSafeError as error:
+                log.warning("Refused: %s", error)
+                with contextlib.suppress(OSError):
+                    failed = Header(kind="failed", error="RunError", message=str(error))
+                    protocol.send(connection, failed)
+            except (OSError, EOFError) as error:
+                log.info("One who connected is gone: %s", error or "it hung up.")
+            except Exception:
+                log.exception("One who connected was not understood.")
+            finally:
+                self._places.release()
+
+    def _hear(self, connection: socket.socket) -> None:
+        if protocol.peer(connection) != os.geteuid():
+            raise RunError("This trainer works for the user who started it, and no other.")
+        connection.settimeout(protocol.REQUEST_SECONDS)
+        header, arrays = protocol.receive(connection)
+        if header.kind == "ask":
+            alive = Header(kind="alive", pid=os.getpid(), waiting=len(self._askers))
+            protocol.send(connection, alive)
+            return
+        try:
+            site = Site.model_validate_json(header.site)
+        except ValidationError:
+            raise RunError(
+                "The message on the trainer's socket says nothing of its site."
+            ) from None
+        asker = Asker(connection, Job.parse(header.job), site, arrays)
+        self._askers.append(asker)
+        try:
+            asker.beat(len(self._askers))
+            self._queue.put(asker)
+            asker.watch(lambda: len(self._askers))
+        finally:
+            self._askers.remove(asker)
+
+
+def serve(path: Path) -> int:
+    """Keep a trainer on a socket until told to end; return the exit code.
+
+    Raises:
+        LaunchError: A trainer is there already, or the socket cannot be made.
+    """
+    with bound(path) as listener:
+        log.info("Trainer %d listens on %s.", os.getpid(), path)
+        return Trainer(listener).run()
