@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsafe.cli.text import safe
+
+if TYPE_CHECKING:
+    from fedsafe.experiment import Experiment
 
 app = typer.Typer(
     help="Look at presets, check an experiment file.",
@@ -56,12 +59,26 @@ def validate(
     activate()
     experiment = load(file, changes or ())
     directory = default_directory(experiment)
+    device, count = _memory(experiment)
     if as_json:
-        typer.echo(
-            json.dumps({"valid": True, "name": experiment.name, "directory": str(directory)})
-        )
+        found = {"valid": True, "name": experiment.name, "directory": str(directory)}
+        typer.echo(json.dumps(found | ({"memory": {device: count}} if count else {})))
         return
     from fedsafe.cli.tables import console
 
     what = safe(Path(file).name)
     console().print(f"[green]{what} is valid.[/green] It would run in {safe(directory)}.")
+    if count:
+        console().print(f"A process that trains takes up to {count / 2**30:.1f} GiB on {device}.")
+
+
+def _memory(experiment: "Experiment") -> tuple[str, int]:
+    """Return the device and the bytes that training takes, if the model lies here; else 0."""
+    if not Path(experiment.model.path).expanduser().is_dir():
+        return "", 0
+    from fedsafe.models.base import needed
+
+    found = needed(
+        experiment.model, experiment.adapter, experiment.training, experiment.data.max_length
+    )
+    return ("", 0) if found is None else (found[0], found[1].total)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from fedsafe.cli import config, plugins, runs
+from fedsafe.cli import certs, client, config, plugins, runs, server
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
 
@@ -25,6 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 runs.register(app)
+server.register(app)
+client.register(app)
+app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
 app.add_typer(config.app, name="config", rich_help_panel="Look up")
 

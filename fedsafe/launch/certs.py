@@ -164,18 +164,22 @@ def check(directory: Path) -> Health:
     """
     certificate = signing.read(directory / SERVER)
     _load(directory)
-    days = (certificate.not_valid_after_utc - signing.now()).days
+    end = certificate.not_valid_after_utc
+    days = (end - signing.now()).days
     problems = []
     if days < 0:
         problems.append(
-            f"{directory / SERVER} ended on {certificate.not_valid_after_utc:%Y-%m-%d}. Move it and "
-            f"{SERVER_KEY} away, and run `fedsafe certs init` again."
+            f"{directory / SERVER} ended on {end:%Y-%m-%d}. Move it and {SERVER_KEY} away, and run "
+            "`fedsafe certs init` again."
         )
     elif days < SOON:
         problems.append(f"{directory / SERVER} ends in {days} days.")
-    for secret in (directory / CA_KEY, directory / SERVER_KEY, *sorted(directory.glob("keys/*"))):
-        if secret.is_file() and secret.stat().st_mode & 0o077:
-            problems.append(f"{secret} can be read by others: chmod 600 {secret}")
+    secrets = (directory / CA_KEY, directory / SERVER_KEY, *sorted(directory.glob(f"{KEYS}/*")))
+    problems += [
+        f"{secret} can be read by others: chmod 600 {secret}"
+        for secret in secrets
+        if secret.is_file() and secret.stat().st_mode & 0o077
+    ]
     hosts = tuple(str(name.value) for name in signing.names_of(certificate))
     return Health(hosts, days, _signed(directory, certificate), tuple(problems))
 

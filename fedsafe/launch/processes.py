@@ -7,6 +7,7 @@ runs in a process group of its own, so that a terminal's Ctrl-C reaches the pare
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from fedsafe.errors import LaunchError
 
 PR_SET_PDEATHSIG = 1
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 TAIL = 4096
 """Bytes of a log that are looked at for a child's last words."""
 
@@ -35,6 +37,7 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         patience: float = 10.0,
+        leash: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -42,6 +45,7 @@ class Child:
         self._env = dict(os.environ if env is None else env)
         self._cwd = cwd
         self._patience = patience
+        self._leash = leash
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,7 +70,7 @@ class Child:
             LaunchError: There is no such program.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        parent = os.getpid()
+        parent, leash = os.getpid(), self._leash
         try:
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
@@ -77,7 +81,7 @@ class Child:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
-                    preexec_fn=lambda: _leash(parent),  # noqa: PLW1509 - async-signal-safe enough
+                    preexec_fn=lambda: _leash(parent, leash),  # noqa: PLW1509 - async-signal-safe enough
                 )
         except OSError as error:
             raise LaunchError(
@@ -97,15 +101,22 @@ class Child:
             process.wait()
 
     def kill(self) -> None:
-        """End it and its group at once."""
-        if self._process is not None and self._process.poll() is None:
+        """End it and its group at once; what it left behind, if it has ended already."""
+        if self._process is not None:
             _kill_group(self._process.pid)
             self._process.wait()
 
     def last_words(self) -> str:
         """Return the last line of its log that says something."""
-        lines = [line.strip() for line in tail(self.log).splitlines() if line.strip()]
+        plain = COLOR.sub("", tail(self.log))
+        lines = [line.strip() for line in plain.splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing"
+
+    def fate(self) -> str:
+        """Return how it ended, as what follows its name: by a signal, or with last words."""
+        if self.code is not None and self.code < 0:
+            return f"was ended by {signal.Signals(-self.code).name}"
+        return f"ended: {self.last_words()}"
 
 
 def tail(path: Path) -> str:
@@ -135,13 +146,27 @@ def wait_until(condition: object, seconds: float, pause: float = 0.1) -> bool:
     return bool(condition())
 
 
-def _kill_group(pid: int) -> None:
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal every process of a group, if there is one."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, number)
 
 
-def _leash(parent: int) -> None:
+def runs(pid: int) -> bool:
+    """Return whether a process is there, and more than an entry that nobody has read yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
+
+
+def _kill_group(pid: int) -> None:
+    signal_group(pid, signal.SIGKILL)
+
+
+def _leash(parent: int, ending: signal.Signals) -> None:
     """Have the kernel end this process with its parent (in the child, before exec)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, ending)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)

@@ -12,6 +12,7 @@ KINDS = {
     errors.DataError: ValueError,
     errors.ModelError: RuntimeError,
     errors.RunError: RuntimeError,
+    errors.TransientError: RuntimeError,
     errors.LaunchError: RuntimeError,
     errors.MissingDependencyError: ImportError,
 }

@@ -227,6 +227,16 @@ def test_config_lists_shows_and_validates(runtime: ScriptedRuntime, capsys: Capt
     assert json.loads(capsys.readouterr().out)["valid"] is True
 
 
+def test_config_validate_says_what_memory_a_local_model_takes(
+    runtime: ScriptedRuntime, capsys: Capture, llama: Path
+) -> None:
+    change = ["--set", f"model.path={llama}", "--set", "model.device=cpu"]
+    assert main(["config", "validate", "micro", *change]) == 0
+    assert "A process that trains takes up to 0.0 GiB on cpu." in capsys.readouterr().out
+    assert main(["config", "validate", "micro", *change, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["memory"]["cpu"] > 0
+
+
 def test_config_validate_lists_every_problem(runtime: ScriptedRuntime, capsys: Capture) -> None:
     Path("bad.yaml").write_text("seed: -1\nfederation: {roundz: 3, clients: none}\n")
     assert main(["config", "validate", "bad.yaml"]) == 2

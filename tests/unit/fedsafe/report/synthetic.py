@@ -103,7 +103,7 @@ def federation(rounds: int, *, attacked: bool, clients: int = 10, seed: int = 0)
                 update_norm=1.9 / number,
                 metrics={"score": 1.0},
                 probe=scores(refusal, new, n=40),
-                bytes_sent=clients * 131_072,
+                bytes_sent=sum(m.bytes_sent for m in members),
                 bytes_received=sum(m.bytes for m in members),
                 seconds=3.1 + rng.random(),
             )
@@ -133,6 +133,8 @@ def _client(
         examples=120,
         loss=None if status == "missing" else level + rng.gauss(0, 0.06),
         bytes=0 if status == "missing" else 131_072,
+        bytes_sent=65_536 * (2 if status == "missing" else 1),
+        asked=2 if status == "missing" else 1,
         seconds=0.31,
         load_seconds=0.0,
     )

@@ -84,6 +84,30 @@ def test_report_style_matches_its_policy(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in style[1]
 
 
+def test_report_tells_bytes_of_a_client_and_round_and_the_format(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "experiment.yaml").write_text("name: x\nfederation: {wire: <b>int8}\n")
+    text = check(write(run))
+    assert "in all, as &lt;b&gt;int8. To a client 64.0 KiB a round, and 128.0 KiB back." in text
+
+
+def test_report_tells_bytes_of_each_client(tmp_path: Path) -> None:
+    text = check(write(write_run(tmp_path / "run", rounds=10)))
+    asked_again = '<td class="number">11</td><td class="number">704.0 KiB</td>'
+    assert f'<th scope="row" class="number">1</th><td class="number">10</td>{asked_again}' in text
+
+
+def test_report_of_a_run_without_bytes_by_client_leaves_them_open(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    lines = (run / "rounds.jsonl").read_text().splitlines()
+    old = [json.loads(line) for line in lines]
+    for record in old:
+        for client in record["clients"]:
+            del client["bytes_sent"], client["asked"]
+    (run / "rounds.jsonl").write_text("".join(json.dumps(record) + "\n" for record in old))
+    assert "To a client" not in check(write(run))
+
+
 def test_report_tells_drop_and_recovery(tmp_path: Path) -> None:
     text = check(write(write_run(tmp_path / "run")))
     assert "<strong>85.0 points</strong>" in text

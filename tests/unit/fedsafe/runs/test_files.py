@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedsafe.errors import RunError
 from fedsafe.runs.files import (
     append_line,
     digest,
@@ -14,6 +15,7 @@ from fedsafe.runs.files import (
     write_lines,
     write_text,
 )
+from tests.doubles.disks import full_disk
 
 ODD = ["plain", "line\nbreak", "separator\u2028here", "next\x85line", "form\x0cfeed", "tab\t", "é"]
 
@@ -95,3 +97,58 @@ def test_new_directory_replaces_the_old(tmp_path: Path) -> None:
 
 def test_digest_tells_parts_apart() -> None:
     assert digest("ab", "c") != digest("a", "bc")
+
+
+def test_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match=r"There is no room to write .*a\.txt: .* MB are free"),
+        full_disk(9),
+    ):
+        write_text(tmp_path / "a.txt", "x" * 10)
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RunError), full_disk(9):
+        write_text(tmp_path / "a.txt", "x" * 10)
+    assert [p.read_text(encoding="utf-8") for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
+    append_line(tmp_path / "a.jsonl", "12345")
+    with pytest.raises(RunError), full_disk(12):
+        append_line(tmp_path / "a.jsonl", "67890")
+    append_line(tmp_path / "a.jsonl", "later")
+    assert read_lines(tmp_path / "a.jsonl") == ["12345", "later"]
+
+
+def test_full_disk_leaves_the_old_directory(tmp_path: Path) -> None:
+    with whole_directory(tmp_path / "d") as aside:
+        (aside / "a").write_text("old", encoding="utf-8")
+
+    def fill() -> None:
+        with whole_directory(tmp_path / "d", 10**7) as aside:
+            (aside / "a").write_text("x" * 10, encoding="utf-8")
+
+    with pytest.raises(RunError, match=r"about 10\.0 MB are needed"), full_disk(9):
+        fill()
+    assert [(p.name, (p / "a").read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [
+        ("d", "old")
+    ]
+
+
+def test_full_disk_of_safetensors_is_a_sentence(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    def fill() -> None:
+        with whole_directory(tmp_path / "d") as aside:
+            save_file({"a": torch.zeros(10**5)}, aside / "a.safetensors")
+
+    with pytest.raises(RunError, match="There is no room"), full_disk(1000):
+        fill()
+
+
+def test_other_errors_are_not_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        append_line(tmp_path, 1)

@@ -1,0 +1,207 @@
+"""``fedsafe client``: take part in a federation from this machine, with its own data and GPU."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedsafe.cli.text import Interrupted, plain
+from fedsafe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedsafe.experiment.schema import PluginChoice
+    from fedsafe.launch.client import Wanted
+    from fedsafe.launch.identity import Identity
+    from fedsafe.runs.events import Event
+
+WIDTH = 10
+"""Columns for a client's name."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    example = "fedsafe client --server fl.example.org:8443 --tls ca.crt --key node0 --data my.jsonl"
+    app.command(rich_help_panel="Do", epilog=f"Example: {example}")(client)
+
+
+def client(  # noqa: PLR0917 - each is an option of the command line
+    server: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where `fedsafe server` listens.")
+    ],
+    tls: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="ca.crt, which the server is checked by.")
+    ] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="This client's private key; repeat for more clients."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Its own data, or a source as NAME:key=value,...; repeat in step with --key. "
+            "Without it: the experiment's source.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the base model lies on this machine.")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="N", help="GPU of this machine that the trainer uses.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu or cuda, whatever the experiment says.")
+    ] = None,
+    trainer: Annotated[
+        Path | None,
+        typer.Option(metavar="SOCKET", help="Use the trainer of another `fedsafe client` here."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Logs and private files; default ~/.fedsafe/clients."),
+    ] = None,
+    red_team: Annotated[
+        bool, typer.Option("--red-team", help="Take part as an attacker, where that is declared.")
+    ] = False,
+    behaviour: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the attacker does: `fedsafe plugins list`."),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where its examples come from; default: experiment's."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="k=v", help="behaviour.KEY=VALUE or generator.KEY=VALUE; repeatable."
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="No TLS and no key: for trials, with --number.")
+    ] = False,
+    number: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="This client's number, where the server asks for no key."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON line for each event.")
+    ] = False,
+) -> None:
+    """Take part in a federation: keep a trainer with the base model, and answer the server.
+
+    Runs until it is stopped with Ctrl-C; whatever dies meanwhile is started again.
+    """
+    from fedsafe.launch import choices, identity, site
+    from fedsafe.launch.client import Wanted
+
+    if insecure == (tls is not None):
+        raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
+    conduct = _conduct(red_team, behaviour, generator, changes or [])
+    visible, chosen = _device(gpu, device, trainer)
+    identities = _identities(key or [], number or [], insecure)
+    wanted = Wanted(
+        server=identity.Address.parse(server),
+        authority=None if tls is None else identity.check_authority(tls),
+        identities=identities,
+        state=(state or site.home()).expanduser().absolute(),
+        data=_data(data or [], len(identities)),
+        model=None if model is None else choices.check_model(model),
+        device=chosen,
+        gpu=visible,
+        trainer=None if trainer is None else trainer.expanduser().absolute(),
+        behaviour=conduct[0],
+        generator=conduct[1],
+    )
+    _run(wanted, as_json=as_json)
+
+
+def _run(wanted: "Wanted", *, as_json: bool) -> None:
+    from fedsafe.launch import client as runtime
+
+    try:
+        runtime.run(wanted, _write_json if as_json else _write_line)
+    except KeyboardInterrupt:
+        raise Interrupted("this machine has left the federation; nothing runs on.") from None
+
+
+def _identities(
+    keys: Sequence[Path], numbers: Sequence[int], insecure: bool
+) -> "tuple[Identity, ...]":
+    """Return who the clients are: each its key, or each its number."""
+    from fedsafe.launch.identity import numbered, read_identity
+
+    if keys and insecure:
+        raise ConfigError("--insecure: keys are proven over TLS only. Give --number, not --key.")
+    if bool(keys) == bool(numbers):
+        raise ConfigError(
+            "Give --key with this client's private key, or --number where the server asks for no "
+            "keys; not both."
+        )
+    found = tuple(map(read_identity, keys)) or tuple(map(numbered, numbers))
+    names = [one.short for one in found]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ConfigError(f"{found[index].name} is given twice. Each client has its own.")
+    return found
+
+
+def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":
+    from fedsafe.launch.choices import read_data
+
+    if texts and len(texts) != clients:
+        raise ConfigError(
+            f"--data is given {len(texts)} times for {clients} clients. Give it once for each, in "
+            "the order of the keys, or not at all."
+        )
+    return tuple(map(read_data, texts))
+
+
+def _conduct(
+    red_team: bool, behaviour: str | None, generator: str | None, changes: list[str]
+) -> "tuple[PluginChoice | None, PluginChoice | None]":
+    """Return what an attacker does and with which examples; an honest client does neither."""
+    from fedsafe.launch.choices import read_conduct
+
+    if red_team and behaviour is None:
+        raise ConfigError(
+            "--red-team: say what the attacker does with --behaviour NAME; `fedsafe plugins list "
+            "behaviour` shows what there is."
+        )
+    if not red_team and (behaviour or generator or changes):
+        raise ConfigError(
+            "--behaviour, --generator and --set make an attacker of this client. Add --red-team to "
+            "say that this is meant, or leave them out."
+        )
+    return (None, None) if behaviour is None else read_conduct(behaviour, generator, changes)
+
+
+def _device(
+    gpu: str | None, device: str | None, trainer: Path | None
+) -> tuple[str | None, str | None]:
+    """Return which GPUs the trainer sees, and the device it is told; None: as it is."""
+    if gpu is not None and (device is not None or trainer is not None):
+        other = "--device" if device is not None else "--trainer"
+        raise ConfigError(f"--gpu chooses the device of a trainer of one's own; leave out {other}.")
+    if gpu is not None and not gpu.isdecimal() and not gpu.startswith(("GPU-", "MIG-")):
+        raise ConfigError(f"--gpu {gpu}: give a GPU's number or its UUID, as `nvidia-smi -L` does.")
+    if device not in (None, "cpu", "cuda", "auto"):
+        raise ConfigError(f"--device {device}: give cpu or cuda; --gpu N chooses among GPUs.")
+    if gpu is not None:
+        return gpu, "cuda"
+    return ("" if device == "cpu" else None), device
+
+
+def _write_line(event: "Event") -> None:
+    """Print what happened, a line with the time and the client."""
+    name = plain(str(event.data.get("name", "")))
+    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
+    typer.echo(f"{clock}  {name:<{WIDTH}}  {' '.join(plain(event.message).split())}")
+
+
+def _write_json(event: "Event") -> None:
+    line: dict[str, Any] = {"time": round(event.time, 3), "kind": event.kind}
+    typer.echo(json.dumps({**line, "message": event.message, **event.data}, default=str))

@@ -1,0 +1,9 @@
+"""The ClientApp that is installed on this machine."""
+
+from fedsafe.app import activate
+
+activate()
+
+from clients.app import app as _app  # noqa: E402 - the line above makes it importable
+
+app = _app

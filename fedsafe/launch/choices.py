@@ -1,0 +1,130 @@
+"""What a client's operator chooses: data, model, conduct; read from options and checked.
+
+Everything is checked before anything starts. Knows nothing of processes.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedsafe.app import activate
+from fedsafe.contracts import REGISTRIES
+from fedsafe.errors import ConfigError
+from fedsafe.experiment.schema import PluginChoice
+
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+"""Source plug-in that reads a file of this suffix."""
+
+
+def read_data(text: str) -> PluginChoice:
+    """Return the source that ``--data`` names: a file, or ``NAME:key=value,...``.
+
+    Raises:
+        ConfigError: It is neither, or a setting is wrong.
+        PluginError: There is no source of that name.
+    """
+    path = Path(text).expanduser()
+    if path.suffix.lower() in SUFFIXES and (path.exists() or ":" not in text):
+        return choice("source", SUFFIXES[path.suffix.lower()], {"path": path}, "--data")
+    name, colon, rest = text.partition(":")
+    if not colon:
+        raise ConfigError(
+            f"--data {text}: give a file that ends in {', '.join(SUFFIXES)}, or a source with its "
+            "settings, such as hub:path=owner/name,split=train."
+        )
+    settings: dict[str, Any] = {}
+    for part in filter(None, re.split(r",(?=\s*\w+=)", rest)):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"--data {text}: '{part}' is no setting. Write key=value.")
+        settings[key.strip()] = _value(value, f"--data {text}")
+    return choice("source", name, settings, "--data")
+
+
+def read_conduct(
+    behaviour: str, generator: str | None, changes: list[str]
+) -> tuple[PluginChoice, PluginChoice | None]:
+    """Return what an attacker does, and where its malicious examples come from.
+
+    Args:
+        behaviour: Name of the behaviour.
+        generator: Name of the generator; None: the experiment's.
+        changes: Settings, each ``behaviour.key=value`` or ``generator.key=value``.
+
+    Raises:
+        ConfigError: A setting is wrong, or belongs to neither.
+        PluginError: There is no such plug-in.
+    """
+    settings: dict[str, dict[str, Any]] = {"behaviour": {}, "generator": {}}
+    for change in changes:
+        path, equals, value = change.partition("=")
+        kind, dot, key = path.strip().partition(".")
+        if not equals or not dot or kind not in settings:
+            raise ConfigError(
+                f"--set {change}: write behaviour.KEY=VALUE or generator.KEY=VALUE, such as "
+                "behaviour.share=0.5."
+            )
+        settings[kind][key] = _value(value, f"--set {change}")
+    if generator is None and settings["generator"]:
+        raise ConfigError("--set generator.…: name the generator with --generator.")
+    return choice("behaviour", behaviour, settings["behaviour"], "--behaviour"), (
+        None
+        if generator is None
+        else choice("generator", generator, settings["generator"], "--generator")
+    )
+
+
+def choice(kind: str, name: str, settings: Mapping[str, Any], option: str) -> PluginChoice:
+    """Return a plug-in with its settings, checked; paths become absolute, and must be there.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        PluginError: There is no such plug-in.
+    """
+    activate()
+    plugin = REGISTRIES[kind][name]
+    resolved = plugin.resolve(settings)
+    absolute: dict[str, Any] = {}
+    for key, value in resolved.items():
+        if key not in settings:
+            continue
+        absolute[key] = settings[key]
+        if isinstance(value, Path):
+            path = value.expanduser().resolve()
+            if not path.is_file():
+                raise ConfigError(f"{option}: there is no file {path}.")
+            absolute[key] = str(path)
+    return PluginChoice(name=name, **absolute)
+
+
+def check_model(path: str) -> str:
+    """Return where the base model lies on this machine.
+
+    Raises:
+        ConfigError: There is no Hugging Face model.
+    """
+    if path == "micro":
+        return path
+    directory = Path(path).expanduser()
+    if not (directory / "config.json").is_file():
+        raise ConfigError(
+            f"--model {path} is no directory of a Hugging Face model: it has no config.json. Give "
+            "the directory that the model was downloaded to."
+        )
+    return str(directory.resolve())
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{where}: {text!r} is not a YAML value. Quote it.") from None

@@ -1,0 +1,131 @@
+"""`fedsafe client`: what its operator asked for, checked and laid out, then kept alive.
+
+Nothing that it starts outlives it, however it ends.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedsafe.app import activate
+from fedsafe.errors import LaunchError
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.launch import probe, site
+from fedsafe.launch.flower import environment
+from fedsafe.launch.identity import Address, Identity
+from fedsafe.launch.nodelog import Tell
+from fedsafe.launch.processes import Child
+from fedsafe.launch.supernode import Node
+from fedsafe.launch.supervisor import Supervisor
+from fedsafe.runs.events import Events, Listener
+
+LARGEST_LOG = 16 * 1024**2
+"""Bytes of a log above which it is put aside at the next start."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the operator asked for, each part checked by itself."""
+
+    server: Address
+    authority: Path | None
+    """Certificate that the server is checked by; None: no TLS."""
+    identities: tuple[Identity, ...]
+    state: Path
+    """Directory of all clients' directories."""
+    data: tuple[PluginChoice, ...] = ()
+    """The clients' own data, one each; none: the experiment's."""
+    model: str | None = None
+    device: str | None = None
+    gpu: str | None = None
+    """Which of the machine's GPUs the trainer sees; None: all of them."""
+    trainer: Path | None = None
+    """Socket of a trainer that another one keeps; None: a trainer of its own."""
+    behaviour: PluginChoice | None = None
+    """What the clients do as declared attackers; None: they are honest."""
+    generator: PluginChoice | None = None
+
+
+def run(wanted: Wanted, listen: Listener | None = None) -> None:
+    """Keep a machine's clients in a federation until interrupted.
+
+    Raises:
+        LaunchError: They cannot be started, or the server is not the one it should be.
+        DataError: A client's data cannot be used.
+        KeyboardInterrupt: It was told to end, and everything has ended.
+    """
+    tell = Events(None, listen)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    with contextlib.ExitStack() as held:
+        homes = [site.place(wanted.state, identity) for identity in wanted.identities]
+        for identity, home in zip(wanted.identities, homes, strict=True):
+            held.enter_context(site.locked(home, identity))
+            for log in home.glob("*.log"):
+                if log.stat().st_size > LARGEST_LOG:
+                    log.replace(log.with_suffix(".log.1"))
+        socket = wanted.trainer or site.socket_in(homes[0])
+        if wanted.trainer is not None:
+            site.check_trainer(socket)
+        nodes = [_node(wanted, index, home, socket, tell) for index, home in enumerate(homes)]
+        _greet(wanted, tell)
+        child = None if wanted.trainer is not None else _trainer(wanted, homes[0], socket)
+        tell("start", f"logs are in {wanted.state}; the trainer's socket is {socket}")
+        supervisor = Supervisor(socket, child, nodes, tell)
+        held.callback(supervisor.stop)
+        supervisor.run()
+
+
+def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Node:
+    """Examine one client's data, write its site's file, and return its SuperNode."""
+    activate()
+    from clients.site import Site
+
+    identity = wanted.identities[index]
+    source, digest = None, ""
+    if wanted.data:
+        source = wanted.data[index]
+        count, digest = site.examine(source, site.secret(home, identity))
+        tell("data", f"{count} examples of its own", name=identity.name, examples=count)
+    written = Site(
+        socket=socket,
+        state=home,
+        source=source,
+        model=wanted.model,
+        device=wanted.device,
+        red_team=wanted.behaviour is not None,
+        behaviour=wanted.behaviour,
+        generator=wanted.generator,
+        data=digest,
+    )
+    path = home / "site.json"
+    site.write(written, path)
+    return Node(wanted.server, wanted.authority, identity, path, home)
+
+
+def _greet(wanted: Wanted, tell: Tell) -> None:
+    """Look at the server before anything starts.
+
+    Raises:
+        LaunchError: It is not the server that the certificate speaks of.
+    """
+    seen = probe.look(wanted.server, wanted.authority)
+    if seen.refusal:
+        raise LaunchError(seen.refusal)
+    if seen.clock:
+        tell("refused", seen.clock)
+    if not seen.reached:
+        tell("away", f"no answer from {wanted.server} yet; trying until there is one")
+    if wanted.authority is None and not wanted.server.local:
+        tell("note", "Without TLS, whoever is on the way can read and change what is sent.")
+
+
+def _trainer(wanted: Wanted, home: Path, socket: Path) -> Child:
+    env = environment(home / "flower")
+    if wanted.gpu is not None:
+        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": wanted.gpu}
+    command = [sys.executable, "-m", "fedsafe.launch.trainer", "--socket", str(socket)]
+    return Child("The trainer", command, log=home / "trainer.log", env=env, cwd=home)

@@ -1,0 +1,51 @@
+"""A run's events, heard from another process: its events.jsonl as it grows.
+
+Knows nothing of how they are shown.
+"""
+
+import json
+from pathlib import Path
+
+from fedsafe.runs.events import Event, Events, Listener
+
+
+class Follower:
+    """Passes on what is written to an event file after this moment."""
+
+    def __init__(self, path: Path, listen: Listener | None) -> None:
+        self._path = path
+        self._listen = listen
+        self._position = path.stat().st_size if path.is_file() else 0
+        self.progress = 0
+        """How many rounds and stages have ended since."""
+
+    def drain(self) -> None:
+        """Pass on every whole line that is new."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # it is still being written
+                self._position += len(line)
+                self._hear(line)
+
+    def tell(self, message: str) -> None:
+        """Add a note of one's own, where there is a run to add it to."""
+        self.drain()
+        if (self._path.parent / "experiment.yaml").is_file():
+            Events(self._path)("note", message)
+            self.drain()
+        elif self._listen is not None:
+            Events(None, self._listen)("note", message)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+            kind, message, time = said.pop("kind"), said.pop("message", ""), said.pop("time", 0.0)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+        self.progress += kind in {"round-end", "stage-end"}
+        if self._listen is not None:
+            self._listen(Event(kind, message, said, time))

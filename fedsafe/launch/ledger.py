@@ -1,0 +1,223 @@
+"""What each client may still make the SuperLink keep: one reply a question, of a bounded size.
+
+A reply may have twice the objects and twice the bytes of the question it answers, and some
+slack: a client that was sent an adapter sends one back. Knows nothing of HTTP or Flower.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+FACTOR = 2
+"""An adapter may come back in a format of twice the bytes it was sent in."""
+SLACK_BYTES = 4 * 1024**2
+SLACK_OBJECTS = 256
+OFFERS = 8
+"""How often a reply may be announced: each costs the SuperLink a little memory."""
+IDLE = 190.0
+"""Seconds without a piece after which a reply counts as broken off; Flower's are 180."""
+LINGER = 60.0
+"""Seconds that a reply outlives its question, for a server that is just taking it."""
+
+
+class Refused(Exception):  # noqa: N818
+    """A client asked for more than it may; with an HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass
+class Reply:
+    """One client's answer, while it comes in."""
+
+    message: str
+    ids: frozenset[str]
+    offers: int = 0
+    wanted: frozenset[str] | None = None
+    """Objects that have to come; None until the SuperLink has said which."""
+    kept: dict[str, int] = field(default_factory=dict)
+    """Objects that have come, and their bytes."""
+    touched: float = 0.0
+    """When its last piece came."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is there."""
+        return self.wanted is not None and self.wanted <= self.kept.keys()
+
+
+@dataclass
+class Question:
+    """One message of the server to one node."""
+
+    node: int
+    kind: str
+    expires: float
+    ids: list[str] = field(repr=False)
+    """Its objects, each as often as it occurs."""
+    reply: Reply | None = None
+
+
+class Ledger:
+    """The books of one SuperLink; all calls come from one thread."""
+
+    def __init__(
+        self, release: Callable[[str], None], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._release = release
+        """Frees a message and its objects in the SuperLink."""
+        self._clock = clock
+        self._questions: dict[str, Question] = {}
+        self._objects: dict[str, list[int]] = {}
+        """Of each object of a question: bytes, and how many questions hold it."""
+
+    # What the server does ---------------------------------------------------------------
+
+    def asked(self, message: str, node: int, kind: str, expires: float, ids: Sequence[str]) -> None:
+        """Note a question; an older one of its kind to the same node is over."""
+        self._sweep()
+        for known, question in list(self._questions.items()):
+            if question.node == node and question.kind == kind and known != message:
+                self._close(known)
+        if message not in self._questions:
+            self._questions[message] = Question(node, kind, expires, list(ids))
+            for one in ids:
+                self._objects.setdefault(one, [0, 0])[1] += 1
+
+    def sized(self, object_id: str, size: int) -> None:
+        """Note the size of an object of the server's."""
+        if object_id in self._objects:
+            self._objects[object_id][0] = size
+
+    def hidden(self, questions: Iterable[str]) -> set[str]:
+        """Return the questions whose replies are still coming in.
+
+        A server that took one would wait for its pieces, which may never come. One that
+        was broken off is not hidden: Flower tells the server so at once.
+        """
+        since = self._clock() - IDLE
+        replies = {one: q.reply for one in questions if (q := self._questions.get(one))}
+        return {
+            one
+            for one, reply in replies.items()
+            if reply is not None and not reply.complete and reply.touched > since
+        }
+
+    def collected(self, message: str) -> None:
+        """Note that the server has a reply."""
+        for known, question in list(self._questions.items()):
+            if question.reply is not None and question.reply.message == message:
+                self._forget(known)
+
+    # What a client does -----------------------------------------------------------------
+
+    def offer(self, node: int, question: str, message: str, ids: Collection[str]) -> None:
+        """Let a client announce a reply.
+
+        Args:
+            node: Who it is, proven.
+            question: The message that it answers.
+            message: Name of the reply.
+            ids: Its objects.
+
+        Raises:
+            Refused: It was not asked, answers twice, or answers with too much.
+        """
+        self._sweep()
+        asked = self._questions.get(question)
+        if asked is None or asked.node != node:
+            raise Refused(409, "no question of the server's to this node waits for this reply")
+        if len(ids) > (most := self.most_objects(question)):
+            raise Refused(413, f"a reply of {len(ids)} objects; at most {most} are taken")
+        objects = frozenset(ids)
+        if asked.reply is None:
+            asked.reply = Reply(message, objects)
+        elif (asked.reply.message, asked.reply.ids) != (message, objects):
+            raise Refused(409, "a second, different reply to one question")
+        asked.reply.offers += 1
+        asked.reply.touched = self._clock()
+        if asked.reply.offers > OFFERS:
+            raise Refused(429, f"a reply announced more than {OFFERS} times")
+
+    def accepted(self, question: str, missing: Iterable[str]) -> None:
+        """Note which objects of a reply the SuperLink still wants."""
+        asked = self._questions.get(question)
+        if asked is not None and asked.reply is not None:
+            asked.reply.wanted = asked.reply.ids.intersection(missing)
+
+    def piece(self, node: int, object_id: str, size: int) -> None:
+        """Let a client send an object.
+
+        Raises:
+            Refused: It belongs to no reply of this node, or makes one too large.
+        """
+        found = self._replies(node, object_id)
+        if not found:
+            raise Refused(409, "an object of no reply that this node has announced")
+        for question, reply in found:
+            most = self.most_bytes(question)
+            if object_id not in reply.kept and sum(reply.kept.values()) + size > most:
+                raise Refused(413, f"a reply of more than the {most} bytes that are taken")
+
+    def stored(self, node: int, object_id: str, size: int) -> None:
+        """Note that the SuperLink has kept an object."""
+        for _, reply in self._replies(node, object_id):
+            reply.kept[object_id] = size
+            reply.touched = self._clock()
+
+    def own(self, node: int, message: str) -> None:
+        """Let a client confirm a question, which frees it.
+
+        Raises:
+            Refused: It is another node's, or a reply.
+        """
+        for known, question in self._questions.items():
+            reply = question.reply.message if question.reply else ""
+            if message == reply or (message == known and question.node != node):
+                raise Refused(409, "a message of another's")
+
+    # Limits -----------------------------------------------------------------------------
+
+    def most_objects(self, question: str) -> int:
+        """Return how many objects a reply to a question may have."""
+        return FACTOR * len(self._questions[question].ids) + SLACK_OBJECTS
+
+    def most_bytes(self, question: str) -> int:
+        """Return how many bytes a reply to a question may have."""
+        sent = sum(self._objects[one][0] for one in self._questions[question].ids)
+        return FACTOR * sent + SLACK_BYTES
+
+    def __len__(self) -> int:
+        """Return how many questions are open."""
+        return len(self._questions)
+
+    def _replies(self, node: int, object_id: str) -> list[tuple[str, Reply]]:
+        return [
+            (message, question.reply)
+            for message, question in self._questions.items()
+            if question.node == node and question.reply and object_id in question.reply.ids
+        ]
+
+    def _sweep(self) -> None:
+        """Close what is over."""
+        now = self._clock()
+        for message, question in list(self._questions.items()):
+            if question.expires + LINGER < now:
+                self._close(message)
+
+    def _close(self, message: str) -> None:
+        """Free a question and whatever came in reply, which nobody will ask for now."""
+        question = self._forget(message)
+        self._release(message)
+        if question.reply is not None:
+            self._release(question.reply.message)
+
+    def _forget(self, message: str) -> Question:
+        question = self._questions.pop(message)
+        for one in question.ids:
+            self._objects[one][1] -= 1
+            if not self._objects[one][1]:
+                del self._objects[one]
+        return question

@@ -1,0 +1,193 @@
+"""Keeps a trainer and its SuperNodes alive, and tells their operator what goes on.
+
+Knows nothing of how they are set up.
+"""
+
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fedsafe.errors import LaunchError
+from fedsafe.launch import probe
+from fedsafe.launch.kept import Kept, how_it_ended
+from fedsafe.launch.nodelog import Follower, Listener, Tell
+from fedsafe.launch.processes import Child, signal_group, wait_until
+from fedsafe.launch.supernode import Node, why_ended
+
+TICK = 0.5
+"""Seconds between two looks at the children."""
+ASK = 10.0
+"""Seconds between two questions to the trainer whether it is well."""
+SILENCE = 60.0
+"""Seconds without an answer after which a trainer counts as hung."""
+START = 120.0
+"""Longest time for a trainer to listen at first, seconds."""
+
+
+class Supervisor:
+    """All processes of one `fedsafe client`.
+
+    Args:
+        socket: Where the trainer listens.
+        trainer: The trainer's process; None: another `fedsafe client` keeps it.
+        nodes: The SuperNodes that give it work.
+        tell: Told what happens, an event a change.
+    """
+
+    def __init__(
+        self, socket: Path, trainer: Child | None, nodes: Sequence[Node], tell: Tell
+    ) -> None:
+        self._trainer = Trainer(socket, trainer, tell)
+        self._members = [Member(node, tell) for node in nodes]
+
+    def run(self) -> None:
+        """Start everything, and watch it until interrupted.
+
+        Raises:
+            LaunchError: A part cannot be started at all.
+            KeyboardInterrupt: It was told to end.
+        """
+        self._trainer.start()
+        for member in self._members:
+            member.kept.start()
+        while True:
+            self._trainer.look()
+            for member in self._members:
+                member.look()
+            time.sleep(TICK)
+
+    def stop(self) -> None:
+        """End everything, the SuperNodes first, so that the server knows at once.
+
+        A second interrupt ends it without waiting.
+        """
+        children = [member.kept.child for member in self._members]
+        everyone = [*children, *([self._trainer.child] if self._trainer.child else [])]
+        try:
+            with ThreadPoolExecutor(max(1, len(children))) as pool:
+                list(pool.map(_end, children))
+            if self._trainer.child is not None:
+                self._trainer.child.stop()
+        finally:
+            for child in everyone:
+                child.kill()
+
+
+def _end(child: Child) -> None:
+    """Ask a child and all that it started to end, and make them if they do not."""
+    if child.alive and child.pid is not None:
+        signal_group(child.pid, signal.SIGTERM)
+        child.stop()
+
+
+class Trainer:
+    """The trainer, whoever keeps it."""
+
+    def __init__(self, socket: Path, child: Child | None, tell: Tell) -> None:
+        self.child = child
+        self._socket, self._tell = socket, tell
+        self._kept = None if child is None else Kept(child, self._died)
+        self._asked = self._heard = time.monotonic()
+        self._gone = False
+
+    def start(self) -> None:
+        """Start it, where it is our own, and wait until it listens.
+
+        Raises:
+            LaunchError: It does not start.
+        """
+        if self._kept is None or self.child is None:
+            return
+        child = self.child
+        self._socket.unlink(missing_ok=True)  # of one that was killed
+        self._kept.start()
+        if not wait_until(lambda: self._answers() or not child.alive, START) or not child.alive:
+            raise LaunchError(f"The trainer did not start: {child.last_words()} See {child.log}.")
+        self._heard = time.monotonic()
+
+    def look(self) -> None:
+        """See whether it lives, and now and then whether it answers."""
+        if self._kept is not None:
+            self._kept.look()
+        now = time.monotonic()
+        if now - self._asked < ASK:
+            return
+        if self._answers():
+            self._heard = time.monotonic()
+            if self._gone:
+                self._tell("trainer-back", "the trainer answers again")
+            self._gone = False
+        elif self.child is None:
+            self._miss()
+        elif now - self._heard > SILENCE and self.child.alive:
+            self._tell("trainer-hung", f"the trainer has not answered for {SILENCE:.0f} s")
+            self.child.kill()
+        self._asked = time.monotonic()
+
+    def _answers(self) -> bool:
+        from clients.remote import probe as ask
+
+        return ask(self._socket, patience=2.0) is not None
+
+    def _miss(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._tell(
+                "trainer-died",
+                f"no trainer answers on {self._socket}; the `fedsafe client` that keeps it must "
+                "run for this one to work",
+            )
+
+    def _died(self, pause: float) -> None:
+        assert self.child is not None
+        self._heard = time.monotonic() + pause
+        self._tell(
+            "trainer-died",
+            f"the trainer died ({how_it_ended(self.child)}): {self.child.last_words()} "
+            f"{_again(pause)}",
+        )
+
+
+class Member:
+    """One SuperNode, its log listened to."""
+
+    def __init__(self, node: Node, tell: Tell) -> None:
+        self._node, self._tell = node, tell
+        self._follower = Follower(node.log)
+        self._listener = Listener(node.identity.name, node.server, tell)
+        self._connected: float | None = None
+        self._told = ""
+        self.kept = Kept(node.child(), self._died, self._renew)
+
+    def look(self) -> None:
+        """Hear what it says, and see whether it lives."""
+        self._listen()
+        if self._listener.connected and self.kept.child.alive:
+            self._connected, self._told = time.monotonic(), ""
+        self.kept.look()
+
+    def _listen(self) -> None:
+        for line in self._follower.lines():
+            self._listener.hear(line)
+
+    def _renew(self) -> None:
+        """Give it a port that is free now, and forget what it said in its last life."""
+        self.kept.child.command = self._node.command()
+        self._follower.recent.clear()
+
+    def _died(self, pause: float) -> None:
+        """Tell why it ended, once as long as the reason stays the same."""
+        self._listen()
+        self._listener.ended()
+        seen = probe.look(self._node.server, self._node.authority)
+        ago = None if self._connected is None else time.monotonic() - self._connected
+        why = why_ended("\n".join(self._follower.recent), self._node, seen, ago)
+        if why != self._told:
+            self._told = why
+            self._tell("refused", f"{why} {_again(pause)}", name=self._node.identity.name)
+
+
+def _again(pause: float) -> str:
+    return f"Starting again in {pause:.0f} s." if pause else "Starting again."

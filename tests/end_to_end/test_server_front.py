@@ -1,0 +1,378 @@
+"""What a server lets through: registered clients' interface, over TLS, in bounded memory."""
+
+import hashlib
+import os
+import socket
+import ssl
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from fedsafe.launch import certs
+from fedsafe.launch.control import Control
+from fedsafe.launch.flower import environment, free_port
+from fedsafe.launch.front import Front, nginx
+from fedsafe.launch.processes import Child, wait_until
+from fedsafe.launch.superlink import Settings, node_id
+from server.allow import read_allow
+from tests.doubles.deployment import Client, ask, serve, status_of
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),  # Flower's own
+    pytest.mark.skipif(nginx() is None, reason="nginx is not installed (apt: nginx-light)"),
+]
+MIB = 1024**2
+
+
+@dataclass
+class Place:
+    """One server machine."""
+
+    home: Path
+    link: Child
+    control: Control
+    inner: str
+    outer: str
+    secret: bytes
+    clients: list[Client] = field(default_factory=list)
+    members: dict[int, Client] = field(default_factory=dict)
+
+    @property
+    def ca(self) -> Path:
+        return self.home / "certs" / certs.CA
+
+    def client(self, number: int) -> Client:
+        return self.connect(self.home / "certs" / "keys" / f"node{number}")
+
+    def member(self, number: int) -> Client:
+        """A client that is online."""
+        if number not in self.members:
+            self.members[number] = self.client(number)
+            self.members[number].activate()
+        return self.members[number]
+
+    def connect(self, private: Any, ca: Path | None = None) -> Client:
+        self.clients.append(Client.connect(self.outer, ca or self.ca, private))
+        return self.clients[-1]
+
+    def memory(self) -> int:
+        return int(psutil.Process(self.link.pid).memory_info().rss)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A SuperLink with keys, its guard and the front, no app in it."""
+    home = tmp_path_factory.mktemp("server")
+    made, inside = home / "certs", home / "inside"
+    certs.init(made, ["127.0.0.1"], clients=3, days=1)
+    certs.write_loopback(inside)
+    inner, outer = free_port(), free_port()
+    (home / "secret").write_bytes(b"launcher's secret")
+    settings = Settings("127.0.0.1", inner, "token", str(home / "secret"), str(inside),
+                        str(made / "allow"))  # fmt: skip
+    settings.write(home / "superlink.json")
+    link = Child(
+        "the SuperLink",
+        [sys.executable, "-m", "fedsafe.launch.superlink", str(home / "superlink.json")],
+        log=home / "superlink.log",
+        env=environment(home / "flower"),
+    )
+    link.start()
+    control = Control(f"127.0.0.1:{inner}", "token", inside / certs.CA)
+    assert wait_until(control.ready, 60), link.last_words()
+    front = Front(f"127.0.0.1:{outer}", f"127.0.0.1:{inner}", home / "state", home / "logs",
+                  made, inside).child()  # fmt: skip
+    front.start()
+    assert wait_until(lambda: _listens(outer), 10), front.last_words()
+    control.register((one.name, one.key) for one in read_allow(made / "allow"))
+    place = Place(
+        home, link, control, f"127.0.0.1:{inner}", f"127.0.0.1:{outer}", b"launcher's secret"
+    )
+    yield place
+    for client in place.clients:
+        client.fleet.close()
+    control.close()
+    front.stop()
+    link.kill()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def http(place: Place) -> Iterator[httpx.Client]:
+    """A stranger who trusts the authority and holds no key."""
+    context = ssl.create_default_context(cafile=place.ca)
+    with httpx.Client(base_url=f"https://{place.outer}", verify=context) as client:
+        yield client
+
+
+# --- The front ------------------------------------------------------------------------------
+
+
+def test_a_registered_client_gets_through(place: Place) -> None:
+    client = place.client(0)
+    assert client.activate() == node_id(client.key)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/docs", "/openapi.json", "/health", "/v1/fleet", "/v1/control/start-run",
+        "/v1/control/list-runs", "/v1/control/register-node", "/v1/runtime/acquire-task",
+        "/v1/runtime/push-object", "/V1/control/list-runs", "//v1/control/list-runs",
+        "/v1/fleet/../control/list-runs", "/v1/fleet/..%2fcontrol/list-runs",
+        "/v1/fleet/%2e%2e/runtime/acquire-task", "/v1/fleet/./../control/list-runs",
+    ],
+)  # fmt: skip
+def test_every_other_path_stays_closed(place: Place, path: str) -> None:
+    context = ssl.create_default_context(cafile=place.ca)
+    host, _, port = place.outer.partition(":")
+    with (
+        socket.create_connection((host, int(port)), 5) as plain,
+        context.wrap_socket(plain, server_hostname=host) as tls,
+    ):
+        tls.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nfedsafe-token: token\r\nConnection: close\r\n"
+            "Content-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        assert tls.recv(4096).startswith(b"HTTP/1.1 403 ")
+
+
+def test_no_error_names_a_version(http: httpx.Client) -> None:
+    answer = http.get("/")
+    assert "nginx/" not in answer.headers["server"] + answer.text
+
+
+def test_only_posts_reach_the_superlink(http: httpx.Client) -> None:
+    assert http.get("/v1/fleet/pull-messages").status_code == 403
+
+
+def test_a_body_that_is_too_large_is_refused(http: httpx.Client) -> None:
+    assert http.post("/v1/fleet/pull-messages", content=bytes(128 * 1024)).status_code == 413
+
+
+def test_an_older_tls_is_refused(place: Place) -> None:
+    context = ssl.create_default_context(cafile=place.ca)
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    host, _, port = place.outer.partition(":")
+    with socket.create_connection((host, int(port)), 5) as plain, pytest.raises(ssl.SSLError):
+        context.wrap_socket(plain, server_hostname=host)
+
+
+def test_a_client_refuses_a_server_of_another_authority(place: Place, tmp_path: Path) -> None:
+    certs.init(tmp_path, ["127.0.0.1"], clients=1, days=1)
+    stranger = place.connect(place.home / "certs/keys/node0", tmp_path / certs.CA)
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        stranger.activate()
+
+
+def test_a_key_that_is_not_listed_is_refused(place: Place) -> None:
+    stranger = place.connect(ec.generate_private_key(ec.SECP384R1()))
+    assert status_of(stranger.activate) == 412
+
+
+def test_a_client_without_a_key_is_refused(place: Place) -> None:
+    client = place.client(0)
+    client.fleet.close()
+    client.fleet = FleetHttpClient.from_server_address(
+        place.outer, False, place.ca.read_bytes(), []
+    )
+    assert status_of(client.activate) == 401
+
+
+def test_a_client_cannot_speak_for_another(place: Place) -> None:
+    mine, other = place.client(0), place.member(1)
+    mine.node = other.node
+    assert status_of(mine.pull) == 401
+
+
+def test_half_open_connections_do_not_keep_others_out(place: Place) -> None:
+    host, _, port = place.outer.partition(":")
+    idle = [socket.create_connection((host, int(port)), 5) for _ in range(100)]
+    try:
+        assert place.client(0).activate()
+    finally:
+        for one in idle:
+            one.close()
+
+
+def test_control_asks_for_the_token_even_on_this_machine(place: Place) -> None:
+    stranger = Control(place.inner, "guess", place.home / "inside" / certs.CA)
+    assert not stranger.ready()
+    stranger.close()
+
+
+# --- The guard ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grid(place: Place) -> Iterator[Any]:
+    """The server's side of a run."""
+    place.control.submit({"experiment": "micro", "output": "", "allow": ""})
+    grid = serve(place.inner, (place.home / "inside" / certs.CA).read_bytes(), place.secret)
+    yield grid
+    grid.close()
+
+
+def adapter(size: int, seed: int = 0) -> RecordDict:
+    """Return an adapter of so many bytes as it travels."""
+    values = np.random.default_rng(seed).standard_normal(size // 4).astype(np.float32)
+    return RecordDict({"arrays": ArrayRecord({"lora": Array(values)})})
+
+
+def pieces(count: int, size: int) -> dict[str, bytes]:
+    """Return objects as the SuperLink takes them, each of its own content."""
+    made = {}
+    for _ in range(count):
+        content = b"ArrayChunk  %d\x00" % size + os.urandom(size)
+        made[hashlib.sha256(content).hexdigest()] = content
+    return made
+
+
+def tree(ids: list[str]) -> ObjectTree:
+    """Return a message's tree with these leaves."""
+    root = hashlib.sha256("".join(ids).encode()).hexdigest()
+    return ObjectTree(object_id=root, children=[ObjectTree(object_id=one) for one in ids])
+
+
+@pytest.fixture
+def asked(place: Place, grid: Any) -> tuple[Client, Any]:
+    """A client and a question of the server's to it, with an adapter of 1 MiB."""
+    client = place.member(2)
+    ask(grid, client.node, "train", adapter(MIB))
+    return client, client.question()
+
+
+def test_an_honest_reply_reaches_the_server(place: Place, grid: Any) -> None:
+    client = place.member(2)
+    message = ask(grid, client.node, "train", adapter(MIB))
+    question = client.question()
+    reply = _reply(client, adapter(MIB, seed=1))
+    whole = get_object_tree(reply)
+    session = client.offer(question, whole).session_id
+    for name, one in get_all_nested_objects(reply).items():
+        assert client.push(question, session, name, one.deflate())
+    (got,) = grid.pull_messages([message])
+    assert got.content["arrays"]["lora"].numpy().nbytes == MIB
+
+
+def _reply(client: Client, content: RecordDict) -> Any:
+    from flwr.app import Message
+
+    reply = Message(content, dst_node_id=1, message_type="train", ttl=60.0)
+    reply.metadata.__dict__["_src_node_id"] = client.node
+    return reply
+
+
+def test_memory_stays_bounded_whatever_is_pushed(place: Place, asked: Any) -> None:
+    client, question = asked
+    made = pieces(120, MIB)
+    before = place.memory()
+    answer = client.offer(question, tree(list(made)[:100]))
+    refused = [
+        status_of(lambda: client.push(question, answer.session_id, name, content))  # noqa: B023
+        for name, content in made.items()
+    ]
+    grown = place.memory() - before
+    assert set(refused[10:100]) == {413}
+    assert set(refused[100:]) == {409}
+    assert grown < 48 * MIB, f"{grown / MIB:.0f} MiB kept of 120 sent"
+
+
+def test_a_tree_of_too_many_objects_is_refused(asked: Any) -> None:
+    client, question = asked
+    ids = [f"{n:064x}" for n in range(20_000)]
+    assert status_of(lambda: client.offer(question, tree(ids))) == 413
+
+
+def test_a_tree_of_countless_objects_does_not_get_in(place: Place, asked: Any) -> None:
+    client, question = asked
+    ids = [f"{n:064x}" for n in range(150_000)]
+    before = place.memory()
+    assert status_of(lambda: client.offer(question, tree(ids))) == 413
+    assert place.memory() - before < 16 * MIB
+
+
+def test_a_second_different_reply_is_refused(asked: Any) -> None:
+    client, question = asked
+    client.offer(question, tree(["0" * 64]))
+    assert status_of(lambda: client.offer(question, tree(["1" * 64]))) == 409
+
+
+def test_announcing_without_end_is_refused(place: Place, asked: Any) -> None:
+    client, question = asked
+    ids = [f"{n:064x}" for n in range(200)]
+    said = [status_of(lambda: client.offer(question, tree(ids))) for _ in range(12)]
+    assert said == [200] * 8 + [429] * 4
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"src_node_id": 1},
+        {"src_node_id": 1, "reply_to_message_id": ""},
+        {"reply_to_message_id": ""},
+        {"reply_to_message_id": "0" * 64},
+        {"message_id": "0" * 64},
+    ],
+    ids=lambda lie: " ".join(f"{name}={str(value)[:4]}" for name, value in lie.items()),
+)
+def test_a_message_that_is_no_reply_of_its_own_is_refused(asked: Any, lie: dict[str, Any]) -> None:
+    client, question = asked
+    assert status_of(lambda: client.offer(question, tree(["0" * 64]), **lie)) == 409
+
+
+def test_a_reply_to_anothers_question_is_refused(place: Place, asked: Any) -> None:
+    _, question = asked
+    other = place.member(1)
+    assert status_of(lambda: other.offer(question, tree(["0" * 64]))) == 409
+
+
+def test_a_long_message_beside_its_objects_is_refused(asked: Any) -> None:
+    client, question = asked
+    assert status_of(lambda: client.offer(question, tree(["0" * 64]), group_id="x" * MIB)) == 413
+
+
+def test_the_server_does_not_wait_for_a_reply_that_never_comes_whole(
+    place: Place, grid: Any
+) -> None:
+    client = place.member(2)
+    message = ask(grid, client.node, "train", adapter(MIB))
+    client.offer(client.question(), tree(["2" * 64]))
+    begun = time.monotonic()
+    assert list(grid.pull_messages([message])) == []
+    assert time.monotonic() - begun < 2
+
+
+def test_a_client_that_was_killed_comes_back_at_once(place: Place) -> None:
+    client = place.client(0)
+    assert client.activate() == client.activate()
+
+
+def test_a_second_client_with_the_key_of_one_at_work_is_refused(place: Place) -> None:
+    place.member(1).pull()
+    assert status_of(place.client(1).activate) == 412
+
+
+def test_no_secret_lies_open(place: Place) -> None:
+    assert (place.home / "superlink.json").stat().st_mode & 0o077 == 0

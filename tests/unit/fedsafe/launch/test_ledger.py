@@ -1,0 +1,213 @@
+"""The ledger: who was asked may answer once, in bounds; nothing is kept for ever."""
+
+import pytest
+
+from fedsafe.launch.ledger import (
+    IDLE,
+    LINGER,
+    OFFERS,
+    SLACK_BYTES,
+    SLACK_OBJECTS,
+    Ledger,
+    Refused,
+)
+
+NODE, OTHER = 7, 8
+MIB = 1024**2
+
+
+class Clock:
+    """A time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Books:
+    """A ledger with what it freed."""
+
+    def __init__(self) -> None:
+        self.freed: list[str] = []
+        self.clock = Clock()
+        self.ledger = Ledger(self.freed.append, self.clock)
+
+    def ask(self, name: str = "q", node: int = NODE, kind: str = "train", size: int = MIB) -> None:
+        """Have the server ask with an adapter of one object."""
+        self.ledger.asked(name, node, kind, self.clock.now + 100, [f"{name}-root", f"{name}-data"])
+        self.ledger.sized(f"{name}-data", size)
+
+    def answer(self, name: str = "q", ids: tuple[str, ...] = ("r", "a", "b")) -> None:
+        """Have the client announce a reply."""
+        self.ledger.offer(NODE, name, ids[0], ids)
+        self.ledger.accepted(name, ids)
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+def refused(call: object, *given: object) -> int:
+    assert callable(call)
+    with pytest.raises(Refused) as caught:
+        call(*given)
+    return caught.value.status
+
+
+def test_a_reply_that_was_asked_for_is_taken(books: Books) -> None:
+    books.ask()
+    books.answer()
+    books.ledger.piece(NODE, "a", MIB)
+
+
+def test_one_who_was_not_asked_is_refused(books: Books) -> None:
+    assert refused(books.ledger.offer, NODE, "q", "r", ["r"]) == 409
+
+
+def test_one_who_answers_for_another_is_refused(books: Books) -> None:
+    books.ask(node=OTHER)
+    assert refused(books.ledger.offer, NODE, "q", "r", ["r"]) == 409
+
+
+def test_a_reply_may_have_twice_the_objects_and_some(books: Books) -> None:
+    books.ask()
+    most = 2 * 2 + SLACK_OBJECTS
+    assert refused(books.ledger.offer, NODE, "q", "r", [str(n) for n in range(most + 1)]) == 413
+    books.ledger.offer(NODE, "q", "r", [str(n) for n in range(most)])
+
+
+def test_a_reply_may_have_twice_the_bytes_and_some(books: Books) -> None:
+    books.ask(size=MIB)
+    books.answer()
+    books.ledger.piece(NODE, "a", 2 * MIB + SLACK_BYTES)
+    assert refused(books.ledger.piece, NODE, "a", 2 * MIB + SLACK_BYTES + 1) == 413
+
+
+def test_bytes_count_over_all_pieces(books: Books) -> None:
+    books.ask(size=MIB)
+    books.answer()
+    books.ledger.stored(NODE, "a", 2 * MIB + SLACK_BYTES)
+    assert refused(books.ledger.piece, NODE, "b", 1) == 413
+
+
+def test_a_piece_sent_twice_counts_once(books: Books) -> None:
+    books.ask(size=MIB)
+    books.answer()
+    books.ledger.stored(NODE, "a", 2 * MIB + SLACK_BYTES)
+    books.ledger.piece(NODE, "a", 2 * MIB + SLACK_BYTES)
+
+
+def test_equal_objects_count_as_often_as_they_occur(books: Books) -> None:
+    """An adapter's fresh halves are zeros, one object for many; trained they are not."""
+    books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["root", "zero", "zero"])
+    books.ledger.sized("zero", MIB)
+    assert books.ledger.most_bytes("q") == 2 * 2 * MIB + SLACK_BYTES
+
+
+def test_a_piece_of_nothing_is_refused(books: Books) -> None:
+    books.ask()
+    books.answer()
+    assert refused(books.ledger.piece, NODE, "stray", 1) == 409
+
+
+def test_a_piece_of_anothers_reply_is_refused(books: Books) -> None:
+    books.ask()
+    books.answer()
+    assert refused(books.ledger.piece, OTHER, "a", 1) == 409
+
+
+def test_the_same_reply_may_be_announced_again_but_not_for_ever(books: Books) -> None:
+    books.ask()
+    for _ in range(OFFERS):
+        books.answer()
+    assert refused(books.ledger.offer, NODE, "q", "r", ["r", "a", "b"]) == 429
+
+
+@pytest.mark.parametrize(("name", "ids"), [("s", ["r", "a", "b"]), ("r", ["r", "a", "c"])])
+def test_another_reply_is_refused(books: Books, name: str, ids: list[str]) -> None:
+    books.ask()
+    books.answer()
+    assert refused(books.ledger.offer, NODE, "q", name, ids) == 409
+
+
+def test_the_server_sees_a_reply_when_it_is_whole(books: Books) -> None:
+    books.ask()
+    books.answer()
+    for piece in ("r", "a", "b"):
+        assert books.ledger.hidden(["q", "unknown"]) == {"q"}
+        books.ledger.stored(NODE, piece, 1)
+    assert books.ledger.hidden(["q"]) == set()
+
+
+def test_pieces_may_come_before_the_list_of_what_is_wanted(books: Books) -> None:
+    books.ask()
+    books.ledger.offer(NODE, "q", "r", ["r", "a"])
+    books.ledger.stored(NODE, "r", 1)
+    books.ledger.stored(NODE, "a", 1)
+    books.ledger.accepted("q", ["r", "a"])
+    assert books.ledger.hidden(["q"]) == set()
+
+
+def test_objects_that_the_superlink_has_need_not_come(books: Books) -> None:
+    books.ask()
+    books.ledger.offer(NODE, "q", "r", ["r", "shared"])
+    books.ledger.accepted("q", ["r"])
+    books.ledger.stored(NODE, "r", 1)
+    assert books.ledger.hidden(["q"]) == set()
+
+
+def test_a_reply_that_broke_off_is_left_to_flower(books: Books) -> None:
+    books.ask()
+    books.answer()
+    books.clock.now += IDLE + 1
+    assert books.ledger.hidden(["q"]) == set()
+
+
+def test_a_reply_that_was_collected_is_forgotten_and_not_freed_twice(books: Books) -> None:
+    books.ask()
+    books.answer()
+    books.ledger.collected("r")
+    assert (len(books.ledger), books.freed) == (0, [])
+
+
+def test_a_newer_question_frees_the_older_one_and_its_reply(books: Books) -> None:
+    books.ask("q1")
+    books.answer("q1")
+    books.ask("q2")
+    assert books.freed == ["q1", "r"]
+    assert refused(books.ledger.piece, NODE, "a", 1) == 409
+
+
+@pytest.mark.parametrize("other", [{"node": OTHER}, {"kind": "query.hello"}])
+def test_a_question_of_another_node_or_kind_stays(books: Books, other: dict[str, object]) -> None:
+    books.ask("q1")
+    books.ask("q2", **other)  # type: ignore[arg-type]
+    assert (len(books.ledger), books.freed) == (2, [])
+
+
+def test_a_question_that_has_expired_is_freed(books: Books) -> None:
+    books.ask("q1")
+    books.answer("q1")
+    books.clock.now += 100 + LINGER + 1
+    assert refused(books.ledger.offer, NODE, "q1", "r", ["r"]) == 409
+    assert books.freed == ["q1", "r"]
+
+
+def test_nothing_is_kept_over_many_rounds(books: Books) -> None:
+    for number in range(1000):
+        books.ask(f"q{number}")
+        books.answer(f"q{number}")
+        books.ledger.collected("r")
+    assert (len(books.ledger), books.ledger._objects) == (0, {})
+
+
+def test_a_client_may_confirm_its_question_alone(books: Books) -> None:
+    books.ask("mine")
+    books.ask("others", node=OTHER)
+    books.answer("mine")
+    books.ledger.own(NODE, "mine")
+    assert refused(books.ledger.own, NODE, "others") == 409
+    assert refused(books.ledger.own, NODE, "r") == 409
