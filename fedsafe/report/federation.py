@@ -76,8 +76,7 @@ def costs(run: RunData) -> str:
         for r in run.rounds
     ]
     times = [(r.round, [("time", r.seconds)]) for r in run.rounds]
-    total = sum(r.bytes_sent + r.bytes_received for r in run.rounds)
-    note = f"{size(total)} in all. " + swatch("sent", "sent") + swatch("received", "received")
+    note = f"{_told(run)} {swatch('sent', 'sent')}{swatch('received', 'received')}"
     drawn = figure(
         "Adapter bytes", note, stacked("Bytes a round", traffic, lambda v: f"{v:.3g} {named}")
     )
@@ -98,7 +97,34 @@ def costs(run: RunData) -> str:
     ]
     headings = ["Round", "Replies", "Learning rate", "Update norm", "Sent", "Received", "Time"]
     beside = details("Every round", table([*headings, "Adapter"], rows, numbers=range(7)))
-    return f'<div class="grid">{drawn}</div>{beside}'
+    return f'<div class="grid">{drawn}</div>{beside}{_each(run)}'
+
+
+def _told(run: RunData) -> str:
+    """Return how much travelled in all, in which format, and what it is for one client."""
+    total = sum(r.bytes_sent + r.bytes_received for r in run.rounds)
+    said = f"{size(total)} in all, as {text(run.setting('federation.wire', 'float32'))}."
+    replies = [c.bytes for r in run.rounds for c in r.clients if c.status == "accepted"]
+    asked = [c.bytes_sent / c.asked for r in run.rounds for c in r.clients if c.bytes_sent]
+    if not replies or not asked:
+        return said
+    to, back = size(sum(asked) / len(asked)), size(sum(replies) / len(replies))
+    return f"{said} To a client {to} a round, and {back} back."
+
+
+def _each(run: RunData) -> str:
+    """Return the bytes of each client over all rounds, as a table."""
+    sums: dict[int, list[int]] = {}
+    for client in (c for r in run.rounds for c in r.clients):
+        known = sums.setdefault(client.client, [0, 0, 0, 0])
+        found = (1, client.asked, client.bytes_sent, client.bytes)
+        sums[client.client] = [a + b for a, b in zip(known, found, strict=True)]
+    rows = [
+        [str(number), str(rounds), str(asked), size(sent) if sent else NONE, size(received)]
+        for number, (rounds, asked, sent, received) in sorted(sums.items())
+    ]
+    headings = ["Client", "Rounds", "Times asked", "Sent to it", "Received from it"]
+    return details("Bytes of each client", table(headings, rows, numbers=range(5)))
 
 
 def _federations(run: RunData) -> list[tuple[str, str, Sequence[Round]]]:

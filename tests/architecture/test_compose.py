@@ -1,0 +1,198 @@
+"""docker-compose.yml and its images: closed, right by the specification, true to the commands."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from fedsafe.cli.entry import app
+from fedsafe.experiment import load
+from tests.architecture import compose
+
+BIN = Path(sys.executable).parent
+DOCKERFILE = compose.ROOT / "Dockerfile"
+IMAGES = DOCKERFILE.read_text(encoding="utf-8")
+SERVICES = compose.services()
+CLIENTS = compose.clients()
+COMMANDS = compose.fedsafe_commands()
+
+
+def _check(*command: str | Path) -> None:
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", ".docker/cuda.yml"])
+def test_file_follows_the_compose_specification(name: str) -> None:
+    program = BIN / "check-jsonschema"
+    _check(program, "--builtin-schema", "vendor.compose-spec", compose.ROOT / name)
+
+
+def test_dockerfile_has_no_lint() -> None:
+    _check(BIN / "hadolint", "--no-color", DOCKERFILE)
+
+
+# Rights ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_has_no_rights(name: str) -> None:
+    service = SERVICES[name]
+    held = {key: service.get(key) for key in ("read_only", "cap_drop", "security_opt")}
+    assert held == {
+        "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]
+    }  # fmt: skip
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc"} & set(service)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_is_the_user_that_the_images_make(name: str) -> None:
+    (user,) = set(re.findall(r"^USER (?!0$)(\S+)$", IMAGES, re.MULTILINE))
+    assert SERVICES[name]["user"] == user
+
+
+def test_only_the_server_listens_and_only_to_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert ports == {"server": ["127.0.0.1:8443:8443"]}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_client_reaches_the_server_and_nothing_else(name: str) -> None:
+    assert CLIENTS[name]["networks"] == ["fleet"]
+    assert compose.read()["networks"]["fleet"] == {"internal": True}
+
+
+# Secrets --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def handed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Run the script of `certs`; return what lies in each volume."""
+    root = tmp_path_factory.mktemp("volumes")
+    volumes = {mount.volume: mount.target for mount in compose.mounts(SERVICES["certs"])}
+    for target in volumes.values():
+        (root / target.lstrip("/")).mkdir(mode=0o700, parents=True, exist_ok=True)
+    places = {key: f"{root}{path}" for key, path in SERVICES["certs"]["environment"].items()}
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    command = [*SERVICES["certs"]["entrypoint"], *SERVICES["certs"]["command"]]
+    for _ in range(2):  # `up` runs it each time
+        subprocess.run(
+            command, env={**os.environ, **places, "PATH": path}, check=True, timeout=60,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return {volume: root / target.lstrip("/") for volume, target in volumes.items()}
+
+
+def _secrets(service: dict[str, Any]) -> compose.Mount:
+    (found,) = (one for one in compose.mounts(service) if one.target == "/etc/fedsafe")
+    return found
+
+
+def _files(directory: Path) -> set[str]:
+    return {
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_client_is_handed_its_own_key_and_no_other_secret(
+    name: str, handed: dict[str, Path]
+) -> None:
+    (key,) = (a.removeprefix("--key=/etc/fedsafe/") for a in COMMANDS[name] if "--key=" in a)
+    assert _files(handed[_secrets(CLIENTS[name]).volume]) == {"ca.crt", key}
+
+
+def test_no_two_services_share_secrets() -> None:
+    used = [_secrets(SERVICES[name]).volume for name in ("server", *CLIENTS)]
+    assert len(set(used)) == len(used)
+
+
+def test_server_is_handed_what_it_needs_and_not_the_authority(handed: dict[str, Path]) -> None:
+    allowed = {f"allow/node{number}.pub" for number in range(len(CLIENTS))}
+    there = _files(handed[_secrets(SERVICES["server"]).volume])
+    assert there == {"ca.crt", "server.crt", "server.key"} | allowed
+
+
+def test_certificate_that_is_handed_out_is_whole(handed: dict[str, Path]) -> None:
+    _check(BIN / "fedsafe", "certs", "check", handed[_secrets(SERVICES["server"]).volume])
+
+
+def test_secrets_are_for_their_owner_alone(handed: dict[str, Path]) -> None:
+    files = [path for one in handed.values() for path in one.rglob("*") if path.is_file()]
+    open_ones = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert not [path for path in open_ones if path.suffix not in {".crt", ".pub"}]
+
+
+@pytest.mark.parametrize("name", ["server", *CLIENTS])
+def test_secrets_cannot_be_changed(name: str) -> None:
+    assert _secrets(SERVICES[name]).read_only
+
+
+def test_authority_stays_where_it_is_made() -> None:
+    users = {
+        name for name, service in SERVICES.items()
+        if "authority" in {mount.volume for mount in compose.mounts(service)}
+    }  # fmt: skip
+    assert users == {"certs"}
+
+
+# Commands -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_one_that_fedsafe_takes(name: str) -> None:
+    command: Any = typer.main.get_command(app)
+    arguments = COMMANDS[name]
+    while True:
+        context = command.make_context(None, list(arguments))
+        if not hasattr(command, "resolve_command"):
+            return
+        _, command, arguments = command.resolve_command(context, arguments)
+
+
+def test_experiment_is_a_declared_red_team_of_so_many_clients() -> None:
+    given = dict(text.removeprefix("--").split("=", 1) for text in COMMANDS["server"][1:])
+    changes = [text.removeprefix("--set=") for text in COMMANDS["server"] if "--set=" in text]
+    experiment = load(given["experiment"], changes)
+    assert (experiment.red_team, experiment.federation.clients) == (True, len(CLIENTS))
+
+
+def test_there_are_three_honest_clients_and_one_attacker() -> None:
+    attackers = {name for name in CLIENTS if "--red-team" in COMMANDS[name]}
+    assert (attackers, len(CLIENTS)) == ({"attacker"}, 4)
+
+
+# Images ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_volumes_are_mounted_where_the_image_has_a_directory_of_the_user(name: str) -> None:
+    (made,) = re.findall(r"install --directory.*?\n((?:.*\\\n)*.*)\n", IMAGES)
+    targets = {mount.target for mount in compose.mounts(SERVICES[name])}
+    assert targets <= set(made.replace("\\", "").split())
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_image_is_one_that_is_built_here(name: str) -> None:
+    target = SERVICES[name]["build"]["target"]
+    assert SERVICES[name]["image"].startswith(f"fedsafe-{target}:")
+    assert re.search(rf"^FROM \S+ AS {target}$", IMAGES, re.MULTILINE)
+
+
+def test_versions_are_the_dockerfiles_own() -> None:
+    defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", IMAGES, re.MULTILINE))
+    assert SERVICES["server"]["build"]["args"] == defaults
+
+
+def test_everything_that_is_copied_reaches_the_builder() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", IMAGES, re.MULTILINE)
+    kept = (compose.ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {f"!{name}" for line in copied for name in line.split()} <= set(kept)
