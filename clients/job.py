@@ -23,6 +23,7 @@ from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import wire
 from fedsafe.models.adapters import Tensors
+from fedsafe.models.ranks import cut
 from fedsafe.training.session import Session, resident
 from fedsafe.training.trainer import plan_of
 
@@ -63,7 +64,7 @@ def work(
     progress(0)
     conduct = conduct_of(job, session, _examples(job, site), site, progress)
     sent = wire.unpack_adapter(experiment.federation.wire, arrays)
-    session.put(sent)
+    session.put(_of_own_rank(job, sent, site))
     training = experiment.training
     plan = plan_of(training, job.learning_rate)
     report, tokenised = session.train(
@@ -131,6 +132,23 @@ def _examples(job: Job, site: Site | None) -> Sequence[Example]:
             "This client's own data cannot be used. The reason is in the log of its trainer, on "
             "its own machine."
         ) from None
+
+
+def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
+    """Return the adapter that this client trains: what it was sent, or a part of it.
+
+    Raises:
+        ModelError: Its operator asked for a higher rank than the federation has.
+    """
+    adapter = job.experiment.adapter
+    given = adapter.ranks[job.client % len(adapter.ranks)] if adapter.ranks else adapter.rank
+    rank = given if site is None or site.rank is None else site.rank
+    if rank > adapter.rank:
+        raise ModelError(
+            f"This client was started with rank {rank}, but the federation's adapter has rank "
+            f"{adapter.rank}. Give --rank {adapter.rank} or less."
+        )
+    return sent if rank == adapter.rank else cut(sent, rank, adapter.cut)
 
 
 def _pack(job: Job, sent: Tensors, trained: Tensors, site: Site | None) -> wire.Arrays:

@@ -31,6 +31,8 @@ class Site(BaseModel):
     """Where the base model lies here; None: where the experiment says."""
     device: str | None = None
     """Device of this client; None: what the experiment says."""
+    rank: Annotated[int, Field(ge=1)] | None = None
+    """Rank of this client's own adapter; None: what the experiment says."""
     red_team: bool = False
     """Whether its operator started it as an attacker, for declared red teams only."""
     behaviour: PluginChoice | None = None

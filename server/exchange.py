@@ -69,14 +69,17 @@ class Post:
             message.metadata.ttl = seconds
         until = time.monotonic() + seconds
         listed = list(messages.values())
-        ids = [found or "" for found in patiently(lambda: list(self._grid.push_messages(listed)))]
-        ids += [""] * (len(listed) - len(ids))
-        for (key, message), found in zip(messages.items(), ids, strict=True):
-            if found:
+        pushed = set(patiently(lambda: list(self._grid.push_messages(listed))))
+        ids = {}
+        for key, message in messages.items():
+            # Flower's grids write the id into the message, and return those that were taken.
+            found = message.metadata.message_id
+            ids[key] = found if found in pushed else ""
+            if ids[key]:
                 node = message.metadata.dst_node_id
                 self._sent[found] = Sent(key, node, until, bounds(message))
         self._pause = SHORTEST_PAUSE
-        return dict(zip(messages, ids, strict=True))
+        return ids
 
     def take(self) -> Iterator[tuple[int, Message]]:
         """Look once for each reply, and yield (whose, reply); one reply is in memory at a time.

@@ -147,7 +147,7 @@ class Gathering:
         return bool(one.message) or client in self._roll.nodes or self._roll.expected(client)
 
     def _look(self) -> None:
-        """See who is online now; a node that was started again has lost its message."""
+        """See who is online now; a node that went or was started again has lost its message."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
@@ -155,8 +155,9 @@ class Gathering:
         self._roll.refresh()
         for client, one in list(self._open.items()):
             session = self._roll.session(client)
-            if one.message and session is not None and session != one.session:
-                self._again(client, one, "its node was started again")
+            if one.message and session != one.session:
+                gone = "its node was started again" if session else "its node went offline"
+                self._again(client, one, gone)
 
     def _send(self) -> None:
         """Ask those who are online and due."""

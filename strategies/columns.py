@@ -33,6 +33,8 @@ def rank_mean(rows: Rows, first: int, last: int) -> "Tensor":
     Raises:
         ValueError: A row is not finite.
     """
+    if len(rows) <= compiled.FEW and rows.mixing is None and compiled.suits(rows.matrix):
+        return _few_mean(rows, first, last)
 
     def reduce(block: list["Tensor"], result: "Tensor") -> None:
         result.copy_(block[0])
@@ -41,6 +43,22 @@ def rank_mean(rows: Rows, first: int, last: int) -> "Tensor":
         result /= last - first + 1
 
     return _columnwise(rows, first, last, reduce, ordered=False)
+
+
+def _few_mean(rows: Rows, first: int, last: int) -> "Tensor":
+    """Return the mean of some ranks of few rows, sorted in registers, (d,)."""
+    sort, result = compiled.few_sorter(len(rows), first, last), vector(rows.matrix)
+    whole, out, count = rows.matrix.numpy(), result.numpy(), last - first + 1
+    sort(whole, 0, 0, out[:0])  # compiles, for all threads
+
+    def visit(part: slice) -> bool:
+        finite = sort(whole, part.start, part.stop, out[part])
+        out[part] /= count
+        return finite
+
+    if not all(sweep(rows.matrix, NARROW, lambda: visit)):
+        rows.require_finite()
+    return result
 
 
 def nearest_mean(rows: Rows, keep: int) -> "Tensor":

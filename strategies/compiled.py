@@ -65,10 +65,59 @@ def sorter() -> Sorter:
     import numba
 
     compiled = numba.njit(nogil=True, error_model="numpy")
-    eight = _straight_line("sort_eight", [pair for layer in _EIGHT for pair in layer], 8)
-    merge = _straight_line("merge", _merging(), 16)
+    places = [f"{'low' if wire < 8 else 'high'}[v + {wire % 8 * STRIP}]" for wire in range(16)]
+    stores = [f"{place} = x{wire}" for wire, place in enumerate(places)]
+    layers = [pair for layer in _EIGHT for pair in layer]
+    eight = _straight_line("sort_eight", layers, places[:8], stores[:8])
+    merge = _straight_line("merge", _merging(), places, stores)
     found: Sorter = compiled(_columns_sorter(compiled(eight), compiled(merge)))
     return found
+
+
+FEW = 16
+"""Rows that are sorted in registers without a detour over eights."""
+
+
+@cache
+def few_sorter(rows: int, first: int, last: int) -> Callable[["Matrix", int, int, "Matrix"], bool]:
+    """Return ``(matrix, start, stop, out) -> finite``, compiled, for at most `FEW` rows.
+
+    It writes to ``out`` the sum of the values of rank ``first`` to ``last``.
+    """
+    import numba
+
+    from strategies.networks import network
+
+    compiled = numba.njit(nogil=True, error_model="numpy")
+    places = [f"low[v + {row * STRIP}]" for row in range(rows)]
+    pairs = [wire[:2] for wire in network(rows, first, last, ordered=False)]
+    total = " + ".join(f"x{rank}" for rank in range(first, last + 1))
+    rank = compiled(_straight_line("sum_ranks", pairs, places, [f"{places[0]} = {total}"]))
+    return compiled(_few_sorter(rank))  # type: ignore[no-any-return]
+
+
+def _few_sorter(sum_ranks: Callable[..., None]) -> Callable[["Matrix", int, int, "Matrix"], bool]:
+    """Return the function that `few_sorter` compiles."""
+    import numpy as np
+
+    def sort_columns(matrix: "Matrix", start: int, stop: int, out: "Matrix") -> bool:
+        strip = np.zeros(matrix.shape[0] * STRIP, np.float32)
+        flaws = np.zeros(STRIP, np.float32)
+        for left in range(start, stop, STRIP):
+            size = min(STRIP, stop - left)
+            for row in range(matrix.shape[0]):
+                place = strip[row * STRIP : row * STRIP + size]
+                source = matrix[row, left : left + size]
+                for column in range(size):
+                    place[column] = source[column]
+                    flaws[column] += source[column] * np.float32(0)
+            sum_ranks(strip)
+            target = out[left - start : left - start + size]
+            for column in range(size):
+                target[column] = strip[column]
+        return not flaws.any()
+
+    return sort_columns
 
 
 def _columns_sorter(sort_eight: Callable[..., None], merge: Callable[..., None]) -> Sorter:
@@ -119,14 +168,16 @@ def _merging() -> Pairs:
     return pairs
 
 
-def _straight_line(name: str, pairs: Pairs, wires: int) -> Callable[..., None]:
-    """Return a function of one or two blocks of eight rows that exchanges in registers."""
-    places = [f"{'low' if wire < 8 else 'high'}[v + {wire % 8 * STRIP}]" for wire in range(wires)]
-    lines = [f"def {name}(low{', high' if wires > 8 else ''}):", f"    for v in range({STRIP}):"]
+def _straight_line(
+    name: str, pairs: Pairs, places: Sequence[str], stores: Sequence[str]
+) -> Callable[..., None]:
+    """Return a function of one or two blocks of rows that exchanges in registers."""
+    high = any(place.startswith("high") for place in places)
+    lines = [f"def {name}(low{', high' if high else ''}):", f"    for v in range({STRIP}):"]
     lines += [f"        x{wire} = {place}" for wire, place in enumerate(places)]
     for a, b in pairs:
         lines.append(f"        x{a}, x{b} = (x{a}, x{b}) if x{a} < x{b} else (x{b}, x{a})")
-    lines += [f"        {place} = x{wire}" for wire, place in enumerate(places)]
+    lines += [f"        {store}" for store in stores]
     scope: dict[str, Any] = {}
     exec("\n".join(lines), scope)  # our own text: networks as data, code as the compiler needs it
     made: Callable[..., None] = scope[name]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-
     Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
 STRIP = 512

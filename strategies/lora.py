@@ -40,8 +40,9 @@ def lora_product(
 
     Tensors are paired by name, ``lora_A`` with ``lora_B``; others are averaged as they
     are. Of all factors of the best approximation those are taken whose A is nearest to
-    the mean A, so that where all A are alike it is the mean of B. Breakdown point as of
-    the rule that weighs. (n, d) -> (d,), beside that rule two QR of (rows, n r) a pair.
+    the mean A, so that where all A are alike it is the mean of B. Zeros that pad an adapter
+    of lower rank (``adapter.ranks``) change no product. Breakdown point as of the rule that
+    weighs. (n, d) -> (d,), beside that rule two QR of (rows, n r) a pair.
 
     Raises:
         ConfigError: A tensor's size does not fit the rank.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 _LISTED = 2**20
+_NEAR = 2**22
+"""Values of all rows together that lie between the first and the last read at once."""
 
 
 def stream(seed: int, round: int) -> "Generator":
@@ -45,12 +47,11 @@ def gather(rows: Rows, columns: "Tensor") -> "Tensor":
         def visit(block: slice) -> None:
             ends = torch.tensor([block.start, block.stop])
             first, last = torch.searchsorted(columns, ends).tolist()
-            chosen = (columns[first:last] - block.start).to(matrix.device)
-            part[:, first:last] = matrix[:, block].index_select(1, chosen)
+            part[:, first:last] = matrix[:, columns[first:last].to(matrix.device)]
 
         return visit
 
-    sweep(matrix, WIDE, prepare)
+    sweep(matrix, max(WIDE, _NEAR // max(len(matrix), 1)), prepare)
     if not torch.isfinite(part).all():
         rows.require_finite()
     return part if rows.mixing is None else rows.mixing.float().to(part.device) @ part

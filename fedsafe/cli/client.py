@@ -55,6 +55,10 @@ def client(  # noqa: PLR0917 - each is an option of the command line
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu or cuda, whatever the experiment says.")
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="R", help="Train an adapter of lower rank; sent with zeros."),
+    ] = None,
     trainer: Annotated[
         Path | None,
         typer.Option(metavar="SOCKET", help="Use the trainer of another `fedsafe client` here."),
@@ -112,6 +116,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         model=None if model is None else choices.check_model(model),
         device=chosen,
         gpu=visible,
+        rank=rank,
         trainer=None if trainer is None else trainer.expanduser().absolute(),
         behaviour=conduct[0],
         generator=conduct[1],

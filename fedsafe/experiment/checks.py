@@ -85,6 +85,12 @@ def _numbers(experiment: Experiment) -> Iterator[Problem]:
             f"{experiment.sampled} clients a round out of {federation.clients}. "
             f"Sample at most {federation.clients}, or add clients.",
         )
+    if max(experiment.adapter.ranks, default=0) > experiment.adapter.rank:
+        yield (
+            "adapter.ranks",
+            f"a client of rank {max(experiment.adapter.ranks)}, where the federation's adapter "
+            f"has rank {experiment.adapter.rank}. Raise adapter.rank.",
+        )
     if experiment.minimum_replies > experiment.sampled:
         yield (
             "federation.minimum_replies",

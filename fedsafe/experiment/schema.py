@@ -77,6 +77,12 @@ class Adapter(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
     """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
+    ranks: tuple[Positive, ...] = ()
+    """Ranks of the clients' own adapters, client k the k-th, over and over; none: all ``rank``.
+    Lower ones are padded with zeros, which rules but lora-product average as such."""
+    cut: Literal["rows", "svd"] = "rows"
+    """How a lower rank is made of ``rank``: its first components, or the best approximation of
+    the product, which suits rule lora-product."""
 
 
 class Data(Section):

@@ -26,6 +26,8 @@ START_SECONDS = 90.0
 LEAVE_SECONDS = 20.0
 """Longest time for what an earlier server left behind to be gone."""
 STOP_SECONDS = 10.0
+ASK_SECONDS = 2.0
+"""Between two looks at how the run is doing."""
 GRACE = 3.0
 """Seconds between the end of the ServerApp's process and Flower's word of it."""
 
@@ -43,6 +45,7 @@ class Backend:
         self._run: int | None = None
         self._leader: int | None = None
         self._gone: float | None = None
+        self._next = 0.0
         inside = plan.state / "inside" if plan.fronted else plan.tls
         self.inside: Path | None = None if plan.tls is None else inside
         """Directory of the SuperLink's certificate and its authority."""
@@ -167,22 +170,26 @@ class Backend:
         return ""
 
     def status(self) -> Status | None:
-        """Return how the run is doing; None while that cannot be told.
+        """Return how the run has finished; None while it has not.
 
         A ServerApp that was killed is noticed at once, long before Flower misses it.
         """
         assert self._control is not None
         assert self._run is not None
-        found = self._control.status(self._run)
-        if found is None or found.state == "finished":
-            return found
         if self._leader is None:
             self._leader = self._writer()
         elif not runs(self._leader):
             self._gone = self._gone or time.monotonic()
-            if time.monotonic() - self._gone > GRACE:
-                return Status("finished", "failed", "the process was killed")
-        return found
+        now = time.monotonic()
+        if self._gone is None and now < self._next:
+            return None
+        self._next = now + ASK_SECONDS
+        found = self._control.status(self._run)
+        if found is not None and found.state == "finished":
+            return found
+        if self._gone is not None and now - self._gone > GRACE:
+            return Status("finished", "failed", "the process was killed")
+        return None
 
     def _writer(self) -> int | None:
         """Return the ServerApp's process id, as it writes it into the run's lock."""

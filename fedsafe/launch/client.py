@@ -42,6 +42,8 @@ class Wanted:
     device: str | None = None
     gpu: str | None = None
     """Which of the machine's GPUs the trainer sees; None: all of them."""
+    rank: int | None = None
+    """Rank of these clients' own adapters; None: what the experiment says."""
     trainer: Path | None = None
     """Socket of a trainer that another one keeps; None: a trainer of its own."""
     behaviour: PluginChoice | None = None
@@ -96,6 +98,7 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> N
         source=source,
         model=wanted.model,
         device=wanted.device,
+        rank=wanted.rank,
         red_team=wanted.behaviour is not None,
         behaviour=wanted.behaviour,
         generator=wanted.generator,

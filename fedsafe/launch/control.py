@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.cli.build import build_fab_from_disk
+from flwr.cli.build import build_fab_from_files
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListRunsRequest,
@@ -25,9 +25,8 @@ from flwr.supercore.error import FlowerError
 from flwr.supercore.fab import Fab
 
 from fedsafe.errors import LaunchError
+from fedsafe.launch.bundle import files
 from fedsafe.launch.guard import TOKEN
-
-BUNDLE = Path(__file__).parent / "bundle"
 
 
 class _Token:
@@ -89,7 +88,7 @@ class Control:
         Raises:
             LaunchError: It does not take it.
         """
-        content = build_fab_from_disk(BUNDLE)
+        content, _ = build_fab_from_files(files())
         request = StartRunRequest(
             fab=fab_to_proto(Fab(hashlib.sha256(content).hexdigest(), content, {})),
             override_config=user_config_to_proto(config),

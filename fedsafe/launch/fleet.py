@@ -13,6 +13,7 @@ import time
 from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.launch.backend import Backend
 from fedsafe.launch.control import Status
+from fedsafe.launch.flower import environment
 from fedsafe.launch.follow import Follower
 from fedsafe.launch.front import Front
 from fedsafe.launch.plan import Plan, claim, wait_for_port
@@ -40,6 +41,7 @@ def serve(plan: Plan, listen: Listener | None = None) -> Summary:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    os.environ["NO_PROXY"] = environment(plan.state)["NO_PROXY"]
     with claim(plan.directory):
         fleet = Fleet(plan, listen)
         try:
@@ -83,7 +85,7 @@ class Fleet:
         while True:
             self._follow.drain()
             status = None if self._mend() else self._backend.status()
-            if status is not None and status.state == "finished":
+            if status is not None:
                 summary = self._settle(status)
                 if summary is not None:
                     return summary
@@ -137,7 +139,11 @@ class Fleet:
         self._again(ended)
         self._backend.kill()
         self._before = self._stamp()
-        self._backend.start()
+        try:
+            self._backend.start()
+        except LaunchError as error:  # it counts as one more end
+            self._follow.tell(str(error))
+            self._backend.kill()
         return True
 
     def _settle(self, status: Status) -> Summary | None:

@@ -77,6 +77,8 @@ def look(server: Address, authority: Path | None, seconds: float = SECONDS) -> S
         return Seen()
     finally:
         connection.close()
+    if authority is None and answer.status == http.client.BAD_REQUEST:  # as nginx says it
+        return Seen(reached=True, refusal=f"{server} speaks TLS. Give --tls, not --insecure.")
     return Seen(reached=True, skew=_skew(answer.headers.get("Date"), asked, answered))
 
 

@@ -6,7 +6,6 @@ interface, nodes that keep their id over a restart, and a wall at the end of its
 
 import hashlib
 import logging
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from starlette.middleware import Middleware
 from fedsafe.app import activate
 from fedsafe.launch.guard import Gate, Guard
 from fedsafe.launch.ledger import Ledger
+from fedsafe.launch.processes import memory_of_machine, wall
 from fedsafe.runs.files import write_json
 
 INTERVAL = 30.0
@@ -79,26 +79,6 @@ def main(settings: Settings) -> None:
     FLOWER_LOGGER.addFilter(lambda record: "ListRuns" not in str(record.msg))
     sys.argv = settings.command()
     flower_superlink()
-
-
-def wall(size: int) -> None:
-    """Have the system refuse this process more than so many bytes of memory of its own."""
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard == resource.RLIM_INFINITY or size < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
-
-
-def memory_of_machine() -> int:
-    """Return the bytes of memory that there are, or that this container may use."""
-    import os
-
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(Path(limit).read_text()))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return min(found)
 
 
 def _keys(allow: str) -> list[bytes]:

@@ -88,11 +88,14 @@ def program(name: str) -> str:
     return found
 
 
-def why_ended(said: str, node: Node, seen: Seen, connected_ago: float | None) -> str:
+def why_ended(
+    said: str, how: str, node: Node, seen: Seen, connected_ago: float | None = None
+) -> str:
     """Return why a SuperNode ended, as a sentence for its operator.
 
     Args:
         said: What its log holds since it was started.
+        how: Its exit code in words.
         node: The SuperNode.
         seen: A look at the server, taken since.
         connected_ago: Seconds since it was last connected; None: never.
@@ -111,7 +114,7 @@ def why_ended(said: str, node: Node, seen: Seen, connected_ago: float | None) ->
             "The server no longer knows this session, as after a restart of its own, or does not "
             "take the signature."
         )
-    return f"The SuperNode ended: {_last(said)}"
+    return f"The SuperNode ended ({how}): {_last(said)}"
 
 
 def _not_let_in(node: Node, connected_ago: float | None) -> str:

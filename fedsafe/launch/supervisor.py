@@ -145,8 +145,8 @@ class Trainer:
         self._heard = time.monotonic() + pause
         self._tell(
             "trainer-died",
-            f"the trainer died ({how_it_ended(self.child)}): {self.child.last_words()} "
-            f"{_again(pause)}",
+            f"the trainer died: {how_it_ended(self.child)}. {_again(pause)} The end of its log: "
+            f"{self.child.last_words()}",
         )
 
 
@@ -163,14 +163,12 @@ class Member:
 
     def look(self) -> None:
         """Hear what it says, and see whether it lives."""
-        self._listen()
-        if self._listener.connected and self.kept.child.alive:
-            self._connected, self._told = time.monotonic(), ""
+        if self.kept.child.alive:
+            for line in self._follower.lines():
+                self._listener.hear(line)
+            if self._listener.connected:
+                self._connected, self._told = time.monotonic(), ""
         self.kept.look()
-
-    def _listen(self) -> None:
-        for line in self._follower.lines():
-            self._listener.hear(line)
 
     def _renew(self) -> None:
         """Give it a port that is free now, and forget what it said in its last life."""
@@ -179,11 +177,13 @@ class Member:
 
     def _died(self, pause: float) -> None:
         """Tell why it ended, once as long as the reason stays the same."""
-        self._listen()
+        for _ in self._follower.lines():  # last words; its helpers now complain of its death
+            pass
         self._listener.ended()
         seen = probe.look(self._node.server, self._node.authority)
         ago = None if self._connected is None else time.monotonic() - self._connected
-        why = why_ended("\n".join(self._follower.recent), self._node, seen, ago)
+        said, how = "\n".join(self._follower.recent), how_it_ended(self.kept.child)
+        why = why_ended(said, how, self._node, seen, ago)
         if why != self._told:
             self._told = why
             self._tell("refused", f"{why} {_again(pause)}", name=self._node.identity.name)

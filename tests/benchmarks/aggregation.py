@@ -192,9 +192,8 @@ def main() -> None:
         f = min(n // 5, (n - 3) // 4)
         rows = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
         write(f"\nn = {n}, d = {d:,}, f = {f}, {THREADS} threads\n")
-        write(
-            f"{'rule':<24}{'seconds':>9}{'cpu s':>8}{'passes':>8}{'cpu':>6}{'extra MB':>10}   peers\n"
-        )
+        write(f"{'rule':<24}{'seconds':>9}{'cpu s':>8}{'passes':>8}{'cpu':>6}{'extra MB':>10}")
+        write("   peers\n")
         for name, prepare, peers in plan(options.byzfl):
             if options.rule and name not in options.rule:
                 continue

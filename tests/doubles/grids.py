@@ -83,6 +83,8 @@ class HttpGrid(ScriptedGrid):
         self.looked = 0
         self.script: dict[int, Callable[[], None]] = {}
         """What happens just before the n-th look, at the nodes or for a reply."""
+        self.mute = False
+        """Whether nothing is said of messages to nodes that are offline."""
         self._to: dict[str, tuple[int, int]] = {}
         self._settled: set[str] = set()
 
@@ -131,7 +133,8 @@ class HttpGrid(ScriptedGrid):
         listed = [identity for identity in message_ids if identity not in self._settled]
         lost = [i for i in listed if self._to[i][0] not in self.online]
         alive = [i for i in listed if self._to[i] in self.sessions.items() and i not in lost]
-        found = [*map(self._unavailable, lost), *super().pull_messages(alive)]
+        errors = [] if self.mute else [self._unavailable(i) for i in lost]
+        found = [*errors, *super().pull_messages(alive)]
         self._settled |= {reply.metadata.reply_to_message_id for reply in found}
         return found
 

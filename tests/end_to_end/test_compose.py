@@ -153,6 +153,7 @@ def test_client_is_let_in_by_the_key_that_it_was_handed(
 def test_client_is_not_healthy_after_it_ended(
     machine: Machine, attacker: subprocess.Popen[bytes]
 ) -> None:
+    _becomes_true(lambda: machine.healthy("attacker"), machine, "attacker")
     attacker.terminate()
     attacker.wait(60)
     assert not machine.healthy("attacker")

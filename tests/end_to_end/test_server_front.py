@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.proto.message_pb2 import ObjectTree
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
@@ -55,6 +56,10 @@ class Place:
     @property
     def ca(self) -> Path:
         return self.home / "certs" / certs.CA
+
+    def register(self) -> None:
+        keys = read_allow(self.home / "certs" / certs.ALLOW)
+        self.control.register((one.name, one.key) for one in keys)
 
     def client(self, number: int) -> Client:
         return self.connect(self.home / "certs" / "keys" / f"node{number}")
@@ -99,10 +104,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                   made, inside).child()  # fmt: skip
     front.start()
     assert wait_until(lambda: _listens(outer), 10), front.last_words()
-    control.register((one.name, one.key) for one in read_allow(made / "allow"))
     place = Place(
         home, link, control, f"127.0.0.1:{inner}", f"127.0.0.1:{outer}", b"launcher's secret"
     )
+    place.register()
     yield place
     for client in place.clients:
         client.fleet.close()
@@ -230,7 +235,10 @@ def grid(place: Place) -> Iterator[Any]:
     """The server's side of a run."""
     place.control.submit({"experiment": "micro", "output": "", "allow": ""})
     grid = serve(place.inner, (place.home / "inside" / certs.CA).read_bytes(), place.secret)
+    beat = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
+    beat.start()
     yield grid
+    beat.stop()
     grid.close()
 
 
@@ -374,5 +382,13 @@ def test_a_second_client_with_the_key_of_one_at_work_is_refused(place: Place) ->
     assert status_of(place.client(1).activate) == 412
 
 
-def test_no_secret_lies_open(place: Place) -> None:
-    assert (place.home / "superlink.json").stat().st_mode & 0o077 == 0
+def test_clients_go_on_when_the_superlink_was_killed(place: Place) -> None:
+    """They keep their ids, and are told to wait until it knows all of them again."""
+    client = place.member(0)
+    place.link.kill()
+    assert status_of(client.pull) == 502
+    place.link.start()
+    assert wait_until(place.control.ready, 60), place.link.last_words()
+    assert status_of(client.pull) == 503
+    place.register()
+    assert status_of(client.pull) == 200

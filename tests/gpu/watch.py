@@ -54,7 +54,7 @@ def run(command: list[str], env: dict[str, str]) -> dict[str, float | None]:
 
 
 class _Peak:
-    """The highest of a figure that is read twice a second."""
+    """The highest of a figure that is read every second."""
 
     def __init__(self, figure: Callable[[], int | None]) -> None:
         self._figure, self._highest = figure, 0
@@ -63,7 +63,7 @@ class _Peak:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._over.wait(0.5):
+        while not self._over.wait(1):
             self._highest = max(self._highest, self._figure() or 0)
 
     def stop(self) -> int:

@@ -410,3 +410,44 @@ def test_first_round_starts_from_no_rounding_error(
     first = _sent(experiment, session, "a", 1, site)
     _sent(experiment, session, "a", 2, site)
     assert _sent(experiment, session, "b", 1, site) == first
+
+
+def _ranked(experiment: Experiment, **adapter: Any) -> Experiment:
+    given = {**experiment.adapter.model_dump(mode="json"), **adapter}
+    return validate({**experiment.model_dump(mode="json"), "adapter": given})
+
+
+@pytest.mark.parametrize("how", ["rows", "svd"])
+def test_client_of_lower_rank_trains_that_and_pads_with_zeros(
+    experiment: Experiment, session: Session, how: str
+) -> None:
+    rank = experiment.adapter.rank
+    mixed = _ranked(experiment, ranks=[rank, 1], cut=how)
+    start = trained(job_of(experiment, session), session.start(0))  # B is not zero any more
+    whole = trained(job_of(mixed, session, client=0), start)
+    part = trained(job_of(mixed, session, client=1), start)
+    for name, tensor in part.items():
+        padded, sent, kept = tensor, start[name], whole[name]
+        if "lora_B" in name:
+            padded, sent, kept = padded.T, sent.T, kept.T
+        assert not padded[1:].any()
+        assert padded[0].any()
+        assert kept[1:].any()
+        assert how == "svd" or not torch.equal(padded[0], sent[0])
+
+
+def test_own_rank_goes_before_the_experiments(
+    experiment: Experiment, session: Session, site: Site
+) -> None:
+    start = session.start(0)
+    own = site.model_copy(update={"rank": 1})
+    one = trained(job_of(_ranked(experiment, ranks=[1]), session), start)
+    assert adapters.digest(trained(job_of(experiment, session), start, own)) == adapters.digest(one)
+
+
+def test_rank_above_the_federations_is_refused(
+    experiment: Experiment, session: Session, site: Site
+) -> None:
+    own = site.model_copy(update={"rank": experiment.adapter.rank + 1})
+    with pytest.raises(ModelError, match=r"has rank \d+\. Give --rank \d+ or less"):
+        trained(job_of(experiment, session), session.start(0), own)

@@ -247,7 +247,7 @@ def test_trainer_that_takes_no_work_is_a_sentence(
 
 def _answer(site: Site, content: bytes) -> Header:
     with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.settimeout(10.0)
+        stranger.settimeout(60.0)
         stranger.connect(str(site.socket))
         stranger.sendall(content)
         return protocol.receive(stranger)[0]
@@ -282,9 +282,9 @@ def test_job_of_another_version_is_refused(site: Site) -> None:
 STRANGER = """
 import socket
 stranger = socket.socket(socket.AF_UNIX)
-stranger.settimeout(10)
+stranger.settimeout(60)
 stranger.connect("trainer.sock")
-print(stranger.recv(4096))
+print(b"".join(iter(lambda: stranger.recv(4096), b"")))
 """
 
 

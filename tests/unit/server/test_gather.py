@@ -164,6 +164,17 @@ def test_node_that_goes_and_comes_back_is_asked_again(
     assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
 
 
+def test_node_that_goes_with_half_its_reply_sent_is_asked_again(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    one = Round(experiment, tmp_path)
+    one.grid.mute = True
+    one.train[2] = lambda message, times: None if times == 1 else empty_reply(message)
+    one.at(8, lambda: one.grid.stop(12))
+    one.at(16, lambda: one.grid.start(12))
+    assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+
+
 def test_node_that_comes_back_under_another_id_is_asked_again(
     experiment: Experiment, tmp_path: Path
 ) -> None:

@@ -67,3 +67,22 @@ def test_compiled_sorting_does_what_its_source_says():
         assert np.allclose(found[0], np.sort(rows, axis=0)[3:7].sum(axis=0), atol=1e-6)
     rows[5, 129] = np.inf
     assert not compiled.sorter()(rows, 0, 130, merges, 3, 4, found)
+
+
+@pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+def test_compiled_sorting_of_few_rows_does_what_its_source_says():
+    import numpy as np
+
+    rows = np.random.default_rng(0).normal(size=(11, 130)).astype(np.float32)
+    compile_ = compiled.few_sorter(11, 3, 6)
+    for sort in (compile_, compile_.py_func):
+        found = np.empty(130, np.float32)
+        assert sort(rows, 0, 130, found)
+        assert np.allclose(found, np.sort(rows, axis=0)[3:7].sum(axis=0), atol=1e-6)
+    rows[5, 129] = np.inf
+    assert not compile_(rows, 0, 130, found)
+
+
+def test_result_lies_where_the_matrix_does():
+    assert sweep.vector(torch.empty(3, 7)).shape == (7,)
+    assert sweep.vector(torch.empty(3, 7, device="meta")).device.type == "meta"

@@ -23,6 +23,10 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
             "federation.minimum_replies: 4 replies wanted of 3 sampled",
         ),
         (
+            {"adapter": {"rank": 8, "ranks": [4, 16]}},
+            "adapter.ranks: a client of rank 16, where the federation's adapter has rank 8",
+        ),
+        (
             {"training": {"learning_rate": 1e-5, "final_learning_rate": 1e-3}},
             "training.final_learning_rate: 0.001 is above",
         ),

@@ -1,6 +1,7 @@
 """Child processes: they end with their parent, with their group, and say how."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from fedsafe.errors import LaunchError
-from fedsafe.launch.processes import Child, runs, signal_group, stop_all, tail, wait_until
+from fedsafe.launch.processes import (
+    Child,
+    memory_of_machine,
+    runs,
+    signal_group,
+    stop_all,
+    tail,
+    wait_until,
+    wall,
+)
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -158,3 +168,26 @@ def test_a_group_that_is_gone_is_no_error() -> None:
         process.wait()
     signal_group(process.pid, signal.SIGTERM)
     assert not runs(process.pid)
+
+
+def test_memory_is_that_of_this_machine() -> None:
+    assert 2**28 < memory_of_machine() < 2**50
+
+
+def test_the_wall_is_a_wall() -> None:
+    code = (
+        "from fedsafe.launch.processes import wall\n"
+        "wall(512 * 1024**2)\n"
+        "try:\n bytearray(1024**3)\n"
+        "except MemoryError:\n print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+
+
+def test_a_wall_that_is_lower_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    monkeypatch.setattr(resource, "setrlimit", lambda *given: said.append(given))
+    wall(1000)
+    assert said == []

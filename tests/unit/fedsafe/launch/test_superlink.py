@@ -1,8 +1,5 @@
 """The SuperLink's launcher: what it asks of Flower, and what it adds to it."""
 
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,7 @@ from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectSto
 from flwr.superlink.federation import NoOpFederationManager
 
 from fedsafe.launch import superlink
-from fedsafe.launch.superlink import INTERVAL, QUIET, Nodes, Settings, memory_of_machine, node_id
+from fedsafe.launch.superlink import INTERVAL, QUIET, Nodes, Settings, node_id
 
 KEYS = [f"key {number}".encode() for number in range(3)]
 
@@ -111,26 +108,3 @@ def test_a_node_is_let_in_again_once_it_is_quiet(
 def test_a_stranger_is_not_let_in(state: InMemoryLinkState) -> None:
     Nodes(state).back(b"no key")
     assert online(state) == set()
-
-
-def test_memory_is_that_of_this_machine() -> None:
-    assert 2**28 < memory_of_machine() < 2**50
-
-
-def test_the_wall_is_a_wall() -> None:
-    code = (
-        "from fedsafe.launch.superlink import wall\n"
-        "wall(512 * 1024**2)\n"
-        "try:\n bytearray(1024**3)\n"
-        "except MemoryError:\n print('refused')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "refused\n"
-
-
-def test_a_wall_that_is_lower_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[object] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
-    monkeypatch.setattr(resource, "setrlimit", lambda *given: said.append(given))
-    superlink.wall(1000)
-    assert said == []
