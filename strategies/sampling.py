@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 _LISTED = 2**20
-_NEAR = 2**22
-"""Values of all rows together that lie between the first and the last read at once."""
 
 
 def stream(seed: int, round: int) -> "Generator":
@@ -51,7 +49,7 @@ def gather(rows: Rows, columns: "Tensor") -> "Tensor":
 
         return visit
 
-    sweep(matrix, max(WIDE, _NEAR // max(len(matrix), 1)), prepare)
+    sweep(matrix, WIDE, prepare)
     if not torch.isfinite(part).all():
         rows.require_finite()
     return part if rows.mixing is None else rows.mixing.float().to(part.device) @ part

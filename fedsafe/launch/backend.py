@@ -25,7 +25,8 @@ START_SECONDS = 90.0
 """Longest time for a SuperLink to answer."""
 LEAVE_SECONDS = 20.0
 """Longest time for what an earlier server left behind to be gone."""
-STOP_SECONDS = 10.0
+STOP_SECONDS = 5.0
+"""Longest time for processes to end by themselves."""
 ASK_SECONDS = 2.0
 """Between two looks at how the run is doing."""
 GRACE = 3.0
@@ -56,7 +57,7 @@ class Backend:
             [sys.executable, "-m", "fedsafe.launch.superlink", str(settings)],
             log=plan.logs / "superlink.log",
             env=around,
-            leash=signal.SIGKILL,  # it has nothing to put in order
+            leash=signal.SIGKILL,  # none of these has anything to put in order
         )
         self._executor = Child(
             "Flower's launcher",
@@ -64,6 +65,7 @@ class Backend:
              "--superexec-auth-secret-file", str(plan.state / "secret")],
             log=plan.logs / "superexec.log",
             env=around,
+            leash=signal.SIGKILL,
         )  # fmt: skip
         self._control: Control | None = None
 
@@ -202,10 +204,10 @@ class Backend:
     # Ending -------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End all of it in order: the ServerApp first, so that it can tidy up."""
+        """End all of it, the ServerApp first; it may be cut off at any point."""
         if self._executor.pid is not None and self._executor.alive:
             signal_group(self._executor.pid, signal.SIGTERM)
-            wait_until(lambda: not self._executor.alive and self._free(), STOP_SECONDS)
+            wait_until(lambda: not self._executor.alive, STOP_SECONDS)
         self.kill()
 
     def kill(self) -> None:
@@ -216,10 +218,3 @@ class Backend:
             self._control.close()
             self._control = None
         self._run = None
-
-    def _free(self) -> bool:
-        try:
-            with self._store.lock():
-                return True
-        except RunError:
-            return False

@@ -75,7 +75,8 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         nodes = [_node(wanted, index, home, socket, tell) for index, home in enumerate(homes)]
         _greet(wanted, tell)
         child = None if wanted.trainer is not None else _trainer(wanted, homes[0], socket)
-        tell("start", f"logs are in {wanted.state}; the trainer's socket is {socket}")
+        told = f"logs are in {wanted.state}; the trainer's socket is {socket}"
+        tell("start", told, state=str(wanted.state), trainer=str(socket))
         supervisor = Supervisor(socket, child, nodes, tell)
         held.callback(supervisor.stop)
         supervisor.run()

@@ -184,8 +184,16 @@ def _kill_group(pid: int) -> None:
     signal_group(pid, signal.SIGKILL)
 
 
+def leash() -> None:
+    """Have the kernel end this process, as if by SIGKILL, with the one that started it.
+
+    Flower looks for that itself, but from a thread that cannot interrupt the main one.
+    """
+    _leash(os.getppid(), signal.SIGKILL)
+
+
 def _leash(parent: int, ending: signal.Signals) -> None:
-    """Have the kernel end this process with its parent (in the child, before exec)."""
+    """Have the kernel end this process with its parent."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, ending)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)

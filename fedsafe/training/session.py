@@ -17,6 +17,7 @@ from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
 from fedsafe.models.generation import Decoding, generate
+from fedsafe.models.quantization import device_of
 from fedsafe.runs.files import digest
 from fedsafe.training.trainer import Loss, Plan, TrainReport, train
 
@@ -145,7 +146,8 @@ def resident(experiment: Experiment, *, trains: bool = True) -> tuple[Session, f
     The second is 0 when the session was there already. A process keeps one: another
     model takes its place. One that does not train is spared the memory for it.
     """
-    spec = (experiment.model, experiment.adapter, experiment.data, experiment.evaluation)
+    model = experiment.model.model_copy(update={"device": _place(experiment)})
+    spec = (model, experiment.adapter, experiment.data, experiment.evaluation)
     key = digest(*(part.model_dump_json() for part in spec), experiment.training.checkpointing)
     if key in _resident:
         return _resident[key], 0.0
@@ -153,6 +155,12 @@ def resident(experiment: Experiment, *, trains: bool = True) -> tuple[Session, f
     begun = time.perf_counter()
     _resident[key] = open_session(experiment, trains=trains)
     return _resident[key], time.perf_counter() - begun
+
+
+def _place(experiment: Experiment) -> str:
+    """Return the one name of a device that has several: clients of one trainer may differ."""
+    device = device_of(experiment.model)
+    return f"{device.type}:{device.index or 0}"
 
 
 def open_session(experiment: Experiment, *, trains: bool = True) -> Session:

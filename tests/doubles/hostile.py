@@ -21,7 +21,7 @@ HOSTILE: dict[str, Spoiler] = {}
 ODD: dict[str, Spoiler] = {}
 ARRAYS, METRICS, SCALE = "arrays", "metrics", "/scale"
 MANY = 20_000
-HUGE = 2**26
+HUGE = 2**24
 ERRORS = {
     "terminal escapes": "\x1b[2J\x1b]0;owned\x07\x1b[31mall is well\x1b[0m",
     "megabytes": "x" * 4_000_000,
@@ -249,8 +249,8 @@ HOSTILE |= {
     "body cut short": changed(lambda old: npy(old)[:-1], scales=True),
     "body one byte too long": changed(lambda old: npy(old) + b"\0", scales=True),
     "half a body": changed(lambda old: npy(old)[: 128 + old.nbytes // 2]),
-    "body of 64 MB": changed(lambda old: npy(old) + bytes(HUGE)),
-    "array of 64 MB": changed(lambda old: np.zeros(HUGE, np.uint8)),
+    "body of 16 MB": changed(lambda old: npy(old) + bytes(HUGE)),
+    "array of 16 MB": changed(lambda old: np.zeros(HUGE, np.uint8)),
     "header beyond the end": changed(lambda _: b"\x93NUMPY\x01\x00\xff\xff{}"),
     "header of sixty kilobytes": changed(headed(HEADER + " " * 60_000)),
     "header that says too much": changed(headed(HEADER.replace("SHAPE", "(1099511627776, 3)"))),

@@ -24,7 +24,9 @@ from fedsafe.experiment import load
 from fedsafe.launch import inline
 from fedsafe.launch.flower import free_port
 from fedsafe.launch.front import nginx
-from fedsafe.launch.processes import wait_until
+from fedsafe.launch.identity import Address
+from fedsafe.launch.probe import look
+from fedsafe.launch.processes import tail, wait_until
 from tests.end_to_end.conftest import ROOT, TINY, fedsafe
 
 pytestmark = [
@@ -64,7 +66,10 @@ class Process:
 
     def wait(self) -> int:
         """Return its exit code."""
-        return self.popen.wait(PATIENCE)
+        try:
+            return self.popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self.out.stem} does not end: {tail(self.out)}")
 
 
 @dataclass
@@ -120,37 +125,33 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
             home, "server", "server", "--experiment", "micro-quick", *OPTIONS,
             "--listen", address, "--tls", tls, "--allow", tls / "allow", "-o", home / "run",
         )  # fmt: skip
+        server = Address.parse(address)
+        assert wait_until(lambda: look(server, tls / "ca.crt").reached, PATIENCE)
         (attacker,) = malicious_clients(load("micro-quick", SHORT))
         honest = [number for number in range(4) if number != attacker]
         join("attacker", tls / "keys" / f"node{attacker}", "--device", "cpu",
              "--red-team", "--behaviour", "poisoned-data")  # fmt: skip
         join("honest0", tls / "keys" / f"node{honest[0]}", "--device", "cpu")
-        assert wait_until(lambda: bool(started["honest0"].events("start")), PATIENCE)
-        message = started["honest0"].events("start")[0]["message"]
-        socket = message.rpartition(" is ")[2]
-        assert wait_until(lambda: fedsafe_trainer(Path(socket)), PATIENCE)
+        assert wait_until(lambda: bool(started["honest0"].events("connected")), PATIENCE)
+        socket = started["honest0"].events("start")[0]["trainer"]
         for index in (1, 2):
             join(f"honest{index}", tls / "keys" / f"node{honest[index]}", "--trainer", socket)
         join("stranger", home / "other" / "keys" / "node0", "--trainer", socket)
-        server = started["server"].wait()
+        stranger = started["stranger"]
+        assert wait_until(lambda: bool(stranger.events("refused")), PATIENCE)
+        stranger.popen.send_signal(signal.SIGTERM)  # it would go on trying
+        code = started["server"].wait()
         clients = {name: one for name, one in started.items() if name != "server"}
         for one in clients.values():
             one.popen.send_signal(signal.SIGTERM)
         codes = {name: one.wait() for name, one in clients.items()}
         time.sleep(0.5)
-        yield Finished(home, server, clients, codes, descendants(home))
+        yield Finished(home, code, clients, codes, descendants(home))
     finally:
         for one in started.values():
             one.popen.kill()
             one.popen.wait()
         wait_until(lambda: not descendants(home), 20)
-
-
-def fedsafe_trainer(socket: Path) -> bool:
-    """Return whether a trainer answers."""
-    from clients.remote import probe
-
-    return probe(socket) is not None
 
 
 @pytest.fixture(scope="module")

@@ -294,7 +294,7 @@ def test_error_of_four_megabytes_is_refused() -> None:
     assert found.error.code == REFUSED
 
 
-@pytest.mark.parametrize("kind", ["array of 64 MB", "twenty thousand tiny tensors"])
+@pytest.mark.parametrize("kind", ["array of 16 MB", "twenty thousand tiny tensors"])
 def test_reply_beyond_its_bounds_is_refused(kind: str) -> None:
     desk = Desk()
     made = HOSTILE[kind](desk.honest().content, random.Random(0))

@@ -1,9 +1,11 @@
-"""The ServerApp that is installed on this machine."""
+"""The ServerApp that is installed on this machine, which ends with whoever started it."""
 
 from fedsafe.app import activate
+from fedsafe.launch.processes import leash
 
 activate()
+leash()
 
-from server.app import app as _app  # noqa: E402 - the line above makes it importable
+from server.app import app as _app  # noqa: E402 - the lines above make it importable
 
 app = _app

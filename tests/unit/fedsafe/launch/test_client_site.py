@@ -104,6 +104,7 @@ def test_site_file_holds_what_the_operator_decided(tmp_path: Path) -> None:
         "source": {"name": "micro", "count": 7},
         "model": "/models/here",
         "device": "cpu",
+        "rank": None,
         "red_team": True,
         "behaviour": {"name": "sign-flip", "scale": 2.0},
         "generator": None,

@@ -116,6 +116,22 @@ def test_it_ends_with_its_parent_however_that_dies(tmp_path: Path, leash: signal
     assert wait_until(lambda: not runs(pid), 10)
 
 
+def test_one_may_tie_itself_to_its_parent(tmp_path: Path) -> None:
+    """Even where it would not hear a signal, as while it waits for a lock."""
+    deaf = "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()"
+    bound = f"from fedsafe.launch.processes import leash; leash(); print('up', flush=True); {deaf}"
+    code = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {bound!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); print(child.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    assert wait_until(lambda: not runs(pid), 10)
+
+
 def test_it_can_be_started_again_and_its_log_goes_on(make: Make) -> None:
     child = make("print('once')")
     for _ in range(2):

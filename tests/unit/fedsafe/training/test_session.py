@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 
 from fedsafe.contracts import Example
 from fedsafe.errors import ModelError
@@ -35,6 +36,13 @@ def test_session_serves_experiments_that_differ_in_the_federation(experiment: Ex
 def test_session_of_the_control_is_that_of_the_attack(experiment: Experiment) -> None:
     first, _ = resident(experiment)
     assert resident(experiment.honest())[0] is first
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto is another device than the CPU here")
+def test_one_device_by_two_names_is_one_session(experiment: Experiment) -> None:
+    first, _ = resident(_with(experiment, "model", device="cpu"))
+    again, seconds = resident(_with(experiment, "model", device="auto"))
+    assert (again is first, seconds) == (True, 0.0)
 
 
 def test_another_rank_is_another_session(experiment: Experiment) -> None:
