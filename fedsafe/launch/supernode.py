@@ -114,7 +114,7 @@ def why_ended(
             "The server no longer knows this session, as after a restart of its own, or does not "
             "take the signature."
         )
-    return f"The SuperNode ended ({how}): {_last(said)}"
+    return f"The SuperNode ended: {how}. The end of its log: '{_last(said)}'."
 
 
 def _not_let_in(node: Node, connected_ago: float | None) -> str:
@@ -131,7 +131,8 @@ def _not_let_in(node: Node, connected_ago: float | None) -> str:
 
 
 def _last(said: str) -> str:
-    """Return the last line of a log that says something of its own."""
+    """Return the last line of a log that says something; its helpers complain of its death."""
+    idle = ("For more information", "Connection attempt failed")
     lines = [line.strip() for line in said.splitlines()]
-    told = [line for line in lines if line and "For more information" not in line]
+    told = [line for line in lines if line and not any(text in line for text in idle)]
     return told[-1] if told else "it said nothing"

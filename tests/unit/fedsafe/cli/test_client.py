@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -122,8 +123,9 @@ def test_a_trainer_that_is_not_there_is_a_sentence(capsys: Capture, tmp_path: Pa
 def test_broken_data_is_a_sentence_before_anything_starts(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{\n")
     server = f"localhost:{free_port()}"
-    arguments = ("--data", str(tmp_path / "bad.jsonl"), "--state", str(tmp_path / "state"))
-    assert main(["client", "--server", server, *TLS[2:], *arguments]) == 2
+    with TemporaryDirectory() as state:  # a socket's path must be short
+        arguments = ("--data", str(tmp_path / "bad.jsonl"), "--state", state)
+        assert main(["client", "--server", server, *TLS[2:], *arguments]) == 2
     assert "bad.jsonl, line 1" in capsys.readouterr().err
 
 

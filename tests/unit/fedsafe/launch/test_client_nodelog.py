@@ -122,7 +122,7 @@ GRACEFUL = "INFO :      SuperNode terminated gracefully."
         (GRACEFUL, Seen(True, skew=90.0), 5.0, "90 s ahead of the server's"),
         (GRACEFUL, Seen(True, skew=0.0), 5.0, "no longer knows this session"),
         ("SSL/TLS handshake error", Seen(True, "The wrong certificate."), None, "The wrong"),
-        ("one\nMemoryError\n", Seen(), None, "The SuperNode ended (exit code 1): MemoryError"),
+        (f"MemoryError\n{AWAY}\n", Seen(), None, "ended: exit code 1. The end of its log: 'Mem"),
         ("", Seen(), None, "it said nothing"),
     ],
 )

@@ -89,7 +89,7 @@ def client(start: Callable[[], Client]) -> Client:
     ("word", "kind", "said"),
     [
         ("fedsafe.launch.trainer", "trainer-died", "the trainer died: killed"),
-        ("flower-supernode", "refused", "The SuperNode ended (killed"),
+        ("flower-supernode", "refused", "The SuperNode ended: killed"),
     ],
 )
 def test_what_is_killed_is_started_again(word: str, kind: str, said: str, client: Client) -> None:
