@@ -9,6 +9,7 @@ that of the same experiment run in one process, to the bit.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -55,12 +56,13 @@ def main() -> None:
         home = Path(scratch)
         inline.run(experiment, home / "undisturbed")
         rng = random.Random(chosen.seed)
-        Deployment(home, experiment).under_fire(rng, chosen.kills, chosen.every)
+        told = Deployment(home, experiment).under_fire(rng, chosen.kills, chosen.every)
         same = all(
             (home / run / file).read_bytes() == (home / "undisturbed" / file).read_bytes()
             for run in ("disturbed",)
             for file in ("adapter/adapter_model.safetensors",)
         )
+    print(json.dumps({**told, "same_adapter": same}))
     sys.exit(0 if same else 1)
 
 
@@ -125,6 +127,7 @@ class Deployment:
                 if killed.total() < kills and time.monotonic() > due:
                     if (victim := self._kill_one(rng)) is not None:
                         killed[victim] += 1
+                        print(f"{time.monotonic() - begun:6.0f} s  killed {victim}", flush=True)
                     due = time.monotonic() + rng.expovariate(1 / every)
                 time.sleep(0.5)
                 if time.monotonic() - begun > 3 * 3600:

@@ -21,13 +21,13 @@ import pytest
 
 from fedsafe.attacks.roster import malicious_clients
 from fedsafe.experiment import load
-from fedsafe.launch import inline
+from fedsafe.launch import certs, inline
 from fedsafe.launch.flower import free_port
 from fedsafe.launch.front import nginx
 from fedsafe.launch.identity import Address
 from fedsafe.launch.probe import look
 from fedsafe.launch.processes import tail, wait_until
-from tests.end_to_end.conftest import ROOT, TINY, fedsafe
+from tests.end_to_end.conftest import ROOT, TINY
 
 pytestmark = [
     pytest.mark.slow,
@@ -108,8 +108,8 @@ def descendants(home: Path) -> list[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """Lead a federation to its end, and stop everybody."""
     home = tmp_path_factory.mktemp("d")
-    assert fedsafe("certs", "init", "--host", "localhost", "--clients", 4, "-o", home / "certs")
-    assert fedsafe("certs", "init", "--host", "localhost", "--clients", 1, "-o", home / "other")
+    certs.init(home / "certs", ["localhost"], 4, 1)
+    certs.init(home / "other", ["localhost"], 1, 1)
     address = f"localhost:{free_port()}"
     tls = home / "certs"
     started: dict[str, Process] = {}

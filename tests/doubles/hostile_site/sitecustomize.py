@@ -1,10 +1,11 @@
 """Put this directory on the PYTHONPATH of a client, and its ClientApps send bad replies.
 
-``FEDSAFE_HOSTILE=0/5``: this is the first of five such clients; in round r it sends the
-bad reply number 5 (r - 1) of `tests.doubles.hostile`. The client is a real one in every
+``FEDSAFE_HOSTILE=3/5``: clients 3 to 7 are such clients; in round r they send the bad
+replies from number 5 (r - 1) of `tests.doubles.hostile`. The client is a real one in every
 other way: the reply is spoilt after it trained, in the process that Flower started.
 """
 
+import json
 import os
 import random
 from pathlib import Path
@@ -17,13 +18,14 @@ def _spoil() -> None:
 
     from tests.doubles.hostile import HOSTILE
 
-    number, total = map(int, os.environ["FEDSAFE_HOSTILE"].split("/"))
+    first, total = map(int, os.environ["FEDSAFE_HOSTILE"].split("/"))
     honest = ClientApp.__call__
 
     def call(self: ClientApp, message: Message, context: Any) -> Message:
         reply = honest(self, message, context)
         if message.metadata.message_type != "train" or reply.has_error():
             return reply
+        number = json.loads(str(message.content["config"]["job"]))["client"] - first
         turn = int(message.content["config"]["server-round"]) - 1  # type: ignore[arg-type]
         kinds = sorted(HOSTILE)
         kind = kinds[(turn * total + number) % len(kinds)]
