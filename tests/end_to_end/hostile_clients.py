@@ -59,7 +59,7 @@ def experiment_of(hostile: int, rounds: int) -> Experiment:
         "name=hostile", "attack=null", "red_team=false", "defenses=[]",
         "evaluation.probe_every=0", f"federation.clients={HONEST + hostile}",
         f"federation.rounds={rounds}", f"federation.minimum_replies={HONEST}",
-        "federation.deadline=240",
+        "federation.deadline=240", "federation.grace=12",
     )  # fmt: skip
     kept = [one for one in TINY if one.startswith(("evaluation.suites", "training"))]
     return load("micro-quick", [*kept, *changes])
