@@ -73,12 +73,21 @@ def test_it_ends_with_the_one_who_started_it(front: Front) -> None:
 
 
 STARTER = """
-import sys, time
+import socket, sys, time
 from pathlib import Path
 from fedsafe.launch.front import Front
+from fedsafe.launch.processes import wait_until
 state = Path(sys.argv[2])
 child = Front(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()
 child.start()
+
+def up():
+    host, port = sys.argv[1].split(":")
+    with socket.socket() as caller:
+        return caller.connect_ex((host, int(port))) == 0
+
+assert wait_until(up, 20)
+time.sleep(0.3)  # nginx forgets a signal that comes while it is still starting its workers
 print(child.pid, flush=True)
 time.sleep(60)
 """
