@@ -1,6 +1,5 @@
 """The resident trainer's socket: one trainer on it, and no other user's eyes."""
 
-import fcntl
 import os
 import socket
 import stat
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
+from fedsafe.runs.files import hold
 
 LONGEST_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
@@ -27,28 +27,31 @@ def bound(path: Path) -> Iterator[socket.socket]:
     """
     path = path.absolute()
     _check(path)
+
+    def taken(holder: str) -> LaunchError:
+        return LaunchError(
+            f"A trainer (process {holder}) is at work on {path} already. Stop that one first, or "
+            "choose another socket."
+        )
+
     try:
-        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = hold(path.with_suffix(".lock"), taken)
     except OSError as error:
         raise LaunchError(
             f"No trainer can be started in {path.parent}: {error.strerror}."
         ) from None
-    try:
-        _lock(lock, path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            before = os.umask(0o177)
-            try:
-                path.unlink(missing_ok=True)
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
-            listener.listen(BACKLOG)
-            try:
-                yield listener
-            finally:
-                path.unlink(missing_ok=True)
-    finally:
-        os.close(lock)
+    with lock, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        before = os.umask(0o177)
+        try:
+            path.unlink(missing_ok=True)
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(BACKLOG)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _check(path: Path) -> None:
@@ -74,16 +77,3 @@ def _check(path: Path) -> None:
         )
     if not stat.S_ISSOCK(there):
         raise LaunchError(f"{path} is there and is no socket. Remove it, or choose another path.")
-
-
-def _lock(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
-        raise LaunchError(
-            f"A trainer (process {pid}) is at work on {path} already. Stop that one first, or "
-            "choose another socket."
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

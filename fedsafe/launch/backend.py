@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from fedsafe.errors import LaunchError, RunError
+from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
 from fedsafe.launch import certs
 from fedsafe.launch.control import Control, Status
@@ -152,15 +152,8 @@ class Backend:
 
     def _wait_for_the_directory(self) -> None:
         """Wait until nobody writes to the run; an earlier ServerApp may just be ending."""
-        deadline = time.monotonic() + LEAVE_SECONDS
-        while True:
-            try:
-                with self._store.lock():
-                    return
-            except RunError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.2)
+        with self._store.lock(patience=LEAVE_SECONDS):
+            return
 
     # Watching -----------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from fedsafe.launch.flower import environment
 from fedsafe.launch.follow import Follower
 from fedsafe.launch.front import Front
 from fedsafe.launch.plan import Plan, claim, wait_for_port
-from fedsafe.launch.processes import Child, wait_until
+from fedsafe.launch.processes import Child
 from fedsafe.runs.events import Listener
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
@@ -102,20 +102,12 @@ class Fleet:
 
     def note_interruption(self) -> None:
         """Say in the run's summary that it was stopped."""
-        wait_until(self._is_free, LEAVE_SECONDS)  # a ServerApp that was killed is just ending
-        with contextlib.suppress(FedSafeError), self._store.lock():
+        # A ServerApp that was killed is just ending.
+        with contextlib.suppress(FedSafeError), self._store.lock(patience=LEAVE_SECONDS):
             summary = self._store.summary()
             if summary is not None and summary.status == "running":
                 changes = {"status": "interrupted", "reason": "stopped by the user"}
                 self._store.write_summary(summary.model_copy(update=changes))
-
-    def _is_free(self) -> bool:
-        """Return whether nobody holds the run directory."""
-        try:
-            with self._store.lock():
-                return True
-        except FedSafeError:
-            return False
 
     def _open_front(self) -> None:
         plan = self._plan

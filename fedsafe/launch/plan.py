@@ -4,7 +4,6 @@ Each problem is one sentence; knows nothing of processes.
 """
 
 import errno
-import fcntl
 import ipaddress
 import os
 import socket
@@ -19,6 +18,7 @@ from fedsafe.errors import ConfigError, LaunchError, RunError
 from fedsafe.experiment import Experiment
 from fedsafe.launch import certs
 from fedsafe.launch.front import nginx
+from fedsafe.runs.files import hold
 from fedsafe.runs.store import Store
 
 if TYPE_CHECKING:
@@ -215,25 +215,21 @@ def claim(directory: Path) -> Iterator[None]:
         RunError: Another server has it, or it cannot be written.
     """
     state = directory / ".server"
+
+    def taken(holder: str) -> RunError:
+        return RunError(
+            f"Another `fedsafe server` (process {holder}) is running {directory}. Stop it first, "
+            "or choose another directory with -o."
+        )
+
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)
-        file = (state / "lock").open("a+")
+        file = hold(state / "lock", taken)
     except OSError as error:
         raise RunError(
             f"The run directory {directory} cannot be written: {error.strerror}. Choose another "
             "directory with -o."
         ) from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise RunError(
-                f"Another `fedsafe server` (process {file.read().strip() or 'unknown'}) is running "
-                f"{directory}. Stop it first, or choose another directory with -o."
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
         yield

@@ -3,21 +3,19 @@
 Only this user can read any of it.
 """
 
-import fcntl
 import hmac
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from fedsafe.app import activate
 from fedsafe.contracts import sources
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.launch.identity import Identity
+from fedsafe.runs.files import hold
 
 if TYPE_CHECKING:
     from clients.site import Site
@@ -82,26 +80,20 @@ def place(root: Path, identity: Identity) -> Path:
     return directory
 
 
-@contextmanager
-def locked(directory: Path, identity: Identity) -> Iterator[None]:
-    """Hold a client's directory for this process alone.
+def locked(directory: Path, identity: Identity) -> TextIO:
+    """Hold a client's directory for this process alone, until what is returned is closed.
 
     Raises:
         LaunchError: Another process has it.
     """
-    with (directory / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise LaunchError(
-                f"Another `fedsafe client` (process {file.read().strip() or 'unknown'}) runs with "
-                f"the key {identity.name} on this machine. Stop it, or give another --key."
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+
+    def taken(holder: str) -> LaunchError:
+        return LaunchError(
+            f"Another `fedsafe client` (process {holder}) runs with the key {identity.name} on "
+            "this machine. Stop it, or give another --key."
+        )
+
+    return hold(directory / "lock", taken)
 
 
 def socket_in(directory: Path) -> Path:

@@ -5,16 +5,18 @@ is in them.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from fedsafe.errors import RunError
+from fedsafe.errors import FedSafeError, RunError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Disk full, quota used up, file larger than the system lets it be."""
@@ -141,6 +143,47 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
         aside.rename(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def hold(path: Path, taken: Callable[[str], FedSafeError], *, patience: float = 0.0) -> TextIO:
+    """Return a lock file held against every other process until it is closed.
+
+    The system frees it however this process ends.
+
+    Args:
+        path: The file, 0600; it keeps the holder's process id.
+        taken: Makes the error of it that another process, so named, holds the file.
+        patience: Seconds to wait for another process to let go.
+
+    Raises:
+        FedSafeError: What ``taken`` made.
+        OSError: The file cannot be written.
+    """
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    if not _locked(file, patience):
+        with file:
+            raise taken(file.read().strip() or "unknown")
+    try:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _locked(file: TextIO, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.2)
+        else:
+            return True
 
 
 def digest(*parts: object) -> str:

@@ -3,8 +3,6 @@
 The layout is the interface of everything that comes after a run.
 """
 
-import fcntl
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ from pydantic import ValidationError
 from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.runs.files import digest, read_lines, write_json, write_text
+from fedsafe.runs.files import digest, hold, read_lines, write_json, write_text
 from fedsafe.runs.records import Member, Provenance, Round, Summary
 
 
@@ -175,33 +173,31 @@ class Store(FederationStore):
             )
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float = 0.0) -> Iterator[None]:
         """Hold the directory against a second writer; the system frees it on any exit.
+
+        Args:
+            patience: Seconds to wait for another writer to end.
 
         Raises:
             RunError: Another process is writing to it.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            opened = (self.directory / ".lock").open("a+")
+            file = hold(self.directory / ".lock", self._taken, patience=patience)
         except OSError as error:
             raise RunError(
                 f"The run directory {self.directory} cannot be written: {error.strerror}. Choose "
                 "another directory with -o."
             ) from None
-        with opened as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise RunError(
-                    f"Another process ({file.read().strip() or 'unknown'}) is writing to "
-                    f"{self.directory}. Wait for it, or choose another directory."
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with file:
             yield
+
+    def _taken(self, holder: str) -> RunError:
+        return RunError(
+            f"Another process ({holder}) is writing to {self.directory}. Wait for it, or choose "
+            "another directory."
+        )
 
 
 def _short(error: ValueError) -> str:

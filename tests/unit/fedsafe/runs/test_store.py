@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,20 @@ def test_lock_is_free_after_the_block(tmp_path: Path) -> None:
     with Store(tmp_path).lock():
         pass
     assert _other_process(tmp_path) == "held"
+
+
+def test_lock_waits_for_another_writer_to_end(tmp_path: Path) -> None:
+    first, store = threading.Event(), Store(tmp_path)
+
+    def write() -> None:
+        with store.lock():
+            first.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=write, daemon=True).start()
+    assert first.wait(5)
+    with store.lock(patience=10):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
 def test_rounds_read_back(tmp_path: Path) -> None:
