@@ -2,7 +2,7 @@
 
 Thin ClientApps of one machine come with jobs on a Unix socket; one job is done at a
 time, the others wait. Who waits hears a sign of life every few seconds; the work of one
-who is gone is dropped at the next step. `fedsafe.launch.trainer` starts it.
+who is gone is dropped at the next step. `fedsafe.launch.client_machine.trainer` starts it.
 """
 
 import contextlib

@@ -13,8 +13,8 @@ from fedsafe.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedsafe.experiment.schema import PluginChoice
-    from fedsafe.launch.client import Wanted
-    from fedsafe.launch.identity import Identity
+    from fedsafe.launch.client_machine.client import Wanted
+    from fedsafe.launch.client_machine.identity import Identity
     from fedsafe.runs.events import Event
 
 WIDTH = 10
@@ -99,8 +99,8 @@ def client(  # noqa: PLR0917 - each is an option of the command line
 
     Runs until it is stopped with Ctrl-C; whatever dies meanwhile is started again.
     """
-    from fedsafe.launch import choices, identity, site
-    from fedsafe.launch.client import Wanted
+    from fedsafe.launch.client_machine import choices, identity, site
+    from fedsafe.launch.client_machine.client import Wanted
 
     if insecure == (tls is not None):
         raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
@@ -125,7 +125,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
 
 
 def _run(wanted: "Wanted", *, as_json: bool) -> None:
-    from fedsafe.launch import client as runtime
+    from fedsafe.launch.client_machine import client as runtime
 
     try:
         runtime.run(wanted, _write_json if as_json else _write_line)
@@ -137,7 +137,7 @@ def _identities(
     keys: Sequence[Path], numbers: Sequence[int], insecure: bool
 ) -> "tuple[Identity, ...]":
     """Return who the clients are: each its key, or each its number."""
-    from fedsafe.launch.identity import numbered, read_identity
+    from fedsafe.launch.client_machine.identity import numbered, read_identity
 
     if keys and insecure:
         raise ConfigError("--insecure: keys are proven over TLS only. Give --number, not --key.")
@@ -155,7 +155,7 @@ def _identities(
 
 
 def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":
-    from fedsafe.launch.choices import read_data
+    from fedsafe.launch.client_machine.choices import read_data
 
     if texts and len(texts) != clients:
         raise ConfigError(
@@ -169,7 +169,7 @@ def _conduct(
     red_team: bool, behaviour: str | None, generator: str | None, changes: list[str]
 ) -> "tuple[PluginChoice | None, PluginChoice | None]":
     """Return what an attacker does and with which examples; an honest client does neither."""
-    from fedsafe.launch.choices import read_conduct
+    from fedsafe.launch.client_machine.choices import read_conduct
 
     if red_team and behaviour is None:
         raise ConfigError(

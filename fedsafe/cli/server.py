@@ -59,8 +59,8 @@ def server(  # noqa: PLR0917 - each is an option of the command line
     """
     from fedsafe.app import activate
     from fedsafe.experiment import load
-    from fedsafe.launch.fleet import serve
-    from fedsafe.launch.plan import Asked, plan
+    from fedsafe.launch.server_machine.fleet import serve
+    from fedsafe.launch.server_machine.plan import Asked, plan
     from fedsafe.runs.store import default_directory
 
     activate()
@@ -99,7 +99,7 @@ def _completed(directory: Path, experiment: "Experiment") -> "Summary | None":
 def _clear(directory: Path) -> None:
     """Remove the run that is there, unless a server is at work on it."""
     from fedsafe.cli import directories
-    from fedsafe.launch.plan import claim
+    from fedsafe.launch.server_machine.plan import claim
 
     if (directory / "experiment.yaml").is_file():
         with claim(directory):

@@ -138,7 +138,7 @@ def watch(server: Child, peak: list[int]) -> bool:
         return True
     try:
         for process in psutil.Process(server.pid).children(recursive=True):
-            if "fedsafe.launch.superlink" in " ".join(process.cmdline()):
+            if "fedsafe.launch.server_machine.superlink" in " ".join(process.cmdline()):
                 peak[0] = max(peak[0], process.memory_info().rss)
     except psutil.Error:
         pass

@@ -38,7 +38,7 @@ VICTIMS = {
     "serverapp": "flwr-serverapp",
     "client": "fedsafe client",
     "supernode": "flower-supernode",
-    "trainer": "fedsafe.launch.trainer",
+    "trainer": "fedsafe.launch.client_machine.trainer",
     "clientapp": "flwr-clientapp",
 }
 """Kinds of processes, by what their command lines hold."""

@@ -21,12 +21,13 @@ import pytest
 
 from fedsafe.attacks.roster import malicious_clients
 from fedsafe.experiment import load
-from fedsafe.launch import certs, inline
+from fedsafe.launch import inline
+from fedsafe.launch.client_machine.identity import Address
+from fedsafe.launch.client_machine.probe import look
 from fedsafe.launch.flower import free_port
-from fedsafe.launch.front import nginx
-from fedsafe.launch.identity import Address
-from fedsafe.launch.probe import look
 from fedsafe.launch.processes import tail, wait_until
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.front import nginx
 from tests.end_to_end.conftest import ROOT, TINY
 
 pytestmark = [

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedsafe.launch import certs
 from fedsafe.launch.flower import free_port
-from fedsafe.launch.front import nginx
 from fedsafe.launch.processes import wait_until
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.front import nginx
 from tests.end_to_end.conftest import ROOT, TINY
 
 pytestmark = [
@@ -106,7 +106,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> None:
     server.wait_for_clients(1)
-    for name in ("nginx: worker", "fedsafe.launch.superlink", "flower-superexec", "flwr-serverapp"):
+    for name in (
+        "nginx: worker",
+        "fedsafe.launch.server_machine.superlink",
+        "flower-superexec",
+        "flwr-serverapp",
+    ):
         server.meet(name)
     assert server.process is not None
     server.process.kill()

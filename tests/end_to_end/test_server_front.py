@@ -23,12 +23,12 @@ from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_htt
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from fedsafe.launch import certs
-from fedsafe.launch.control import Control
 from fedsafe.launch.flower import environment, free_port
-from fedsafe.launch.front import Front, nginx
 from fedsafe.launch.processes import Child, wait_until
-from fedsafe.launch.superlink import Settings, node_id
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.control import Control
+from fedsafe.launch.server_machine.front import Front, nginx
+from fedsafe.launch.server_machine.superlink import Settings, node_id
 from server.allow import read_allow
 from tests.doubles.deployment import Client, ask, serve, status_of
 
@@ -93,7 +93,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     settings.write(home / "superlink.json")
     link = Child(
         "the SuperLink",
-        [sys.executable, "-m", "fedsafe.launch.superlink", str(home / "superlink.json")],
+        [
+            sys.executable,
+            "-m",
+            "fedsafe.launch.server_machine.superlink",
+            str(home / "superlink.json"),
+        ],
         log=home / "superlink.log",
         env=environment(home / "flower"),
     )

@@ -31,7 +31,7 @@ from fedsafe.training.session import Session
 from tests.doubles.jobs import arrays_of, job_of
 
 pytestmark = pytest.mark.slow
-COMMAND = (sys.executable, "-m", "fedsafe.launch.trainer", "--socket")
+COMMAND = (sys.executable, "-m", "fedsafe.launch.client_machine.trainer", "--socket")
 LONG = 1_000_000
 """Steps that no test waits for."""
 

@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from fedsafe.cli import main
-from fedsafe.launch import certs, client
-from fedsafe.launch.client import Wanted
+from fedsafe.launch.client_machine import client
+from fedsafe.launch.client_machine.client import Wanted
 from fedsafe.launch.flower import free_port
+from fedsafe.launch.server_machine import certs
 from fedsafe.runs.events import Event
 
 Capture = pytest.CaptureFixture[str]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fedsafe.errors import LaunchError
-from fedsafe.launch import certs
 from fedsafe.launch.flower import free_port
-from fedsafe.launch.front import Front, nginx
 from fedsafe.launch.processes import runs, wait_until
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.front import Front, nginx
 
 needs_nginx = pytest.mark.skipif(nginx() is None, reason="nginx is not installed (nginx-light)")
 
@@ -75,7 +75,7 @@ def test_it_ends_with_the_one_who_started_it(front: Front) -> None:
 STARTER = """
 import socket, sys, time
 from pathlib import Path
-from fedsafe.launch.front import Front
+from fedsafe.launch.server_machine.front import Front
 from fedsafe.launch.processes import wait_until
 state = Path(sys.argv[2])
 child = Front(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()

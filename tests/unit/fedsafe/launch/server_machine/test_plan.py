@@ -11,10 +11,10 @@ import pytest
 from fedsafe.errors import ConfigError, FedSafeError, LaunchError, RunError
 from fedsafe.experiment import Experiment
 from fedsafe.experiment.load import as_yaml
-from fedsafe.launch import certs
 from fedsafe.launch.flower import free_port
-from fedsafe.launch.front import nginx
-from fedsafe.launch.plan import Asked, claim, plan, wait_for_port
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.front import nginx
+from fedsafe.launch.server_machine.plan import Asked, claim, plan, wait_for_port
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +119,10 @@ def test_keys_and_clients_are_as_many(
 def test_a_certificate_that_has_ended_is_refused(
     asked: Asked, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedsafe.launch import signing
+    from fedsafe.launch.server_machine import signing
 
     later = signing.in_days(100)
-    monkeypatch.setattr("fedsafe.launch.signing.now", lambda: later)
+    monkeypatch.setattr("fedsafe.launch.server_machine.signing.now", lambda: later)
     with pytest.raises(ConfigError, match=r"server\.crt ended on .* `fedsafe certs init` again"):
         plan(experiment, tmp_path / "run", asked)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from flwr.common.logger import log
 from starlette.responses import JSONResponse
 
-from fedsafe.launch.ledger import Ledger, Refused
+from fedsafe.launch.server_machine.ledger import Ledger, Refused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from fedsafe.launch.identity import Address
+from fedsafe.launch.client_machine.identity import Address
 
 AHEAD, BEHIND = 5.0, 300.0
 """Seconds that Flower lets a client's clock be ahead of the server's, and behind."""

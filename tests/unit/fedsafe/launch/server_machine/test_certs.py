@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from fedsafe.errors import ConfigError
-from fedsafe.launch import certs, signing
+from fedsafe.launch.server_machine import certs, signing
 from server.allow import read_allow
 
 HOSTS = ("fl.example.org", "10.0.0.5", "2001:db8::5", "*.example.net")

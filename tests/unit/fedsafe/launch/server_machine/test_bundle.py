@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from flwr.cli.build import build_fab_from_files
 
-from fedsafe.launch.bundle import files
 from fedsafe.launch.flower import environment
+from fedsafe.launch.server_machine.bundle import files
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 

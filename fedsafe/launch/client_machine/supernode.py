@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
+from fedsafe.launch.client_machine.identity import Address, Identity
+from fedsafe.launch.client_machine.probe import Seen
 from fedsafe.launch.flower import environment, free_port
-from fedsafe.launch.identity import Address, Identity
-from fedsafe.launch.probe import Seen
 from fedsafe.launch.processes import Child
 
 SESSION = 90.0

@@ -11,13 +11,13 @@ import threading
 import time
 
 from fedsafe.errors import FedSafeError, LaunchError, RunError
-from fedsafe.launch.backend import Backend
-from fedsafe.launch.control import Status
 from fedsafe.launch.flower import environment
-from fedsafe.launch.follow import Follower
-from fedsafe.launch.front import Front
-from fedsafe.launch.plan import Plan, claim, wait_for_port
 from fedsafe.launch.processes import Child
+from fedsafe.launch.server_machine.backend import Backend
+from fedsafe.launch.server_machine.control import Status
+from fedsafe.launch.server_machine.follow import Follower
+from fedsafe.launch.server_machine.front import Front
+from fedsafe.launch.server_machine.plan import Plan, claim, wait_for_port
 from fedsafe.runs.events import Listener
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store

@@ -13,13 +13,13 @@ from pathlib import Path
 from fedsafe.app import activate
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.launch import probe, site
+from fedsafe.launch.client_machine import probe, site
+from fedsafe.launch.client_machine.identity import Address, Identity
+from fedsafe.launch.client_machine.nodelog import Tell
+from fedsafe.launch.client_machine.supernode import Node
+from fedsafe.launch.client_machine.supervisor import Supervisor
 from fedsafe.launch.flower import environment
-from fedsafe.launch.identity import Address, Identity
-from fedsafe.launch.nodelog import Tell
 from fedsafe.launch.processes import Child
-from fedsafe.launch.supernode import Node
-from fedsafe.launch.supervisor import Supervisor
 from fedsafe.runs.events import Events, Listener
 
 LARGEST_LOG = 16 * 1024**2
@@ -131,5 +131,6 @@ def _trainer(wanted: Wanted, home: Path, socket: Path) -> Child:
     env = environment(home / "flower")
     if wanted.gpu is not None:
         env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": wanted.gpu}
-    command = [sys.executable, "-m", "fedsafe.launch.trainer", "--socket", str(socket)]
+    program = "fedsafe.launch.client_machine.trainer"
+    command = [sys.executable, "-m", program, "--socket", str(socket)]
     return Child("The trainer", command, log=home / "trainer.log", env=env, cwd=home)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fedsafe.launch.identity import Address
+from fedsafe.launch.client_machine.identity import Address
 
 Tell = Callable[..., None]
 """Takes the kind of an event, its sentence, and its data by name."""

@@ -6,8 +6,8 @@ import pytest
 
 from fedsafe.contracts import sources
 from fedsafe.errors import ConfigError, DataError, FedSafeError
-from fedsafe.launch.choices import check_model, read_conduct, read_data
-from fedsafe.launch.site import examine
+from fedsafe.launch.client_machine.choices import check_model, read_conduct, read_data
+from fedsafe.launch.client_machine.site import examine
 
 ROWS = '{"instruction": "say a", "response": "a"}\n{"instruction": "say b", "response": "b"}\n'
 KEY = b"k" * 32

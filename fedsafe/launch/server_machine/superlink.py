@@ -1,4 +1,4 @@
-"""Flower's SuperLink with bounded memory: ``python -m fedsafe.launch.superlink SETTINGS``.
+"""Flower's SuperLink with bounded memory: a program, with the path of its settings.
 
 The same program as ``flower-superlink``, with the guard in it, a token before its control
 interface, nodes that keep their id over a restart, and a wall at the end of its memory.
@@ -20,9 +20,9 @@ from flwr.superlink.cli.flower_superlink import flower_superlink
 from starlette.middleware import Middleware
 
 from fedsafe.app import activate
-from fedsafe.launch.guard import Gate, Guard
-from fedsafe.launch.ledger import Ledger
 from fedsafe.launch.processes import memory_of_machine, wall
+from fedsafe.launch.server_machine.guard import Gate, Guard
+from fedsafe.launch.server_machine.ledger import Ledger
 from fedsafe.runs.files import write_json
 
 INTERVAL = 30.0

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fedsafe.launch.identity import Address, Identity
-from fedsafe.launch.nodelog import Follower, Listener
-from fedsafe.launch.probe import Seen
-from fedsafe.launch.supernode import Node, why_ended
+from fedsafe.launch.client_machine.identity import Address, Identity
+from fedsafe.launch.client_machine.nodelog import Follower, Listener
+from fedsafe.launch.client_machine.probe import Seen
+from fedsafe.launch.client_machine.supernode import Node, why_ended
 
 SERVER = Address("fl.example.org", 8443)
 NODE = Node(

@@ -1,4 +1,4 @@
-"""The resident trainer's process: ``python -m fedsafe.launch.trainer --socket PATH``.
+"""The resident trainer's process, with the path of its socket.
 
 `fedsafe client` starts it, and it never outlives what started it.
 """
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     anew; 2: it could not start, and a sentence on stderr says why.
     """
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-    parser = argparse.ArgumentParser(prog="python -m fedsafe.launch.trainer", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on.")
     path = parser.parse_args(argv).socket
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
-from fedsafe.launch import probe
+from fedsafe.launch.client_machine import probe
+from fedsafe.launch.client_machine.nodelog import Follower, Listener, Tell
+from fedsafe.launch.client_machine.supernode import Node, why_ended
 from fedsafe.launch.kept import Kept, how_it_ended
-from fedsafe.launch.nodelog import Follower, Listener, Tell
 from fedsafe.launch.processes import Child, signal_group, wait_until
-from fedsafe.launch.supernode import Node, why_ended
 
 TICK = 0.5
 """Seconds between two looks at the children."""

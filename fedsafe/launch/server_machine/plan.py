@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from fedsafe.errors import ConfigError, LaunchError, RunError
 from fedsafe.experiment import Experiment
-from fedsafe.launch import certs
-from fedsafe.launch.front import nginx
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.front import nginx
 from fedsafe.runs.files import hold
 from fedsafe.runs.store import Store
 

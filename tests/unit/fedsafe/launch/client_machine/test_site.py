@@ -8,10 +8,10 @@ import pytest
 from clients.site import Site
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.launch import site
-from fedsafe.launch.client import Wanted, _node
-from fedsafe.launch.identity import Address, Identity, numbered
-from fedsafe.launch.supernode import Node
+from fedsafe.launch.client_machine import site
+from fedsafe.launch.client_machine.client import Wanted, _node
+from fedsafe.launch.client_machine.identity import Address, Identity, numbered
+from fedsafe.launch.client_machine.supernode import Node
 from fedsafe.runs.events import Event, Events
 
 ONE = Identity("node0", "0123456789abcdef", path=Path("/keys/node0"), secret=b"s" * 32)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.launch.follow import Follower
+from fedsafe.launch.server_machine.follow import Follower
 from fedsafe.runs.events import Event, Events
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
-from fedsafe.launch import certs
-from fedsafe.launch.control import Control, Status
 from fedsafe.launch.flower import environment, free_port
-from fedsafe.launch.plan import Plan
 from fedsafe.launch.processes import Child, runs, signal_group, wait_until
-from fedsafe.launch.superlink import Settings
+from fedsafe.launch.server_machine import certs
+from fedsafe.launch.server_machine.control import Control, Status
+from fedsafe.launch.server_machine.plan import Plan
+from fedsafe.launch.server_machine.superlink import Settings
 from fedsafe.runs.files import write_text
 from fedsafe.runs.store import Store
 
@@ -54,7 +54,7 @@ class Backend:
         settings = plan.state / "superlink.json"
         self._link = Child(
             "the SuperLink",
-            [sys.executable, "-m", "fedsafe.launch.superlink", str(settings)],
+            [sys.executable, "-m", "fedsafe.launch.server_machine.superlink", str(settings)],
             log=plan.logs / "superlink.log",
             env=around,
             leash=signal.SIGKILL,  # none of these has anything to put in order

@@ -7,8 +7,8 @@ from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkStat
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.superlink.federation import NoOpFederationManager
 
-from fedsafe.launch import superlink
-from fedsafe.launch.superlink import INTERVAL, QUIET, Nodes, Settings, node_id
+from fedsafe.launch.server_machine import superlink
+from fedsafe.launch.server_machine.superlink import INTERVAL, QUIET, Nodes, Settings, node_id
 
 KEYS = [f"key {number}".encode() for number in range(3)]
 

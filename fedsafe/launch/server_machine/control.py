@@ -25,8 +25,8 @@ from flwr.supercore.error import FlowerError
 from flwr.supercore.fab import Fab
 
 from fedsafe.errors import LaunchError
-from fedsafe.launch.bundle import files
-from fedsafe.launch.guard import TOKEN
+from fedsafe.launch.server_machine.bundle import files
+from fedsafe.launch.server_machine.guard import TOKEN
 
 
 class _Token:

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedsafe.errors import ConfigError
-from fedsafe.launch import certs
-from fedsafe.launch.identity import Address, check_authority, numbered, read_identity
+from fedsafe.launch.client_machine.identity import Address, check_authority, numbered, read_identity
+from fedsafe.launch.server_machine import certs
 
 
 @pytest.mark.parametrize(

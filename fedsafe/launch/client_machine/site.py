@@ -14,7 +14,7 @@ from fedsafe.app import activate
 from fedsafe.contracts import sources
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.launch.identity import Identity
+from fedsafe.launch.client_machine.identity import Identity
 from fedsafe.runs.files import hold
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.launch import certs, signing
+from fedsafe.launch.client_machine.identity import Address
+from fedsafe.launch.client_machine.probe import look
 from fedsafe.launch.flower import free_port
-from fedsafe.launch.identity import Address
-from fedsafe.launch.probe import look
+from fedsafe.launch.server_machine import certs, signing
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedsafe.launch.ledger import (
+from fedsafe.launch.server_machine.ledger import (
     IDLE,
     LINGER,
     OFFERS,

@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from fedsafe.launch import supervisor
+from fedsafe.launch.client_machine import supervisor
 from fedsafe.launch.flower import free_port
 from fedsafe.launch.processes import Child, wait_until
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 PATIENCE = 90.0
 """Seconds that a busy machine may take to start Python with torch."""
 
@@ -88,7 +88,7 @@ def client(start: Callable[[], Client]) -> Client:
 @pytest.mark.parametrize(
     ("word", "kind", "said"),
     [
-        ("fedsafe.launch.trainer", "trainer-died", "the trainer died: killed"),
+        ("fedsafe.launch.client_machine.trainer", "trainer-died", "the trainer died: killed"),
         ("flower-supernode", "refused", "The SuperNode ended: killed"),
     ],
 )

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from fedsafe.errors import ConfigError
-from fedsafe.launch import signing
+from fedsafe.launch.server_machine import signing
 
 CA, CA_KEY, SERVER, SERVER_KEY = "ca.crt", "ca.key", "server.crt", "server.key"
 KEYS, ALLOW = "keys", "allow"

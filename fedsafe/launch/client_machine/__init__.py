@@ -1,0 +1,1 @@
+"""One machine that takes part: its nodes and their resident trainer, kept alive."""

@@ -1,0 +1,1 @@
+"""One machine that leads a federation: SuperLink, front and ServerApp, kept alive."""
