@@ -1,7 +1,7 @@
-"""What a thin ClientApp tells the supervisor of its machine: a line on stderr for each job.
+"""What a node and its ClientApp tell the supervisor of their machine: lines on stderr.
 
-Flower passes it on into the SuperNode's log, where `fedsafe client` finds it. Nothing of
-it leaves the machine.
+They land in the node's log, where `fedsafe client` finds them. Nothing of it leaves the
+machine.
 """
 
 import json
@@ -21,13 +21,13 @@ MARK = "fedsafe-told "
 def told(job: Job) -> Iterator[None]:
     """Tell when the block's work for a job begins, and when it is done.
 
-    A failure is not told: Flower writes the error into the same log.
+    A failure is told by the node, which has the error.
     """
     which = {"client": job.client, "federation": job.federation, "round": job.round}
     begun = time.monotonic()
-    _tell("job-start", which)
+    tell("job-start", **which)
     yield
-    _tell("job-end", {**which, "seconds": round(time.monotonic() - begun, 2)})
+    tell("job-end", **which, seconds=round(time.monotonic() - begun, 2))
 
 
 def read(line: str) -> dict[str, Any] | None:
@@ -42,6 +42,7 @@ def read(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("kind"), str) else None
 
 
-def _tell(kind: str, data: dict[str, Any]) -> None:
+def tell(kind: str, **data: Any) -> None:
+    """Tell one thing: a line of JSON on stderr, with a mark before it."""
     sys.stderr.write(f"{MARK}{json.dumps({'kind': kind, **data})}\n")
     sys.stderr.flush()

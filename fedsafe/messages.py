@@ -14,6 +14,8 @@ from fedsafe.experiment.schema import Experiment
 VERSION: Literal[1] = 1
 ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
 """Names of the records in a message; the first three are Flower's own defaults."""
+REFUSED = 1000
+"""Error code of a reply that the server's machine did not take in; Flower's own are small."""
 
 
 class Job(BaseModel):

@@ -16,7 +16,9 @@ from server.fence import Bounds, Fence, bounds
 from server.nodes import patiently
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
-"""Seconds between two looks for replies; grows while nothing comes."""
+"""Seconds between two looks for replies."""
+LATE = 0.05
+"""By which share of the time that was waited a reply may be noticed late."""
 IDLE = 4
 """Pauses last at least this many times as long as a look takes."""
 SUPERLINK = 1
@@ -43,9 +45,9 @@ class Post:
         self._grid = grid
         self._fence = Fence(grid)
         self._sent: dict[str, Sent] = {}
-        self._pause = SHORTEST_PAUSE
+        self._since = time.monotonic()
+        """When something was sent or came last."""
         self._looked = 0.0
-        self._came = False
         self.one_by_one = bool(getattr(grid, "one_by_one", False))
         """Whether the grid works on messages in turn, while replies are asked for."""
 
@@ -78,7 +80,7 @@ class Post:
             if ids[key]:
                 node = message.metadata.dst_node_id
                 self._sent[found] = Sent(key, node, until, bounds(message))
-        self._pause = SHORTEST_PAUSE
+        self._since = time.monotonic()
         return ids
 
     def take(self) -> Iterator[tuple[int, Message]]:
@@ -90,24 +92,26 @@ class Post:
         Raises:
             RunError: The SuperLink does not answer.
         """
-        begun, self._came = time.monotonic(), False
-        for message_id in list(self._sent):
-            if not self.one_by_one and self._dead(message_id, begun):
-                continue
-            pulled = patiently(partial(self._pull, message_id))
+        begun = time.monotonic()
+        alive = [one for one in list(self._sent) if self.one_by_one or not self._dead(one, begun)]
+        looked = patiently(partial(self._fence.look, alive))
+        for message_id in alive:
+            pulled = patiently(partial(self._pull, message_id, looked))
             while pulled:
                 reply = pulled.pop(0)
                 sent = self._sent.get(reply.metadata.reply_to_message_id)
                 if sent is not None and _answers(reply, sent.node):
                     del self._sent[reply.metadata.reply_to_message_id]
-                    self._came = True
+                    self._since = time.monotonic()
                     yield sent.key, reply
                 del reply
         self._looked = time.monotonic() - begun
 
-    def _pull(self, message_id: str) -> list[Message]:
+    def _pull(self, message_id: str, looked: bool) -> list[Message]:
         sent = self._sent.get(message_id)
-        return [] if sent is None else self._fence.pull(message_id, sent.node, sent.limits)
+        if sent is None:
+            return []
+        return self._fence.pull(message_id, sent.node, sent.limits, looked=looked)
 
     def _dead(self, message_id: str, now: float) -> bool:
         """Forget a message at the end of its life."""
@@ -119,12 +123,10 @@ class Post:
         return False
 
     def rest(self) -> None:
-        """Pause before the next look: longer while nothing comes, and on a slow grid."""
-        if self._came:
-            self._pause = SHORTEST_PAUSE
-            return
-        time.sleep(max(self._pause, min(IDLE * self._looked, 10 * LONGEST_PAUSE)))
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        """Pause before the next look: longer the longer nothing comes, and on a slow grid."""
+        waited = time.monotonic() - self._since
+        pause = min(max(LATE * waited, SHORTEST_PAUSE), LONGEST_PAUSE)
+        time.sleep(max(pause, min(IDLE * self._looked, 10 * LONGEST_PAUSE)))
 
 
 def _answers(reply: Message, node: int) -> bool:

@@ -10,7 +10,7 @@ are asked as they are. Knows Flower's objects, and nothing of adapters.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +29,8 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
-REFUSED = 1000
-"""Error code of a reply that this server did not take in; Flower's own are small."""
+from fedsafe.messages import REFUSED
+
 MARGIN = 2**20
 """Bytes that a reply may have beyond what its question promises, and words beside arrays."""
 WORDS_A_TENSOR = 2**10
@@ -56,7 +56,11 @@ class _Coming:
 
     metadata: Any
     """As the SuperLink checked it."""
-    parts: list[str]
+    tree: Any = None
+    """Its objects, until they are counted."""
+    refused: str = ""
+    """Why the SuperLink did not take it in."""
+    parts: list[str] = field(default_factory=list)
     seen: int = 0
     """Parts that were there at the last look; they were measured and not kept."""
     bytes: int = 0
@@ -87,13 +91,33 @@ class Fence:
     """Flower's HTTP grid, or any other."""
     _coming: dict[str, _Coming] = field(default_factory=dict)
 
-    def pull(self, message_id: str, node: int, limits: Bounds) -> list[Message]:
+    def look(self, message_ids: Iterable[str]) -> bool:
+        """Ask once which of the replies to messages there are; say whether that was possible.
+
+        Raises:
+            httpx.HTTPError: The SuperLink does not do its work.
+        """
+        if getattr(self.grid, "_runtime_client", None) is None:
+            return False
+        unknown = [one for one in message_ids if one not in self._coming]
+        try:
+            self._ask(unknown)
+        except httpx.HTTPError:
+            raise
+        except Exception:  # noqa: BLE001 - one by one it turns out whose reply it is
+            return False
+        return True
+
+    def pull(
+        self, message_id: str, node: int, limits: Bounds, *, looked: bool = False
+    ) -> list[Message]:
         """Return the replies to a message that are wholly there: one, or none so far.
 
         Args:
             message_id: Of the message that was sent.
             node: To whom.
             limits: Of the answer.
+            looked: Whether `look` has just asked which replies there are.
 
         Raises:
             httpx.HTTPError: The SuperLink does not do its work.
@@ -101,6 +125,8 @@ class Fence:
         if getattr(self.grid, "_runtime_client", None) is None:
             return list(self.grid.pull_messages([message_id]))
         try:
+            if message_id not in self._coming and not looked:
+                self._ask([message_id])
             return self._pull(message_id, limits)
         except httpx.HTTPError:
             raise
@@ -119,9 +145,13 @@ class Fence:
             self._confirm(coming)
 
     def _pull(self, message_id: str, limits: Bounds) -> list[Message]:
-        coming = self._coming.get(message_id) or self._announced(message_id, limits)
+        coming = self._coming.get(message_id)
         if coming is None:
             return []
+        if coming.refused:
+            raise RefusedError(coming.refused)
+        if coming.tree is not None:
+            coming.parts, coming.tree = list(_parts(coming.tree, limits)), None
         contents = self._contents(coming, limits)
         if contents is None:
             return []
@@ -137,16 +167,19 @@ class Fence:
         self.forget(message_id)
         return [found]
 
-    def _announced(self, message_id: str, limits: Bounds) -> _Coming | None:
-        """Ask the SuperLink for a reply; it names the parts, once."""
-        request = PullAppMessagesRequest(message_ids=[message_id])
+    def _ask(self, message_ids: list[str]) -> None:
+        """Ask the SuperLink for replies; it names each, with its parts, once."""
+        if not message_ids:
+            return
+        request = PullAppMessagesRequest(message_ids=message_ids)
         response = self.grid._runtime_client.PullMessages(request)
         for proto, tree in zip(response.messages_list, response.message_object_trees, strict=True):
-            if proto.metadata.reply_to_message_id == message_id:
-                coming = self._coming[message_id] = _Coming(proto.metadata, [])
-                coming.parts = list(_parts(tree, limits))
-                return coming
-        return None
+            known = proto.metadata
+            if known.reply_to_message_id not in message_ids:
+                continue
+            coming = self._coming[known.reply_to_message_id] = _Coming(known, tree)
+            if known.src_node_id == SUPERLINK_NODE_ID and proto.error.code == REFUSED:
+                coming.refused = proto.error.reason
 
     def _contents(self, coming: _Coming, limits: Bounds) -> dict[str, bytes] | None:
         """Return every part, or None while one is missing.

@@ -8,10 +8,10 @@ from flwr.app import Message
 from fedsafe.attacks.roster import malicious_clients
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
+from fedsafe.messages import REFUSED
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Client
 from server.faults import in_words
-from server.fence import REFUSED
 from server.members import Members
 
 Status = Literal["accepted", "dropped", "failed", "missing"]

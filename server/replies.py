@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
 
-from fedsafe.messages import ARRAYS, METRICS
+from fedsafe.messages import ARRAYS, METRICS, REFUSED
 from fedsafe.models.wire import SCALE, Arrays, Shape, Wire, restore, uplink
-from server.fence import REFUSED
 from server.messages import arrays_of
 
 HEADER = 4096

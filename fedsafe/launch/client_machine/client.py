@@ -15,9 +15,9 @@ from fedsafe.errors import LaunchError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.launch.client_machine import probe, site
 from fedsafe.launch.client_machine.identity import Address, Identity
+from fedsafe.launch.client_machine.node import Settings
 from fedsafe.launch.client_machine.nodelog import Tell
-from fedsafe.launch.client_machine.supernode import Node
-from fedsafe.launch.client_machine.supervisor import Supervisor
+from fedsafe.launch.client_machine.supervisor import Member, Supervisor
 from fedsafe.launch.flower import environment
 from fedsafe.launch.processes import Child
 from fedsafe.runs.events import Events, Listener
@@ -82,8 +82,8 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         supervisor.run()
 
 
-def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Node:
-    """Examine one client's data, write its site's file, and return its SuperNode."""
+def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Member:
+    """Examine one client's data, write its site's file, and return its node."""
     activate()
     from clients.site import Site
 
@@ -107,7 +107,17 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> N
     )
     path = home / "site.json"
     site.write(written, path)
-    return Node(wanted.server, wanted.authority, identity, path, home)
+    settings = Settings(
+        server=wanted.server,
+        authority=wanted.authority,
+        key=identity.path or site.own_key(home),
+        site=path,
+        name=f"{identity.name} ({identity.short})",
+        number=identity.number,
+    )
+    env = environment(home / "flower")
+    child = Child("The node", settings.command(), log=home / "node.log", env=env, cwd=home)
+    return Member(identity.name, child, tell)
 
 
 def _greet(wanted: Wanted, tell: Tell) -> None:

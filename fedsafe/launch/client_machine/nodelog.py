@@ -1,4 +1,4 @@
-"""A SuperNode's log, heard as events that its operator understands.
+"""A node's log, heard as events that its operator understands.
 
 Knows nothing of processes.
 """
@@ -8,14 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fedsafe.launch.client_machine.identity import Address
-
 Tell = Callable[..., None]
 """Takes the kind of an event, its sentence, and its data by name."""
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
-RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*(\w+(?:Error|Exception)): (\S.*)$")
-"""Last line of a traceback."""
 
 
 class Follower:
@@ -45,82 +41,47 @@ class Follower:
 
 
 class Listener:
-    """Turns a SuperNode's log into events that its operator understands.
+    """Turns what a node tells into events that its operator understands.
 
     Args:
         name: What the operator calls the client.
-        server: Where it connects to.
         tell: Told the events.
     """
 
-    def __init__(self, name: str, server: Address, tell: Tell) -> None:
-        self._name, self._server, self._tell = name, server, tell
-        self.connected = False
-        self._away = False
-        self._job: dict[str, Any] | None = None
-        self._raised: str | None = None
-        """The error of the ClientApp whose traceback goes by; None: none does."""
+    def __init__(self, name: str, tell: Tell) -> None:
+        self._name, self._tell = name, tell
+        self._job: dict[str, Any] = {}
+        """The work that goes on, or went on last."""
 
     def hear(self, line: str) -> None:
         """Take one line of the log."""
         from clients.told import read
 
-        if (said := read(line)) is not None:
-            self._work(said)
-        elif "Connection attempt failed, retrying" in line:
-            self._lost()
-        elif "SuperNode ID:" in line or "Connection successful after" in line:
-            self._found()
-        elif "Sending: " in line:
-            self._sent()
-        elif "Failed to send message" in line:
-            why = line.partition("Failed to send message")[2].partition(": ")[2]
-            self._say("lost", f"its reply did not reach the server: {why or 'no reason given'}")
-        elif "raised an exception" in line:
-            self._raised = ""
-        elif self._raised is not None and (raised := RAISED.match(line)):
-            self._raised = raised[2]
-
-    def ended(self) -> None:
-        """Take note that the SuperNode is gone."""
-        self.connected = self._away = False
-        self._job = self._raised = None
-
-    def _found(self) -> None:
-        if not self.connected or self._away:
-            self._say("connected", f"connected to {self._server}")
-        self.connected, self._away = True, False
-
-    def _lost(self) -> None:
-        if not self._away:
-            self._say("away", f"no answer from {self._server}; trying until there is one")
-        self._away = True
-
-    def _work(self, said: dict[str, Any]) -> None:
-        which = _which(said)
-        data = {name: value for name, value in said.items() if name != "kind"}
-        if said["kind"] == "job-start":
-            self._job, self._raised = data, None
-            self._say("job-start", f"{which} begun", **data)
-        elif said["kind"] == "job-end":
-            self._job = None
-            seconds = said.get("seconds")
-            took = f" in {seconds:.1f} s" if isinstance(seconds, int | float) else ""
-            self._say("job-end", f"{which} done{took}", **data)
-
-    def _sent(self) -> None:
-        """A reply goes out; if no work was done, it is an error."""
-        if self._job is None and self._raised is None:
+        if (said := read(line)) is None:
             return
-        which = _which(self._job) if self._job else "a message of the server"
-        why = self._raised or "its ClientApp process died"
-        self._say("job-failed", f"{which} failed: {why}", **(self._job or {}), reason=why)
-        self._job = self._raised = None
+        kind = said.pop("kind")
+        if kind == "job-start":
+            self._job = said
+            self._say(kind, f"{_which(said)} begun", said)
+        elif kind == "job-end":
+            self._job = {}
+            self._say(kind, f"{_which(said)} done{_took(said)}", said)
+        elif kind == "job-failed":
+            which = _which(self._job) if self._job else "a message of the server"
+            self._say(kind, f"{which} failed: {said.get('reason', '')}", {**self._job, **said})
+            self._job = {}
+        else:
+            self._say(kind, str(said.pop("message", "")), said)
 
-    def _say(self, kind: str, message: str, **data: Any) -> None:
-        self._tell(kind, message, name=self._name, **data)
+    def _say(self, kind: str, message: str, data: dict[str, Any]) -> None:
+        self._tell(kind, message, **{**data, "name": self._name})
 
 
 def _which(said: dict[str, Any]) -> str:
     prefix = "control round" if said.get("federation") == "control" else "round"
     return f"{prefix} {said.get('round', '?')}"
+
+
+def _took(said: dict[str, Any]) -> str:
+    seconds = said.get("seconds")
+    return f" in {seconds:.1f} s" if isinstance(seconds, int | float) else ""

@@ -10,6 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from fedsafe.app import activate
 from fedsafe.contracts import sources
 from fedsafe.errors import ConfigError, LaunchError
@@ -54,6 +57,20 @@ def secret(directory: Path, identity: Identity) -> bytes:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
     return path.read_bytes()
+
+
+def own_key(directory: Path) -> Path:
+    """Return the key of a client that was given none, made once and kept.
+
+    A server without a list of keys then knows it again when it comes back.
+    """
+    path = directory / "key"
+    if not path.is_file():
+        key = ec.generate_private_key(ec.SECP384R1())
+        form = (Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(key.private_bytes(*form))
+    return path
 
 
 def place(root: Path, identity: Identity) -> Path:

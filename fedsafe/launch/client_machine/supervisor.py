@@ -1,4 +1,4 @@
-"""Keeps a trainer and its SuperNodes alive, and tells their operator what goes on.
+"""Keeps a trainer and its nodes alive, and tells their operator what goes on.
 
 Knows nothing of how they are set up.
 """
@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
-from fedsafe.launch.client_machine import probe
 from fedsafe.launch.client_machine.nodelog import Follower, Listener, Tell
-from fedsafe.launch.client_machine.supernode import Node, why_ended
 from fedsafe.launch.kept import Kept, how_it_ended
 from fedsafe.launch.processes import Child, signal_group, wait_until
 
@@ -32,15 +30,15 @@ class Supervisor:
     Args:
         socket: Where the trainer listens.
         trainer: The trainer's process; None: another `fedsafe client` keeps it.
-        nodes: The SuperNodes that give it work.
+        members: The nodes that give it work.
         tell: Told what happens, an event a change.
     """
 
     def __init__(
-        self, socket: Path, trainer: Child | None, nodes: Sequence[Node], tell: Tell
+        self, socket: Path, trainer: Child | None, members: Sequence["Member"], tell: Tell
     ) -> None:
         self._trainer = Trainer(socket, trainer, tell)
-        self._members = [Member(node, tell) for node in nodes]
+        self._members = members
 
     def run(self) -> None:
         """Start everything, and watch it until interrupted.
@@ -59,7 +57,7 @@ class Supervisor:
             time.sleep(TICK)
 
     def stop(self) -> None:
-        """End everything, the SuperNodes first, so that the server knows at once.
+        """End everything, the nodes first, so that the server knows at once.
 
         A second interrupt ends it without waiting.
         """
@@ -151,42 +149,27 @@ class Trainer:
 
 
 class Member:
-    """One SuperNode, its log listened to."""
+    """One node, its log listened to."""
 
-    def __init__(self, node: Node, tell: Tell) -> None:
-        self._node, self._tell = node, tell
-        self._follower = Follower(node.log)
-        self._listener = Listener(node.identity.name, node.server, tell)
-        self._connected: float | None = None
-        self._told = ""
-        self.kept = Kept(node.child(), self._died, self._renew)
+    def __init__(self, name: str, child: Child, tell: Tell) -> None:
+        self._name, self._tell = name, tell
+        self._follower, self._listener = Follower(child.log), Listener(name, tell)
+        self.kept = Kept(child, self._died)
 
     def look(self) -> None:
         """Hear what it says, and see whether it lives."""
-        if self.kept.child.alive:
-            for line in self._follower.lines():
-                self._listener.hear(line)
-            if self._listener.connected:
-                self._connected, self._told = time.monotonic(), ""
+        for line in self._follower.lines():
+            self._listener.hear(line)
         self.kept.look()
 
-    def _renew(self) -> None:
-        """Give it a port that is free now, and forget what it said in its last life."""
-        self.kept.child.command = self._node.command()
-        self._follower.recent.clear()
-
     def _died(self, pause: float) -> None:
-        """Tell why it ended, once as long as the reason stays the same."""
-        for _ in self._follower.lines():  # last words; its helpers now complain of its death
-            pass
-        self._listener.ended()
-        seen = probe.look(self._node.server, self._node.authority)
-        ago = None if self._connected is None else time.monotonic() - self._connected
-        said, how = "\n".join(self._follower.recent), how_it_ended(self.kept.child)
-        why = why_ended(said, how, self._node, seen, ago)
-        if why != self._told:
-            self._told = why
-            self._tell("refused", f"{why} {_again(pause)}", name=self._node.identity.name)
+        child = self.kept.child
+        self._tell(
+            "node-died",
+            f"the node ended: {how_it_ended(child)}. {_again(pause)} The end of its log: "
+            f"{child.last_words()}",
+            name=self._name,
+        )
 
 
 def _again(pause: float) -> str:

@@ -26,7 +26,7 @@ from flwr.supercore.fab import Fab
 
 from fedsafe.errors import LaunchError
 from fedsafe.launch.server_machine.bundle import files
-from fedsafe.launch.server_machine.guard import TOKEN
+from fedsafe.launch.server_machine.gate import TOKEN
 
 
 class _Token:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedsafe.errors import LaunchError
 from fedsafe.launch.processes import Child
-from fedsafe.launch.server_machine.guard import LIMITS, SMALL
+from fedsafe.launch.server_machine.gate import LIMITS, SMALL
 
 PER_ADDRESS, IN_ALL = 256, 1024
 """Connections; several clients may share one address."""

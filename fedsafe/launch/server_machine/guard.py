@@ -1,84 +1,32 @@
-"""Middleware of the SuperLink that keeps its memory bounded, whatever a client sends.
+"""Innermost middleware of the SuperLink, where Flower has proven who is asking.
 
-Two layers. The gate, outermost, limits what is read into memory at all. The guard,
-innermost, where Flower has proven who is asking, keeps the ledger of what is kept.
+Holds each client to what the ledger allows, so that memory stays bounded whatever a client
+sends; and lets a client that asks for work wait until there is some, so that none is late
+for it and none has to ask every few seconds.
 """
 
 import asyncio
-import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from logging import WARNING
 from typing import Any, Protocol
 
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.common.logger import log
-from starlette.responses import JSONResponse
+from flwr.proto.error_pb2 import Error
+from flwr.proto.message_pb2 import Message, Metadata, ObjectTree
 
+from fedsafe.launch.server_machine.gate import (
+    FLEET,
+    RUNTIME,
+    SMALL,
+    App,
+    Receive,
+    Scope,
+    Send,
+    refuse,
+)
 from fedsafe.launch.server_machine.ledger import Ledger, Refused
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-FLEET, CONTROL, RUNTIME = "/v1/fleet/", "/v1/control/", "/v1/runtime/"
-TOKEN = "fedsafe-token"
-SMALL = 64 * 1024
-LIMITS = {"push-object": 8 * 1024**2, "push-messages": 4 * 1024**2}
-"""Largest body of a request to the fleet API; of all others, SMALL."""
-HEAVY = {*LIMITS, "pull-object"}
-AT_ONCE = 8
-"""Requests with large bodies, either way, that are worked on at the same time."""
-SECONDS = 120.0
-"""Longest time for a request's body."""
-
-
-class Gate:
-    """Let requests in only whole, of a known kind and size, and few large ones at a time."""
-
-    def __init__(self, app: App, *, token: str, ready: Callable[[], bool]) -> None:
-        self._app = app
-        self._token = token
-        self._ready = ready
-        self._room = asyncio.Semaphore(AT_ONCE)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path = str(scope["path"])
-        if path.startswith(FLEET):
-            await self._fleet(path.removeprefix(FLEET), scope, receive, send)
-        elif path.startswith(RUNTIME) or (path.startswith(CONTROL) and self._owner(scope)):
-            await self._app(scope, receive, send)
-        else:
-            await _answer(403, "not for you", scope, receive, send)
-
-    def _owner(self, scope: Scope) -> bool:
-        """Return whether the one who asks started this SuperLink."""
-        given = dict(scope["headers"]).get(TOKEN.encode(), b"")
-        return hmac.compare_digest(given, self._token.encode())
-
-    async def _fleet(self, call: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._ready():  # a client whose key is not registered yet would give up for good
-            await _answer(503, "starting", scope, receive, send)
-            return
-        async with self._room if call in HEAVY else _Free():
-            body = await _read(receive, LIMITS.get(call, SMALL))
-            if body is None:
-                await _answer(413, "too large, or too slow", scope, receive, send)
-                return
-            await self._app(scope, _replay(body, receive), send)
-
-
-class _Free:
-    """Where there is no queue."""
-
-    async def __aenter__(self) -> None:
-        """Enter at once."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Leave."""
+from fedsafe.messages import REFUSED
 
 
 class Nodes(Protocol):
@@ -87,17 +35,33 @@ class Nodes(Protocol):
     def alive(self, node: int) -> None:
         """Count a node as online: it has just asked for work."""
 
+    def waits(self, node: int) -> None:
+        """Count a node as online for as long as it waits for work."""
+
+    def gone(self, node: int) -> None:
+        """Note that a node hung up while it waited."""
+
     def back(self, key: bytes) -> None:
         """Let the node of a key in again, although its last session has not run out."""
 
 
 class Guard:
-    """Hold each client to what the ledger allows; the server's own messages open it."""
+    """Checks clients' requests, and notes what was kept of them.
 
-    def __init__(self, app: App, *, ledger: Ledger, nodes: Nodes) -> None:
+    Args:
+        app: What is guarded.
+        ledger: The books.
+        nodes: The SuperLink's list of nodes.
+        hold: Longest time, seconds, for which a client that asks for work waits for an answer.
+    """
+
+    def __init__(self, app: App, *, ledger: Ledger, nodes: Nodes, hold: float) -> None:
         self._app = app
         self._ledger = ledger
         self._nodes = nodes
+        self._hold = hold
+        self._bells: dict[int, asyncio.Event] = {}
+        """Rings for a node that waits."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -107,18 +71,30 @@ class Guard:
             return
         path = str(scope["path"])
         try:
-            self._before(path, request)
+            await self._before(path, request, receive)
         except Refused as refusal:
             node = request.node.node_id
             log(WARNING, "Refused: node %s, %s: %s", node, path, refusal)
-            await _answer(refusal.status, str(refusal), scope, receive, send)
+            await refuse(refusal.status, str(refusal), scope, receive, send)
             return
-        await self._app(scope, receive, send)
-        answer = scope["state"].get("protobuf_response")
-        if answer is not None:
-            self._after(path, request, answer)
+        refusals = self._refusals(request) if path == f"{RUNTIME}pull-messages" else []
 
-    def _before(self, path: str, request: Any) -> None:
+        async def noting(event: MutableMapping[str, Any]) -> None:
+            """Send on; what was kept is noted before anybody can build on it."""
+            if event["type"] == "http.response.start":
+                answer = scope["state"].get("protobuf_response")
+                if answer is not None:
+                    self._after(path, request, answer)
+                    for message in refusals:
+                        answer.messages_list.append(message)
+                        answer.message_object_trees.append(ObjectTree())
+            await send(event)
+
+        await self._app(scope, receive, noting)
+
+    # Before a request is worked on ------------------------------------------------------
+
+    async def _before(self, path: str, request: Any, receive: Receive) -> None:
         """Check a client's request; note the server's."""
         ledger = self._ledger
         if path == f"{FLEET}push-messages":
@@ -128,15 +104,11 @@ class Guard:
         elif path == f"{FLEET}confirm-message-received":
             ledger.own(request.node.node_id, request.message_object_id)
         elif path == f"{FLEET}pull-messages":
-            self._nodes.alive(request.node.node_id)
+            await self._wait(request.node.node_id, receive)
         elif path == f"{FLEET}activate-node":
             self._nodes.back(request.public_key)
         elif path == f"{RUNTIME}pull-messages":
-            hidden = ledger.hidden(request.message_ids)
-            if hidden:
-                left = [one for one in request.message_ids if one not in hidden]
-                del request.message_ids[:]
-                request.message_ids.extend(left)
+            _leave_out(request, ledger.hidden(request.message_ids))
 
     def _offer(self, request: Any) -> None:
         """Check a reply that a client announces.
@@ -156,14 +128,63 @@ class Guard:
             raise Refused(409, "a message with another's tree of objects")
         self._ledger.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
 
+    async def _wait(self, node: int, receive: Receive) -> None:
+        """Wait until there is work for a node, or a while; a later call of its ends this one.
+
+        Raises:
+            Refused: It hung up meanwhile; nobody hears the answer, and no work is handed out.
+        """
+        if node in self._bells:
+            self._bells[node].set()
+        if self._ledger.has_work(node):
+            self._nodes.alive(node)
+            return
+        bell = self._bells[node] = asyncio.Event()
+        self._nodes.waits(node)
+        rung, hung_up = asyncio.ensure_future(bell.wait()), asyncio.ensure_future(_end(receive))
+        try:
+            await asyncio.wait(
+                {rung, hung_up}, timeout=self._hold, return_when=asyncio.FIRST_COMPLETED
+            )
+            if hung_up.done():
+                self._nodes.gone(node)
+                raise Refused(408, "it hung up while it waited for work")
+            self._nodes.alive(node)
+        finally:
+            if self._bells.get(node) is bell:
+                del self._bells[node]
+            rung.cancel()
+            hung_up.cancel()
+            await asyncio.gather(rung, hung_up, return_exceptions=True)
+
+    def _refusals(self, request: Any) -> list[Any]:
+        """Return the server's answers to questions whose replies were refused."""
+        refused = self._ledger.refused(request.message_ids)
+        _leave_out(request, set(refused))
+        return [
+            Message(
+                metadata=Metadata(
+                    reply_to_message_id=question,
+                    src_node_id=SUPERLINK_NODE_ID,
+                    dst_node_id=SUPERLINK_NODE_ID,
+                ),
+                error=Error(code=REFUSED, reason=reason),
+            )
+            for question, reason in refused.items()
+        ]
+
+    # Before it is answered --------------------------------------------------------------
+
     def _after(self, path: str, request: Any, said: Any) -> None:
         """Note what has been kept."""
-        ledger = self._ledger
+        ledger, rung = self._ledger, set[int]()
         if path == f"{FLEET}push-messages":
             question = request.messages_list[0].metadata.reply_to_message_id
             ledger.accepted(question, said.objects_to_push)
         elif path == f"{FLEET}push-object" and said.stored:
             ledger.stored(request.node.node_id, request.object_id, len(request.object_content))
+        elif path == f"{FLEET}pull-messages":
+            ledger.handed(request.node.node_id)
         elif path == f"{RUNTIME}push-messages":
             for message, tree in zip(
                 request.messages_list, request.message_object_trees, strict=False
@@ -171,11 +192,15 @@ class Guard:
                 meta = message.metadata
                 expires = meta.created_at + meta.ttl
                 asked = (meta.message_id, meta.dst_node_id, meta.message_type, expires)
-                ledger.asked(*asked, objects(tree))
+                ledger.asked(*asked, objects(tree), said.objects_to_push)
+                rung.add(meta.dst_node_id)
         elif path == f"{RUNTIME}push-object" and said.stored:
-            ledger.sized(request.object_id, len(request.object_content))
+            rung |= ledger.sized(request.object_id, len(request.object_content))
         elif path == f"{RUNTIME}confirm-message-received":
             ledger.collected(request.message_object_id)
+        for node in rung & self._bells.keys():
+            if ledger.has_work(node):
+                self._bells[node].set()
 
 
 def objects(tree: Any) -> list[str]:
@@ -188,36 +213,15 @@ def objects(tree: Any) -> list[str]:
     return found
 
 
-async def _read(receive: Receive, most: int) -> bytes | None:
-    """Return a request's body; None, the rest of it unread into memory, if it is too much."""
-    body, fits = bytearray(), True
-    try:
-        async with asyncio.timeout(SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return None
-                body.extend(message.get("body", b""))
-                if len(body) > most:
-                    fits = False
-                    body.clear()
-                if not message.get("more_body", False):
-                    return bytes(body) if fits else None
-    except TimeoutError:
-        return None
+def _leave_out(request: Any, unwanted: set[str]) -> None:
+    """Remove questions from those that the server asks the replies of."""
+    if unwanted:
+        left = [one for one in request.message_ids if one not in unwanted]
+        del request.message_ids[:]
+        request.message_ids.extend(left)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a stream that yields a body that was read already."""
-    left: list[bytes] = [body]
-
-    async def replay() -> MutableMapping[str, Any]:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
-        return await receive()
-
-    return replay
-
-
-async def _answer(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
-    await JSONResponse({"detail": detail}, status)(scope, receive, send)
+async def _end(receive: Receive) -> None:
+    """Return when the one who asks hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -57,7 +57,13 @@ class Question:
     expires: float
     ids: list[str] = field(repr=False)
     """Its objects, each as often as it occurs."""
+    missing: set[str] = field(repr=False)
+    """Objects of it that the SuperLink does not have yet."""
     reply: Reply | None = None
+    handed: bool = False
+    """Whether the node has it."""
+    refused: str = ""
+    """Why no reply to it is taken any more."""
 
 
 class Ledger:
@@ -75,21 +81,70 @@ class Ledger:
 
     # What the server does ---------------------------------------------------------------
 
-    def asked(self, message: str, node: int, kind: str, expires: float, ids: Sequence[str]) -> None:
-        """Note a question; an older one of its kind to the same node is over."""
+    def asked(
+        self,
+        message: str,
+        node: int,
+        kind: str,
+        expires: float,
+        ids: Sequence[str],
+        missing: Iterable[str] = (),
+    ) -> None:
+        """Note a question; an older one of its kind to the same node is over.
+
+        Args:
+            message: Its id.
+            node: To whom.
+            kind: Of message.
+            expires: When it is over.
+            ids: Its objects, each as often as it occurs.
+            missing: Objects that the SuperLink does not have yet, of this question or others.
+        """
         self._sweep()
         for known, question in list(self._questions.items()):
             if question.node == node and question.kind == kind and known != message:
                 self._close(known)
         if message not in self._questions:
-            self._questions[message] = Question(node, kind, expires, list(ids))
+            lacking = set(missing).intersection(ids)
+            self._questions[message] = Question(node, kind, expires, list(ids), lacking)
             for one in ids:
                 self._objects.setdefault(one, [0, 0])[1] += 1
 
-    def sized(self, object_id: str, size: int) -> None:
-        """Note the size of an object of the server's."""
+    def sized(self, object_id: str, size: int) -> set[int]:
+        """Note an object of the server's, now there; return whose question is whole by it."""
         if object_id in self._objects:
             self._objects[object_id][0] = size
+        whole = set()
+        for question in self._questions.values():
+            if object_id in question.missing:
+                question.missing.discard(object_id)
+                if not question.missing:
+                    whole.add(question.node)
+        return whole
+
+    def has_work(self, node: int) -> bool:
+        """Return whether a question waits for a node, whole."""
+        return any(
+            question.node == node and not question.handed and not question.missing
+            for question in self._questions.values()
+        )
+
+    def handed(self, node: int) -> None:
+        """Note that a node was given what waited for it."""
+        for question in self._questions.values():
+            if question.node == node and not question.missing:
+                question.handed = True
+
+    def refused(self, questions: Iterable[str]) -> dict[str, str]:
+        """Return why there will be no reply, of questions where that is so; they are over."""
+        found = {
+            one: question.refused
+            for one in questions
+            if (question := self._questions.get(one)) is not None and question.refused
+        }
+        for one in found:
+            self._close(one)
+        return found
 
     def hidden(self, questions: Iterable[str]) -> set[str]:
         """Return the questions whose replies are still coming in.
@@ -130,7 +185,9 @@ class Ledger:
         if asked is None or asked.node != node:
             raise Refused(409, "no question of the server's to this node waits for this reply")
         if len(ids) > (most := self.most_objects(question)):
-            raise Refused(413, f"a reply of {len(ids)} objects; at most {most} are taken")
+            raise self._refuse(asked, f"a reply of {len(ids)} objects; at most {most} are taken")
+        if asked.refused:
+            raise Refused(413, asked.refused)
         objects = frozenset(ids)
         if asked.reply is None:
             asked.reply = Reply(message, objects)
@@ -158,8 +215,11 @@ class Ledger:
             raise Refused(409, "an object of no reply that this node has announced")
         for question, reply in found:
             most = self.most_bytes(question)
+            asked = self._questions[question]
+            if asked.refused:
+                raise Refused(413, asked.refused)
             if object_id not in reply.kept and sum(reply.kept.values()) + size > most:
-                raise Refused(413, f"a reply of more than the {most} bytes that are taken")
+                raise self._refuse(asked, f"a reply of more than the {most} bytes that are taken")
 
     def stored(self, node: int, object_id: str, size: int) -> None:
         """Note that the SuperLink has kept an object."""
@@ -177,6 +237,14 @@ class Ledger:
             reply = question.reply.message if question.reply else ""
             if message == reply or (message == known and question.node != node):
                 raise Refused(409, "a message of another's")
+
+    def _refuse(self, question: Question, reason: str) -> Refused:
+        """Free what came of a reply that is too large; the server is told when it asks."""
+        question.refused = reason
+        if question.reply is not None:
+            self._release(question.reply.message)
+            question.reply.kept.clear()
+        return Refused(413, reason)
 
     # Limits -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ interface, nodes that keep their id over a restart, and a wall at the end of its
 
 import hashlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -21,14 +22,15 @@ from starlette.middleware import Middleware
 
 from fedsafe.app import activate
 from fedsafe.launch.processes import memory_of_machine, wall
-from fedsafe.launch.server_machine.guard import Gate, Guard
+from fedsafe.launch.server_machine.gate import Gate
+from fedsafe.launch.server_machine.guard import Guard
 from fedsafe.launch.server_machine.ledger import Ledger
 from fedsafe.runs.files import write_json
 
 INTERVAL = 30.0
 """Seconds between two heartbeats of a SuperNode."""
 QUIET = 5.0
-"""Seconds without a question after which a node may be gone; an idle one asks every 3."""
+"""Seconds without a question after which a node may be gone; Flower's own ask every 3."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Settings:
     """Allow list; empty: every node may join."""
     memory: int = 0
     """Bytes that the process may allocate; 0: half of the machine's memory."""
+    hold: float = 20.0
+    """Longest wait, seconds, of a node that asks for work; its own patience is 30."""
 
     def write(self, path: Path) -> None:
         """Write them to a file."""
@@ -98,7 +102,8 @@ def _install(settings: Settings, keys: frozenset[bytes]) -> None:
         ledger = Ledger(release=state.object_store.delete)
         ready = _ready(state.get_node_id_by_public_key, keys)
         app.user_middleware.insert(0, Middleware(Gate, token=settings.token, ready=ready))
-        app.user_middleware.append(Middleware(Guard, ledger=ledger, nodes=Nodes(state)))
+        guard = Middleware(Guard, ledger=ledger, nodes=Nodes(state), hold=settings.hold)
+        app.user_middleware.append(guard)
 
     setattr(extensions, "configure_app", configure)  # noqa: B010 - mypy forbids plain assignment
 
@@ -121,20 +126,30 @@ class Nodes:
         self._state = state
         self._clock = clock
         self._seen: dict[int, float] = {}
+        """When each was heard of last; infinity for one that waits."""
 
     def alive(self, node: int) -> None:
         """Count a node as online: after a restart it is unknown until its next heartbeat."""
         self._seen[node] = self._clock()
         self._state.acknowledge_node_heartbeat(node, INTERVAL)
 
+    def waits(self, node: int) -> None:
+        """Count a node as online for as long as it waits for work."""
+        self.alive(node)
+        self._seen[node] = math.inf
+
+    def gone(self, node: int) -> None:
+        """Note that a node hung up while it waited: it may come back at once."""
+        self._seen.pop(node, None)
+
     def back(self, key: bytes) -> None:
         """End the session of a node that was killed; Flower would wait until it runs out.
 
-        One that asked for work a moment ago is alive, and a second one with its key is
-        not let in beside it.
+        One that asked for work a moment ago, or waits for it, is alive, and a second one
+        with its key is not let in beside it.
         """
         node = self._state.get_node_id_by_public_key(key)
-        if node is not None and self._clock() - self._seen.get(node, 0.0) > QUIET:
+        if node is not None and self._clock() - self._seen.get(node, -math.inf) > QUIET:
             self._state.deactivate_node(node)
 
 

@@ -21,8 +21,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedsafe.messages import REFUSED
 from server.faults import transient
-from server.fence import REFUSED, Fence, bounds
+from server.fence import Fence, bounds
 from server.outcomes import failure
 from server.replies import DroppedError, screen
 from tests.doubles.hostile import HOSTILE

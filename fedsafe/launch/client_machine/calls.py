@@ -1,0 +1,144 @@
+"""Requests to the server's fleet interface, made again while it is away.
+
+Flower's own client, with errors of ours: Flower's would end the process. Knows nothing of
+what is asked.
+"""
+
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.supercore.error import FlowerError
+from flwr.supercore.retry import RetryInvoker, exponential
+from flwr.supercore.runtime_version_compatibility import (
+    RuntimeVersionMetadata,
+    get_runtime_version_incompatibility_exit_message,
+)
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+LONGEST_PAUSE = 5
+"""Seconds between two tries to reach a server that is away."""
+AWAY = (500, 502, 503, 504)
+"""HTTP statuses of a server, or a front of one, that may do its work a little later."""
+
+
+class EndedError(Exception):
+    """The server ended this session, or never began it.
+
+    Args:
+        kind: ``version`` of Flower, ``key`` not let in, ``session`` not known, ``trust``
+            in its certificate.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class LostError(Exception):
+    """A request came to nothing; its text says why."""
+
+
+class Calls:
+    """One node's way to the server.
+
+    Args:
+        address: ``HOST:PORT``.
+        authority: PEM of the certificate that the server is checked by; None: no TLS.
+        key: Who this node is; every request is signed with it.
+        lost: Called when the server cannot be reached, and at each further try.
+        found: Called when it is reached again.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        authority: bytes | None,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        lost: Callable[[], None],
+        found: Callable[[], None],
+    ) -> None:
+        signed = NodeAuthHttpInterceptor(key, key.public_key())
+        self.fleet = FleetHttpClient.from_server_address(
+            address, authority is None, authority, [_Version(), signed]
+        )
+        self._lost, self._found = lost, found
+
+    def __call__(
+        self, method: Callable[[Any], Any], request: Any, most: float | None = None
+    ) -> Any:
+        """Return what the server answers, however long it is away.
+
+        Raises:
+            EndedError: It does not know us, or is not the one it should be.
+            LostError: It refuses this request, or has not taken it in ``most`` seconds.
+        """
+        retry = RetryInvoker(
+            lambda: exponential(max_delay=LONGEST_PAUSE),
+            (httpx.TransportError, httpx.HTTPStatusError),
+            max_tries=None,
+            max_time=most,
+            on_backoff=lambda _: self._lost(),
+            on_success=lambda state: self._found() if state.tries > 1 else None,
+            should_giveup=_final,
+        )
+        try:
+            return retry.invoke(method, request)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise EndedError("session") from None
+            raise LostError(_reason(error.response)) from None
+        except httpx.TransportError as error:
+            if _distrusted(error):
+                raise EndedError("trust") from None
+            raise LostError(str(error) or type(error).__name__) from None
+
+
+class _Version:
+    """Tells the server which Flower this is, and hears whether it goes with its own."""
+
+    def __init__(self) -> None:
+        self._headers = dict(RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata())
+
+    def intercept(self, context: Any, call_next: Any) -> Any:
+        """Add the version to a request, and look at the answer.
+
+        Raises:
+            EndedError: The versions do not go together.
+        """
+        context.request.headers.update(self._headers)
+        response = call_next(context)
+        if response.is_error and get_runtime_version_incompatibility_exit_message(response.text):
+            raise EndedError("version")
+        return response
+
+
+def _final(error: Exception) -> bool:
+    """Say whether trying again is of no use."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code not in AWAY
+    return _distrusted(error)
+
+
+def _distrusted(error: BaseException | None) -> bool:
+    """Say whether a request failed because the server's certificate is not the right one."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return why the server refused, in its own words where it has any."""
+    said = FlowerError.from_json(response.text)
+    if said is not None:
+        return said.message
+    with suppress(ValueError, AttributeError):
+        return str(response.json()["detail"])[:200]
+    return f"HTTP {response.status_code}"

@@ -1,0 +1,175 @@
+"""A client's line to the server: it comes online, takes messages, sends replies, leaves.
+
+Flower's own messages, so that any SuperLink of its version takes them. Knows nothing of
+what the messages are about.
+"""
+
+import threading
+from contextlib import suppress
+from functools import partial
+
+import httpx
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.common.serde import message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    pull_and_inflate_object_from_tree,
+    push_objects,
+)
+
+from fedsafe.launch.client_machine.calls import Calls, EndedError, LostError
+
+ANSWER_SECONDS = 300.0
+"""How long a reply is offered to a server that fails to take it."""
+
+
+class Line:
+    """One node's sessions, one after the other.
+
+    Args:
+        calls: Its way to the server.
+        key: Its public key, PEM.
+    """
+
+    def __init__(self, calls: Calls, key: bytes) -> None:
+        self._calls, self._key = calls, key
+        self._node: Node | None = None
+        self._heart: HeartbeatSender | None = None
+        self._unknown = threading.Event()
+        """The server does not know this session any more."""
+
+    def open(self) -> int:
+        """Come online, and return the id that the server gave this node.
+
+        A server that keeps no list of keys is told the key first.
+
+        Raises:
+            EndedError: The server does not let it in.
+        """
+        try:
+            self._node = self._activate()
+        except LostError:
+            request = RegisterNodeFleetRequest(public_key=self._key)
+            try:
+                self._calls(self._calls.fleet.RegisterNode, request)
+                self._node = self._activate()
+            except LostError:
+                raise EndedError("key") from None
+        self._unknown.clear()
+        self._heart = HeartbeatSender(self._beat)
+        self._heart.start()
+        return int(self._node.node_id)
+
+    def _activate(self) -> Node:
+        request = ActivateNodeRequest(
+            public_key=self._key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
+        )
+        return Node(node_id=self._calls(self._calls.fleet.ActivateNode, request).node_id)
+
+    def close(self) -> None:
+        """Leave, and tell the server so if it can be told at once."""
+        if self._heart is not None and self._heart.is_running:
+            self._heart.stop()
+        node, self._node = self._node, None
+        if node is not None:
+            with suppress(httpx.HTTPError, EndedError):
+                self._calls.fleet.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
+
+    def _beat(self) -> bool:
+        """Give a sign of life; False has it given again soon."""
+        request = SendNodeHeartbeatRequest(
+            node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
+        )
+        try:
+            known = bool(self._calls.fleet.SendNodeHeartbeat(request).success)
+        except httpx.TransportError:
+            return False
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.UNAUTHORIZED:
+                return False
+            known = False
+        except EndedError:
+            known = False
+        if not known:  # whoever asks for work next hears of it
+            self._unknown.set()
+        return True
+
+    def next(self) -> Message | None:
+        """Ask for work; None where there is none. A server of ours waits until there is.
+
+        Raises:
+            EndedError: The session is over.
+            LostError: A message could not be had whole.
+        """
+        if self._unknown.is_set():
+            raise EndedError("session")
+        fleet = self._calls.fleet
+        answer = self._calls(fleet.PullMessages, PullMessagesRequest(node=self._node))
+        if not answer.messages_list:
+            return None
+        run, tree = answer.messages_list[0].metadata.run_id, answer.message_object_trees[0]
+        pull = partial(self._calls, fleet.PullObject)
+        confirm = partial(self._calls, fleet.ConfirmMessageReceived)
+        assert self._node is not None
+        try:
+            message = pull_and_inflate_object_from_tree(
+                tree,
+                make_pull_object_fn_protobuf(pull, self._node, run),
+                make_confirm_message_received_fn_protobuf(confirm, self._node, run),
+                return_type=Message,
+            )
+        except ObjectPullError as error:
+            raise LostError(str(error)) from None
+        message.metadata.__dict__["_message_id"] = tree.object_id
+        return message
+
+    def answer(self, reply: Message, seconds: float) -> None:
+        """Send a reply.
+
+        Args:
+            reply: To a message that came.
+            seconds: How long the work took.
+
+        Raises:
+            EndedError: The session is over.
+            LostError: The server does not take it.
+        """
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        request = PushMessagesRequest(
+            node=self._node,
+            messages_list=[message_to_proto(remove_content_from_message(reply))],
+            message_object_trees=[get_object_tree(reply)],
+            clientapp_runtime_list=[seconds],
+        )
+        taken = self._calls(self._calls.fleet.PushMessages, request, ANSWER_SECONDS)
+        push = partial(self._calls, self._calls.fleet.PushObject, most=ANSWER_SECONDS)
+        assert self._node is not None
+        try:
+            push_objects(
+                get_all_nested_objects(reply),
+                make_push_object_fn_protobuf(
+                    push, self._node, reply.metadata.run_id, taken.session_id
+                ),
+                object_ids_to_push=set(taken.objects_to_push),
+            )
+        except ObjectPushError as error:
+            raise LostError(str(error)) from None

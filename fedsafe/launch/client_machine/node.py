@@ -1,0 +1,221 @@
+"""One client's node, a process: it takes the server's messages and hands them to the ClientApp.
+
+Speaks to the server as Flower's SuperNode does, and runs the ClientApp that is installed
+here, in this process: nothing that a server sends is ever run as code, nothing is started
+for a message, and no port of this machine is open. Flower's own SuperNode works as well;
+it unpacks the server's app and starts a process for every message.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fedsafe.app import activate
+from fedsafe.errors import FedSafeError
+from fedsafe.launch.client_machine import probe, refusals
+from fedsafe.launch.client_machine.identity import Address
+
+if TYPE_CHECKING:
+    from flwr.app import Message
+
+log = logging.getLogger(__name__)
+EVERY = 3.0
+"""Seconds between two questions for work to a server that does not wait with its answer."""
+OFTEN, SELDOM = 5.0, 30.0
+"""Longest pause, seconds, after a refusal: for the first minute, and later."""
+LEAVE_SECONDS = 5.0
+"""Longest time to take leave of a server."""
+LONGEST_REASON = 2000
+"""Characters of an error that is sent."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one node is started with."""
+
+    server: Address
+    authority: Path | None
+    """Certificate that the server is checked by; None: no TLS."""
+    key: Path
+    """Private key of an elliptic curve, in OpenSSH's format."""
+    site: Path
+    """File of what the client decides for itself (`clients.site`)."""
+    name: str
+    """What the operator calls it."""
+    number: int | None = None
+    """Its number, where the server has no list of keys."""
+
+    def command(self) -> list[str]:
+        """Return the command line that starts it."""
+        plain = [sys.executable, "-m", __name__, str(self.server), self.name]
+        plain += ["--key", str(self.key), "--site", str(self.site)]
+        plain += [] if self.authority is None else ["--authority", str(self.authority)]
+        return plain if self.number is None else [*plain, "--number", str(self.number)]
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> "Settings":
+        """Read a command line without its program."""
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("server", type=Address.parse)
+        parser.add_argument("name")
+        parser.add_argument("--key", type=Path, required=True)
+        parser.add_argument("--site", type=Path, required=True)
+        parser.add_argument("--authority", type=Path)
+        parser.add_argument("--number", type=int)
+        return cls(**vars(parser.parse_args(arguments)))
+
+
+class Node:
+    """Answers the server's messages, one at a time, for as long as its process lives."""
+
+    def __init__(self, settings: Settings) -> None:
+        from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+        from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+
+        from clients.site import NODE_CONFIG
+        from clients.told import tell
+        from fedsafe.launch.client_machine.calls import Calls
+        from fedsafe.launch.client_machine.line import Line
+
+        self._settings, self._tell = settings, tell
+        key: Any = load_ssh_private_key(settings.key.read_bytes(), None)
+        authority = None if settings.authority is None else settings.authority.read_bytes()
+        calls = Calls(str(settings.server), authority, key, lost=self._lost, found=self._found)
+        self._line = Line(calls, public_key_to_bytes(key.public_key()))
+        self._config: dict[str, Any] = {NODE_CONFIG: str(settings.site)}
+        if settings.number is not None:
+            self._config["partition-id"] = settings.number
+        self._id = 0
+        self._away = False
+        self._refused = ""
+        """Why the last session ended, as it was told."""
+
+    def run(self) -> NoReturn:
+        """Serve, session after session.
+
+        Raises:
+            KeyboardInterrupt: It was told to end, and has left.
+        """
+        vain = 0
+        while True:
+            kind = self._session()
+            vain = 1 if self._id else vain + 1
+            self._id = 0
+            self._explain(kind)
+            time.sleep(min(2.0 ** (vain - 1), OFTEN if vain < 60 / OFTEN else SELDOM))
+
+    def _session(self) -> str:
+        """Serve as long as the server knows this node; return the kind of end."""
+        from fedsafe.launch.client_machine.calls import EndedError
+
+        try:
+            self._id = self._line.open()
+            self._found(opened=True)
+            while True:
+                self._next()
+        except EndedError as error:
+            return error.kind
+        finally:
+            self._line.close()
+
+    def _next(self) -> None:
+        """Answer one message, or wait a little where there is none."""
+        from fedsafe.launch.client_machine.calls import LostError
+
+        begun = time.monotonic()
+        try:
+            message = self._line.next()
+        except LostError as error:
+            self._tell("lost", message=f"a message of the server's did not come whole: {error}")
+            message = None
+        if message is None:
+            time.sleep(max(0.0, begun + EVERY - time.monotonic()))
+            return
+        begun = time.monotonic()
+        reply = self._work(message)
+        try:
+            self._line.answer(reply, time.monotonic() - begun)
+        except LostError as error:
+            self._tell("lost", message=f"its reply did not reach the server: {error}")
+
+    def _work(self, message: "Message") -> "Message":
+        """Return the ClientApp's reply; whatever it raises becomes one, as in Flower."""
+        from flwr.app import Context, Error, Message, RecordDict
+        from flwr.common.constant import ErrorCode
+        from flwr.supercore.task_identity import TaskIdentity
+
+        from clients.app import app
+
+        run = message.metadata.run_id
+        # Messages can only be made inside a Flower task; this message is one.
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run, self._id, 1
+        context = Context(run, self._id, dict(self._config), RecordDict(), {})
+        try:
+            return app(message, context)
+        except Exception as error:
+            if not isinstance(error, FedSafeError):
+                log.exception("A message of the server's was not answered.")
+            self._tell("job-failed", reason=str(error) or type(error).__name__)
+            reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+    # What the operator is told ------------------------------------------------------------
+
+    def _lost(self) -> None:
+        if not self._away:
+            self._away = True
+            self._tell("away", message=f"no answer from {self._settings.server}; trying on")
+
+    def _found(self, *, opened: bool = False) -> None:
+        if opened or (self._away and self._id):
+            self._tell("connected", message=f"connected to {self._settings.server}")
+            self._refused = ""
+        self._away = False
+
+    def _explain(self, kind: str) -> None:
+        """Tell why a session ended, once as long as the reason stays."""
+        settings = self._settings
+        seen = probe.look(settings.server, settings.authority)
+        why = refusals.sentence(kind, settings.name, settings.server, seen)
+        if why != self._refused:
+            self._refused = why
+            self._tell("refused", message=f"{why} Trying again.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Keep a node online until told to end; return the exit code."""
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    activate()
+    try:
+        Node(Settings.read(arguments)).run()
+    except KeyboardInterrupt:
+        return 0
+    except FedSafeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _end(*_: object) -> None:
+    """Take leave, and be gone soon even if the server cannot be told."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leaving = threading.Timer(LEAVE_SECONDS, os._exit, (1,))
+    leaving.daemon = True
+    leaving.start()
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    logging.shutdown()
+    os._exit(code)  # threads of Flower's may still wait for a server that is away

@@ -1,0 +1,34 @@
+"""Why a server does not serve a node, as sentences for the node's operator."""
+
+from fedsafe.launch.client_machine.identity import Address
+from fedsafe.launch.client_machine.probe import Seen
+
+
+def sentence(kind: str, name: str, server: Address, seen: Seen) -> str:
+    """Return why a session ended or never began.
+
+    Args:
+        kind: As in `fedsafe.launch.client_machine.calls.EndedError`.
+        name: The node's, with the beginning of its key's fingerprint.
+        server: Where it connects to.
+        seen: A look at the server, taken since.
+    """
+    if kind == "version":
+        return (
+            f"The server at {server} runs another version of Flower, which does not go with this "
+            "one. Install the same versions on both sides."
+        )
+    if seen.refusal or seen.clock:
+        return seen.refusal or seen.clock
+    if kind == "key":
+        return (
+            f"The server does not let in {name}: its key is not on the allow list, or a node with "
+            "this key counts as online. Send the server's operator the key's .pub file, or stop "
+            "the other node; one that was killed is forgotten within two minutes."
+        )
+    if kind == "trust":
+        return f"The certificate of {server} was not the right one, and is again."
+    return (
+        "The server no longer knows this session, as after a restart of its own, or does not take "
+        "the signature."
+    )

@@ -1,0 +1,113 @@
+"""Outermost middleware of the SuperLink: limits what is read into memory at all.
+
+Lets requests in only whole, of a known kind and size, few large ones at a time, and to
+the control interface only those of who started this SuperLink.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+FLEET, CONTROL, RUNTIME = "/v1/fleet/", "/v1/control/", "/v1/runtime/"
+TOKEN = "fedsafe-token"
+SMALL = 64 * 1024
+LIMITS = {"push-object": 8 * 1024**2, "push-messages": 4 * 1024**2}
+"""Largest body of a request to the fleet API; of all others, SMALL."""
+HEAVY = {*LIMITS, "pull-object"}
+AT_ONCE = 8
+"""Requests with large bodies, either way, that are worked on at the same time."""
+SECONDS = 120.0
+"""Longest time for a request's body."""
+
+
+class Gate:
+    """Let requests in only whole, of a known kind and size, and few large ones at a time."""
+
+    def __init__(self, app: App, *, token: str, ready: Callable[[], bool]) -> None:
+        self._app = app
+        self._token = token
+        self._ready = ready
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = str(scope["path"])
+        if path.startswith(FLEET):
+            await self._fleet(path.removeprefix(FLEET), scope, receive, send)
+        elif path.startswith(RUNTIME) or (path.startswith(CONTROL) and self._owner(scope)):
+            await self._app(scope, receive, send)
+        else:
+            await refuse(403, "not for you", scope, receive, send)
+
+    def _owner(self, scope: Scope) -> bool:
+        """Return whether the one who asks started this SuperLink."""
+        given = dict(scope["headers"]).get(TOKEN.encode(), b"")
+        return hmac.compare_digest(given, self._token.encode())
+
+    async def _fleet(self, call: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._ready():  # a client whose key is not registered yet would give up for good
+            await refuse(503, "starting", scope, receive, send)
+            return
+        async with self._room if call in HEAVY else _Free():
+            body = await _read(receive, LIMITS.get(call, SMALL))
+            if body is None:
+                await refuse(413, "too large, or too slow", scope, receive, send)
+                return
+            await self._app(scope, _replay(body, receive), send)
+
+
+class _Free:
+    """Where there is no queue."""
+
+    async def __aenter__(self) -> None:
+        """Enter at once."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave."""
+
+
+async def _read(receive: Receive, most: int) -> bytes | None:
+    """Return a request's body; None, the rest of it unread into memory, if it is too much."""
+    body, fits = bytearray(), True
+    try:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return None
+                body.extend(message.get("body", b""))
+                if len(body) > most:
+                    fits = False
+                    body.clear()
+                if not message.get("more_body", False):
+                    return bytes(body) if fits else None
+    except TimeoutError:
+        return None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a stream that yields a body that was read already."""
+    left: list[bytes] = [body]
+
+    async def replay() -> MutableMapping[str, Any]:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return replay
+
+
+async def refuse(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with an error, as Flower does."""
+    await JSONResponse({"detail": detail}, status)(scope, receive, send)
