@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.supercore.error import FlowerError
 from flwr.supercore.retry import RetryInvoker, exponential
 from flwr.supercore.runtime_version_compatibility import (
     RuntimeVersionMetadata,
@@ -136,9 +135,6 @@ def _distrusted(error: BaseException | None) -> bool:
 
 def _reason(response: httpx.Response) -> str:
     """Return why the server refused, in its own words where it has any."""
-    said = FlowerError.from_json(response.text)
-    if said is not None:
-        return said.message
-    with suppress(ValueError, AttributeError):
+    with suppress(ValueError, KeyError, TypeError):
         return str(response.json()["detail"])[:200]
     return f"HTTP {response.status_code}"

@@ -72,7 +72,10 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         socket = wanted.trainer or site.socket_in(homes[0])
         if wanted.trainer is not None:
             site.check_trainer(socket)
-        nodes = [_node(wanted, index, home, socket, tell) for index, home in enumerate(homes)]
+        nodes = [
+            _member(identity.name, home, _node(wanted, index, home, socket, tell), tell)
+            for index, (identity, home) in enumerate(zip(wanted.identities, homes, strict=True))
+        ]
         _greet(wanted, tell)
         child = None if wanted.trainer is not None else _trainer(wanted, homes[0], socket)
         told = f"logs are in {wanted.state}; the trainer's socket is {socket}"
@@ -82,8 +85,8 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         supervisor.run()
 
 
-def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Member:
-    """Examine one client's data, write its site's file, and return its node."""
+def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Settings:
+    """Examine one client's data, write its site's file, and return its node's settings."""
     activate()
     from clients.site import Site
 
@@ -107,7 +110,7 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> M
     )
     path = home / "site.json"
     site.write(written, path)
-    settings = Settings(
+    return Settings(
         server=wanted.server,
         authority=wanted.authority,
         key=identity.path or site.own_key(home),
@@ -115,9 +118,12 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> M
         name=f"{identity.name} ({identity.short})",
         number=identity.number,
     )
+
+
+def _member(name: str, home: Path, settings: Settings, tell: Tell) -> Member:
     env = environment(home / "flower")
     child = Child("The node", settings.command(), log=home / "node.log", env=env, cwd=home)
-    return Member(identity.name, child, tell)
+    return Member(name, child, tell)
 
 
 def _greet(wanted: Wanted, tell: Tell) -> None:

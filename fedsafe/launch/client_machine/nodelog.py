@@ -15,14 +15,12 @@ COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Follower:
-    """Reads the lines that are added to a log, and keeps the last of them."""
+    """Reads the lines that are added to a log."""
 
-    def __init__(self, path: Path, kept: int = 200) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept = kept
         self._at = path.stat().st_size if path.exists() else 0
         self._rest = b""
-        self.recent: list[str] = []
 
     def lines(self) -> Iterator[str]:
         """Yield the whole lines that are new, without colors."""
@@ -35,9 +33,7 @@ class Follower:
         self._at += len(new)
         *whole, self._rest = (self._rest + new).split(b"\n")
         for line in whole:
-            text = COLOR.sub("", line.decode(errors="replace")).rstrip()
-            self.recent = [*self.recent, text][-self._kept :]
-            yield text
+            yield COLOR.sub("", line.decode(errors="replace")).rstrip()
 
 
 class Listener:

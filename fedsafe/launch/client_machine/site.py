@@ -77,14 +77,9 @@ def place(root: Path, identity: Identity) -> Path:
     """Make and return one client's own directory, mode 0700.
 
     Raises:
-        ConfigError: It cannot be made, or Flower cannot be told of it.
+        ConfigError: It cannot be made.
     """
     root = root.expanduser().absolute()
-    if any(c in str(root) for c in "\"\\'") or not str(root).isprintable():
-        raise ConfigError(
-            f"--state {root}: Flower cannot be told a path with quotes or backslashes. Choose "
-            "another directory."
-        )
     directory = root / identity.short
     try:
         for one in (root, directory):

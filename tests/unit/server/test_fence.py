@@ -68,8 +68,9 @@ class Desk:
 
     def look(self, place: int = 0) -> list[Message]:
         """Look for the answer of a node."""
-        asked = self.letters[place]
-        return self.fence.pull(self.ids[place], asked.metadata.dst_node_id, bounds(asked))
+        asked, looked = self.letters[place], self.fence.look(self.ids)
+        node = asked.metadata.dst_node_id
+        return self.fence.pull(self.ids[place], node, bounds(asked), looked=looked)
 
 
 def _objects(message: Message) -> Objects:
@@ -348,6 +349,43 @@ def test_reply_that_was_taken_is_not_taken_again() -> None:
     desk.node().reply(reply)
     (found,) = desk.look()
     assert found.error.code == ErrorCode.MESSAGE_UNAVAILABLE
+
+
+def test_all_replies_are_asked_for_at_once() -> None:
+    desk = Desk(3)
+    for place in (0, 2):
+        desk.node(place).reply(desk.honest(place))
+    desk.link.runtime.calls.clear()
+    found = [len(desk.look(place)) for place in range(3)]
+    assert found == [1, 0, 1]
+    assert desk.link.runtime.calls.count("PullMessages") == 3  # one a look
+
+
+def test_what_the_guard_refused_is_a_refusal_with_its_reason() -> None:
+    desk = Desk()
+    honest = desk.link.runtime.PullMessages
+
+    def guarded(request: Any) -> Any:
+        answer = honest(request)
+        (question,) = request.message_ids
+        metadata = {"reply_to_message_id": question, "src_node_id": 1}
+        answer.messages_list.add(
+            metadata=metadata, error={"code": REFUSED, "reason": "a reply of more bytes"}
+        )
+        answer.message_object_trees.add()
+        return answer
+
+    desk.link.runtime.__dict__["PullMessages"] = guarded
+    (found,) = desk.look()
+    assert (found.error.code, found.error.reason) == (REFUSED, "refused: a reply of more bytes")
+    assert failure(found, DroppedError("why"))[0] == "dropped"
+
+
+def test_a_client_cannot_speak_as_the_guard() -> None:
+    desk = Desk()
+    desk.node().reply(Message(Error(REFUSED, "mine"), reply_to=desk.questions[0]))
+    (found,) = desk.look()
+    assert found.metadata.src_node_id == desk.node().node
 
 
 def test_other_grids_are_asked_as_they_are() -> None:

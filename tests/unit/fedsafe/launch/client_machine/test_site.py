@@ -10,8 +10,13 @@ from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.launch.client_machine import site
 from fedsafe.launch.client_machine.client import Wanted, _node
-from fedsafe.launch.client_machine.identity import Address, Identity, numbered
-from fedsafe.launch.client_machine.supernode import Node
+from fedsafe.launch.client_machine.identity import (
+    Address,
+    Identity,
+    numbered,
+    read_identity,
+)
+from fedsafe.launch.client_machine.node import Settings
 from fedsafe.runs.events import Event, Events
 
 ONE = Identity("node0", "0123456789abcdef", path=Path("/keys/node0"), secret=b"s" * 32)
@@ -31,12 +36,6 @@ def test_each_key_has_a_closed_directory(tmp_path: Path) -> None:
 def test_a_directory_that_was_open_is_closed(tmp_path: Path) -> None:
     (tmp_path / ONE.short).mkdir(mode=0o755)
     assert mode(site.place(tmp_path, ONE)) == 0o700
-
-
-@pytest.mark.parametrize("name", ['a"b', "a'b", "a\\b", "a\nb"])
-def test_a_path_that_flower_cannot_be_told_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Choose another directory"):
-        site.place(tmp_path / name, ONE)
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_a_socket_without_trainer_is_refused(tmp_path: Path) -> None:
         site.check_trainer(tmp_path / "none.sock")
 
 
-def write(tmp_path: Path, heard: list[Event], behaviour: PluginChoice | None = None) -> Node:
+def write(tmp_path: Path, heard: list[Event], behaviour: PluginChoice | None = None) -> Settings:
     """Write a site's file as `fedsafe client` does."""
     home = site.place(tmp_path, ONE)
     wanted = Wanted(
@@ -97,10 +96,10 @@ def write(tmp_path: Path, heard: list[Event], behaviour: PluginChoice | None = N
 def test_site_file_holds_what_the_operator_decided(tmp_path: Path) -> None:
     heard: list[Event] = []
     node = write(tmp_path, heard, PluginChoice(name="sign-flip", scale=2.0))
-    read = Site.read(node.site)
+    read, home = Site.read(node.site), node.site.parent
     assert read.model_dump(exclude={"data"}) == {
-        "socket": node.home / "trainer.sock",
-        "state": node.home,
+        "socket": home / "trainer.sock",
+        "state": home,
         "source": {"name": "micro", "count": 7},
         "model": "/models/here",
         "device": "cpu",
@@ -124,24 +123,24 @@ def test_honest_client_has_no_behaviour(tmp_path: Path) -> None:
     assert (read.red_team, read.behaviour) == (False, None)
 
 
-def test_supernode_is_told_its_key_its_site_and_a_port_of_its_own(tmp_path: Path) -> None:
-    node = write(tmp_path, [])
-    command, again = node.command(), node.command()
-    assert command[command.index("--auth-supernode-private-key") + 1] == "/keys/node0"
-    assert command[command.index("--node-config") + 1] == f'fedsafe-site="{node.site}"'
-    assert command[command.index("--port") + 1] != again[again.index("--port") + 1]
+@pytest.mark.parametrize("name", ["plain", "with a space", 'a"b', "a'b", "a\\b", "ü"])
+def test_node_reads_its_settings_back(tmp_path: Path, name: str) -> None:
+    node = write(tmp_path / name, [])
+    assert Settings.read(node.command()[3:]) == node
+    assert (node.key, node.number) == (Path("/keys/node0"), None)
+    assert node.name == "node0 (0123456789abcdef)"
 
 
-def test_flower_reads_the_sites_path_back(tmp_path: Path) -> None:
-    from flwr.common.config import parse_config_args
-
-    node = write(tmp_path / "with a space", [])
-    told = node.command()[node.command().index("--node-config") + 1]
-    assert parse_config_args([told]) == {"fedsafe-site": str(node.site)}
+def test_a_client_without_key_has_one_made_and_keeps_it(tmp_path: Path) -> None:
+    made = site.own_key(tmp_path)
+    before = made.read_bytes()
+    assert site.own_key(tmp_path).read_bytes() == before
+    assert mode(made) == 0o600
+    assert read_identity(made).path == made
 
 
 def test_a_client_without_key_tells_its_number(tmp_path: Path) -> None:
-    node = Node(Address("localhost", 1), None, numbered(3), tmp_path / "site.json", tmp_path)
-    command = node.command()
-    assert "--insecure" in command
-    assert command[-1] == f'fedsafe-site="{tmp_path}/site.json" partition-id=3'
+    wanted = Wanted(Address("localhost", 1), None, (numbered(3),), tmp_path)
+    node = _node(wanted, 0, tmp_path, tmp_path / "trainer.sock", Events(None, None))
+    assert Settings.read(node.command()[3:]) == node
+    assert (node.number, node.authority) == (3, None)

@@ -35,10 +35,10 @@ class Client:
                  "--state", str(state / "s")],
                 cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        assert wait_until(lambda: len(self.family()) == 3, PATIENCE), self.out.read_text()
+        assert wait_until(lambda: len(self.family()) == 2, PATIENCE), self.out.read_text()
 
     def family(self) -> list[psutil.Process]:
-        """Return trainer, SuperNode and what the SuperNode started."""
+        """Return trainer and node."""
         return [one for one in psutil.Process(self.process.pid).children(True) if alive(one)]
 
     def find(self, word: str) -> psutil.Process | None:
@@ -89,7 +89,7 @@ def client(start: Callable[[], Client]) -> Client:
     ("word", "kind", "said"),
     [
         ("fedsafe.launch.client_machine.trainer", "trainer-died", "the trainer died: killed"),
-        ("flower-supernode", "refused", "The SuperNode ended: killed"),
+        ("fedsafe.launch.client_machine.node", "node-died", "the node ended: killed"),
     ],
 )
 def test_what_is_killed_is_started_again(word: str, kind: str, said: str, client: Client) -> None:
@@ -99,7 +99,7 @@ def test_what_is_killed_is_started_again(word: str, kind: str, said: str, client
 
     def back() -> bool:
         found = client.find(word)
-        return found is not None and found.pid != victim.pid and len(client.family()) == 3
+        return found is not None and found.pid != victim.pid and len(client.family()) == 2
 
     assert wait_until(back, PATIENCE)
     event = client.told(kind)

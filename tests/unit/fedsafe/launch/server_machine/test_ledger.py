@@ -75,8 +75,9 @@ def test_one_who_answers_for_another_is_refused(books: Books) -> None:
 def test_a_reply_may_have_twice_the_objects_and_some(books: Books) -> None:
     books.ask()
     most = 2 * 2 + SLACK_OBJECTS
-    assert refused(books.ledger.offer, NODE, "q", "r", [str(n) for n in range(most + 1)]) == 413
     books.ledger.offer(NODE, "q", "r", [str(n) for n in range(most)])
+    books.ask("p", kind="query")
+    assert refused(books.ledger.offer, NODE, "p", "r", [str(n) for n in range(most + 1)]) == 413
 
 
 def test_a_reply_may_have_twice_the_bytes_and_some(books: Books) -> None:
@@ -211,3 +212,50 @@ def test_a_client_may_confirm_its_question_alone(books: Books) -> None:
     books.ledger.own(NODE, "mine")
     assert refused(books.ledger.own, NODE, "others") == 409
     assert refused(books.ledger.own, NODE, "r") == 409
+
+
+def test_a_reply_that_is_too_large_is_over(books: Books) -> None:
+    books.ask()
+    books.answer()
+    books.ledger.stored(NODE, "a", MIB)
+    assert refused(books.ledger.piece, NODE, "b", 20 * MIB) == 413
+    assert books.freed == ["r"]
+    assert refused(books.ledger.piece, NODE, "a", 1) == 413
+    assert refused(books.ledger.offer, NODE, "q", "r", ["r", "a", "b"]) == 413
+
+
+def test_the_server_is_told_once_why_there_is_no_reply(books: Books) -> None:
+    books.ask()
+    books.answer()
+    assert books.ledger.refused(["q"]) == {}
+    refused(books.ledger.piece, NODE, "b", 20 * MIB)
+    assert "bytes that are taken" in books.ledger.refused(["q", "other"])["q"]
+    assert books.ledger.refused(["q"]) == {}
+    assert len(books.ledger) == 0
+
+
+def test_a_question_waits_for_its_node_once_it_is_whole(books: Books) -> None:
+    books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["q", "a", "b"], ["a", "b", "z"])
+    assert not books.ledger.has_work(NODE)
+    assert books.ledger.sized("a", MIB) == set()
+    assert books.ledger.sized("b", MIB) == {NODE}
+    assert (books.ledger.has_work(NODE), books.ledger.has_work(OTHER)) == (True, False)
+
+
+def test_one_object_makes_the_questions_of_several_whole(books: Books) -> None:
+    for name, node in (("q", NODE), ("p", OTHER)):
+        books.ledger.asked(name, node, "train", books.clock.now + 100, [name, "a"], ["a"])
+    assert books.ledger.sized("a", MIB) == {NODE, OTHER}
+
+
+def test_a_question_whose_objects_are_there_waits_at_once(books: Books) -> None:
+    books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["q", "a"])
+    assert books.ledger.has_work(NODE)
+
+
+def test_a_question_is_handed_out_once(books: Books) -> None:
+    books.ask()
+    books.ledger.handed(NODE)
+    assert not books.ledger.has_work(NODE)
+    books.ask("p", kind="query")
+    assert books.ledger.has_work(NODE)
