@@ -33,7 +33,7 @@ from tests.end_to_end.conftest import TINY
 MARK = "FEDSAFE_RANDOM_KILLS"
 VICTIMS = {
     "server": "fedsafe server",
-    "front": "nginx: master",
+    "front": "front.conf",
     "superlink": "superlink",
     "serverapp": "flwr-serverapp",
     "client": "fedsafe client",

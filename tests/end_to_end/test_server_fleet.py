@@ -107,7 +107,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> None:
     server.wait_for_clients(1)
     for name in (
-        "nginx: worker",
+        "front.conf",
         "fedsafe.launch.server_machine.superlink",
         "flower-superexec",
         "flwr-serverapp",

@@ -95,7 +95,7 @@ class Fleet:
     def stop(self) -> None:
         """End everything, in order."""
         if self._front is not None:
-            self._front.stop()
+            self._front.kill()  # while it starts it may sleep through any other signal
             self._front = None
         self._backend.stop()
         self._follow.drain()
@@ -132,7 +132,6 @@ class Fleet:
         """
         if self._front is not None and not self._front.alive:
             self._again(f"{self._front.name} {self._front.fate()}")
-            self._front.kill()  # its workers may have stayed
             self._front.start()
         ended = self._backend.ended()
         if not ended:

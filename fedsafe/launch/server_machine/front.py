@@ -6,6 +6,7 @@ authentication; they stay on this machine. Knows nothing of experiments.
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,11 @@ UNQUOTED = set('"$\\\n\r')
 TEMPLATE = """\
 # Written by `fedsafe server`; changes are lost when it starts.
 daemon off;
+# One process and no master: a master that is killed leaves its workers behind, and one that
+# is still starting them forgets a signal.
+master_process off;
 pid "{state}/front.pid";
 error_log "{logs}/front.log" error;
-worker_processes 1;
 {user}
 events {{ worker_connections {connections}; }}
 http {{
@@ -141,7 +144,7 @@ class Front:
             listen=self.listen,
             upstream=self.upstream,
             scheme=scheme,
-            # Only root can change its workers' user, and must, or they cannot read our files.
+            # As root nginx gives its directories away to another user, unless told whom.
             user="user root;" if os.geteuid() == 0 else "",
             ssl="" if self.tls is None else " ssl",
             tls="" if self.tls is None else TLS.format(tls=self.tls),
@@ -180,7 +183,9 @@ class Front:
         if tried.returncode:
             said = (tried.stderr.strip().splitlines() or ["it does not say why"])[0]
             raise LaunchError(f"nginx does not take {file}: {said}")
-        return Child("the front (nginx)", command, log=self._log, patience=5.0)
+        # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
+        # temporary files have no names.
+        return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
 
     @property
     def _log(self) -> Path:
