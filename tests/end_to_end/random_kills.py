@@ -1,8 +1,8 @@
 """Kill processes of a deployment at random, and see that it ends as if nothing had happened.
 
-``python -m tests.end_to_end.random_kills [--kills 50] [--rounds 60] [--seed 0]``
+``python -m tests.end_to_end.random_kills [--kills 50] [--rounds 200] [--seed 0]``
 
-Server, front, SuperLink, ServerApp, clients, SuperNodes, trainers and ClientApps are
+Server, front, SuperLink, Flower's launcher, ServerApp, clients, nodes and trainers are
 killed with SIGKILL; only the two commands that an operator starts are started again,
 by the same command lines. Every round needs every client, so the final adapter must be
 that of the same experiment run in one process, to the bit.
@@ -34,12 +34,12 @@ MARK = "FEDSAFE_RANDOM_KILLS"
 VICTIMS = {
     "server": "fedsafe server",
     "front": "front.conf",
-    "superlink": "superlink",
+    "superlink": "server_machine.superlink",
+    "launcher": "flower-superexec",
     "serverapp": "flwr-serverapp",
     "client": "fedsafe client",
-    "supernode": "flower-supernode",
-    "trainer": "fedsafe.launch.client_machine.trainer",
-    "clientapp": "flwr-clientapp",
+    "node": "client_machine.node",
+    "trainer": "client_machine.trainer",
 }
 """Kinds of processes, by what their command lines hold."""
 
@@ -47,7 +47,7 @@ VICTIMS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=8.0, help="mean seconds between two kills")
     chosen = parser.parse_args()
