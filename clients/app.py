@@ -10,11 +10,12 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.site import NODE_CONFIG, Site
+from clients.site import NODE_CONFIG, STATE, Site
 from clients.told import told
 from clients.trained import Trained
 from fedsafe.errors import RunError
 from fedsafe.messages import ANSWER, ARRAYS, CONFIG, METRICS, Hello, Job
+from fedsafe.runs.store import CLIENTS, run_directory
 
 app = ClientApp()
 NUMBER = "partition-id"
@@ -44,7 +45,7 @@ def train(message: Message, context: Context) -> Message:
     site = _site(context)
     if site is None:
         _see_that_it_is_meant(job, context)
-    trained = _work(job, record, site)
+    trained = _work(job, record, site, context)
     content = RecordDict(
         {
             ARRAYS: ArrayRecord({name: Array(array) for name, array in trained.arrays.items()}),
@@ -54,13 +55,13 @@ def train(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
-def _work(job: Job, record: ArrayRecord, site: Site | None) -> Trained:
+def _work(job: Job, record: ArrayRecord, site: Site | None, context: Context) -> Trained:
     """Have the work done, in this process or by the trainer."""
     arrays = {name: array.numpy() for name, array in record.items()}
     if site is None:
         from clients.job import work
 
-        return work(job, arrays)
+        return work(job, arrays, state=_state(job, context))
     from clients.remote import ask
 
     with told(job):
@@ -71,6 +72,19 @@ def _site(context: Context) -> Site | None:
     """Return this client's own settings, if it is one on a machine of its own."""
     path = context.node_config.get(NODE_CONFIG)
     return None if path is None else Site.read(Path(str(path)))
+
+
+def _state(job: Job, context: Context) -> Path | None:
+    """Return where a client without a site keeps what must outlast its process.
+
+    In one process the grid says so; in a simulation, which has the machine and the run's
+    configuration in common with its server, it is the run directory as well.
+    """
+    if STATE in context.node_config:
+        return Path(str(context.node_config[STATE]))
+    if _place(context)[1] is None:
+        return None
+    return run_directory(str(context.run_config.get("output", "")), job.experiment) / CLIENTS
 
 
 def _see_that_it_is_meant(job: Job, context: Context) -> None:

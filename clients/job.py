@@ -7,6 +7,7 @@ part of a client lives in its conduct; the training is the same for all.
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from fedsafe.training.trainer import plan_of
 
 log = logging.getLogger(__name__)
 MEMORY = InMemory()
-"""Rounding errors of the clients that live in this process."""
+"""Rounding errors of clients that have no directory for them."""
 
 
 def work(
@@ -37,6 +38,7 @@ def work(
     arrays: Mapping[str, "np.ndarray[Any, Any]"],
     site: Site | None = None,
     progress: Progress = lambda _: None,
+    state: Path | None = None,
 ) -> Trained:
     """Train one client's adapter for one round.
 
@@ -47,6 +49,8 @@ def work(
             or simulation, and the experiment says everything.
         progress: Called before training and after each optimizer step with the number of
             steps done; what it raises ends the work.
+        state: Directory for what must outlast this process, of a client without a site; None:
+            it ends with the process.
 
     Raises:
         ModelError: The base model differs from the server's, or the adapter does not fit.
@@ -74,7 +78,8 @@ def work(
         batch_size=training.batch_size,
         progress=lambda step, _: progress(step),
     )
-    packed = _pack(job, sent, _forge(sent, session.read(), conduct), site)
+    kept = state if site is None else site.state
+    packed = _pack(job, sent, _forge(sent, session.read(), conduct), kept)
     metrics: dict[str, int | float] = {
         "num-examples": len(tokenised.sequences),
         "loss": report.loss,
@@ -151,10 +156,10 @@ def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
     return sent if rank == adapter.rank else cut(sent, rank, adapter.cut)
 
 
-def _pack(job: Job, sent: Tensors, trained: Tensors, site: Site | None) -> wire.Arrays:
+def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> wire.Arrays:
     """Return the update as it travels; what rounding took away goes into the next one."""
     form = job.experiment.federation.wire
-    residuals: Residuals = MEMORY if site is None else OnDisk(site.state)
+    residuals: Residuals = MEMORY if state is None else OnDisk(state)
     packed, left = wire.pack_update(form, sent, trained, residuals.before(job))
     if left is not None:
         residuals.keep(job, left)

@@ -4,7 +4,6 @@
 runtime calls the same `server.stages.lead`.
 """
 
-import os
 from pathlib import Path
 
 from flwr.app import Context
@@ -13,7 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
-from fedsafe.runs.store import Store, default_directory
+from fedsafe.runs.store import Store, run_directory
 from server.allow import read_allow
 from server.nodes import deployed
 from server.run import DEPLOYMENT
@@ -32,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
     keys = _path("allow", str(config.get("allow", "")))
     allow = () if keys is None else read_allow(keys)
     output = _path("output", str(config.get("output", "")))
-    store = Store(output or _home() / default_directory(experiment))
+    store = Store(output or run_directory("", experiment))
     store.directory.mkdir(parents=True, exist_ok=True)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
     summary = lead(grid, experiment, store, Events(store.events, _log), runtime, allow)
@@ -49,11 +48,6 @@ def _path(key: str, text: str) -> Path | None:
             "absolute path."
         )
     return path
-
-
-def _home() -> Path:
-    """Return where runs go when no output is given: $FEDSAFE_HOME, or the user's home."""
-    return Path(os.environ.get("FEDSAFE_HOME", str(Path.home() / "fedsafe")))
 
 
 def _log(event: Event) -> None:

@@ -7,6 +7,7 @@ stage that is missing. Knows nothing of terminals or reports.
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 
 from flwr.serverapp import Grid
 
@@ -21,7 +22,7 @@ from fedsafe.models import adapters
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import room
 from fedsafe.runs.records import Stage, Summary
-from fedsafe.runs.store import FederationStore, Store
+from fedsafe.runs.store import CLIENTS, FederationStore, Store
 from server.allow import Allowed
 from server.loop import Federation
 from server.members import Members
@@ -71,6 +72,7 @@ def lead(
         except Exception as error:
             _give_up(run, "failed", f"{type(error).__name__}: {error}")
             raise
+        rmtree(store.directory / CLIENTS, ignore_errors=True)
         summary = run.summarise("completed")
         events("run-end", status=summary.status, seconds=summary.seconds)
         return summary

@@ -5,6 +5,7 @@ sees is what it would see anywhere: a message and a context of its own.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -27,15 +28,16 @@ class InlineGrid(Grid):
     one_by_one = True
     """Clients take turns, so each has the whole deadline to itself."""
 
-    def __init__(self, app: ClientApp, clients: int) -> None:
+    def __init__(self, app: ClientApp, clients: int, state: Path | None = None) -> None:
         # Messages can only be made inside a Flower task; this process is one.
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
         self._app = app
+        kept: dict[str, Any] = {} if state is None else {"fedsafe-state": str(state)}
         self._contexts = {
             client + 2: Context(
                 run_id=1,
                 node_id=client + 2,
-                node_config={"partition-id": client, "num-partitions": clients},
+                node_config={"partition-id": client, "num-partitions": clients, **kept},
                 state=RecordDict(),
                 run_config={},
             )

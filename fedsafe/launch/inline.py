@@ -12,7 +12,7 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.runs.events import Events, Listener
 from fedsafe.runs.records import Summary
-from fedsafe.runs.store import Store
+from fedsafe.runs.store import CLIENTS, Store
 
 RUNTIME = "inline"
 
@@ -30,7 +30,7 @@ def run(experiment: Experiment, directory: Path, listen: Listener | None = None)
     from server.stages import lead
 
     store = Store(directory)
-    grid = InlineGrid(app, experiment.federation.clients)
+    grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
     return lead(grid, experiment, store, Events(store.events, listen), RUNTIME)
 
 

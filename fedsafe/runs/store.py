@@ -3,6 +3,7 @@
 The layout is the interface of everything that comes after a run.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,24 @@ from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.files import digest, hold, read_lines, write_json, write_text
 from fedsafe.runs.records import Member, Provenance, Round, Summary
 
+CLIENTS = ".clients"
+"""What the clients of one machine keep from round to round, inside the run directory."""
+
 
 def default_directory(experiment: Experiment) -> Path:
     """Return ``runs/<name>-<hash>``: equal experiments share a directory."""
     return Path("runs") / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
+
+
+def run_directory(output: str, experiment: Experiment) -> Path:
+    """Return where a run under Flower goes: the output, or a default for the user.
+
+    ``$FEDSAFE_HOME``, or ``fedsafe`` in the user's home, holds the runs without an output.
+    """
+    if output:
+        return Path(output).expanduser()
+    home = Path(os.environ.get("FEDSAFE_HOME", str(Path.home() / "fedsafe")))
+    return home / default_directory(experiment)
 
 
 def experiment_hash(experiment: Experiment) -> str:

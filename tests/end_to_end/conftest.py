@@ -25,6 +25,7 @@ TINY = (
 """Changes to micro-quick that make a run of seconds."""
 RUN = ("run", "micro-quick", *(option for text in TINY for option in ("--set", text)))
 """The same as a command line."""
+INT8 = "federation.wire=int8"
 
 
 def tiny() -> Experiment:
@@ -63,4 +64,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a few seconds."""
     directory = tmp_path_factory.mktemp("runs") / "tiny"
     inline.run(tiny(), directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def int8_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with adapters in int8, whose clients keep rounding errors between rounds."""
+    directory = tmp_path_factory.mktemp("runs") / "int8"
+    inline.run(load("micro-quick", (*TINY, INT8)), directory)
     return directory

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from fedsafe.launch import inline
-from tests.end_to_end.conftest import ROOT, RUN, rounds_apart_from_times
+from tests.end_to_end.conftest import INT8, ROOT, RUN, fedsafe, rounds_apart_from_times
 
 
-def killed(directory: Path, file: str, sign: signal.Signals) -> int:
+def killed(directory: Path, file: str, sign: signal.Signals, *options: str) -> int:
     """Start the tiny run, send it a signal as soon as a file is there, and return its code."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "fedsafe", *RUN, "-o", str(directory)],
+        [sys.executable, "-W", "ignore", "-m", "fedsafe", *RUN, *options, "-o", str(directory)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -41,6 +41,18 @@ def test_killed_run_resumes_to_the_same_bytes(tiny_run: Path, tmp_path: Path, pl
     assert rounds_apart_from_times(directory / "rounds.jsonl") == rounds_apart_from_times(
         tiny_run / "rounds.jsonl"
     )
+
+
+def test_rounding_errors_of_int8_outlast_a_kill(int8_run: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    assert killed(directory, "round-0002", signal.SIGKILL, "--set", INT8) == -signal.SIGKILL
+    assert fedsafe("resume", directory).returncode == 0  # in a process that remembers nothing
+    file = "adapter/adapter_model.safetensors"
+    assert (directory / file).read_bytes() == (int8_run / file).read_bytes()
+
+
+def test_what_clients_kept_is_gone_with_the_run(int8_run: Path) -> None:
+    assert not list(int8_run.rglob("residuals"))
 
 
 def test_interrupted_run_exits_with_130(tmp_path: Path) -> None:

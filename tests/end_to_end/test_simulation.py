@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import ROOT, TINY
+from tests.end_to_end.conftest import INT8, ROOT, TINY
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def flower(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_simulation_equals_inline_bit_for_bit(
-    tiny_run: Path, tmp_path: Path, flower: dict[str, str]
+    int8_run: Path, tmp_path: Path, flower: dict[str, str]
 ) -> None:
     app = tmp_path / "app"
     names = ("pyproject.toml", "fedsafe", "clients", "server", "strategies", "LICENSE")
@@ -60,7 +60,7 @@ def test_simulation_equals_inline_bit_for_bit(
             target.parent.mkdir(exist_ok=True)
             shutil.copy(source, target)
     output = tmp_path / "out"
-    settings = "; ".join(TINY)
+    settings = "; ".join((*TINY, INT8))  # with state that clients keep between rounds
     done = subprocess.run(
         ["flwr", "run", str(app), "--stream", "--run-config",
          f'experiment="micro-quick" output="{output}" settings="{settings}"'],
@@ -70,4 +70,4 @@ def test_simulation_equals_inline_bit_for_bit(
     assert json.loads((output / "summary.json").read_text())["status"] == "completed"
     for name in ("adapter", "control/adapter"):
         file = f"{name}/adapter_model.safetensors"
-        assert (output / file).read_bytes() == (tiny_run / file).read_bytes()
+        assert (output / file).read_bytes() == (int8_run / file).read_bytes()
