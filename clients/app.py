@@ -80,8 +80,9 @@ def _state(job: Job, context: Context) -> Path | None:
     In one process the grid says so; in a simulation, which has the machine and the run's
     configuration in common with its server, it is the run directory as well.
     """
-    if STATE in context.node_config:
-        return Path(str(context.node_config[STATE]))
+    named = context.node_config.get(STATE)
+    if named is not None:
+        return Path(str(named)) if named else None
     if _place(context)[1] is None:
         return None
     return run_directory(str(context.run_config.get("output", "")), job.experiment) / CLIENTS

@@ -16,7 +16,7 @@ from fedsafe.experiment.schema import PluginChoice
 NODE_CONFIG = "fedsafe-site"
 """Key of the node configuration that holds the path of the site's file."""
 STATE = "fedsafe-state"
-"""Key with a directory, for clients that have no site but live in the server's process."""
+"""Key with a directory (empty: none), for clients that live in the server's process."""
 
 
 class Site(BaseModel):

@@ -32,7 +32,7 @@ class InlineGrid(Grid):
         # Messages can only be made inside a Flower task; this process is one.
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
         self._app = app
-        kept: dict[str, Any] = {} if state is None else {"fedsafe-state": str(state)}
+        kept = {"fedsafe-state": "" if state is None else str(state)}
         self._contexts = {
             client + 2: Context(
                 run_id=1,
