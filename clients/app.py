@@ -1,8 +1,8 @@
 """The ClientApp: Flower's messages in, Flower's messages out.
 
-The same in one process, in Flower's simulation and on separate machines. There Flower
-starts it anew for every message, so it imports no model library and hands the work to
-the resident trainer of its machine.
+The same in one process, in Flower's simulation and on separate machines. There it imports
+no model library and hands the work to the resident trainer of its machine: Flower's own
+SuperNode would start it anew, and load the model, for every message.
 """
 
 from pathlib import Path

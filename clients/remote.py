@@ -1,7 +1,7 @@
 """The asker's side: a job handed to the resident trainer of this machine, and waited for.
 
-Imports no model library: this runs in the ClientApp process that Flower starts anew for
-every message.
+Imports no model library: this runs in a client's node, which is small, and under Flower's
+own SuperNode in a process of one message.
 """
 
 import os

@@ -1,8 +1,8 @@
 """A client's own side of a deployment: where its data lies, what it may be used for.
 
-The supervisor writes one file a SuperNode, for its eyes only; the thin ClientApp reads
-it by its path in the node configuration, and hands it on with each job. The server
-never sees it.
+The supervisor writes one file a node, for its eyes only; the thin ClientApp reads it by
+its path in the node configuration, and hands it on with each job. The server never
+sees it.
 """
 
 from pathlib import Path

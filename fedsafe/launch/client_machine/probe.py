@@ -1,6 +1,6 @@
-"""A look at the server before, and when, a SuperNode fails: why it cannot get through.
+"""A look at the server before a node starts, and when it fails: why it cannot get through.
 
-Flower ends a SuperNode without a reason when its clock is off, and says of TLS only that
+Flower gives no reason when a clock is off, and says of TLS only that
 it failed. One request tells which it is. Sends nothing of the client's.
 """
 
@@ -30,7 +30,7 @@ class Seen:
     reached: bool = False
     """Whether anybody answered."""
     refusal: str = ""
-    """Why no SuperNode can connect, whatever its key: a sentence; empty: nothing is wrong."""
+    """Why no node can connect, whatever its key: a sentence; empty: nothing is wrong."""
     skew: float | None = None
     """Seconds that this machine's clock is ahead of the server's; None: not known."""
 
