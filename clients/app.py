@@ -12,9 +12,22 @@ from flwr.clientapp import ClientApp
 
 from clients.site import NODE_CONFIG, STATE, Site
 from clients.told import told
-from clients.trained import Trained
+from clients.trained import Arrays, Trained
 from fedsafe.errors import RunError
-from fedsafe.messages import ANSWER, ARRAYS, CONFIG, METRICS, Hello, Job
+from fedsafe.messages import (
+    ADAPTER,
+    ANSWER,
+    ARRAYS,
+    CONFIG,
+    JOB,
+    METRICS,
+    TENSORS,
+    Hello,
+    Job,
+    read_shapes,
+)
+from fedsafe.models.parcel import pack, unpack
+from fedsafe.models.wire import downlink
 from fedsafe.runs.store import CLIENTS, run_directory
 
 app = ClientApp()
@@ -39,25 +52,36 @@ def hello(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Do one round's work."""
-    job = Job.parse(str(message.content[CONFIG]["job"]))
-    record = message.content[ARRAYS]
-    assert isinstance(record, ArrayRecord)
+    job, arrays = _asked(message)
     site = _site(context)
     if site is None:
         _see_that_it_is_meant(job, context)
-    trained = _work(job, record, site, context)
+    trained = _work(job, arrays, site, context)
     content = RecordDict(
         {
-            ARRAYS: ArrayRecord({name: Array(array) for name, array in trained.arrays.items()}),
+            ARRAYS: ArrayRecord({ADAPTER: Array(pack(trained.arrays))}),
             METRICS: MetricRecord(dict(trained.metrics)),
         }
     )
     return Message(content, reply_to=message)
 
 
-def _work(job: Job, record: ArrayRecord, site: Site | None, context: Context) -> Trained:
+def _asked(message: Message) -> tuple[Job, Arrays]:
+    """Return what a train message asks for, and the adapter in it.
+
+    Raises:
+        FedSafeError: It is no message of this version's.
+    """
+    config, record = message.content[CONFIG], message.content[ARRAYS]
+    assert isinstance(config, ConfigRecord)
+    assert isinstance(record, ArrayRecord)
+    job = Job.parse(str(config[JOB]))
+    layout = downlink(job.experiment.federation.wire, read_shapes(str(config.get(TENSORS, ""))))
+    return job, unpack(record[ADAPTER].numpy(), layout)
+
+
+def _work(job: Job, arrays: Arrays, site: Site | None, context: Context) -> Trained:
     """Have the work done, in this process or by the trainer."""
-    arrays = {name: array.numpy() for name, array in record.items()}
     if site is None:
         from clients.job import work
 

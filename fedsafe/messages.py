@@ -4,16 +4,21 @@ A train message carries everything a client needs; a client needs no file of the
 server's. Knows nothing of Flower.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
 """Names of the records in a message; the first three are Flower's own defaults."""
+ADAPTER = "adapter"
+"""Name of the one array in the first (`fedsafe.models.parcel`)."""
+JOB, TENSORS = "job", "tensors"
+"""Keys in the second: the client's work, and the shapes of the adapter's tensors."""
 REFUSED = 1000
 """Error code of a reply that the server's machine did not take in; Flower's own are small."""
 
@@ -22,7 +27,7 @@ class Job(BaseModel):
     """One client's work in one round."""
 
     model_config = ConfigDict(frozen=True)
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     client: int
     """Number of the client that the work is for; a node may stand for several."""
     federation: Literal["main", "control"]
@@ -50,6 +55,30 @@ class Job(BaseModel):
                 f"({'.'.join(map(str, first['loc']))}: {first['msg']}). Run the same FedSafe "
                 "version on both sides."
             ) from None
+
+
+Count = Annotated[int, Field(ge=0)]
+_SHAPES = TypeAdapter(dict[str, tuple[Count, ...]])
+
+
+def write_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the shapes of an adapter's tensors, by name, as they travel."""
+    return _SHAPES.dump_json(dict(shapes)).decode()
+
+
+def read_shapes(text: str) -> dict[str, tuple[int, ...]]:
+    """Read shapes from a message.
+
+    Raises:
+        RunError: There are none.
+    """
+    try:
+        return _SHAPES.validate_json(text)
+    except ValidationError:
+        raise RunError(
+            "The server's message does not say which tensors its adapter has. Run the same FedSafe "
+            "version on both sides."
+        ) from None
 
 
 class Hello(BaseModel):

@@ -17,7 +17,7 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.lazy import torch
 from fedsafe.models.wire import Wire
-from server.messages import Tensors, packed, train_message
+from server.messages import Tensors, packed, shapes, train_message
 from server.replies import Reply
 from strategies import build
 from strategies.pipeline import Pipeline
@@ -89,9 +89,9 @@ class RuleCombiner:
         self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
     ) -> list[Message]:
         """Return one train message for each client, to its node, in order."""
-        arrays = packed(adapter, self.wire)
+        arrays, tensors = packed(adapter, self.wire), shapes(adapter)
         return [
-            train_message(arrays, ConfigRecord({"server-round": number}), node)
+            train_message(arrays, tensors, ConfigRecord({"server-round": number}), node)
             for node in nodes.values()
         ]
 

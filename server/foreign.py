@@ -20,7 +20,7 @@ from fedsafe.lazy import torch
 from fedsafe.messages import ARRAYS, CONFIG, METRICS
 from fedsafe.models.wire import Wire
 from server.combine import Combined
-from server.messages import Tensors, arrays_of, packed, train_message
+from server.messages import Tensors, arrays_of, named, packed, shapes, train_message
 from server.replies import Reply
 
 LIST = "[]"
@@ -47,7 +47,7 @@ class FlowerCombiner:
         _enough(self.strategy, len(nodes))
         made = self.strategy.configure_train(
             number,
-            packed(adapter),
+            named(adapter),
             ConfigRecord({"server-round": number}),
             CohortGrid(self.grid, [client + 1 for client in nodes]),
         )
@@ -66,7 +66,7 @@ class FlowerCombiner:
             arrays = arrays_of(written)
             if id(arrays) not in packs:  # most strategies write one record for all
                 packs[id(arrays)] = packed(self._adapter(arrays, adapter), self.wire)
-            sent.append(train_message(packs[id(arrays)], config, node))
+            sent.append(train_message(packs[id(arrays)], shapes(adapter), config, node))
         return sent
 
     def combine(
@@ -111,7 +111,7 @@ class FlowerCombiner:
             claims = {"num-examples": weight}
             if "loss" in reply.claims:
                 claims["loss"] = reply.claims["loss"]
-            content = RecordDict({ARRAYS: packed(tensors), METRICS: MetricRecord({**claims})})
+            content = RecordDict({ARRAYS: named(tensors), METRICS: MetricRecord({**claims})})
             rebuilt.append(Message(content, reply_to=self._written[int(client)]))
         return rebuilt
 
@@ -121,8 +121,7 @@ class FlowerCombiner:
         Raises:
             RunError: It is no adapter of this model.
         """
-        shapes = {name: tuple(tensor.shape) for name, tensor in adapter.items()}
-        if {name: array.shape for name, array in arrays.items()} != shapes:
+        if {name: array.shape for name, array in arrays.items()} != shapes(adapter):
             raise RunError(
                 f"{type(self.strategy).__name__}.configure_train wrote arrays of other names or "
                 "shapes than the adapter it was given. It must keep them."

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, Message, MetricRecord
 
-from fedsafe.messages import ARRAYS, METRICS, REFUSED
-from fedsafe.models.wire import SCALE, Arrays, Shape, Wire, restore, uplink
-from server.messages import arrays_of
+from fedsafe.messages import ADAPTER, ARRAYS, METRICS, REFUSED
+from fedsafe.models import parcel
+from fedsafe.models.wire import SCALE, Arrays, Wire, downlink, restore, uplink
+from server.messages import arrays_of, shapes_of
 
 HEADER = 4096
 """More bytes than any honest array's header takes."""
@@ -88,18 +89,17 @@ def screen(message: Message, asked: Message, max_norm: float, wire: Wire = "floa
         raise DroppedError(kind + _cause(message.error.reason))
     if not message.has_content():
         raise DroppedError("no content")
-    sent = arrays_of(asked)
-    shapes = {name: array.shape for name, array in sent.items()}
+    shapes = shapes_of(asked)
     received = _received(message, uplink(wire, shapes))
+    sent = _sent(asked, downlink(wire, shapes)) if wire == "float32" else {}
     examples, claims = _claims(message)
     update = np.empty(sum(math.prod(shape) for shape in shapes.values()), np.float32)
     begin = 0
     for name, shape in shapes.items():
         end = begin + math.prod(shape)
-        base = _base(sent[name]) if wire == "float32" else None
         if wire == "int8":
             _check_scale(name, received[name + SCALE], max_norm)
-        restore(wire, name, received, base, update[begin:end].reshape(shape))
+        restore(wire, name, received, sent.get(name), update[begin:end].reshape(shape))
         begin = end
     norm = _norm(update)
     if not math.isfinite(norm):
@@ -116,47 +116,43 @@ def size(message: Message) -> int:
     return sum(len(array.data) for record in arrays for array in record.values())
 
 
-def _received(message: Message, expected: Mapping[str, tuple[str, Shape]]) -> Arrays:
-    """Return the arrays of a reply, if they are those expected; views of the reply's bytes."""
+def _received(message: Message, layout: parcel.Layout) -> Arrays:
+    """Return the arrays of a reply, if they are what was expected; views of the reply's bytes."""
     content = message.content
     arrays = content.get(ARRAYS)
     if not isinstance(arrays, ArrayRecord):
         raise DroppedError(f"no array record '{ARRAYS}'")
     if unknown := next((name for name in content if name not in {ARRAYS, METRICS}), None):
         raise DroppedError(f"unknown record {_line(unknown)}")
-    missing = [name for name in expected if name not in arrays]
-    if missing:
-        raise DroppedError(
-            f"{len(missing)} of {len(expected)} tensors missing, such as {_line(missing[0])}"
-        )
-    if len(arrays) > len(expected):
-        extra = next(name for name in arrays if name not in expected)
-        raise DroppedError(f"{len(arrays) - len(expected)} unknown tensors, such as {_line(extra)}")
-    return {name: _decode(name, arrays[name], *spec) for name, spec in expected.items()}
+    if ADAPTER not in arrays:
+        raise DroppedError(f"no array '{ADAPTER}' among its {len(arrays)}")
+    if len(arrays) > 1:
+        extra = next(name for name in arrays if name != ADAPTER)
+        raise DroppedError(f"{len(arrays) - 1} unknown arrays, such as {_line(extra)}")
+    return parcel.unpack(_decode(arrays[ADAPTER], parcel.size(layout)), layout)
 
 
-def _decode(name: str, array: Any, dtype: str, shape: Shape) -> "np.ndarray[Any, Any]":
-    """Return one tensor, if it is written just as an honest client writes it.
+def _decode(array: Any, wanted: int) -> parcel.Parcel:
+    """Return the bytes of the one array, if it is written just as an honest client writes it.
 
     The header is compared and never parsed, and nothing is copied.
     """
-    kind = np.dtype(dtype)
-    data, wanted = array.data, math.prod(shape) * kind.itemsize
+    data = array.data
     if len(data) > wanted + HEADER:
-        raise DroppedError(f"tensor {_line(name)} has {len(data)} bytes, not {wanted}")
+        raise DroppedError(f"its array has {len(data)} bytes, not {wanted}")
     start = len(MAGIC) + 2
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")
     if not data.startswith(MAGIC) or end > len(data):
-        raise DroppedError(f"tensor {_line(name)} is no .npy array of version 1.0")
+        raise DroppedError("its array is no .npy array of version 1.0")
     header = data[start:end].decode("latin1").rstrip(" \n")
-    expected = f"{{'descr': '{kind.str}', 'fortran_order': False, 'shape': {shape}, }}"
+    expected = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({wanted},), }}"
     if header != expected:
-        raise DroppedError(f"tensor {_line(name)} has the header {_line(header)}, not {expected}")
+        raise DroppedError(f"its array has the header {_line(header)}, not {expected}")
     if len(data) - end != wanted:
-        raise DroppedError(f"tensor {_line(name)} holds {len(data) - end} bytes, not {wanted}")
-    if (array.dtype, array.shape, array.stype) != (dtype, shape, "numpy.ndarray"):
-        raise DroppedError(f"tensor {_line(name)} is not declared as {dtype} {shape}")
-    return np.frombuffer(data, kind, offset=end).reshape(shape)
+        raise DroppedError(f"its array holds {len(data) - end} bytes, not {wanted}")
+    if (array.dtype, array.shape, array.stype) != ("uint8", (wanted,), "numpy.ndarray"):
+        raise DroppedError(f"its array is not declared as uint8 ({wanted},)")
+    return np.frombuffer(data, np.uint8, offset=end)
 
 
 def _check_scale(name: str, scales: "np.ndarray[Any, Any]", limit: float) -> None:
@@ -166,12 +162,10 @@ def _check_scale(name: str, scales: "np.ndarray[Any, Any]", limit: float) -> Non
         raise DroppedError(f"scales of {_line(name)} run from {low:.3g} to {high:.3g}")
 
 
-def _base(array: Array) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    """Return a float32 array that this server wrote, as a view of its bytes."""
-    size = math.prod(array.shape)
-    return np.frombuffer(array.data, np.float32, offset=len(array.data) - 4 * size).reshape(
-        array.shape
-    )
+def _sent(asked: Message, layout: parcel.Layout) -> Arrays:
+    """Return the arrays that this server wrote, as views of their bytes."""
+    data, size = arrays_of(asked)[ADAPTER].data, parcel.size(layout)
+    return parcel.unpack(np.frombuffer(data, np.uint8, offset=len(data) - size), layout)
 
 
 def _claims(message: Message) -> tuple[int, dict[str, float]]:

@@ -96,6 +96,12 @@ def pack_update(
     return arrays, left
 
 
+def downlink(wire: Wire, shapes: Mapping[str, Shape]) -> dict[str, tuple[str, Shape]]:
+    """Return (dtype, shape) of each array that the server sends, by name, in order."""
+    dtype = "float32" if wire == "float32" else "uint16"
+    return {name: (dtype, shape) for name, shape in shapes.items()}
+
+
 def uplink(wire: Wire, shapes: Mapping[str, Shape]) -> dict[str, tuple[str, Shape]]:
     """Return (dtype, shape) of each array that a client sends back, by name, in order."""
     if wire == "int8":

@@ -36,6 +36,8 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
     from flwr.supercore.task_identity import TaskIdentity
 
     from fedsafe.experiment.schema import Strategy
+    from fedsafe.messages import ADAPTER
+    from fedsafe.models.parcel import pack
     from server.combine import combiner
     from server.replies import screen
     from server.spool import Spool
@@ -52,7 +54,7 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
     ):
         for client in range(clients):
             values = np.random.default_rng(client).standard_normal(coordinates, np.float32)
-            arrays = ArrayRecord({"adapter": Array(values)})
+            arrays = ArrayRecord({ADAPTER: Array(pack({"adapter": values}))})
             content = RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 10})})
             reply = screen(Message(content, reply_to=asked), asked, 1e6)
             spool.put(client, client, reply)

@@ -1,8 +1,9 @@
 """Bad replies by name: each function makes one out of a good reply's content.
 
 They spoil replies of any wire format, and need neither torch nor pytest, so that a real
-client process can send them. `HOSTILE` must be dropped; `ODD` is used like the reply it
-was made of, and what is odd about it goes on no record; `ERRORS` are texts to fail with.
+client process can send them. `HOSTILE` must be dropped, and `SCALED` where the format has
+scales; `ODD` is used like the reply it was made of, and what is odd about it goes on no
+record; `ERRORS` are texts to fail with.
 """
 
 import io
@@ -18,8 +19,9 @@ Spoiler = Callable[[RecordDict, random.Random], RecordDict]
 Change = Callable[["np.ndarray[Any, Any]"], Any]
 
 HOSTILE: dict[str, Spoiler] = {}
+SCALED: dict[str, Spoiler] = {}
 ODD: dict[str, Spoiler] = {}
-ARRAYS, METRICS, SCALE = "arrays", "metrics", "/scale"
+ARRAYS, METRICS, ADAPTER = "arrays", "metrics", "adapter"
 MANY = 20_000
 HUGE = 2**24
 ERRORS = {
@@ -45,42 +47,47 @@ def replaced(content: RecordDict, arrays: dict[str, Array]) -> RecordDict:
     return RecordDict({**content, ARRAYS: ArrayRecord(arrays)})
 
 
-def changed(change: Change, *, scales: bool = False) -> Spoiler:
-    """Return a spoiler that changes one tensor: to another array, or to bytes."""
+def changed(change: Change) -> Spoiler:
+    """Return a spoiler that changes the array: to another one, or to bytes."""
 
     def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
-        arrays = parts(content)
-        names = [name for name in arrays if scales or not name.endswith(SCALE)]
-        name = rng.choice(names)
-        made = change(arrays[name].numpy())
-        old = arrays[name]
-        arrays[name] = (
-            Array(old.dtype, old.shape, old.stype, made)
-            if isinstance(made, bytes)
-            else Array(np.asarray(made))
+        del rng
+        old = parts(content)[ADAPTER]
+        made = change(old.numpy())
+        return replaced(
+            content,
+            {
+                ADAPTER: Array(old.dtype, old.shape, old.stype, made)
+                if isinstance(made, bytes)
+                else Array(np.asarray(made))
+            },
         )
-        return replaced(content, arrays)
 
     return spoil
 
 
 def valued(value: float) -> Spoiler:
-    """Return a spoiler that makes every number this one, in whatever format."""
+    """Return a spoiler that writes this float32 all over the adapter.
 
-    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
-        del rng
-        arrays = {}
-        for name, array in parts(content).items():
-            old = array.numpy()
-            made = {
-                "float32": np.float32(value),
-                "uint16": np.uint16(_bits(value)),
-                "int8": np.int8(127),
-            }[str(old.dtype)]
-            arrays[name] = Array(np.full(old.shape, made))
-        return replaced(content, arrays)
+    Read as bfloat16 every second number is it, near enough; read as int8 every scale is.
+    """
 
-    return spoil
+    def change(old: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+        pattern = np.frombuffer(np.float32(value).tobytes(), np.uint8)
+        return np.resize(pattern, old.size)
+
+    return changed(change)
+
+
+def rescaled(value: float) -> Spoiler:
+    """Return a spoiler that makes this of the first scale; they come before all else."""
+
+    def change(old: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+        made = old.copy()
+        made[:4] = np.frombuffer(np.float32(value).tobytes(), np.uint8)
+        return made
+
+    return changed(change)
 
 
 def recounted(*values: Any, key: str = "num-examples") -> Spoiler:
@@ -93,18 +100,6 @@ def recounted(*values: Any, key: str = "num-examples") -> Spoiler:
         if values:
             metrics[key] = values[0]
         return RecordDict({**content, METRICS: MetricRecord(metrics)})
-
-    return spoil
-
-
-def rescaled(change: Change) -> Spoiler:
-    """Return a spoiler that changes the scales; a format without them gets some."""
-
-    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
-        arrays = parts(content)
-        name = rng.choice([name for name in arrays if not name.endswith(SCALE)]) + SCALE
-        old = arrays[name].numpy() if name in arrays else np.ones((1, 1), np.float32)
-        return replaced(content, arrays | {name: Array(change(old))})
 
     return spoil
 
@@ -130,10 +125,6 @@ def headed(header: str) -> Change:
     return change
 
 
-def _bits(value: float) -> int:
-    return int(np.array(value, np.float32).view(np.uint32)) >> 16
-
-
 def _named(name: str, *, instead: bool) -> Spoiler:
     def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
         arrays = parts(content)
@@ -155,7 +146,7 @@ def _records(**records: Any) -> Spoiler:
     return spoil
 
 
-def _many_tensors(content: RecordDict, rng: random.Random) -> RecordDict:
+def _many_arrays(content: RecordDict, rng: random.Random) -> RecordDict:
     del rng
     tiny = Array(np.zeros(1, np.float32))
     return replaced(content, parts(content) | {f"t{n}": tiny for n in range(MANY)})
@@ -167,19 +158,11 @@ def _many_metrics(content: RecordDict, rng: random.Random) -> RecordDict:
     return RecordDict({**content, METRICS: MetricRecord(metrics)})
 
 
-def _lacking(content: RecordDict, rng: random.Random) -> RecordDict:
-    arrays = parts(content)
-    del arrays[rng.choice(list(arrays))]
-    return replaced(content, arrays)
-
-
-def _other_wire(content: RecordDict, rng: random.Random) -> RecordDict:
-    """Send the tensors in another format than the one agreed upon."""
+def _by_tensor(content: RecordDict, rng: random.Random) -> RecordDict:
+    """Send an array a tensor, as Flower's own clients do."""
     del rng
-    arrays = {n: array.numpy() for n, array in parts(content).items() if not n.endswith(SCALE)}
-    short = any(array.dtype != np.float32 for array in arrays.values())
-    kind = np.float32 if short else np.uint16
-    return replaced(content, {n: Array(array.astype(kind)) for n, array in arrays.items()})
+    values = np.zeros(8, np.float32)
+    return replaced(content, {"q.lora_A.weight": Array(values), "q.lora_B.weight": Array(values)})
 
 
 def _declared(**lies: Any) -> Spoiler:
@@ -193,11 +176,6 @@ def _declared(**lies: Any) -> Spoiler:
     return spoil
 
 
-def _backwards(content: RecordDict, rng: random.Random) -> RecordDict:
-    del rng
-    return replaced(content, dict(reversed(parts(content).items())))
-
-
 HEADER = "{'descr': 'DTYPE', 'fortran_order': False, 'shape': SHAPE, }"
 HOSTILE |= {
     "no records": _records(arrays=None, metrics=None),
@@ -207,10 +185,10 @@ HOSTILE |= {
     "metrics in place of arrays": _records(arrays=MetricRecord({"a": 1})),
     "one more array record": _records(more=ArrayRecord({"a": Array(np.zeros(9))})),
     "one more settings record": _records(config=ConfigRecord({"server-round": 99})),
-    "no tensors": lambda content, _: replaced(content, {}),
-    "tensor missing": _lacking,
-    "tensor too many": _named("another", instead=False),
-    "tensor renamed": _named("another", instead=True),
+    "no arrays": lambda content, _: replaced(content, {}),
+    "array too many": _named("another", instead=False),
+    "array renamed": _named("another", instead=True),
+    "an array a tensor": _by_tensor,
     "path for a name": _named("../../../etc/passwd", instead=True),
     "absolute path for a name": _named("/tmp/NAME", instead=False),
     "same name but for a blank": _named("NAME ", instead=False),
@@ -218,23 +196,25 @@ HOSTILE |= {
     "name of terminal escapes": _named("\x1b[2JNAME", instead=False),
     "name of a megabyte": _named("n" * 2**20, instead=False),
     "empty name": _named("", instead=True),
-    "twenty thousand tiny tensors": _many_tensors,
-    "tensors of another wire": _other_wire,
-    "transposed": changed(lambda old: old.T.copy()),
-    "flattened": changed(lambda old: old.ravel()),
+    "twenty thousand tiny arrays": _many_arrays,
+    "numbers of twice the size": changed(lambda old: np.repeat(old, 2)),
+    "numbers of half the size": changed(lambda old: old[::2].copy()),
+    "two dimensions": changed(lambda old: old.reshape(2, -1)),
     "one dimension more": changed(lambda old: old[None]),
     "shape that broadcasts": changed(lambda old: old.ravel()[:1]),
     "scalar": changed(lambda old: old.ravel()[0]),
-    "empty tensor": changed(lambda old: old[:0]),
-    "one row less": changed(lambda old: old[:-1]),
+    "empty array": changed(lambda old: old[:0]),
+    "one byte less": changed(lambda old: old[:-1].copy()),
+    "float32": changed(lambda old: old.view(np.float32) if old.size % 4 == 0 else old[:-1]),
     "float64": changed(lambda old: old.astype(np.float64)),
     "float16": changed(lambda old: old.astype(np.float16)),
     "int64": changed(lambda old: old.astype(np.int64)),
+    "signed bytes": changed(lambda old: old.view(np.int8)),
     "truths": changed(lambda old: old.astype(bool)),
     "complex numbers": changed(lambda old: old.astype(np.complex64)),
     "text": changed(lambda old: np.full(old.shape, "0")),
     "big endian": changed(lambda old: old.astype(">f4")),
-    "columns first": changed(lambda old: npy(np.asfortranarray(np.ones((2, 3), old.dtype)))),
+    "columns first": changed(lambda old: npy(np.asfortranarray(old.reshape(2, -1)))),
     "pickled objects": changed(lambda old: npy(np.array([{}] * old.size, object))),
     "structure": changed(lambda old: npy(np.zeros(old.shape, [("x", "f4")]))),
     "pickle": changed(pickle.dumps),
@@ -246,8 +226,8 @@ HOSTILE |= {
     "unknown version of the format": changed(
         lambda old: npy(old).replace(b"NUMPY\x01", b"NUMPY\x09")
     ),
-    "body cut short": changed(lambda old: npy(old)[:-1], scales=True),
-    "body one byte too long": changed(lambda old: npy(old) + b"\0", scales=True),
+    "body cut short": changed(lambda old: npy(old)[:-1]),
+    "body one byte too long": changed(lambda old: npy(old) + b"\0"),
     "half a body": changed(lambda old: npy(old)[: 128 + old.nbytes // 2]),
     "body of 16 MB": changed(lambda old: npy(old) + bytes(HUGE)),
     "array of 16 MB": changed(lambda old: np.zeros(HUGE, np.uint8)),
@@ -272,11 +252,6 @@ HOSTILE |= {
     "minus infinity": valued(float("-inf")),
     "1e30": valued(1e30),
     "absurd length": valued(1e6),
-    "negative scale": rescaled(lambda old: -np.ones_like(old)),
-    "scale that is not a number": rescaled(lambda old: np.full_like(old, np.nan)),
-    "scale that is infinite": rescaled(lambda old: np.full_like(old, np.inf)),
-    "scale of 1e38": rescaled(lambda old: np.full_like(old, 1e38)),
-    "scales of float64": rescaled(lambda old: old.astype(np.float64)),
     "no metric record": _records(metrics=None),
     "settings in place of metrics": _records(metrics=ConfigRecord({"num-examples": "7"})),
     "arrays in place of metrics": _records(metrics=ArrayRecord({})),
@@ -291,6 +266,12 @@ HOSTILE |= {
     "list of counts": recounted([7, 8]),
     "empty list of counts": recounted([]),
 }
+SCALED |= {
+    "negative scale": rescaled(-1.0),
+    "scale that is not a number": rescaled(float("nan")),
+    "scale that is infinite": rescaled(float("inf")),
+    "scale of 1e38": rescaled(1e38),
+}
 ODD |= {
     "loss that is not a number": recounted(float("nan"), key="loss"),
     "infinite loss": recounted(float("inf"), key="loss"),
@@ -298,5 +279,4 @@ ODD |= {
     "list of losses": recounted([0.1, 0.2], key="loss"),
     "unknown metric": recounted(1.0, key="\x1b[2Jaccuracy"),
     "negative seconds": recounted(-5.0, key="seconds"),
-    "tensors in another order": _backwards,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from flwr.app import (
     Array,
@@ -14,8 +15,9 @@ from flwr.app import (
 )
 
 from fedsafe.models.adapters import Tensors
-from fedsafe.models.wire import Wire, pack_update, unpack_adapter
-from server.messages import arrays_of, packed, train_message
+from fedsafe.models.parcel import pack, unpack
+from fedsafe.models.wire import Wire, downlink, pack_update, unpack_adapter
+from server.messages import arrays_of, packed, shapes, shapes_of, train_message
 
 CLAIMS = {"num-examples": 7, "loss": 0.5, "seconds": 2.0}
 
@@ -29,15 +31,26 @@ def adapter(rank: int = 4, wide: int = 96, seed: int = 0) -> Tensors:
 
 def letter(tensors: Tensors, wire: Wire, node: int = 2) -> Message:
     """Return what the server asks with."""
-    return train_message(packed(tensors, wire), ConfigRecord({"server-round": 1}), node)
+    config = ConfigRecord({"server-round": 1})
+    return train_message(packed(tensors, wire), shapes(tensors), config, node)
+
+
+def arrays_in(asked: Message, wire: Wire = "float32") -> dict[str, "np.ndarray[Any, Any]"]:
+    """Return the arrays that a letter carries, by tensor."""
+    layout = downlink(wire, shapes_of(asked))
+    return unpack(arrays_of(asked)["adapter"].numpy(), layout)
+
+
+def parcel(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> ArrayRecord:
+    """Return arrays as they travel."""
+    return ArrayRecord({"adapter": Array(pack(arrays))})
 
 
 def content(
     asked: Message, wire: Wire, update: Tensors, metrics: Mapping[str, Any] = CLAIMS
 ) -> RecordDict:
     """Return what a client sends back that trained by this update."""
-    sent = unpack_adapter(wire, {n: array.numpy() for n, array in arrays_of(asked).items()})
+    sent = unpack_adapter(wire, arrays_in(asked, wire))
     trained = {name: tensor + update[name] for name, tensor in sent.items()}
     arrays, _ = pack_update(wire, sent, trained, None)
-    record = ArrayRecord({name: Array(array) for name, array in arrays.items()})
-    return RecordDict({"arrays": record, "metrics": MetricRecord(dict(metrics))})
+    return RecordDict({"arrays": parcel(arrays), "metrics": MetricRecord(dict(metrics))})

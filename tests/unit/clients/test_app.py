@@ -18,10 +18,13 @@ from clients.app import app
 from clients.site import Site
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import Hello, Job
+from fedsafe.messages import Hello, Job, write_shapes
 from fedsafe.models import adapters
+from fedsafe.models.parcel import unpack
+from fedsafe.models.wire import downlink, unpack_adapter
 from fedsafe.training.session import Session
 from server.messages import packed
+from tests.doubles.jobs import job_of
 
 
 def _context(**config: Any) -> Context:
@@ -45,7 +48,9 @@ def _train(experiment: Experiment, session: Session, client: int, **config: Any)
     )
     records = {
         "arrays": packed(session.start(0)),
-        "config": ConfigRecord({"job": job.model_dump_json()}),
+        "config": ConfigRecord(
+            {"job": job.model_dump_json(), "tensors": write_shapes(session.shapes)}
+        ),
     }
     return app(Message(RecordDict(records), 2, MessageType.TRAIN), _context(**config))  # type: ignore[arg-type]
 
@@ -97,11 +102,19 @@ def test_training_changes_the_adapter(experiment: Experiment, session: Session) 
     reply = _train(experiment, session, 0, **{"partition-id": 0})
     arrays = reply.content["arrays"]
     assert isinstance(arrays, ArrayRecord)
-    found = arrays.to_torch_state_dict()
-    assert (list(found), adapters.digest(found) == adapters.digest(session.start(0))) == (
-        list(session.start(0)),
-        False,
+    before = session.start(0)
+    found = unpack_adapter(
+        "float32", unpack(arrays["adapter"].numpy(), downlink("float32", session.shapes))
     )
+    assert adapters.digest(found) != adapters.digest(before)
+    assert max(float((found[n] - before[n]).abs().max()) for n in before) < 0.1
+
+
+def test_message_without_shapes_is_a_sentence(experiment: Experiment, session: Session) -> None:
+    job = job_of(experiment, session).model_dump_json()
+    records = {"arrays": packed(session.start(0)), "config": ConfigRecord({"job": job})}
+    with pytest.raises(RunError, match="does not say which tensors its adapter has"):
+        app(Message(RecordDict(records), 2, "train"), _context(**{"partition-id": 0}))  # type: ignore[arg-type]
 
 
 def test_training_is_reported(experiment: Experiment, session: Session) -> None:

@@ -328,13 +328,18 @@ import numpy as np
 from clients.app import app
 node = {"fedsafe-site": sys.argv[1]}
 context = Context(run_id=1, node_id=2, node_config=node, state=RecordDict(), run_config={})
-found = np.load(sys.argv[3])
+from fedsafe.messages import write_shapes
+from fedsafe.models.parcel import pack, unpack
+from fedsafe.models.wire import downlink
+found = dict(np.load(sys.argv[3]))
+shapes = {name: array.shape for name, array in found.items()}
 records = {
-    "arrays": ArrayRecord({name: Array(found[name]) for name in found.files}),
-    "config": ConfigRecord({"job": open(sys.argv[2]).read()}),
+    "arrays": ArrayRecord({"adapter": Array(pack(found))}),
+    "config": ConfigRecord({"job": open(sys.argv[2]).read(), "tensors": write_shapes(shapes)}),
 }
 reply = app(Message(RecordDict(records), 2, MessageType.TRAIN), context)
-np.savez(sys.argv[4], **{name: array.numpy() for name, array in reply.content["arrays"].items()})
+parcel = reply.content["arrays"]["adapter"].numpy()
+np.savez(sys.argv[4], **unpack(parcel, downlink("float32", shapes)))
 heavy = {"torch", "transformers", "peft", "datasets", "safetensors"} & set(sys.modules)
 print(dict(reply.content["metrics"])["num-examples"], *sorted(heavy))
 """

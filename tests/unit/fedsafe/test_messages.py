@@ -33,7 +33,7 @@ def test_job_that_is_none_is_a_sentence(text: str) -> None:
 
 
 def test_job_of_another_version_names_the_remedy(experiment: Experiment) -> None:
-    text = json.dumps({**json.loads(_job(experiment).model_dump_json()), "version": 2})
+    text = json.dumps({**json.loads(_job(experiment).model_dump_json()), "version": 1})
     with pytest.raises(RunError, match=r"version.*Run the same FedSafe version on both sides"):
         Job.parse(text)
 

@@ -2,15 +2,14 @@
 
 import pytest
 import torch
-from flwr.app import ArrayRecord
 
 from fedsafe.contracts import Updates
 from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.models.wire import Wire
 from server.combine import RuleCombiner, combiner
-from server.messages import arrays_of
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
+from tests.doubles.letters import arrays_in
 
 ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
 GRID = ScriptedGrid([], empty_reply, at_once)
@@ -60,9 +59,7 @@ def test_messages_go_to_the_nodes_in_order() -> None:
 
 def test_messages_carry_adapter_and_round() -> None:
     (message,) = _combiner(name="mean").messages(3, ADAPTER, {0: 7}, {})
-    arrays = message.content["arrays"]
-    assert isinstance(arrays, ArrayRecord)
-    assert {name: array.numpy().tolist() for name, array in arrays.items()} == {
+    assert {name: array.tolist() for name, array in arrays_in(message).items()} == {
         "a": [[0, 0], [0, 0]],
         "b": [1, 1, 1],
     }
@@ -73,7 +70,7 @@ def test_messages_carry_adapter_and_round() -> None:
 def test_messages_carry_the_adapter_as_agreed(wire: Wire) -> None:
     made = combiner(Strategy(name="mean"), GRID, wire)
     (message,) = made.messages(3, {"b": torch.tensor([1.0, -2.5])}, {0: 7}, {})
-    array = arrays_of(message)["b"].numpy()
+    array = arrays_in(message, wire)["b"]
     assert (str(array.dtype), array.tolist()) == ("uint16", [0x3F80, 0xC020])
 
 

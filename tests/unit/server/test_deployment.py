@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Error, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import Error, Message, MessageType, MetricRecord, RecordDict
 
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
@@ -21,6 +21,7 @@ from fedsafe.runs.store import Store
 from server import exchange, gather, stages
 from server.allow import Allowed
 from tests.doubles.grids import HttpGrid, hello
+from tests.doubles.letters import arrays_in, parcel
 
 ALLOW = tuple(Allowed(n, f"site-{n}", "", f"key of {10 + n}".encode()) for n in range(4))
 
@@ -37,11 +38,9 @@ def _trained(message: Message) -> Message:
     """Move every number by a step of the client's own."""
     job = Job.parse(str(message.content["config"]["job"]))
     step = np.float32(0.001 * (job.client + 1) * job.round)
-    sent = message.content["arrays"]
-    assert isinstance(sent, ArrayRecord)
     content = RecordDict(
         {
-            "arrays": ArrayRecord({n: Array(a.numpy() + step) for n, a in sent.items()}),
+            "arrays": parcel({name: a + step for name, a in arrays_in(message).items()}),
             "metrics": MetricRecord({"num-examples": 8, "loss": 0.5}),
         }
     )

@@ -123,9 +123,9 @@ def _replacing(kind: str, made: bytes) -> Forge:
 
 
 def _twice(body: dict[str, str]) -> bytes:
-    """Return JSON that names one tensor twice, so that the other array belongs to none."""
-    (one, first), (_, second) = body.items()
-    return f'{{"{one}": "{second}", "{one}": "{first}"}}'.encode()
+    """Return JSON that names one array twice, the second time for a part that is not there."""
+    ((name, part),) = body.items()
+    return f'{{"{name}": "{part}", "{name}": "{"0" * 64}"}}'.encode()
 
 
 FORGED: dict[str, Forge] = {
@@ -296,7 +296,7 @@ def test_error_of_four_megabytes_is_refused() -> None:
     assert found.error.code == REFUSED
 
 
-@pytest.mark.parametrize("kind", ["array of 16 MB", "twenty thousand tiny tensors"])
+@pytest.mark.parametrize("kind", ["array of 16 MB", "twenty thousand tiny arrays"])
 def test_reply_beyond_its_bounds_is_refused(kind: str) -> None:
     desk = Desk()
     made = HOSTILE[kind](desk.honest().content, random.Random(0))

@@ -15,10 +15,11 @@ from fedsafe.experiment.schema import Strategy
 from fedsafe.models.wire import Wire
 from server.combine import Combined, combiner
 from server.foreign import FlowerCombiner
-from server.messages import arrays_of, packed
+from server.messages import arrays_of, named
 from server.replies import Reply
 from strategies.flower import RuleStrategy, load_strategy
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
+from tests.doubles.letters import arrays_in
 
 ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
 STOCK = "flwr.serverapp.strategy"
@@ -107,8 +108,8 @@ def test_server_optimizer_does_what_it_does_by_itself(name: str) -> None:
     adapter, state = dict(ADAPTER), {}
     grid = ScriptedGrid([1, 2], empty_reply, at_once)
     for number in (1, 2, 3):
-        sent = theirs.configure_train(number, packed(adapter), ConfigRecord({}), grid)
-        arrays = packed({key: tensor + number for key, tensor in adapter.items()})
+        sent = theirs.configure_train(number, named(adapter), ConfigRecord({}), grid)
+        arrays = named({key: tensor + number for key, tensor in adapter.items()})
         metrics = MetricRecord({"num-examples": 1})
         answers = [
             Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
@@ -156,7 +157,7 @@ def test_settings_of_each_message_are_its_own() -> None:
 def test_what_the_strategy_wrote_travels_as_agreed(wire: Wire) -> None:
     made = _combiner(f"{STOCK}:FedAvg", wire=wire)
     sent = made.messages(1, {"b": torch.tensor([1.0, -2.5])}, {0: 7, 1: 8}, {})
-    array = arrays_of(sent[0])["b"].numpy()
+    array = arrays_in(sent[0], wire)["b"]
     assert (str(array.dtype), array.tolist()) == ("uint16", [0x3F80, 0xC020])
     assert arrays_of(sent[0]) is arrays_of(sent[1])
 
@@ -231,7 +232,7 @@ class Exploding(FedAvg):
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
         """Return infinity."""
-        return packed({name: t + float("inf") for name, t in ADAPTER.items()}), None
+        return named({name: t + float("inf") for name, t in ADAPTER.items()}), None
 
 
 class Shifting(FedAvg):
@@ -240,7 +241,7 @@ class Shifting(FedAvg):
     def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
         """Add ten to every number."""
         shifted = {n: torch.from_numpy(array.numpy()) + 10 for n, array in arrays.items()}
-        return super().configure_train(server_round, packed(shifted), config, grid)
+        return super().configure_train(server_round, named(shifted), config, grid)
 
 
 class Renaming(FedAvg):
@@ -249,7 +250,7 @@ class Renaming(FedAvg):
     def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
         """Call every tensor something else."""
         renamed = {f"x.{n}": torch.from_numpy(array.numpy()) for n, array in arrays.items()}
-        return super().configure_train(server_round, packed(renamed), config, grid)
+        return super().configure_train(server_round, named(renamed), config, grid)
 
 
 class OwnMedian(RuleStrategy):

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import (
-    Array,
-    ArrayRecord,
     Context,
     Message,
     MetricRecord,
@@ -28,6 +26,7 @@ from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
 from server.loop import Federation
 from server.rollcall import RollCall
+from tests.doubles.letters import arrays_in, parcel
 
 Behaviour = Callable[[Message, Job, dict[str, Any]], Message]
 
@@ -35,7 +34,7 @@ Behaviour = Callable[[Message, Job, dict[str, Any]], Message]
 def _answer(message: Message, arrays: Mapping[str, Any], examples: int = 8) -> Message:
     content = RecordDict(
         {
-            "arrays": ArrayRecord({name: Array(np.asarray(a)) for name, a in arrays.items()}),
+            "arrays": parcel(arrays),
             "metrics": MetricRecord({"num-examples": examples, "loss": 0.5, "seconds": 0.1}),
         }
     )
@@ -80,10 +79,7 @@ def _app(behaviours: Mapping[int, Behaviour]) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         job = Job.parse(str(message.content["config"]["job"]))
-        record = message.content["arrays"]
-        assert isinstance(record, ArrayRecord)
-        arrays = {name: array.numpy() for name, array in record.items()}
-        return behaviours.get(job.client, _honest)(message, job, arrays)
+        return behaviours.get(job.client, _honest)(message, job, arrays_in(message))
 
     return app
 

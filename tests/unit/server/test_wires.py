@@ -60,12 +60,12 @@ def test_bytes_on_record_are_those_that_were_packed(
     start = session.start(0)
     numbers = sum(tensor.numel() for tensor in start.values())
     scales = sum(min(tensor.shape) for tensor in start.values())
-    down = {"float32": 4, "bfloat16": 2, "int8": 2}[wire] * numbers + HEADER * len(start)
+    down = {"float32": 4, "bfloat16": 2, "int8": 2}[wire] * numbers + HEADER
     up = {
-        "float32": 4 * numbers + HEADER * len(start),
-        "bfloat16": 2 * numbers + HEADER * len(start),
-        "int8": numbers + 4 * scales + 2 * HEADER * len(start),
-    }[wire]
+        "float32": 4 * numbers,
+        "bfloat16": 2 * numbers,
+        "int8": numbers + 4 * scales,
+    }[wire] + HEADER
     found = [(client.bytes_sent, client.bytes) for client in record.clients]
     assert found == [(down, up)] * len(record.clients)
     assert (record.bytes_sent, record.bytes_received) == (len(found) * down, len(found) * up)

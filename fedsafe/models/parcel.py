@@ -1,0 +1,65 @@
+"""Many arrays as one: an adapter travels as a single array, and not as one a tensor.
+
+Flower sends, stores and asks for each array by itself, with several requests each: a 7B
+model's adapter of 448 tensors would cost thousands of requests a client and round. Both
+sides know names, types and shapes, so that nothing of them travels with the numbers.
+
+Arrays lie one after the other, those of larger items first, so that each is aligned.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fedsafe.errors import ModelError
+
+Shape = tuple[int, ...]
+Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+Layout = Mapping[str, tuple[str, Shape]]
+"""Type and shape of each array, by name, in order."""
+Parcel = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
+
+def size(layout: Layout) -> int:
+    """Return the bytes of a parcel."""
+    return sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in layout.values())
+
+
+def pack(arrays: Arrays) -> Parcel:
+    """Return arrays as one of uint8 (bytes,)."""
+    layout = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
+    parcel = np.empty(size(layout), np.uint8)
+    for name, begin, end in _places(layout):
+        parcel[begin:end] = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
+    return parcel
+
+
+def unpack(parcel: Parcel, layout: Layout) -> dict[str, "np.ndarray[Any, Any]"]:
+    """Return the arrays of a parcel, in the layout's order; they are views of it.
+
+    Raises:
+        ModelError: It has another type or size than its layout says.
+    """
+    wanted = size(layout)
+    if parcel.dtype != np.uint8 or parcel.shape != (wanted,):
+        raise ModelError(
+            f"An adapter came as {parcel.dtype} {parcel.shape}; {len(layout)} tensors take "
+            f"uint8 ({wanted},). Run the same FedSafe version on both sides."
+        )
+    found = {
+        name: parcel[begin:end].view(layout[name][0]).reshape(layout[name][1])
+        for name, begin, end in _places(layout)
+    }
+    return {name: found[name] for name in layout}
+
+
+def _places(layout: Layout) -> Iterator[tuple[str, int, int]]:
+    """Yield (name, begin, end) of each array, in bytes."""
+    begin = 0
+    for name in sorted(layout, key=lambda name: -np.dtype(layout[name][0]).itemsize):
+        kind, shape = layout[name]
+        end = begin + np.dtype(kind).itemsize * math.prod(shape)
+        yield name, begin, end
+        begin = end
