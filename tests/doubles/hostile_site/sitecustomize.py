@@ -1,8 +1,8 @@
-"""Put this directory on the PYTHONPATH of a client, and its ClientApps send bad replies.
+"""Put this directory on the PYTHONPATH of a client, and its nodes send bad replies.
 
 ``FEDSAFE_HOSTILE=3/5``: clients 3 to 7 are such clients; in round r they send the bad
 replies from number 5 (r - 1) of `tests.doubles.hostile`. The client is a real one in every
-other way: the reply is spoilt after it trained, in the process that Flower started.
+other way: the reply is spoilt after it trained, in the process of its node.
 """
 
 import json
@@ -37,5 +37,8 @@ def _spoil() -> None:
     ClientApp.__call__ = call  # type: ignore[method-assign]
 
 
-if "FEDSAFE_HOSTILE" in os.environ and b"flwr-clientapp" in Path("/proc/self/cmdline").read_bytes():
+if (
+    "FEDSAFE_HOSTILE" in os.environ
+    and b"client_machine.node" in Path("/proc/self/cmdline").read_bytes()
+):
     _spoil()
