@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common.serde import run_from_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -21,11 +22,15 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
     PushMessagesResponse,
 )
-from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.interceptors.http.superexec_auth import SuperExecAuthHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufRequestContext
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
@@ -103,6 +108,39 @@ class Client:
             )
         )
 
+    def beat(self) -> bool:
+        """Say that it is there."""
+        request = SendNodeHeartbeatRequest(node=Node(node_id=self.node), heartbeat_interval=30.0)
+        return bool(self.fleet.SendNodeHeartbeat(request).success)
+
+    def request(self, call: str, message: Any) -> bytes:
+        """Return a request of its own as it goes over the wire."""
+        made = httpx.Request("POST", f"https://front/v1/fleet/{call}",
+                             content=message.SerializeToString(),
+                             headers={"content-type": PROTOBUF_MEDIA_TYPE})  # fmt: skip
+        context = ProtobufRequestContext(f"/flwr.proto.Fleet/{call}", message, made)
+        for one in self.fleet._interceptors:
+            one.intercept(context, lambda _: httpx.Response(200))
+        lines = [f"POST {made.url.path} HTTP/1.1", *(f"{k}: {v}" for k, v in made.headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + made.content
+
+    def confirm(self, question: Any) -> None:
+        """Say that it has a message of the server's, so that the SuperLink may forget it."""
+        request = ConfirmMessageReceivedRequest(
+            node=Node(node_id=self.node),
+            run_id=question.metadata.run_id,
+            message_object_id=question.metadata.message_id,
+        )
+        self.fleet.ConfirmMessageReceived(request)
+
+    def answer(self, question: Any, content: RecordDict) -> None:
+        """Send a whole reply."""
+        reply = Message(content, dst_node_id=1, message_type="train", ttl=60.0)
+        reply.metadata.__dict__["_src_node_id"] = self.node
+        session = self.offer(question, get_object_tree(reply)).session_id
+        for name, one in get_all_nested_objects(reply).items():
+            assert self.push(question, session, name, one.deflate())
+
     def push(self, question: Any, session: str, object_id: str, content: bytes) -> bool:
         """Send an object."""
         request = PushObjectRequest(
@@ -138,6 +176,12 @@ def ask(grid: HttpGrid, node: int, kind: str, content: RecordDict | None = None)
     record = content or RecordDict({"config": ConfigRecord({"n": 1})})
     message = Message(record, dst_node_id=node, message_type=kind, ttl=60.0)
     return next(iter(grid.push_messages([message])))
+
+
+def adapter(size: int, seed: int = 0) -> RecordDict:
+    """Return an adapter of so many bytes as it travels."""
+    values = np.random.default_rng(seed).standard_normal(size // 4).astype(np.float32)
+    return RecordDict({"arrays": ArrayRecord({"lora": Array(values)})})
 
 
 def status_of(call: Callable[[], object]) -> int:

@@ -4,33 +4,25 @@ import hashlib
 import os
 import socket
 import ssl
-import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.proto.message_pb2 import ObjectTree
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from fedsafe.launch.flower import environment, free_port
-from fedsafe.launch.processes import Child, wait_until
+from fedsafe.launch.processes import wait_until
 from fedsafe.launch.server_machine import certs
 from fedsafe.launch.server_machine.control import Control
-from fedsafe.launch.server_machine.front import Front, nginx
-from fedsafe.launch.server_machine.superlink import Settings, node_id
-from server.allow import read_allow
-from tests.doubles.deployment import Client, ask, serve, status_of
+from fedsafe.launch.server_machine.front import nginx
+from fedsafe.launch.server_machine.superlink import node_id
+from tests.doubles.deployment import Client, adapter, ask, status_of
+from tests.doubles.place import Place, server_machine
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,90 +32,11 @@ pytestmark = [
 MIB = 1024**2
 
 
-@dataclass
-class Place:
-    """One server machine."""
-
-    home: Path
-    link: Child
-    control: Control
-    inner: str
-    outer: str
-    secret: bytes
-    clients: list[Client] = field(default_factory=list)
-    members: dict[int, Client] = field(default_factory=dict)
-
-    @property
-    def ca(self) -> Path:
-        return self.home / "certs" / certs.CA
-
-    def register(self) -> None:
-        keys = read_allow(self.home / "certs" / certs.ALLOW)
-        self.control.register((one.name, one.key) for one in keys)
-
-    def client(self, number: int) -> Client:
-        return self.connect(self.home / "certs" / "keys" / f"node{number}")
-
-    def member(self, number: int) -> Client:
-        """A client that is online."""
-        if number not in self.members:
-            self.members[number] = self.client(number)
-            self.members[number].activate()
-        return self.members[number]
-
-    def connect(self, private: Any, ca: Path | None = None) -> Client:
-        self.clients.append(Client.connect(self.outer, ca or self.ca, private))
-        return self.clients[-1]
-
-    def memory(self) -> int:
-        return int(psutil.Process(self.link.pid).memory_info().rss)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A SuperLink with keys, its guard and the front, no app in it."""
-    home = tmp_path_factory.mktemp("server")
-    made, inside = home / "certs", home / "inside"
-    certs.init(made, ["127.0.0.1"], clients=3, days=1)
-    certs.write_loopback(inside)
-    inner, outer = free_port(), free_port()
-    (home / "secret").write_bytes(b"launcher's secret")
-    settings = Settings("127.0.0.1", inner, "token", str(home / "secret"), str(inside),
-                        str(made / "allow"))  # fmt: skip
-    settings.write(home / "superlink.json")
-    link = Child(
-        "the SuperLink",
-        [
-            sys.executable,
-            "-m",
-            "fedsafe.launch.server_machine.superlink",
-            str(home / "superlink.json"),
-        ],
-        log=home / "superlink.log",
-        env=environment(home / "flower"),
-    )
-    link.start()
-    control = Control(f"127.0.0.1:{inner}", "token", inside / certs.CA)
-    assert wait_until(control.ready, 60), link.last_words()
-    front = Front(f"127.0.0.1:{outer}", f"127.0.0.1:{inner}", home / "state", home / "logs",
-                  made, inside).child()  # fmt: skip
-    front.start()
-    assert wait_until(lambda: _listens(outer), 10), front.last_words()
-    place = Place(
-        home, link, control, f"127.0.0.1:{inner}", f"127.0.0.1:{outer}", b"launcher's secret"
-    )
-    place.register()
-    yield place
-    for client in place.clients:
-        client.fleet.close()
-    control.close()
-    front.stop()
-    link.kill()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with server_machine(tmp_path_factory.mktemp("server")) as place:
+        place.open_front()
+        yield place
 
 
 @pytest.fixture
@@ -238,19 +151,8 @@ def test_control_asks_for_the_token_even_on_this_machine(place: Place) -> None:
 @pytest.fixture(scope="module")
 def grid(place: Place) -> Iterator[Any]:
     """The server's side of a run."""
-    place.control.submit({"experiment": "micro", "output": "", "allow": ""})
-    grid = serve(place.inner, (place.home / "inside" / certs.CA).read_bytes(), place.secret)
-    beat = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
-    beat.start()
-    yield grid
-    beat.stop()
-    grid.close()
-
-
-def adapter(size: int, seed: int = 0) -> RecordDict:
-    """Return an adapter of so many bytes as it travels."""
-    values = np.random.default_rng(seed).standard_normal(size // 4).astype(np.float32)
-    return RecordDict({"arrays": ArrayRecord({"lora": Array(values)})})
+    with place.run() as grid:
+        yield grid
 
 
 def pieces(count: int, size: int) -> dict[str, bytes]:
@@ -279,22 +181,9 @@ def asked(place: Place, grid: Any) -> tuple[Client, Any]:
 def test_an_honest_reply_reaches_the_server(place: Place, grid: Any) -> None:
     client = place.member(2)
     message = ask(grid, client.node, "train", adapter(MIB))
-    question = client.question()
-    reply = _reply(client, adapter(MIB, seed=1))
-    whole = get_object_tree(reply)
-    session = client.offer(question, whole).session_id
-    for name, one in get_all_nested_objects(reply).items():
-        assert client.push(question, session, name, one.deflate())
+    client.answer(client.question(), adapter(MIB, seed=1))
     (got,) = grid.pull_messages([message])
     assert got.content["arrays"]["lora"].numpy().nbytes == MIB
-
-
-def _reply(client: Client, content: RecordDict) -> Any:
-    from flwr.app import Message
-
-    reply = Message(content, dst_node_id=1, message_type="train", ttl=60.0)
-    reply.metadata.__dict__["_src_node_id"] = client.node
-    return reply
 
 
 def test_memory_stays_bounded_whatever_is_pushed(place: Place, asked: Any) -> None:

@@ -45,10 +45,10 @@ http {{
 
   # A slow or half-open connection is dropped, and costs the SuperLink nothing: a request
   # goes on only when it is whole, an answer is taken at once.
-  client_header_timeout 10s;
-  client_body_timeout 20s;
-  send_timeout 30s;
-  keepalive_timeout 75s;
+  client_header_timeout {patience.header}s;
+  client_body_timeout {patience.body}s;
+  send_timeout {patience.send}s;
+  keepalive_timeout {patience.idle}s;
   reset_timedout_connection on;
   client_body_buffer_size 128k;
   proxy_request_buffering on;
@@ -117,6 +117,20 @@ LARGER = """\
 
 
 @dataclass(frozen=True)
+class Patience:
+    """Seconds after which a caller is hung up on."""
+
+    header: int = 10
+    """For a handshake, and again for the whole head of a request."""
+    body: int = 20
+    """Between two pieces of a request's body."""
+    send: int = 30
+    """Between two pieces of an answer that it takes."""
+    idle: int = 75
+    """Between two requests."""
+
+
+@dataclass(frozen=True)
 class Front:
     """Where a front listens, and what is behind it."""
 
@@ -131,6 +145,7 @@ class Front:
     """Directory of server.crt and server.key; None: no TLS."""
     inside: Path | None = None
     """Directory of the ca.crt that signed the SuperLink's certificate; None: it has no TLS."""
+    patience: Patience = Patience()
 
     def config(self) -> str:
         """Return nginx's configuration."""
@@ -157,6 +172,7 @@ class Front:
             per_address=PER_ADDRESS,
             in_all=IN_ALL,
             connections=2 * IN_ALL + 64,
+            patience=self.patience,
         )
 
     def child(self) -> Child:
