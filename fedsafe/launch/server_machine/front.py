@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
-from fedsafe.launch.processes import Child
+from fedsafe.launch.processes import Child, open_files
 from fedsafe.launch.server_machine.gate import LIMITS, SMALL
 
 PER_ADDRESS, IN_ALL = 256, 1024
-"""Connections; several clients may share one address."""
+"""Requests at a time; several clients may share one address."""
+FILES = 3 * IN_ALL + 160
+"""Two connections and a temporary file for each request, and some to spare."""
 RATE, BURST = 300, 900
 """Requests a second of one address; those above wait, and above the burst are refused."""
 UNQUOTED = set('"$\\\n\r')
@@ -147,8 +149,8 @@ class Front:
     """Directory of the ca.crt that signed the SuperLink's certificate; None: it has no TLS."""
     patience: Patience = Patience()
 
-    def config(self) -> str:
-        """Return nginx's configuration."""
+    def config(self, files: int = FILES) -> str:
+        """Return nginx's configuration, for a process that may open so many files."""
         scheme = "http" if self.inside is None else "https"
         larger = [
             LARGER.format(call=call, size=size, scheme=scheme) for call, size in LIMITS.items()
@@ -171,7 +173,8 @@ class Front:
             burst=BURST,
             per_address=PER_ADDRESS,
             in_all=IN_ALL,
-            connections=2 * IN_ALL + 64,
+            # Short of connections it drops those that say nothing; short of files, nobody.
+            connections=2 * (files - 64) // 3,
             patience=self.patience,
         )
 
@@ -193,7 +196,7 @@ class Front:
                 f"nginx cannot be given the path {odd[0]}: quotes, $, \\ and line breaks are not "
                 "allowed in it."
             )
-        file.write_text(self.config(), encoding="utf-8")
+        file.write_text(self.config(open_files(FILES)), encoding="utf-8")
         command = [program, "-c", str(file), "-p", str(self.state), "-e", str(self._log)]
         tried = subprocess.run([*command, "-t", "-q"], capture_output=True, text=True, check=False)
         if tried.returncode:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,26 +72,50 @@ def test_it_ends_with_the_one_who_started_it_whenever_that_is_killed(front: Fron
     draw = random.Random(0).uniform
     # With a master of its own, nginx misses a signal within the first 10 ms, at one kill in 100.
     moments = [draw(0, 0.01) for _ in range(150)] + [draw(0, 0.2) for _ in range(20)]
-    nursery = subprocess.Popen(
-        [sys.executable, "-c", NURSERY, front.listen, str(front.state)],
+    with nursery(front) as start:
+        for moment in moments:
+            starter = start()
+            time.sleep(moment)
+            os.kill(starter, signal.SIGKILL)
+            assert wait_until(lambda: not _left(front), 5, 0.01), f"after {moment * 1e3:.1f} ms"
+            wait_for_port(front.listen, 5)
+
+
+@needs_nginx
+def test_more_silent_callers_than_it_has_files_for_keep_nobody_out(front: Front) -> None:
+    files = 128
+    with nursery(front, files) as start, ExitStack() as stack:
+        start()
+        assert wait_until(lambda: _answers(front), 10)
+        for _ in range(2 * files):
+            stack.enter_context(socket.create_connection(_address(front), 5))
+        caller = stack.enter_context(socket.create_connection(_address(front), 5))
+        caller.sendall(b"GET / HTTP/1.1\r\nHost: front\r\n\r\n")
+        assert caller.recv(12) == b"HTTP/1.1 403"
+
+
+@contextmanager
+def nursery(front: Front, files: int = 1024) -> Iterator[Callable[[], int]]:
+    """Yield what starts a process that starts a front, and returns the process's id."""
+    home = subprocess.Popen(
+        [sys.executable, "-c", NURSERY, front.listen, str(front.state), str(files)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    with nursery:
-        assert nursery.stdin is not None
-        assert nursery.stdout is not None
+
+    def start() -> int:
+        assert home.stdin is not None
+        assert home.stdout is not None
+        home.stdin.write("\n")
+        home.stdin.flush()
+        return int(home.stdout.readline())
+
+    with home:
         try:
-            for moment in moments:
-                nursery.stdin.write("\n")
-                nursery.stdin.flush()
-                starter = int(nursery.stdout.readline())
-                time.sleep(moment)
-                os.kill(starter, signal.SIGKILL)
-                assert wait_until(lambda: not _left(front), 5, 0.01), f"after {moment * 1e3:.1f} ms"
-                wait_for_port(front.listen, 5)
+            yield start
         finally:
             for one in _left(front):
                 one.kill()
-            nursery.stdin.close()
+            home.kill()
 
 
 def _left(front: Front) -> list[psutil.Process]:
@@ -100,13 +126,16 @@ def _left(front: Front) -> list[psutil.Process]:
 
 
 NURSERY = """
-import os, sys, time
+import os, resource, sys, time
 from pathlib import Path
+from fedsafe.launch.processes import leash
 from fedsafe.launch.server_machine.front import Front
-state = Path(sys.argv[2])
+state, files = Path(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 front = Front(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()
 for _ in sys.stdin:
     if os.fork() == 0:
+        leash()
         print(os.getpid(), flush=True)
         front.start()
         time.sleep(60)
@@ -126,9 +155,13 @@ def test_it_starts_again_where_it_was_killed(front: Front) -> None:
 
 def _answers(front: Front) -> bool:
     """Return whether it lets a caller in."""
-    host, port = front.listen.split(":")
     with socket.socket() as caller:
-        return caller.connect_ex((host, int(port))) == 0
+        return caller.connect_ex(_address(front)) == 0
+
+
+def _address(front: Front) -> tuple[str, int]:
+    host, port = front.listen.split(":")
+    return host, int(port)
 
 
 def test_without_nginx_it_says_how_to_install_it(
