@@ -43,13 +43,13 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made
         ConfigError: A host is no name or address, the certificate that is there does not
             cover a host, a file's other half is gone, or the directory cannot be written.
     """
-    names = [signing.host_name(host) for host in dict.fromkeys((*hosts, *signing.LOOPBACK))]
+    asked = [signing.host_name(host) for host in hosts]
     made = Made()
     try:
         for home in (directory, directory / KEYS, directory / ALLOW):
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             home.chmod(0o700)
-        _server(directory, names, days, made)
+        _server(directory, asked, days, made)
         for number in range(clients):
             _pair(directory, f"node{number}", made)
     except OSError as error:
@@ -60,11 +60,11 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made
     return made
 
 
-def _server(directory: Path, names: Sequence[x509.GeneralName], days: int, made: Made) -> None:
+def _server(directory: Path, asked: Sequence[x509.GeneralName], days: int, made: Made) -> None:
     """Make the server's certificate and key, unless they are there."""
     if _both(directory, SERVER, SERVER_KEY):
         covered = signing.names_of(signing.read(directory / SERVER))
-        lacking = [str(name.value) for name in names if name not in covered]
+        lacking = [str(name.value) for name in asked if name not in covered]
         if lacking:
             raise ConfigError(
                 f"{directory / SERVER} is not valid for {', '.join(lacking)}. Move {SERVER} and "
@@ -83,6 +83,8 @@ def _server(directory: Path, names: Sequence[x509.GeneralName], days: int, made:
     ca, ca_key = signing.read(directory / CA), signing.read_key(directory / CA_KEY)
     key, end = signing.new_key(), min(signing.in_days(days), ca.not_valid_after_utc)
     _write(directory / SERVER_KEY, signing.pem(key), 0o600, made)
+    loopback = [signing.host_name(host) for host in signing.LOOPBACK]
+    names = list(dict.fromkeys((*asked, *loopback)))
     signed = signing.sign_server(key, names, ca, ca_key, end)
     _write(directory / SERVER, signing.text(signed), 0o644, made)
 

@@ -199,6 +199,8 @@ def _bind(address: str) -> OSError | None:
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # as nginx listens
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             listener.bind((host.strip("[]"), int(port)))
             listener.listen(1)

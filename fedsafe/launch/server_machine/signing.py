@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fedsafe.errors import ConfigError
 
 AUTHORITY_DAYS = 3650
-LOOPBACK = ("localhost", "127.0.0.1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Key = ec.EllipticCurvePrivateKey
 _USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",

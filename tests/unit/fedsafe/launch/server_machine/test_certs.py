@@ -67,7 +67,18 @@ def test_the_authority_signed_itself_and_may_sign_no_other_authority(made: Path)
 
 def test_the_server_is_valid_for_every_host_and_this_machine(made: Path) -> None:
     names = [str(name.value) for name in signing.names_of(signing.read(made / certs.SERVER))]
-    assert names == [*HOSTS, "localhost", "127.0.0.1"]
+    assert names == [*HOSTS, "localhost", "127.0.0.1", "::1"]
+
+
+def test_a_certificate_of_before_loopback_had_two_addresses_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "LOOPBACK", ("localhost", "127.0.0.1"))
+    certs.init(tmp_path, ["fl.example.org"], clients=1, days=1)
+    monkeypatch.undo()
+    before = files(tmp_path)
+    certs.init(tmp_path, ["fl.example.org"], clients=1, days=1)
+    assert files(tmp_path) == before
 
 
 def test_the_server_is_valid_as_long_as_asked(made: Path) -> None:
@@ -90,7 +101,9 @@ def shake(server: Path, ca: Path, host: str) -> None:
             continue
 
 
-@pytest.mark.parametrize("host", ["fl.example.org", "10.0.0.5", "2001:db8::5", "a.example.net"])
+@pytest.mark.parametrize(
+    "host", ["fl.example.org", "10.0.0.5", "2001:db8::5", "a.example.net", "::1"]
+)
 def test_tls_takes_the_certificate(made: Path, host: str) -> None:
     shake(made, made / certs.CA, host)
 

@@ -163,6 +163,11 @@ def test_an_address_of_another_machine_is_said() -> None:
         wait_for_port("192.0.2.7:8443", 0.0)
 
 
+def test_all_of_ipv6_is_free_beside_all_of_ipv4() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        wait_for_port(f"[::]:{listener.getsockname()[1]}", 0.0)
+
+
 def test_a_port_is_waited_for() -> None:
     port = free_port()
     holder = (
