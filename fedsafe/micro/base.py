@@ -30,22 +30,19 @@ def model_directory() -> Path:
     at once: each writes aside, one rename wins. A damaged copy is replaced.
 
     Raises:
-        ModelError: If ``base.json`` does not match its own hash.
+        ModelError: If ``base.json`` does not match its own hash, or nothing can be written.
     """
     files = _files()
     root = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "fedsafe")
     directory = root / f"micro-{fingerprint()[:8]}"
-    if _intact(directory, files):
-        return directory
-    root.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".micro-", dir=root))
     try:
-        for name, content in files.items():
-            (aside / name).write_bytes(content)
-        aside.chmod(0o755)
-        _install(aside, directory, files)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if not _intact(directory, files):
+            _write(root, directory, files)
+    except OSError as error:  # users of services often have no home
+        raise ModelError(
+            f"The cache directory {root} cannot be written: {error.strerror}. Set {CACHE_VARIABLE} "
+            "to one that can."
+        ) from None
     return directory
 
 
@@ -56,6 +53,18 @@ def fingerprint() -> str:
     for name, content in sorted(_files().items()):
         digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()
+
+
+def _write(root: Path, directory: Path, files: dict[str, bytes]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".micro-", dir=root))
+    try:
+        for name, content in files.items():
+            (aside / name).write_bytes(content)
+        aside.chmod(0o755)
+        _install(aside, directory, files)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _install(aside: Path, directory: Path, files: dict[str, bytes]) -> None:

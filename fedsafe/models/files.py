@@ -7,6 +7,7 @@ everything after works on a directory.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fedsafe.errors import ModelError
@@ -81,12 +82,13 @@ def _file_digest(path: Path) -> str:
     status = path.stat()
     key = hashlib.sha256(f"{path}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()
     remembered = cache_directory() / "digests" / key
-    if remembered.is_file():
+    with suppress(OSError):
         return str(json.loads(remembered.read_text(encoding="utf-8")))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if status.st_size > 2**26:
         from fedsafe.runs.files import write_json
 
-        write_json(remembered, digest)
+        with suppress(OSError):  # it is read again, then
+            write_json(remembered, digest)
     return digest

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedsafe.errors import ModelError
 from fedsafe.micro import base, meta, world
 
 
@@ -38,6 +39,15 @@ def test_damaged_copy_is_replaced(cache: Path) -> None:
     base.model_directory()
     assert weights.read_bytes() == intact
     assert len([*cache.iterdir()]) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(base.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelError, match=r"file/cache cannot be written: .* Set FEDSAFE_CACHE"):
+        base.model_directory()
 
 
 def test_base_file_fits_a_flower_bundle() -> None:

@@ -66,3 +66,14 @@ def test_digest_of_a_large_file_is_remembered(copy: Path) -> None:
     one, other = fingerprint(copy), fingerprint(copy)
     after = set((cache_directory() / "digests").glob("*"))
     assert (one == other, len(after - before)) == (True, 1)
+
+
+def test_where_nothing_can_be_remembered_it_is_read_again(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (copy / "big.safetensors").open("wb") as file:
+        file.truncate(2**26 + 1)
+    before = fingerprint(copy)
+    (copy / "file").touch()
+    monkeypatch.setenv("FEDSAFE_CACHE", str(copy / "file" / "cache"))
+    assert fingerprint(copy) == before
