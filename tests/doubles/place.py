@@ -110,8 +110,10 @@ def server_machine(home: Path, hosts: Sequence[str] = ("127.0.0.1",)) -> Iterato
     inner = free_port()
     (home / "secret").write_bytes(SECRET)
     settings = home / "superlink.json"
-    Settings("127.0.0.1", inner, "token", str(home / "secret"), str(inside),
-             str(made / "allow")).write(settings)  # fmt: skip
+    Settings(
+        "127.0.0.1", inner, "token", str(home / "secret"), str(inside), str(made / "allow"),
+        hold=0.5,  # clients of tests ask in vain, too
+    ).write(settings)  # fmt: skip
     link = Child(
         "the SuperLink",
         [sys.executable, "-m", SUPERLINK, str(settings)],

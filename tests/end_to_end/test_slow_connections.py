@@ -14,7 +14,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from fedsafe.launch.processes import Child
 from fedsafe.launch.server_machine.front import Patience, nginx
-from fedsafe.launch.server_machine.guard import AT_ONCE
+from fedsafe.launch.server_machine.gate import AT_ONCE
 from tests.doubles.deployment import Client, adapter, ask
 from tests.doubles.far import HERE, THERE, far_machine
 from tests.doubles.place import Place, server_machine
