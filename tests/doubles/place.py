@@ -102,8 +102,16 @@ def _listens(host: str, port: int) -> bool:
 
 
 @contextmanager
-def server_machine(home: Path, hosts: Sequence[str] = ("127.0.0.1",)) -> Iterator[Place]:
-    """Start a SuperLink that knows three keys; the caller opens fronts."""
+def server_machine(
+    home: Path, hosts: Sequence[str] = ("127.0.0.1",), hold: float = 0.5
+) -> Iterator[Place]:
+    """Start a SuperLink that knows three keys; the caller opens fronts.
+
+    Args:
+        home: Directory for its files.
+        hosts: What its certificate is valid for.
+        hold: How long it lets a client wait for work; most tests' clients ask in vain, too.
+    """
     made, inside = home / "certs", home / "inside"
     certs.init(made, list(hosts), clients=3, days=1)
     certs.write_loopback(inside)
@@ -112,7 +120,7 @@ def server_machine(home: Path, hosts: Sequence[str] = ("127.0.0.1",)) -> Iterato
     settings = home / "superlink.json"
     Settings(
         "127.0.0.1", inner, "token", str(home / "secret"), str(inside), str(made / "allow"),
-        hold=0.5,  # clients of tests ask in vain, too
+        hold=hold,
     ).write(settings)  # fmt: skip
     link = Child(
         "the SuperLink",

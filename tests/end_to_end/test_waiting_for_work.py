@@ -1,0 +1,140 @@
+"""A client that asks for work waits at the server until there is some, through the front."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flwr.proto.message_pb2 import ObjectTree
+
+from fedsafe.launch.server_machine.front import nginx
+from fedsafe.messages import REFUSED
+from server.exchange import Post
+from tests.doubles.deployment import Client, adapter, ask, status_of
+from tests.doubles.place import Place, server_machine
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),  # Flower's own
+    pytest.mark.skipif(nginx() is None, reason="nginx is not installed (apt: nginx-light)"),
+]
+HOLD = 6.0
+SOON = 2.0
+"""Seconds that a busy machine may take for what it does at once."""
+MIB = 1024**2
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with server_machine(tmp_path_factory.mktemp("server"), hold=HOLD) as place:
+        place.open_front()
+        yield place
+
+
+@pytest.fixture(scope="module")
+def grid(place: Place) -> Iterator[Any]:
+    with place.run() as grid:
+        yield grid
+
+
+@dataclass
+class Question:
+    """A client that has asked for work, in a thread of its own."""
+
+    client: Client
+
+    def __post_init__(self) -> None:
+        self.answer: Any = None
+        self.seconds = 0.0
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+        time.sleep(0.5)  # it is there, and waits
+
+    def _ask(self) -> None:
+        begun = time.monotonic()
+        self.answer = self.client.pull().messages_list
+        self.seconds = time.monotonic() - begun
+
+    @property
+    def waits(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> "Question":
+        self._thread.join(seconds)
+        assert not self.waits, "it got no answer"
+        return self
+
+
+def test_work_is_handed_out_the_moment_it_is_there(place: Place, grid: Any) -> None:
+    question = Question(place.member(0))
+    assert question.waits
+    begun = time.monotonic()
+    message = ask(grid, place.member(0).node, "train", adapter(MIB))
+    question.wait(SOON)
+    assert time.monotonic() - begun < SOON
+    assert [one.metadata.message_id for one in question.answer] == [message]
+
+
+def test_work_that_is_there_is_not_waited_for(place: Place, grid: Any) -> None:
+    ask(grid, place.member(0).node, "train", adapter(MIB))
+    begun = time.monotonic()
+    assert place.member(0).pull().messages_list
+    assert time.monotonic() - begun < SOON
+
+
+def test_a_question_in_vain_is_answered_in_the_end(place: Place, grid: Any) -> None:
+    question = Question(place.member(0)).wait(HOLD + SOON)
+    assert list(question.answer) == []
+    assert question.seconds > HOLD - 1
+
+
+def test_work_of_another_wakes_nobody(place: Place, grid: Any) -> None:
+    question = Question(place.member(0))
+    ask(grid, place.member(1).node, "train", adapter(MIB))
+    time.sleep(0.5)
+    assert question.waits
+    question.wait(HOLD + SOON)
+
+
+def test_the_second_question_of_a_node_ends_the_first(place: Place, grid: Any) -> None:
+    first = Question(place.member(0))
+    second = Question(place.member(0))
+    assert list(first.wait(SOON).answer) == []
+    ask(grid, place.member(0).node, "train", adapter(MIB))
+    assert second.wait(SOON).answer
+
+
+def test_one_who_waits_is_online_and_not_replaced(place: Place, grid: Any) -> None:
+    question = Question(place.member(2))
+    assert status_of(place.client(2).activate) == 412
+    question.wait(HOLD + SOON)
+
+
+def test_one_who_hung_up_is_let_in_again_at_once(place: Place, grid: Any) -> None:
+    place.member(2)
+    gone = place.members.pop(2)
+    gone.fleet._client.timeout = 0.5
+    with pytest.raises(Exception, match="timed out"):
+        gone.pull()
+    gone.fleet.close()
+    time.sleep(0.3)
+    assert status_of(place.client(2).activate) == 200
+
+
+def test_why_a_reply_was_refused_reaches_the_server(place: Place, grid: Any) -> None:
+    from flwr.app import Message
+
+    client, post = place.member(1), Post(grid)
+    message = Message(adapter(MIB), dst_node_id=client.node, message_type="train")
+    ids = post.send({7: message}, 60.0)
+    while (question := client.question()).metadata.message_id != ids[7]:
+        pass  # of an earlier test
+    leaves = [ObjectTree(object_id=f"{n:064x}") for n in range(2000)]
+    tree = ObjectTree(object_id="f" * 64, children=leaves)
+    assert status_of(lambda: client.offer(question, tree)) == 413
+    ((who, reply),) = post.take()
+    assert (who, reply.error.code) == (7, REFUSED)
+    assert reply.error.reason.startswith("refused: a reply of 2001 objects; at most ")
+    assert not post.under_way
