@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from clients import consent
 from clients.conduct import Progress, conduct_of
 from clients.residuals import InMemory, OnDisk, Residuals
 from clients.site import Site
@@ -54,7 +55,8 @@ def work(
 
     Raises:
         ModelError: The base model differs from the server's, or the adapter does not fit.
-        RunError: A malicious client is asked to join an undeclared red team.
+        RunError: A malicious client is asked to join an undeclared red team, or the server asks
+            for what this client's operator has not agreed to.
         DataError: The client's data cannot be used.
     """
     begun = time.perf_counter()
@@ -64,6 +66,8 @@ def work(
             f"This is client {client}, but the federation has {experiment.federation.clients} "
             "clients, numbered from 0. Start fewer clients, or raise federation.clients."
         )
+    if site is not None:
+        consent.check(job, site)
     session, load_seconds = _session(job, site)
     progress(0)
     conduct = conduct_of(job, session, _examples(job, site), site, progress)

@@ -41,6 +41,8 @@ class Site(BaseModel):
     """What it does as an attacker."""
     generator: PluginChoice | None = None
     """Where its malicious examples come from; None: the experiment's generator."""
+    plugins: tuple[str, ...] = ()
+    """Plug-ins by ``module:object`` path that a server's experiment may name."""
     data: str = ""
     """Keyed digest of its data: tells the server that it changed, and nothing else."""
     silence: Annotated[float, Field(gt=0)] = 60.0

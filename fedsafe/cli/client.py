@@ -84,6 +84,13 @@ def client(  # noqa: PLR0917 - each is an option of the command line
             "--set", metavar="k=v", help="behaviour.KEY=VALUE or generator.KEY=VALUE; repeatable."
         ),
     ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:OBJECT",
+            help="Installed code that the server's experiment may name by its path; repeatable.",
+        ),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS and no key: for trials, with --number.")
     ] = False,
@@ -120,6 +127,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         trainer=None if trainer is None else trainer.expanduser().absolute(),
         behaviour=conduct[0],
         generator=conduct[1],
+        plugins=tuple(plugin or ()),
     )
     _run(wanted, as_json=as_json)
 

@@ -83,6 +83,8 @@ class Finished:
     codes: dict[str, int]
     left: list[str]
     """Command lines of processes that outlived those who started them."""
+    doors: list[Any]
+    """Ports that processes of a client's machine listened on."""
 
     @property
     def run(self) -> Path:
@@ -103,6 +105,18 @@ def descendants(home: Path) -> list[str]:
         if mine and info["status"] != psutil.STATUS_ZOMBIE:
             found.append(" ".join(info["cmdline"] or []))
     return found
+
+
+def listening(client: Process) -> list[Any]:
+    """Return the network ports that a client and all its processes listen on."""
+    parent = psutil.Process(client.popen.pid)
+    family = [parent, *parent.children(recursive=True)]
+    return [
+        one.laddr
+        for process in family
+        for one in process.net_connections("inet")
+        if one.status == psutil.CONN_LISTEN
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +148,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
              "--red-team", "--behaviour", "poisoned-data")  # fmt: skip
         join("honest0", tls / "keys" / f"node{honest[0]}", "--device", "cpu")
         assert wait_until(lambda: bool(started["honest0"].events("connected")), PATIENCE)
+        doors = listening(started["honest0"])
         socket = started["honest0"].events("start")[0]["trainer"]
         for index in (1, 2):
             join(f"honest{index}", tls / "keys" / f"node{honest[index]}", "--trainer", socket)
@@ -147,7 +162,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
             one.popen.send_signal(signal.SIGTERM)
         codes = {name: one.wait() for name, one in clients.items()}
         time.sleep(0.5)
-        yield Finished(home, code, clients, codes, descendants(home))
+        yield Finished(home, code, clients, codes, descendants(home), doors)
     finally:
         for one in started.values():
             one.popen.kill()
@@ -209,6 +224,10 @@ def test_a_key_that_is_not_allowed_is_told_so(finished: Finished) -> None:
     stranger = finished.clients["stranger"]
     assert not stranger.events("connected")
     assert "its key is not on the allow list" in stranger.events("refused")[0]["message"]
+
+
+def test_no_port_of_a_clients_machine_is_open(finished: Finished) -> None:
+    assert finished.doors == []
 
 
 def test_told_to_end_every_client_ends(finished: Finished) -> None:

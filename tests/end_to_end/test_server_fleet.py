@@ -122,6 +122,8 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     server.wait_for_clients(2)
     server.meet("flwr-serverapp").kill()
     server.wait_for_clients(3)
+    server.meet("flower-superexec").kill()
+    server.wait_for_clients(4)
 
     server.meet("flwr-serverapp")
     server.process.send_signal(signal.SIGTERM)

@@ -49,6 +49,8 @@ class Wanted:
     behaviour: PluginChoice | None = None
     """What the clients do as declared attackers; None: they are honest."""
     generator: PluginChoice | None = None
+    plugins: tuple[str, ...] = ()
+    """Plug-ins by path that the server's experiment may name."""
 
 
 def run(wanted: Wanted, listen: Listener | None = None) -> None:
@@ -106,6 +108,7 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> S
         red_team=wanted.behaviour is not None,
         behaviour=wanted.behaviour,
         generator=wanted.generator,
+        plugins=wanted.plugins,
         data=digest,
     )
     path = home / "site.json"

@@ -232,6 +232,16 @@ def test_site_without_data_trains_on_its_share(
     assert adapters.digest(trained(job, start, site)) == adapters.digest(trained(job, start))
 
 
+def test_what_the_operator_did_not_agree_to_is_not_done(
+    experiment: Experiment, session: Session, site: Site
+) -> None:
+    values = experiment.model_dump(mode="json")
+    values["data"]["template"] = "subprocess:check_output"
+    job = job_of(Experiment.model_validate(values), session)
+    with pytest.raises(RunError, match="runs no code that its operator has not named"):
+        work(job, arrays_of(session), site)
+
+
 def test_what_is_wrong_with_own_data_stays_here(
     experiment: Experiment, session: Session, site: Site, tmp_path: Path
 ) -> None:

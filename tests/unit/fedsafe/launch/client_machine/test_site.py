@@ -89,6 +89,7 @@ def write(tmp_path: Path, heard: list[Event], behaviour: PluginChoice | None = N
         model="/models/here",
         device="cpu",
         behaviour=behaviour,
+        plugins=("mine:template",),
     )
     return _node(wanted, 0, home, home / "trainer.sock", Events(None, heard.append))
 
@@ -107,6 +108,7 @@ def test_site_file_holds_what_the_operator_decided(tmp_path: Path) -> None:
         "red_team": True,
         "behaviour": {"name": "sign-flip", "scale": 2.0},
         "generator": None,
+        "plugins": ("mine:template",),
         "silence": 60.0,
     }
     assert len(read.data) == 64

@@ -1,0 +1,59 @@
+"""What a server's experiment may have a client do on a machine of its own.
+
+It runs no code that its operator has not installed, and reads no file that its operator
+has not named: an experiment comes from the server, and may name any function that can be
+imported and any file that is there.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clients.site import Site
+from fedsafe.contracts import REGISTRIES
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.messages import Job
+
+
+def check(job: Job, site: Site) -> None:
+    """See that a server's wishes are among those that the operator agreed to.
+
+    Raises:
+        RunError: The experiment names a plug-in by its path, or a file of this machine.
+    """
+    for kind, place, choice in _wishes(job, site):
+        if ":" in choice.name and choice.name not in site.plugins:
+            raise RunError(
+                f"The server's {place} is the plug-in '{choice.name}', by its path: this client "
+                "runs no code that its operator has not named. If it is installed here and meant, "
+                f"start this client with --plugin {choice.name}."
+            )
+        for path in _files(REGISTRIES[kind][choice.name].resolve(choice.settings)):
+            raise RunError(
+                f"The server's {place} would have this client read {path} on its own machine. If "
+                "that is meant, name it here: start this client with --data, or as an attacker "
+                "with --generator."
+            )
+
+
+def _wishes(job: Job, site: Site) -> Iterator[tuple[str, str, PluginChoice]]:
+    """Yield (kind, setting, choice) of every plug-in of the server's that this client would use."""
+    data, attack = job.experiment.data, job.experiment.attack
+    yield "template", "data.template", data.template
+    if site.source is None:
+        yield "source", "data.source", data.source
+        yield "partition", "data.partition", data.partition
+    if site.red_team and site.generator is None and attack and attack.generator:
+        yield "generator", "attack.generator", attack.generator
+
+
+def _files(settings: dict[str, Any]) -> Iterator[Path]:
+    """Yield the files and directories of this machine that settings name."""
+    for value in settings.values():
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, str) and ("/" in value or "\\" in value):
+            path = Path(value).expanduser()
+            if path.is_absolute() or path.exists():
+                yield path

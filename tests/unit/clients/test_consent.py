@@ -1,0 +1,85 @@
+"""What a server's experiment may have a client do on a machine of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients import consent
+from clients.site import Site
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Experiment
+from fedsafe.messages import Job
+
+FOREIGN = "subprocess:check_output"
+
+
+def _job(**changes: Any) -> Job:
+    experiment = Experiment.model_validate(changes)
+    return Job(
+        client=0, federation="main", round=1, learning_rate=0.1, fingerprint="",
+        experiment=experiment,
+    )  # fmt: skip
+
+
+def _site(**values: Any) -> Site:
+    return Site.model_validate({"socket": "/s", "state": "/t", **values})
+
+
+ATTACK = {"generator": {"name": FOREIGN}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "site"),
+    [
+        ({"data": {"template": FOREIGN}}, {}),
+        ({"data": {"template": FOREIGN}}, {"source": "micro"}),
+        ({"data": {"source": FOREIGN}}, {}),
+        ({"data": {"partition": FOREIGN}}, {}),
+        ({"red_team": True, "attack": ATTACK}, {"red_team": True, "behaviour": "poisoned-data"}),
+    ],
+)
+def test_code_by_its_path_is_not_run(changes: dict[str, Any], site: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match=f"start this client with --plugin {FOREIGN}"):
+        consent.check(_job(**changes), _site(**site))
+
+
+@pytest.mark.parametrize(
+    ("changes", "site"),
+    [
+        ({}, {}),
+        ({"data": {"source": {"name": "hub", "path": "owner/name"}}}, {}),
+        ({"data": {"source": FOREIGN}}, {"source": "micro"}),
+        ({"data": {"partition": FOREIGN}}, {"source": "micro"}),
+        ({"red_team": True, "attack": ATTACK}, {}),
+        (
+            {"red_team": True, "attack": ATTACK},
+            {"red_team": True, "behaviour": "poisoned-data", "generator": "self-written"},
+        ),
+    ],
+)
+def test_what_is_registered_or_not_this_clients_to_run_is_all_right(
+    changes: dict[str, Any], site: dict[str, Any]
+) -> None:
+    consent.check(_job(**changes), _site(**site))
+
+
+def test_code_that_the_operator_named_is_all_right() -> None:
+    path = "fedsafe.data.templates:alpaca"
+    consent.check(_job(data={"template": path}), _site(plugins=[path]))
+
+
+@pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet", "hub"])
+def test_a_file_of_this_machine_is_not_read(name: str, tmp_path: Path) -> None:
+    source = {"name": name, "path": str(tmp_path / "private.json")}
+    with pytest.raises(RunError, match=r"would have this client read .*private\.json"):
+        consent.check(_job(data={"source": source}), _site())
+
+
+def test_a_directory_beside_this_process_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="would have this client read owner/name"):
+        consent.check(_job(data={"source": {"name": "hub", "path": "owner/name"}}), _site())
