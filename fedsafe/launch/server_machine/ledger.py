@@ -153,7 +153,11 @@ class Ledger:
         was broken off is not hidden: Flower tells the server so at once.
         """
         since = self._clock() - IDLE
-        replies = {one: q.reply for one in questions if (q := self._questions.get(one))}
+        replies = {
+            one: question.reply
+            for one in questions
+            if (question := self._questions.get(one)) is not None and not question.refused
+        }
         return {
             one
             for one, reply in replies.items()

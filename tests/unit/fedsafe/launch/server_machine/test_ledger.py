@@ -234,6 +234,15 @@ def test_the_server_is_told_once_why_there_is_no_reply(books: Books) -> None:
     assert len(books.ledger) == 0
 
 
+def test_a_reply_that_was_refused_is_not_waited_for(books: Books) -> None:
+    books.ask()
+    books.answer()
+    books.ledger.stored(NODE, "a", MIB)
+    assert books.ledger.hidden(["q"]) == {"q"}
+    refused(books.ledger.piece, NODE, "b", 20 * MIB)
+    assert books.ledger.hidden(["q"]) == set()
+
+
 def test_a_question_waits_for_its_node_once_it_is_whole(books: Books) -> None:
     books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["q", "a", "b"], ["a", "b", "z"])
     assert not books.ledger.has_work(NODE)
