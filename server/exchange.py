@@ -12,7 +12,8 @@ from functools import partial
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from server.fence import Bounds, Fence, bounds
+from server.bounds import Bounds, bounds
+from server.fence import Fence
 from server.nodes import patiently
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0

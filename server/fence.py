@@ -9,45 +9,21 @@ bounds, and its sender and question are those that the SuperLink has checked. Ot
 are asked as they are. Knows Flower's objects, and nothing of adapters.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from flwr.app import Array, ArrayRecord, Error, Message, Metadata
+from flwr.app import Error, Message, Metadata
 from flwr.app.message import make_message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
-from flwr.supercore.inflatable.inflatable_object import (
-    get_object_body,
-    get_object_children_ids_from_object_content,
-    get_object_type_from_object_content,
-    iterate_object_tree,
-)
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from fedsafe.messages import REFUSED
-
-MARGIN = 2**20
-"""Bytes that a reply may have beyond what its question promises, and words beside arrays."""
-WORDS_A_TENSOR = 2**10
-"""Bytes of names, ids and shapes for each tensor."""
-SMALLEST_PIECE = 2**16
-"""Bytes; a client that cuts its arrays into smaller pieces is refused (Flower's own: 5 MB)."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How large the answer to a question may be."""
-
-    bytes: int
-    parts: int
-    """Flower's objects: records, arrays and their pieces."""
-    words: int
-    """Bytes of any object that is no piece of an array."""
+from server.bounds import Bounds, RefusedError, check_sizes, parts
 
 
 @dataclass
@@ -66,21 +42,8 @@ class _Coming:
     bytes: int = 0
 
 
-class RefusedError(Exception):
-    """A reply breaks a bound or cannot be rebuilt."""
-
-
 class LostError(RefusedError):
     """A part of a reply is gone."""
-
-
-def bounds(question: Message) -> Bounds:
-    """Return the bounds of the answer: twice the arrays of the question, and a margin."""
-    records = question.content.values() if question.has_content() else ()
-    arrays = [a for r in records if isinstance(r, ArrayRecord) for a in r.values()]
-    size = sum(len(array.data) for array in arrays)
-    words = MARGIN + WORDS_A_TENSOR * len(arrays)
-    return Bounds(2 * size + words, 64 + 8 * len(arrays) + size // SMALLEST_PIECE, words)
 
 
 @dataclass
@@ -151,11 +114,11 @@ class Fence:
         if coming.refused:
             raise RefusedError(coming.refused)
         if coming.tree is not None:
-            coming.parts, coming.tree = list(_parts(coming.tree, limits)), None
+            coming.parts, coming.tree = list(parts(coming.tree, limits)), None
         contents = self._contents(coming, limits)
         if contents is None:
             return []
-        _check_sizes(contents, limits)
+        check_sizes(contents, limits)
         known = coming.metadata
         found = inflate_object_from_contents(known.message_id, contents)
         if not isinstance(found, Message):
@@ -239,45 +202,3 @@ class Fence:
             message_type="train",
         )
         return make_message(metadata=metadata, error=Error(code, f"refused: {reason}"))
-
-
-def _parts(tree: Any, limits: Bounds) -> Iterator[str]:
-    """Yield the ids of a reply's objects, each once, children first.
-
-    Raises:
-        RefusedError: They are too many.
-    """
-    known: set[str] = set()
-    for count, node in enumerate(iterate_object_tree(tree)):
-        if count >= limits.parts:
-            raise RefusedError(f"it has more than the {limits.parts} parts expected at most")
-        if node.object_id not in known:
-            known.add(node.object_id)
-            yield node.object_id
-
-
-def _check_sizes(contents: dict[str, bytes], limits: Bounds) -> None:
-    """See that nothing grows when a reply is rebuilt.
-
-    Raises:
-        RefusedError: Its words are too long, or its arrays repeat their pieces.
-    """
-    built = 0
-    for content in contents.values():
-        kind = get_object_type_from_object_content(content)
-        if kind == "ArrayChunk":
-            continue
-        if len(content) > limits.words:
-            raise RefusedError(f"a {kind} of {len(content)} bytes, not {limits.words} at most")
-        if kind == "Array":
-            built += _built(content, contents)
-            if built > limits.bytes:
-                raise RefusedError(f"its arrays repeat their pieces beyond {limits.bytes} bytes")
-
-
-def _built(content: bytes, contents: dict[str, bytes]) -> int:
-    """Return the bytes that an array would take when rebuilt."""
-    children = get_object_children_ids_from_object_content(content)
-    sizes = [len(contents[child]) for child in children]
-    pieces = json.loads(get_object_body(content, Array))["arraychunk_ids"]
-    return sum(sizes[piece] for piece in pieces)

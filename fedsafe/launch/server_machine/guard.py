@@ -25,7 +25,8 @@ from fedsafe.launch.server_machine.gate import (
     Send,
     refuse,
 )
-from fedsafe.launch.server_machine.ledger import Ledger, Refused
+from fedsafe.launch.server_machine.ledger import Ledger
+from fedsafe.launch.server_machine.questions import Refused
 from fedsafe.messages import REFUSED
 
 

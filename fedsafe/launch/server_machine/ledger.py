@@ -6,7 +6,8 @@ slack: a client that was sent an adapter sends one back. Knows nothing of HTTP o
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from fedsafe.launch.server_machine.questions import Question, Refused, Reply
 
 FACTOR = 2
 """An adapter may come back in a format of twice the bytes it was sent in."""
@@ -18,52 +19,6 @@ IDLE = 190.0
 """Seconds without a piece after which a reply counts as broken off; Flower's are 180."""
 LINGER = 60.0
 """Seconds that a reply outlives its question, for a server that is just taking it."""
-
-
-class Refused(Exception):  # noqa: N818
-    """A client asked for more than it may; with an HTTP status."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-@dataclass
-class Reply:
-    """One client's answer, while it comes in."""
-
-    message: str
-    ids: frozenset[str]
-    offers: int = 0
-    wanted: frozenset[str] | None = None
-    """Objects that have to come; None until the SuperLink has said which."""
-    kept: dict[str, int] = field(default_factory=dict)
-    """Objects that have come, and their bytes."""
-    touched: float = 0.0
-    """When its last piece came."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of it is there."""
-        return self.wanted is not None and self.wanted <= self.kept.keys()
-
-
-@dataclass
-class Question:
-    """One message of the server to one node."""
-
-    node: int
-    kind: str
-    expires: float
-    ids: list[str] = field(repr=False)
-    """Its objects, each as often as it occurs."""
-    missing: set[str] = field(repr=False)
-    """Objects of it that the SuperLink does not have yet."""
-    reply: Reply | None = None
-    handed: bool = False
-    """Whether the node has it."""
-    refused: str = ""
-    """Why no reply to it is taken any more."""
 
 
 class Ledger:

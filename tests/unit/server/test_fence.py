@@ -22,8 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedsafe.messages import REFUSED
+from server.bounds import bounds
 from server.faults import transient
-from server.fence import Fence, bounds
+from server.fence import Fence
 from server.outcomes import failure
 from server.replies import DroppedError, screen
 from tests.doubles.hostile import HOSTILE

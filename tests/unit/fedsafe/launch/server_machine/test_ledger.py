@@ -9,8 +9,8 @@ from fedsafe.launch.server_machine.ledger import (
     SLACK_BYTES,
     SLACK_OBJECTS,
     Ledger,
-    Refused,
 )
+from fedsafe.launch.server_machine.questions import Refused
 
 NODE, OTHER = 7, 8
 MIB = 1024**2
