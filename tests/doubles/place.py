@@ -49,8 +49,10 @@ class Place:
         number, port = len(self.fronts), free_port()
         state = self.home / f"state{number}"
         self.outer = f"{host}:{port}"
-        front = Front(self.outer, self.inner, state, state / "logs", self.home / "certs",
-                      self.home / "inside", patience or Patience()).child()  # fmt: skip
+        made = self.home / "certs"
+        keys = tuple(one.key for one in read_allow(made / certs.ALLOW))
+        front = Front(self.outer, self.inner, state, state / "logs", made, self.home / "inside",
+                      keys, patience or Patience()).child()  # fmt: skip
         self.fronts.append(front)
         front.start()
         assert wait_until(lambda: _listens(host, port), 10), front.last_words()
@@ -105,7 +107,7 @@ def _listens(host: str, port: int) -> bool:
 def server_machine(
     home: Path, hosts: Sequence[str] = ("127.0.0.1",), hold: float = 0.5
 ) -> Iterator[Place]:
-    """Start a SuperLink that knows three keys; the caller opens fronts.
+    """Start a SuperLink that knows eight keys; the caller opens fronts.
 
     Args:
         home: Directory for its files.
@@ -113,7 +115,7 @@ def server_machine(
         hold: How long it lets a client wait for work; most tests' clients ask in vain, too.
     """
     made, inside = home / "certs", home / "inside"
-    certs.init(made, list(hosts), clients=3, days=1)
+    certs.init(made, list(hosts), clients=8, days=1)
     certs.write_loopback(inside)
     inner = free_port()
     (home / "secret").write_bytes(SECRET)

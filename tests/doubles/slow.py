@@ -8,9 +8,12 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
 ESTABLISHED = 1
 """The first byte of TCP_INFO, while neither side has hung up."""
@@ -50,8 +53,10 @@ class Door:
 
     host: str
     port: int
+    key: bytes = b""
+    """A member's public key."""
     pull: Callable[[], bytes] = bytes
-    """Makes a member's request for a large object."""
+    """Makes that member's request for a large object."""
 
     def silent(self) -> Caller:
         """Connect, and say nothing."""
@@ -71,18 +76,18 @@ class Door:
 
     def header(self) -> Caller:
         """Send the head of a request byte by byte."""
-        return Caller("slow header", self._tls(), _head("pull-messages", 0))
+        return Caller("slow header", self._tls(), self._head("pull-messages", 0))
 
     def body(self) -> Caller:
         """Send a request's body byte by byte, and stop before its end."""
         tls = self._tls()
-        tls.send(_head("push-object", 4_000_000))
+        tls.send(self._head("push-object", 4_000_000))
         return Caller("slow body", tls, bytes(round(SENDING / PAUSE)))
 
     def promise(self) -> Caller:
         """Announce a body, and send nothing of it."""
         tls = self._tls()
-        tls.send(_head("push-object", 4_000_000))
+        tls.send(self._head("push-object", 4_000_000))
         return Caller("no body", tls)
 
     def deaf(self) -> Caller:
@@ -92,17 +97,24 @@ class Door:
         assert tls.recv(15) == b"HTTP/1.1 200 OK"
         return Caller("unread answer", tls)
 
+    def stranger(self) -> Caller:
+        """Send a request's body byte by byte, and hold no key."""
+        tls = self._tls()
+        tls.send(Door(self.host, self.port)._head("push-object", 4_000_000))
+        assert tls.recv(12) == b"HTTP/1.1 401"
+        return Caller("slow stranger", tls, bytes(1000))
+
     def idle(self) -> Caller:
         """Ask one thing, and nothing more; as many clients do between two questions."""
         tls = self._tls()
-        tls.send(_head("no-such-call", 0))
+        tls.send(self._head("no-such-call", 0))
         return Caller("idle", tls)
 
     @property
     def kinds(self) -> "tuple[Callable[[], Caller], ...]":
         """Return all of them."""
         return (self.silent, self.hello, self.mute, self.header, self.body, self.promise,
-                self.deaf, self.idle)  # fmt: skip
+                self.deaf, self.stranger, self.idle)  # fmt: skip
 
     def _plain(self) -> socket.socket:
         caller = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
@@ -115,18 +127,18 @@ class Door:
     def _tls(self) -> ssl.SSLSocket:
         return _context().wrap_socket(self._plain(), server_hostname=self.host)
 
+    def _head(self, call: str, length: int) -> bytes:
+        lines = [f"POST /v1/fleet/{call} HTTP/1.1", "Host: front", f"Content-Length: {length}",
+                 "Content-Type: application/protobuf"]  # fmt: skip
+        if self.key:
+            lines.append(f"{FLEET_HTTP_PUBLIC_KEY_HEADER}: {b64encode(self.key).decode()}")
+        return "\r\n".join([*lines, "", ""]).encode()
+
 
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
-
-
-def _head(call: str, length: int) -> bytes:
-    return (
-        f"POST /v1/fleet/{call} HTTP/1.1\r\nHost: front\r\nContent-Length: {length}\r\n"
-        "Content-Type: application/protobuf\r\n\r\n"
-    ).encode()
 
 
 class Crowd:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,10 @@ from flwr.proto.message_pb2 import PullObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
-from fedsafe.launch.processes import Child
-from fedsafe.launch.server_machine.front import Patience, nginx
+from fedsafe.launch.processes import Child, wait_until
+from fedsafe.launch.server_machine.front import PER_KEY, Patience, nginx
 from fedsafe.launch.server_machine.gate import AT_ONCE
-from tests.doubles.deployment import Client, adapter, ask
+from tests.doubles.deployment import Client, adapter, ask, status_of
 from tests.doubles.far import HERE, THERE, far_machine
 from tests.doubles.place import Place, server_machine
 from tests.doubles.slow import SENDING, Crowd, Door
@@ -56,6 +57,7 @@ LIMITS = {
     "slow body": SENDING + SHORT.body,  # each byte buys it time
     "no body": SHORT.body,
     "unread answer": SHORT.send,
+    "slow stranger": SHORT.send,
     "idle": SHORT.idle,
 }
 
@@ -92,9 +94,9 @@ def work(place: Place, grid: Any, client: Client, seen: Seen) -> None:
     seen.memory = max(seen.memory, place.memory())
 
 
-def door(place: Place, grid: Any) -> Door:
+def door(place: Place, grid: Any, number: int) -> Door:
     """Return the front of a place as a member finds it who was sent a large object."""
-    client, content = place.member(0), adapter(5 * MIB)
+    client, content = place.member(number), adapter(5 * MIB)
     ask(grid, client.node, "train", content)
     run = client.question().metadata.run_id
     parts = {name: len(one.deflate()) for name, one in get_all_nested_objects(content).items()}
@@ -102,7 +104,7 @@ def door(place: Place, grid: Any) -> Door:
     message = PullObjectRequest(node=Node(node_id=client.node), run_id=run, object_id=large)
     assert len(client.fleet.PullObject(message).object_content) >= 5 * MIB
     host, _, port = place.outer.rpartition(":")
-    return Door(host, int(port), lambda: client.request("pull-object", message))
+    return Door(host, int(port), client.key, lambda: client.request("pull-object", message))
 
 
 def late(stood: dict[str, float]) -> dict[str, float]:
@@ -121,15 +123,17 @@ def test_a_crowd_of_slow_callers_is_hung_up_on_and_nobody_else_waits(
     place: Place, grid: Any
 ) -> None:
     place.open_front(patience=SHORT)
-    front, seen, good = door(place, grid), Seen(), place.member(2)
+    fronts = [door(place, grid, number) for number in range(3, 8)]
+    seen, good = Seen(), place.member(2)
     for _ in range(3):
         work(place, grid, good, seen)
     before = place.memory()
     seen, end = Seen(), time.monotonic() + ENOUGH
     with Crowd() as crowd:
-        for _ in range(OF_EACH):
-            crowd.callers += [call() for call in front.kinds]
-        crowd.callers += [front.deaf() for _ in range(2 * POOL - OF_EACH)]
+        for number in range(OF_EACH):
+            crowd.callers += [call() for call in fronts[number % len(fronts)].kinds]
+        for number in range(2 * POOL - OF_EACH):
+            crowd.callers.append(fronts[number % len(fronts)].deaf())
         seen.time("activate", lambda: place.member(1))
         while crowd.left and time.monotonic() < end:
             work(place, grid, good, seen)
@@ -149,7 +153,7 @@ def test_a_crowd_of_slow_callers_is_hung_up_on_and_nobody_else_waits(
 def test_those_of_a_machine_that_vanished_end_as_well(place: Place, grid: Any) -> None:
     with far_machine() as far:
         place.open_front(HERE, SHORT)
-        front, good = door(place, grid), place.client(2)
+        front, good = door(place, grid, 3), place.client(2)
         good.node = place.member(2).node
         callers = far.run(lambda: [call() for call in front.kinds * 4])
         kinds = {caller.socket.getsockname()[1]: caller.kind for caller in callers}
@@ -178,3 +182,16 @@ def _ports(front: Child) -> list[int]:
     """Return the ports of the far machine that a front is connected with."""
     found = psutil.Process(front.pid).net_connections("tcp")
     return [one.raddr.port for one in found if one.raddr and one.raddr.ip == THERE]
+
+
+def test_one_member_does_not_take_all_places(place: Place, grid: Any) -> None:
+    place.open_front()
+    front, other = door(place, grid, 3), place.client(2)
+    other.node = place.member(2).node
+    with ExitStack() as stack:
+        for _ in range(PER_KEY):
+            stack.callback(front.promise().socket.close)
+        again = place.client(3)
+        again.node = place.member(3).node
+        assert wait_until(lambda: status_of(again.beat) == 503, 10)
+        assert other.beat()

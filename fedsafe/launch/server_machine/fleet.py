@@ -120,6 +120,7 @@ class Fleet:
             logs=plan.logs,
             tls=plan.tls,
             inside=self._backend.inside,
+            keys=tuple(one.key for one in plan.keys),
         )
         self._front = front.child()
         self._front.start()

@@ -8,114 +8,34 @@ import os
 import shutil
 import signal
 import subprocess
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
+
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
 from fedsafe.errors import LaunchError
 from fedsafe.launch.processes import Child, open_files
 from fedsafe.launch.server_machine.gate import LIMITS, SMALL
+from fedsafe.launch.server_machine.template import (
+    LARGER,
+    MEMBERS,
+    STRANGERS,
+    TEMPLATE,
+    TLS,
+    VERIFY,
+)
 
-PER_ADDRESS, IN_ALL = 256, 1024
+PER_KEY, PER_ADDRESS, IN_ALL = 32, 256, 1024
 """Requests at a time; several clients may share one address."""
 FILES = 3 * IN_ALL + 160
 """Two connections and a temporary file for each request, and some to spare."""
 RATE, BURST = 300, 900
 """Requests a second of one address; those above wait, and above the burst are refused."""
+HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.replace("-", "_")
+"""In which a client names its key, as nginx calls it."""
 UNQUOTED = set('"$\\\n\r')
 """Characters that nginx has no way to quote."""
-
-TEMPLATE = """\
-# Written by `fedsafe server`; changes are lost when it starts.
-daemon off;
-# One process and no master: a master that is killed leaves its workers behind, and one that
-# is still starting them forgets a signal.
-master_process off;
-pid "{state}/front.pid";
-error_log "{logs}/front.log" error;
-{user}
-events {{ worker_connections {connections}; }}
-http {{
-  # Polls that went well are not worth a line.
-  map "$status $request_uri" $worth {{
-    "~^200 .*/(pull-messages|send-node-heartbeat|push-object|pull-object)$" 0;
-    default 1;
-  }}
-  log_format plain '$time_iso8601 $remote_addr "$request" $status $body_bytes_sent $request_time';
-  access_log "{logs}/access.log" plain if=$worth;
-  server_tokens off;
-  default_type application/octet-stream;
-
-  # A slow or half-open connection is dropped, and costs the SuperLink nothing: a request
-  # goes on only when it is whole, an answer is taken at once.
-  client_header_timeout {patience.header}s;
-  client_body_timeout {patience.body}s;
-  send_timeout {patience.send}s;
-  keepalive_timeout {patience.idle}s;
-  reset_timedout_connection on;
-  client_body_buffer_size 128k;
-  proxy_request_buffering on;
-  proxy_buffering on;
-  proxy_buffers 16 64k;
-  proxy_max_temp_file_size {largest};
-  client_body_temp_path "{state}/front/body";
-  proxy_temp_path "{state}/front/proxy";
-  fastcgi_temp_path "{state}/front/fastcgi";
-  uwsgi_temp_path "{state}/front/uwsgi";
-  scgi_temp_path "{state}/front/scgi";
-
-  limit_conn_zone $binary_remote_addr zone=address:4m;
-  limit_conn_zone $server_port zone=all:1m;
-  limit_req_zone $binary_remote_addr zone=rate:4m rate={rate}r/s;
-  limit_req_log_level error;
-  limit_conn address {per_address};
-  limit_conn all {in_all};
-
-  upstream superlink {{ server {upstream}; keepalive 32; }}
-
-  server {{
-    listen {listen}{ssl};
-{tls}
-    location / {{ return 403; }}
-    location = /v1/fleet {{ return 403; }}
-    location /v1/fleet/ {{
-      limit_except POST {{ deny all; }}
-      limit_req zone=rate burst={burst} delay={rate};
-      client_max_body_size {small};
-      proxy_pass {scheme}://superlink;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host superlink;
-      proxy_set_header fedsafe-token "";
-      # Never twice: a request may have been worked on although its answer was lost.
-      proxy_next_upstream off;
-      proxy_connect_timeout 5s;
-      proxy_read_timeout 120s;
-{verify}
-{larger}
-    }}
-  }}
-}}
-"""
-
-TLS = """\
-    ssl_certificate "{tls}/server.crt";
-    ssl_certificate_key "{tls}/server.key";
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_session_cache shared:tls:4m;
-    ssl_session_tickets off;"""
-
-VERIFY = """\
-      proxy_ssl_verify on;
-      proxy_ssl_trusted_certificate "{inside}/ca.crt";
-      proxy_ssl_name localhost;
-      proxy_ssl_server_name on;
-      proxy_ssl_protocols TLSv1.2 TLSv1.3;"""
-
-LARGER = """\
-      location = /v1/fleet/{call} {{
-        client_max_body_size {size};
-        proxy_pass {scheme}://superlink;
-      }}"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +47,7 @@ class Patience:
     body: int = 20
     """Between two pieces of a request's body."""
     send: int = 30
-    """Between two pieces of an answer that it takes."""
+    """Between two pieces of an answer that it takes, and for the rest of what it is refused."""
     idle: int = 75
     """Between two requests."""
 
@@ -147,13 +67,17 @@ class Front:
     """Directory of server.crt and server.key; None: no TLS."""
     inside: Path | None = None
     """Directory of the ca.crt that signed the SuperLink's certificate; None: it has no TLS."""
+    keys: tuple[bytes, ...] = ()
+    """Public keys of those who may join, PEM; empty: anyone may."""
     patience: Patience = Patience()
 
     def config(self, files: int = FILES) -> str:
         """Return nginx's configuration, for a process that may open so many files."""
         scheme = "http" if self.inside is None else "https"
+        strangers = STRANGERS if self.keys else ""
         larger = [
-            LARGER.format(call=call, size=size, scheme=scheme) for call, size in LIMITS.items()
+            LARGER.format(call=call, size=size, scheme=scheme, strangers=strangers)
+            for call, size in LIMITS.items()
         ]
         return TEMPLATE.format(
             state=self.state,
@@ -176,6 +100,8 @@ class Front:
             # Short of connections it drops those that say nothing; short of files, nobody.
             connections=2 * (files - 64) // 3,
             patience=self.patience,
+            members=self._members(),
+            strangers=strangers,
         )
 
     def child(self) -> Child:
@@ -205,6 +131,13 @@ class Front:
         # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
         # temporary files have no names.
         return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
+
+    def _members(self) -> str:
+        """Return the part of the configuration that says whose key is listed."""
+        if not self.keys:
+            return ""
+        lines = [f'"{b64encode(key).decode()}" {number};' for number, key in enumerate(self.keys)]
+        return MEMBERS.format(header=HEADER, keys="\n    ".join(lines), most=PER_KEY)
 
     @property
     def _log(self) -> Path:
