@@ -124,6 +124,9 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     server.wait_for_clients(3)
     server.meet("flower-superexec").kill()
     server.wait_for_clients(4)
+    front = server.meet("front.conf")
+    front.kill()
+    assert wait_until(lambda: server.meet("front.conf") != front, WAIT)
 
     server.meet("flwr-serverapp")
     server.process.send_signal(signal.SIGTERM)
