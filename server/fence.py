@@ -26,6 +26,10 @@ from fedsafe.messages import REFUSED
 from server.bounds import Bounds, RefusedError, check_sizes, parts
 
 
+class LostError(RefusedError):
+    """A part of a reply is gone."""
+
+
 @dataclass
 class _Coming:
     """A reply that the SuperLink has announced."""
@@ -34,16 +38,12 @@ class _Coming:
     """As the SuperLink checked it."""
     tree: Any = None
     """Its objects, until they are counted."""
-    refused: str = ""
-    """Why the SuperLink did not take it in."""
+    error: RefusedError | None = None
+    """The SuperLink's word that it will not come, and why."""
     parts: list[str] = field(default_factory=list)
     seen: int = 0
     """Parts that were there at the last look; they were measured and not kept."""
     bytes: int = 0
-
-
-class LostError(RefusedError):
-    """A part of a reply is gone."""
 
 
 @dataclass
@@ -104,15 +104,15 @@ class Fence:
     def forget(self, message_id: str) -> None:
         """Wait no longer for the reply to a message; let the SuperLink forget it too."""
         coming = self._coming.pop(message_id, None)
-        if coming is not None:
+        if coming is not None and coming.error is None:
             self._confirm(coming)
 
     def _pull(self, message_id: str, limits: Bounds) -> list[Message]:
         coming = self._coming.get(message_id)
         if coming is None:
             return []
-        if coming.refused:
-            raise RefusedError(coming.refused)
+        if coming.error is not None:
+            raise coming.error
         if coming.tree is not None:
             coming.parts, coming.tree = list(parts(coming.tree, limits)), None
         contents = self._contents(coming, limits)
@@ -141,8 +141,9 @@ class Fence:
             if known.reply_to_message_id not in message_ids:
                 continue
             coming = self._coming[known.reply_to_message_id] = _Coming(known, tree)
-            if known.src_node_id == SUPERLINK_NODE_ID and proto.error.code == REFUSED:
-                coming.refused = proto.error.reason
+            if known.src_node_id == SUPERLINK_NODE_ID and not tree.object_id:
+                kind = RefusedError if proto.error.code == REFUSED else LostError
+                coming.error = kind(proto.error.reason)
 
     def _contents(self, coming: _Coming, limits: Bounds) -> dict[str, bytes] | None:
         """Return every part, or None while one is missing.

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.proto.message_pb2 import ObjectTree
 
 from fedsafe.launch.server_machine.front import nginx
 from fedsafe.messages import REFUSED
 from server.exchange import Post
+from server.faults import transient
 from tests.doubles.deployment import Client, adapter, ask, status_of
 from tests.doubles.place import Place, server_machine
 
@@ -56,6 +59,8 @@ class Question:
         begun = time.monotonic()
         self.answer = self.client.pull().messages_list
         self.seconds = time.monotonic() - begun
+        for message in self.answer:
+            self.client.confirm(message)
 
     @property
     def waits(self) -> bool:
@@ -80,8 +85,9 @@ def test_work_is_handed_out_the_moment_it_is_there(place: Place, grid: Any) -> N
 def test_work_that_is_there_is_not_waited_for(place: Place, grid: Any) -> None:
     ask(grid, place.member(0).node, "train", adapter(MIB))
     begun = time.monotonic()
-    assert place.member(0).pull().messages_list
+    (message,) = place.member(0).pull().messages_list
     assert time.monotonic() - begun < SOON
+    place.member(0).confirm(message)
 
 
 def test_a_question_in_vain_is_answered_in_the_end(place: Place, grid: Any) -> None:
@@ -124,13 +130,11 @@ def test_one_who_hung_up_is_let_in_again_at_once(place: Place, grid: Any) -> Non
 
 
 def test_why_a_reply_was_refused_reaches_the_server(place: Place, grid: Any) -> None:
-    from flwr.app import Message
-
     client, post = place.member(1), Post(grid)
     message = Message(adapter(MIB), dst_node_id=client.node, message_type="train")
     ids = post.send({7: message}, 60.0)
-    while (question := client.question()).metadata.message_id != ids[7]:
-        pass  # of an earlier test
+    question = client.question()
+    assert question.metadata.message_id == ids[7]
     leaves = [ObjectTree(object_id=f"{n:064x}") for n in range(2000)]
     tree = ObjectTree(object_id="f" * 64, children=leaves)
     assert status_of(lambda: client.offer(question, tree)) == 413
@@ -138,3 +142,25 @@ def test_why_a_reply_was_refused_reaches_the_server(place: Place, grid: Any) -> 
     assert (who, reply.error.code) == (7, REFUSED)
     assert reply.error.reason.startswith("refused: a reply of 2001 objects; at most ")
     assert not post.under_way
+
+
+def test_a_message_that_did_not_arrive_is_handed_out_again(place: Place, grid: Any) -> None:
+    client = place.member(1)
+    message = ask(grid, client.node, "train", adapter(MIB))
+    first = client.question()  # as if the answer had been lost with the front
+    again = client.question()
+    assert first.metadata.message_id == again.metadata.message_id == message
+
+
+def test_a_client_that_gave_up_its_reply_is_told_of(place: Place, grid: Any) -> None:
+    client, post = place.member(1), Post(grid)
+    message = Message(adapter(MIB), dst_node_id=client.node, message_type="train")
+    ids = post.send({7: message}, 60.0)
+    question = client.question()
+    assert question.metadata.message_id == ids[7]
+    client.confirm(question)
+    assert list(post.take()) == []  # it is at work
+    client.pull()
+    ((who, reply),) = post.take()
+    assert (who, reply.error.code) == (7, ErrorCode.MESSAGE_UNAVAILABLE)
+    assert transient(reply.error)

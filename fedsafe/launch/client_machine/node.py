@@ -173,7 +173,9 @@ class Node:
     def _lost(self) -> None:
         if not self._away:
             self._away = True
-            self._tell("away", message=f"no answer from {self._settings.server}; trying on")
+            self._tell(
+                "away", message=f"no answer from {self._settings.server}; trying until there is one"
+            )
 
     def _found(self, *, opened: bool = False) -> None:
         if opened or (self._away and self._id):

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from logging import WARNING
 from typing import Any, Protocol
 
-from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.common.logger import log
 from flwr.proto.error_pb2 import Error
 from flwr.proto.message_pb2 import Message, Metadata, ObjectTree
@@ -26,7 +26,7 @@ from fedsafe.launch.server_machine.gate import (
     refuse,
 )
 from fedsafe.launch.server_machine.ledger import Ledger
-from fedsafe.launch.server_machine.questions import Refused
+from fedsafe.launch.server_machine.questions import Question, Refused
 from fedsafe.messages import REFUSED
 
 
@@ -44,6 +44,9 @@ class Nodes(Protocol):
 
     def back(self, key: bytes) -> None:
         """Let the node of a key in again, although its last session has not run out."""
+
+    def again(self, message: str) -> None:
+        """Have a message handed out again, although it went out once."""
 
 
 class Guard:
@@ -78,7 +81,7 @@ class Guard:
             log(WARNING, "Refused: node %s, %s: %s", node, path, refusal)
             await refuse(refusal.status, str(refusal), scope, receive, send)
             return
-        refusals = self._refusals(request) if path == f"{RUNTIME}pull-messages" else []
+        ends = self._ends(request) if path == f"{RUNTIME}pull-messages" else []
 
         async def noting(event: MutableMapping[str, Any]) -> None:
             """Send on; what was kept is noted before anybody can build on it."""
@@ -86,7 +89,7 @@ class Guard:
                 answer = scope["state"].get("protobuf_response")
                 if answer is not None:
                     self._after(path, request, answer)
-                    for message in refusals:
+                    for message in ends:
                         answer.messages_list.append(message)
                         answer.message_object_trees.append(ObjectTree())
             await send(event)
@@ -137,6 +140,8 @@ class Guard:
         """
         if node in self._bells:
             self._bells[node].set()
+        for message in self._ledger.asks(node):
+            self._nodes.again(message)
         if self._ledger.has_work(node):
             self._nodes.alive(node)
             return
@@ -158,10 +163,10 @@ class Guard:
             hung_up.cancel()
             await asyncio.gather(rung, hung_up, return_exceptions=True)
 
-    def _refusals(self, request: Any) -> list[Any]:
-        """Return the server's answers to questions whose replies were refused."""
-        refused = self._ledger.refused(request.message_ids)
-        _leave_out(request, set(refused))
+    def _ends(self, request: Any) -> list[Any]:
+        """Return the server's answers to questions that no client will answer."""
+        over = self._ledger.over(request.message_ids)
+        _leave_out(request, set(over))
         return [
             Message(
                 metadata=Metadata(
@@ -169,39 +174,54 @@ class Guard:
                     src_node_id=SUPERLINK_NODE_ID,
                     dst_node_id=SUPERLINK_NODE_ID,
                 ),
-                error=Error(code=REFUSED, reason=reason),
+                error=Error(
+                    code=ErrorCode.MESSAGE_UNAVAILABLE if why.lost else REFUSED, reason=why.reason
+                ),
             )
-            for question, reason in refused.items()
+            for question, why in over.items()
         ]
 
     # Before it is answered --------------------------------------------------------------
 
     def _after(self, path: str, request: Any, said: Any) -> None:
         """Note what has been kept."""
-        ledger, rung = self._ledger, set[int]()
-        if path == f"{FLEET}push-messages":
+        if path.startswith(FLEET):
+            self._after_client(path.removeprefix(FLEET), request, said)
+        elif path.startswith(RUNTIME):
+            for node in self._after_server(path.removeprefix(RUNTIME), request, said):
+                if node in self._bells and self._ledger.has_work(node):
+                    self._bells[node].set()
+
+    def _after_client(self, call: str, request: Any, said: Any) -> None:
+        """Note what a client brought, and what it was given."""
+        ledger = self._ledger
+        if call == "push-messages":
             question = request.messages_list[0].metadata.reply_to_message_id
             ledger.accepted(question, said.objects_to_push)
-        elif path == f"{FLEET}push-object" and said.stored:
+        elif call == "push-object" and said.stored:
             ledger.stored(request.node.node_id, request.object_id, len(request.object_content))
-        elif path == f"{FLEET}pull-messages":
+        elif call == "pull-messages":
             ledger.handed(request.node.node_id)
-        elif path == f"{RUNTIME}push-messages":
-            for message, tree in zip(
-                request.messages_list, request.message_object_trees, strict=False
-            ):
+        elif call == "confirm-message-received":
+            ledger.confirmed(request.message_object_id)
+
+    def _after_server(self, call: str, request: Any, said: Any) -> set[int]:
+        """Note what the server asks; return the nodes that may have work now."""
+        ledger, asked = self._ledger, set[int]()
+        if call == "push-messages":
+            sent = zip(request.messages_list, request.message_object_trees, strict=False)
+            for message, tree in sent:
                 meta = message.metadata
-                expires = meta.created_at + meta.ttl
-                asked = (meta.message_id, meta.dst_node_id, meta.message_type, expires)
-                ledger.asked(*asked, objects(tree), said.objects_to_push)
-                rung.add(meta.dst_node_id)
-        elif path == f"{RUNTIME}push-object" and said.stored:
-            rung |= ledger.sized(request.object_id, len(request.object_content))
-        elif path == f"{RUNTIME}confirm-message-received":
+                expires, ids = meta.created_at + meta.ttl, objects(tree)
+                missing = set(ids).intersection(said.objects_to_push)
+                question = Question(meta.dst_node_id, meta.message_type, expires, ids, missing)
+                ledger.asked(meta.message_id, question)
+                asked.add(meta.dst_node_id)
+        elif call == "push-object" and said.stored:
+            asked = ledger.sized(request.object_id, len(request.object_content))
+        elif call == "confirm-message-received":
             ledger.collected(request.message_object_id)
-        for node in rung & self._bells.keys():
-            if ledger.has_work(node):
-                self._bells[node].set()
+        return asked
 
 
 def objects(tree: Any) -> list[str]:

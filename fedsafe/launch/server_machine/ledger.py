@@ -5,16 +5,11 @@ slack: a client that was sent an adapter sends one back. Knows nothing of HTTP o
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 
-from fedsafe.launch.server_machine.questions import Question, Refused, Reply
+from fedsafe.launch.server_machine.questions import FACTOR, Over, Question, Refused, Reply
 
-FACTOR = 2
-"""An adapter may come back in a format of twice the bytes it was sent in."""
 SLACK_BYTES = 4 * 1024**2
-SLACK_OBJECTS = 256
-OFFERS = 8
-"""How often a reply may be announced: each costs the SuperLink a little memory."""
 IDLE = 190.0
 """Seconds without a piece after which a reply counts as broken off; Flower's are 180."""
 LINGER = 60.0
@@ -36,33 +31,15 @@ class Ledger:
 
     # What the server does ---------------------------------------------------------------
 
-    def asked(
-        self,
-        message: str,
-        node: int,
-        kind: str,
-        expires: float,
-        ids: Sequence[str],
-        missing: Iterable[str] = (),
-    ) -> None:
-        """Note a question; an older one of its kind to the same node is over.
-
-        Args:
-            message: Its id.
-            node: To whom.
-            kind: Of message.
-            expires: When it is over.
-            ids: Its objects, each as often as it occurs.
-            missing: Objects that the SuperLink does not have yet, of this question or others.
-        """
+    def asked(self, message: str, question: Question) -> None:
+        """Note a question; an older one of its kind to the same node is over."""
         self._sweep()
-        for known, question in list(self._questions.items()):
-            if question.node == node and question.kind == kind and known != message:
+        for known, older in list(self._questions.items()):
+            if (older.node, older.kind) == (question.node, question.kind) and known != message:
                 self._close(known)
         if message not in self._questions:
-            lacking = set(missing).intersection(ids)
-            self._questions[message] = Question(node, kind, expires, list(ids), lacking)
-            for one in ids:
+            self._questions[message] = question
+            for one in question.ids:
                 self._objects.setdefault(one, [0, 0])[1] += 1
 
     def sized(self, object_id: str, size: int) -> set[int]:
@@ -79,10 +56,7 @@ class Ledger:
 
     def has_work(self, node: int) -> bool:
         """Return whether a question waits for a node, whole."""
-        return any(
-            question.node == node and not question.handed and not question.missing
-            for question in self._questions.values()
-        )
+        return any(one.node == node and one.waits for one in self._questions.values())
 
     def handed(self, node: int) -> None:
         """Note that a node was given what waited for it."""
@@ -90,12 +64,12 @@ class Ledger:
             if question.node == node and not question.missing:
                 question.handed = True
 
-    def refused(self, questions: Iterable[str]) -> dict[str, str]:
-        """Return why there will be no reply, of questions where that is so; they are over."""
+    def over(self, questions: Iterable[str]) -> dict[str, Over]:
+        """Return why there will be no reply, of questions where that is so, and close them."""
         found = {
-            one: question.refused
+            one: question.over
             for one in questions
-            if (question := self._questions.get(one)) is not None and question.refused
+            if (question := self._questions.get(one)) is not None and question.over is not None
         }
         for one in found:
             self._close(one)
@@ -111,7 +85,7 @@ class Ledger:
         replies = {
             one: question.reply
             for one in questions
-            if (question := self._questions.get(one)) is not None and not question.refused
+            if (question := self._questions.get(one)) is not None and question.over is None
         }
         return {
             one
@@ -143,19 +117,11 @@ class Ledger:
         asked = self._questions.get(question)
         if asked is None or asked.node != node:
             raise Refused(409, "no question of the server's to this node waits for this reply")
-        if len(ids) > (most := self.most_objects(question)):
+        if len(ids) > (most := asked.most_objects):
             raise self._refuse(asked, f"a reply of {len(ids)} objects; at most {most} are taken")
-        if asked.refused:
-            raise Refused(413, asked.refused)
-        objects = frozenset(ids)
-        if asked.reply is None:
-            asked.reply = Reply(message, objects)
-        elif (asked.reply.message, asked.reply.ids) != (message, objects):
-            raise Refused(409, "a second, different reply to one question")
-        asked.reply.offers += 1
-        asked.reply.touched = self._clock()
-        if asked.reply.offers > OFFERS:
-            raise Refused(429, f"a reply announced more than {OFFERS} times")
+        if asked.over is not None:
+            raise Refused(413, asked.over.reason)
+        asked.announce(message, frozenset(ids), self._clock())
 
     def accepted(self, question: str, missing: Iterable[str]) -> None:
         """Note which objects of a reply the SuperLink still wants."""
@@ -175,8 +141,8 @@ class Ledger:
         for question, reply in found:
             most = self.most_bytes(question)
             asked = self._questions[question]
-            if asked.refused:
-                raise Refused(413, asked.refused)
+            if asked.over is not None:
+                raise Refused(413, asked.over.reason)
             if object_id not in reply.kept and sum(reply.kept.values()) + size > most:
                 raise self._refuse(asked, f"a reply of more than the {most} bytes that are taken")
 
@@ -185,6 +151,28 @@ class Ledger:
         for _, reply in self._replies(node, object_id):
             reply.kept[object_id] = size
             reply.touched = self._clock()
+
+    def asks(self, node: int) -> list[str]:
+        """Note that a node asks for work; return the questions that it has to be given again.
+
+        A node does one thing at a time. What it was given and did not answer is lost: on
+        the way to it, as with a front that was killed just then, or with its reply.
+        """
+        again = []
+        for message, question in self._questions.items():
+            if question.node != node or not question.unanswered:
+                continue
+            if question.confirmed:
+                self._end(question, Over(lost=True, reason="its node asked for other work"))
+            else:
+                question.handed = False
+                again.append(message)
+        return again
+
+    def confirmed(self, message: str) -> None:
+        """Note that a node has a question, whole."""
+        if message in self._questions:
+            self._questions[message].confirmed = True
 
     def own(self, node: int, message: str) -> None:
         """Let a client confirm a question, which frees it.
@@ -198,18 +186,18 @@ class Ledger:
                 raise Refused(409, "a message of another's")
 
     def _refuse(self, question: Question, reason: str) -> Refused:
-        """Free what came of a reply that is too large; the server is told when it asks."""
-        question.refused = reason
+        """Take no more of a reply that is too large; return what the client is told."""
+        self._end(question, Over(lost=False, reason=reason))
+        return Refused(413, reason)
+
+    def _end(self, question: Question, why: Over) -> None:
+        """Free what came in reply; the server is told when it asks."""
+        question.over = why
         if question.reply is not None:
             self._release(question.reply.message)
             question.reply.kept.clear()
-        return Refused(413, reason)
 
     # Limits -----------------------------------------------------------------------------
-
-    def most_objects(self, question: str) -> int:
-        """Return how many objects a reply to a question may have."""
-        return FACTOR * len(self._questions[question].ids) + SLACK_OBJECTS
 
     def most_bytes(self, question: str) -> int:
         """Return how many bytes a reply to a question may have."""

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass, field
 
+FACTOR = 2
+"""An adapter may come back in a format of twice the bytes it was sent in."""
+SLACK_OBJECTS = 256
+OFFERS = 8
+"""How often a reply may be announced: each costs the SuperLink a little memory."""
+
 
 class Refused(Exception):  # noqa: N818
     """A client asked for more than it may; with an HTTP status."""
@@ -31,6 +37,15 @@ class Reply:
         return self.wanted is not None and self.wanted <= self.kept.keys()
 
 
+@dataclass(frozen=True)
+class Over:
+    """Why there will be no reply to a question."""
+
+    lost: bool
+    """Whether asking again may help; else what the client sent was refused."""
+    reason: str
+
+
 @dataclass
 class Question:
     """One message of the server to one node."""
@@ -40,10 +55,43 @@ class Question:
     expires: float
     ids: list[str] = field(repr=False)
     """Its objects, each as often as it occurs."""
-    missing: set[str] = field(repr=False)
+    missing: set[str] = field(default_factory=set, repr=False)
     """Objects of it that the SuperLink does not have yet."""
     reply: Reply | None = None
     handed: bool = False
-    """Whether the node has it."""
-    refused: str = ""
+    """Whether it went out to the node."""
+    confirmed: bool = False
+    """Whether the node has it, whole."""
+    over: Over | None = None
     """Why no reply to it is taken any more."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether its node can be given it."""
+        return not self.handed and not self.missing
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether it went out, and its reply may still come."""
+        done = self.reply is not None and self.reply.complete
+        return self.handed and not done and self.over is None
+
+    @property
+    def most_objects(self) -> int:
+        """How many objects a reply to it may have."""
+        return FACTOR * len(self.ids) + SLACK_OBJECTS
+
+    def announce(self, message: str, objects: frozenset[str], now: float) -> None:
+        """Let its node announce a reply.
+
+        Raises:
+            Refused: It is another one than before, or was announced too often.
+        """
+        if self.reply is None:
+            self.reply = Reply(message, objects)
+        elif (self.reply.message, self.reply.ids) != (message, objects):
+            raise Refused(409, "a second, different reply to one question")
+        self.reply.offers += 1
+        self.reply.touched = now
+        if self.reply.offers > OFFERS:
+            raise Refused(429, f"a reply announced more than {OFFERS} times")

@@ -5,12 +5,10 @@ import pytest
 from fedsafe.launch.server_machine.ledger import (
     IDLE,
     LINGER,
-    OFFERS,
     SLACK_BYTES,
-    SLACK_OBJECTS,
     Ledger,
 )
-from fedsafe.launch.server_machine.questions import Refused
+from fedsafe.launch.server_machine.questions import OFFERS, SLACK_OBJECTS, Question, Refused
 
 NODE, OTHER = 7, 8
 MIB = 1024**2
@@ -36,7 +34,9 @@ class Books:
 
     def ask(self, name: str = "q", node: int = NODE, kind: str = "train", size: int = MIB) -> None:
         """Have the server ask with an adapter of one object."""
-        self.ledger.asked(name, node, kind, self.clock.now + 100, [f"{name}-root", f"{name}-data"])
+        self.ledger.asked(
+            name, Question(node, kind, self.clock.now + 100, [f"{name}-root", f"{name}-data"])
+        )
         self.ledger.sized(f"{name}-data", size)
 
     def answer(self, name: str = "q", ids: tuple[str, ...] = ("r", "a", "b")) -> None:
@@ -103,7 +103,8 @@ def test_a_piece_sent_twice_counts_once(books: Books) -> None:
 
 def test_equal_objects_count_as_often_as_they_occur(books: Books) -> None:
     """An adapter's fresh halves are zeros, one object for many; trained they are not."""
-    books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["root", "zero", "zero"])
+    until = books.clock.now + 100
+    books.ledger.asked("q", Question(NODE, "train", until, ["root", "zero", "zero"]))
     books.ledger.sized("zero", MIB)
     assert books.ledger.most_bytes("q") == 2 * 2 * MIB + SLACK_BYTES
 
@@ -227,10 +228,11 @@ def test_a_reply_that_is_too_large_is_over(books: Books) -> None:
 def test_the_server_is_told_once_why_there_is_no_reply(books: Books) -> None:
     books.ask()
     books.answer()
-    assert books.ledger.refused(["q"]) == {}
+    assert books.ledger.over(["q"]) == {}
     refused(books.ledger.piece, NODE, "b", 20 * MIB)
-    assert "bytes that are taken" in books.ledger.refused(["q", "other"])["q"]
-    assert books.ledger.refused(["q"]) == {}
+    why = books.ledger.over(["q", "other"])["q"]
+    assert (why.lost, "bytes that are taken" in why.reason) == (False, True)
+    assert books.ledger.over(["q"]) == {}
     assert len(books.ledger) == 0
 
 
@@ -244,7 +246,8 @@ def test_a_reply_that_was_refused_is_not_waited_for(books: Books) -> None:
 
 
 def test_a_question_waits_for_its_node_once_it_is_whole(books: Books) -> None:
-    books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["q", "a", "b"], ["a", "b", "z"])
+    ids, until = ["q", "a", "b"], books.clock.now + 100
+    books.ledger.asked("q", Question(NODE, "train", until, ids, {"a", "b"}))
     assert not books.ledger.has_work(NODE)
     assert books.ledger.sized("a", MIB) == set()
     assert books.ledger.sized("b", MIB) == {NODE}
@@ -253,12 +256,13 @@ def test_a_question_waits_for_its_node_once_it_is_whole(books: Books) -> None:
 
 def test_one_object_makes_the_questions_of_several_whole(books: Books) -> None:
     for name, node in (("q", NODE), ("p", OTHER)):
-        books.ledger.asked(name, node, "train", books.clock.now + 100, [name, "a"], ["a"])
+        until = books.clock.now + 100
+        books.ledger.asked(name, Question(node, "train", until, [name, "a"], {"a"}))
     assert books.ledger.sized("a", MIB) == {NODE, OTHER}
 
 
 def test_a_question_whose_objects_are_there_waits_at_once(books: Books) -> None:
-    books.ledger.asked("q", NODE, "train", books.clock.now + 100, ["q", "a"])
+    books.ledger.asked("q", Question(NODE, "train", books.clock.now + 100, ["q", "a"]))
     assert books.ledger.has_work(NODE)
 
 
@@ -268,3 +272,34 @@ def test_a_question_is_handed_out_once(books: Books) -> None:
     assert not books.ledger.has_work(NODE)
     books.ask("p", kind="query")
     assert books.ledger.has_work(NODE)
+
+
+def test_a_question_that_never_arrived_is_given_again(books: Books) -> None:
+    books.ask()
+    assert books.ledger.asks(NODE) == []
+    books.ledger.handed(NODE)
+    assert books.ledger.asks(OTHER) == []
+    assert books.ledger.asks(NODE) == ["q"]
+    assert books.ledger.has_work(NODE)
+
+
+def test_a_question_that_was_answered_is_not_given_again(books: Books) -> None:
+    books.ask()
+    books.ledger.handed(NODE)
+    books.answer(ids=("r",))
+    books.ledger.stored(NODE, "r", 10)
+    assert books.ledger.asks(NODE) == []
+    assert books.ledger.over(["q"]) == {}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_reply_that_was_given_up_is_lost_and_the_server_told(books: Books, begun: bool) -> None:
+    books.ask()
+    books.ledger.handed(NODE)
+    books.ledger.confirmed("q")
+    if begun:
+        books.answer()
+        books.ledger.stored(NODE, "a", MIB)
+    assert books.ledger.asks(NODE) == []
+    assert books.ledger.over(["q"])["q"].lost
+    assert ("r" in books.freed) is begun
