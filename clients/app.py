@@ -72,10 +72,12 @@ def _asked(message: Message) -> tuple[Job, Arrays]:
     Raises:
         FedSafeError: It is no message of this version's.
     """
-    config, record = message.content[CONFIG], message.content[ARRAYS]
-    assert isinstance(config, ConfigRecord)
-    assert isinstance(record, ArrayRecord)
-    job = Job.parse(str(config[JOB]))
+    config, record = message.content.get(CONFIG), message.content.get(ARRAYS)
+    if not isinstance(config, ConfigRecord) or not isinstance(record, ArrayRecord):
+        raise RunError("The server's train message has no work or no adapter in it.")
+    if ADAPTER not in record:
+        raise RunError("The server's train message has no adapter in it.")
+    job = Job.parse(str(config.get(JOB, "")))
     layout = downlink(job.experiment.federation.wire, read_shapes(str(config.get(TENSORS, ""))))
     return job, unpack(record[ADAPTER].numpy(), layout)
 

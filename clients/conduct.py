@@ -34,8 +34,11 @@ def attack_of(job: Job, site: Site | None) -> Attack | None:
             know what to do there.
     """
     experiment = job.experiment
-    drawn = experiment.attack is not None and job.client in malicious_clients(experiment)
-    if not (drawn if site is None else site.red_team):
+    if site is not None:
+        attacks = site.red_team
+    else:
+        attacks = experiment.attack is not None and job.client in malicious_clients(experiment)
+    if not attacks:
         return None
     if not experiment.red_team:
         raise RunError(

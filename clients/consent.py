@@ -1,19 +1,23 @@
 """What a server's experiment may have a client do on a machine of its own.
 
-It runs no code that its operator has not installed, and reads no file that its operator
+It runs no code that its operator has not installed, and reads no data that its operator
 has not named: an experiment comes from the server, and may name any function that can be
-imported and any file that is there.
+imported and any file that is there. The base model is loaded from where the experiment
+says unless the operator says otherwise, and is refused if it is not the server's.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from clients.site import Site
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.messages import Job
+
+HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
+"""Of a data set on the hub: ``owner/name``, or an old ``name`` alone."""
 
 
 def check(job: Job, site: Site) -> None:
@@ -29,7 +33,7 @@ def check(job: Job, site: Site) -> None:
                 "runs no code that its operator has not named. If it is installed here and meant, "
                 f"start this client with --plugin {choice.name}."
             )
-        for path in _files(REGISTRIES[kind][choice.name].resolve(choice.settings)):
+        for path in _files(kind, choice):
             raise RunError(
                 f"The server's {place} would have this client read {path} on its own machine. If "
                 "that is meant, name it here: start this client with --data, or as an attacker "
@@ -48,12 +52,13 @@ def _wishes(job: Job, site: Site) -> Iterator[tuple[str, str, PluginChoice]]:
         yield "generator", "attack.generator", attack.generator
 
 
-def _files(settings: dict[str, Any]) -> Iterator[Path]:
-    """Yield the files and directories of this machine that settings name."""
-    for value in settings.values():
-        if isinstance(value, Path):
-            yield value
-        elif isinstance(value, str) and ("/" in value or "\\" in value):
-            path = Path(value).expanduser()
-            if path.is_absolute() or path.exists():
-                yield path
+def _files(kind: str, choice: PluginChoice) -> Iterator[object]:
+    """Yield the files and directories of this machine that a server's choice names."""
+    settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
+    for name in choice.settings:
+        if isinstance(settings[name], Path):
+            yield settings[name]
+    if (kind, choice.name) == ("source", "hub"):
+        path = str(settings["path"])
+        if not HUB_NAME.fullmatch(path) or Path(path).exists():  # `datasets` prefers what is here
+            yield path

@@ -134,7 +134,7 @@ def _examples(job: Job, site: Site | None) -> Sequence[Example]:
     if site is None or site.source is None:
         return shares(job.experiment)[job.client]
     try:
-        return own_share(job.experiment, site.source)
+        return own_share(job.experiment, site.source, site.data)
     except FedSafeError as error:
         log.error("This client's own data cannot be used: %s", error)  # noqa: TRY400 - a sentence
         raise DataError(

@@ -105,7 +105,7 @@ class OnDisk:
         for number in _stale(list(rounds), job.round):
             rounds[number].unlink()
         run = _prefix(job).partition("-")[0]
-        for path in self._home(job).glob("*.safetensors"):
+        for path in (self._state / "residuals").glob("*/*.safetensors"):
             if not path.name.startswith(f"{run}-"):
                 path.unlink()
 

@@ -127,7 +127,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         trainer=None if trainer is None else trainer.expanduser().absolute(),
         behaviour=conduct[0],
         generator=conduct[1],
-        plugins=tuple(plugin or ()),
+        plugins=choices.read_plugins(plugin or []),
     )
     _run(wanted, as_json=as_json)
 

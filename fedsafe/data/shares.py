@@ -24,15 +24,23 @@ def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
     )
 
 
-def own_share(experiment: Experiment, source: PluginChoice) -> tuple[Example, ...]:
+def own_share(
+    experiment: Experiment, source: PluginChoice, version: str = ""
+) -> tuple[Example, ...]:
     """Return the examples of a client that has its own source: all there are, to the limit.
+
+    Args:
+        experiment: Its seed and limit.
+        source: Where they come from; they are read once a process.
+        version: Tells these data from others that were at the same place before.
 
     Raises:
         DataError: The source cannot be read, or is empty.
         ConfigError: A setting of the source is wrong.
         PluginError: There is no such source.
     """
-    return _own(source.model_dump_json(), experiment.seed, experiment.data.examples_per_client)
+    limit = experiment.data.examples_per_client
+    return _own(source.model_dump_json(), experiment.seed, limit, version)
 
 
 def data_hashes(experiment: Experiment) -> dict[str, str]:
@@ -58,7 +66,7 @@ def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Example, ...
 
 
 @lru_cache(maxsize=64)
-def _own(source_json: str, seed: int, limit: int | None) -> tuple[Example, ...]:
+def _own(source_json: str, seed: int, limit: int | None, _version: str) -> tuple[Example, ...]:
     choice = PluginChoice.model_validate_json(source_json)
     examples = sources[choice.name].configure(choice.settings)(seed)
     if not examples:

@@ -65,10 +65,10 @@ class Kept:
 def pause_after(deaths: int) -> float:
     """Return the seconds to wait after so many deaths in a row.
 
-    >>> [pause_after(deaths) for deaths in (1, 2, 3, 4, 9)]
-    [0.0, 1.0, 2.0, 4.0, 30.0]
+    >>> [pause_after(deaths) for deaths in (1, 2, 3, 4, 9, 9999)]
+    [0.0, 1.0, 2.0, 4.0, 30.0, 30.0]
     """
-    return 0.0 if deaths <= 1 else min(LONGEST, 2.0 ** (deaths - 2))
+    return 0.0 if deaths <= 1 else min(LONGEST, 2.0 ** min(deaths - 2, 10))
 
 
 def how_it_ended(child: Child) -> str:

@@ -42,6 +42,13 @@ def unpack(parcel: Parcel, layout: Layout) -> dict[str, "np.ndarray[Any, Any]"]:
     Raises:
         ModelError: It has another type or size than its layout says.
     """
+    try:
+        return _views(parcel, layout)
+    except ValueError as error:
+        raise ModelError(f"An adapter came with shapes that no array can have: {error}.") from None
+
+
+def _views(parcel: Parcel, layout: Layout) -> dict[str, "np.ndarray[Any, Any]"]:
     wanted = size(layout)
     if parcel.dtype != np.uint8 or parcel.shape != (wanted,):
         raise ModelError(

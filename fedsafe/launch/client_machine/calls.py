@@ -21,25 +21,33 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 LONGEST_PAUSE = 5
 """Seconds between two tries to reach a server that is away."""
-AWAY = (500, 502, 503, 504)
+AWAY = (408, 429, 500, 502, 503, 504)
 """HTTP statuses of a server, or a front of one, that may do its work a little later."""
+UNHEARD = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""What goes wrong before a server hears of a request."""
 
 
 class EndedError(Exception):
     """The server ended this session, or never began it.
 
     Args:
-        kind: ``version`` of Flower, ``key`` not let in, ``session`` not known, ``trust``
-            in its certificate.
+        kind: ``version`` of Flower, ``key`` not let in, ``refused`` for another reason,
+            ``session`` not known, ``trust`` in its certificate, ``broken`` off.
+        words: The server's own, where it has any.
     """
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
+    def __init__(self, kind: str, words: str = "") -> None:
+        super().__init__(f"{kind}: {words}")
+        self.kind, self.words = kind, words
 
 
 class LostError(Exception):
     """A request came to nothing; its text says why."""
+
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
+        """HTTP status of the answer; 0 where there was none."""
 
 
 class Calls:
@@ -66,16 +74,28 @@ class Calls:
         self.fleet = FleetHttpClient.from_server_address(
             address, authority is None, authority, [_Version(), signed]
         )
+        self.fleet._client.follow_redirects = False  # who sends us elsewhere is not our server
         self._lost, self._found = lost, found
 
     def __call__(
-        self, method: Callable[[Any], Any], request: Any, most: float | None = None
+        self,
+        method: Callable[[Any], Any],
+        request: Any,
+        most: float | None = None,
+        *,
+        twice: bool = True,
     ) -> Any:
         """Return what the server answers, however long it is away.
 
+        Args:
+            method: One of the fleet's.
+            request: What is asked.
+            most: Seconds after which a server that fails to answer is given up.
+            twice: Whether it may be asked again that has perhaps been heard.
+
         Raises:
             EndedError: It does not know us, or is not the one it should be.
-            LostError: It refuses this request, or has not taken it in ``most`` seconds.
+            LostError: It refuses this request, or it came to nothing.
         """
         retry = RetryInvoker(
             lambda: exponential(max_delay=LONGEST_PAUSE),
@@ -84,15 +104,15 @@ class Calls:
             max_time=most,
             on_backoff=lambda _: self._lost(),
             on_success=lambda state: self._found() if state.tries > 1 else None,
-            should_giveup=_final,
+            should_giveup=lambda error: _final(error, twice=twice),
         )
         try:
             return retry.invoke(method, request)
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.UNAUTHORIZED:
                 raise EndedError("session") from None
-            raise LostError(_reason(error.response)) from None
-        except httpx.TransportError as error:
+            raise LostError(_reason(error.response), error.response.status_code) from None
+        except (httpx.RequestError, ValueError) as error:  # also what is not Flower's answer
             if _distrusted(error):
                 raise EndedError("trust") from None
             raise LostError(str(error) or type(error).__name__) from None
@@ -110,18 +130,18 @@ class _Version:
         Raises:
             EndedError: The versions do not go together.
         """
-        context.request.headers.update(self._headers)
+        context.request.headers.update({**self._headers, "accept-encoding": "identity"})
         response = call_next(context)
         if response.is_error and get_runtime_version_incompatibility_exit_message(response.text):
             raise EndedError("version")
         return response
 
 
-def _final(error: Exception) -> bool:
-    """Say whether trying again is of no use."""
+def _final(error: Exception, *, twice: bool) -> bool:
+    """Say whether trying again is of no use, or may do harm."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code not in AWAY
-    return _distrusted(error)
+    return _distrusted(error) or not (twice or isinstance(error, UNHEARD))
 
 
 def _distrusted(error: BaseException | None) -> bool:

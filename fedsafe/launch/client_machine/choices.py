@@ -3,6 +3,7 @@
 Everything is checked before anything starts. Knows nothing of processes.
 """
 
+import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,6 +105,26 @@ def choice(kind: str, name: str, settings: Mapping[str, Any], option: str) -> Pl
                 raise ConfigError(f"{option}: there is no file {path}.")
             absolute[key] = str(path)
     return PluginChoice(name=name, **absolute)
+
+
+def read_plugins(paths: list[str]) -> tuple[str, ...]:
+    """Return plug-ins that the server's experiment may name by their paths.
+
+    Raises:
+        ConfigError: One is no ``module:object``, or is not installed here.
+    """
+    for path in paths:
+        module, colon, name = path.partition(":")
+        try:
+            found = hasattr(importlib.import_module(module), name) if colon else False
+        except (ImportError, ValueError):
+            found = False
+        if not found:
+            raise ConfigError(
+                f"--plugin {path}: there is no such function. Write MODULE:OBJECT, as the server's "
+                "experiment does, and have the module installed here or on PYTHONPATH."
+            )
+    return tuple(paths)
 
 
 def check_model(path: str) -> str:

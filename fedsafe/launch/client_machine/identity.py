@@ -169,3 +169,14 @@ def check_authority(path: Path) -> Path:
             "handed it to you."
         ) from None
     return path.resolve()
+
+
+def plain_pem(path: Path) -> bytes:
+    """Return the certificates of a PEM file and nothing else: text around them may be any.
+
+    Raises:
+        OSError: It is gone.
+        ValueError: It holds none.
+    """
+    found = x509.load_pem_x509_certificates(path.read_bytes())
+    return b"".join(one.public_bytes(Encoding.PEM) for one in found)

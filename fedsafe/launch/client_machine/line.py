@@ -7,6 +7,7 @@ what the messages are about.
 import threading
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import httpx
 from flwr.app import Message
@@ -30,7 +31,6 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_push_object_fn_protobuf,
 )
 from flwr.supercore.inflatable.inflatable_utils import (
-    ObjectPullError,
     ObjectPushError,
     pull_and_inflate_object_from_tree,
     push_objects,
@@ -72,8 +72,9 @@ class Line:
             try:
                 self._calls(self._calls.fleet.RegisterNode, request)
                 self._node = self._activate()
-            except LostError:
-                raise EndedError("key") from None
+            except LostError as error:
+                known = error.status == httpx.codes.PRECONDITION_FAILED
+                raise EndedError("key" if known else "refused", str(error)) from None
         self._unknown.clear()
         self._heart = HeartbeatSender(self._beat)
         self._heart.start()
@@ -101,14 +102,14 @@ class Line:
         )
         try:
             known = bool(self._calls.fleet.SendNodeHeartbeat(request).success)
-        except httpx.TransportError:
-            return False
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.UNAUTHORIZED:
                 return False
             known = False
         except EndedError:
             known = False
+        except Exception:  # noqa: BLE001 - whatever came, this thread goes on
+            return False
         if not known:  # whoever asks for work next hears of it
             self._unknown.set()
         return True
@@ -118,27 +119,35 @@ class Line:
 
         Raises:
             EndedError: The session is over.
-            LostError: A message could not be had whole.
+            LostError: A message, if there was one, did not come whole. A server hands it out
+                again only in another session.
         """
         if self._unknown.is_set():
             raise EndedError("session")
-        fleet = self._calls.fleet
-        answer = self._calls(fleet.PullMessages, PullMessagesRequest(node=self._node))
+        fleet, request = self._calls.fleet, PullMessagesRequest(node=self._node)
+        answer = self._calls(fleet.PullMessages, request, twice=False)
         if not answer.messages_list:
             return None
+        try:
+            return self._whole(answer)
+        except (EndedError, LostError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a server sent, the node goes on
+            raise LostError(f"{type(error).__name__}: {error}"[:200]) from None
+
+    def _whole(self, answer: Any) -> Message:
+        """Return a message with everything that belongs to it."""
+        fleet = self._calls.fleet
         run, tree = answer.messages_list[0].metadata.run_id, answer.message_object_trees[0]
         pull = partial(self._calls, fleet.PullObject)
         confirm = partial(self._calls, fleet.ConfirmMessageReceived)
         assert self._node is not None
-        try:
-            message = pull_and_inflate_object_from_tree(
-                tree,
-                make_pull_object_fn_protobuf(pull, self._node, run),
-                make_confirm_message_received_fn_protobuf(confirm, self._node, run),
-                return_type=Message,
-            )
-        except ObjectPullError as error:
-            raise LostError(str(error)) from None
+        message = pull_and_inflate_object_from_tree(
+            tree,
+            make_pull_object_fn_protobuf(pull, self._node, run),
+            make_confirm_message_received_fn_protobuf(confirm, self._node, run),
+            return_type=Message,
+        )
         message.metadata.__dict__["_message_id"] = tree.object_id
         return message
 

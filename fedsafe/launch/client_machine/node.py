@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fedsafe.app import activate
 from fedsafe.errors import FedSafeError
 from fedsafe.launch.client_machine import probe, refusals
-from fedsafe.launch.client_machine.identity import Address
+from fedsafe.launch.client_machine.identity import Address, plain_pem
 
 if TYPE_CHECKING:
     from flwr.app import Message
+
+    from fedsafe.launch.client_machine.calls import EndedError
 
 log = logging.getLogger(__name__)
 EVERY = 3.0
@@ -88,7 +90,7 @@ class Node:
 
         self._settings, self._tell = settings, tell
         key: Any = load_ssh_private_key(settings.key.read_bytes(), None)
-        authority = None if settings.authority is None else settings.authority.read_bytes()
+        authority = None if settings.authority is None else plain_pem(settings.authority)
         calls = Calls(str(settings.server), authority, key, lost=self._lost, found=self._found)
         self._line = Line(calls, public_key_to_bytes(key.public_key()))
         self._config: dict[str, Any] = {NODE_CONFIG: str(settings.site)}
@@ -107,14 +109,15 @@ class Node:
         """
         vain = 0
         while True:
-            kind = self._session()
+            ended = self._session()
             vain = 1 if self._id else vain + 1
             self._id = 0
-            self._explain(kind)
-            time.sleep(min(2.0 ** (vain - 1), OFTEN if vain < 60 / OFTEN else SELDOM))
+            if ended.kind != "broken":  # which a new session mends
+                self._explain(ended)
+            time.sleep(min(2.0 ** min(vain - 1, 10), OFTEN if vain < 60 / OFTEN else SELDOM))
 
-    def _session(self) -> str:
-        """Serve as long as the server knows this node; return the kind of end."""
+    def _session(self) -> "EndedError":
+        """Serve as long as the server knows this node; return how that ended."""
         from fedsafe.launch.client_machine.calls import EndedError
 
         try:
@@ -123,20 +126,24 @@ class Node:
             while True:
                 self._next()
         except EndedError as error:
-            return error.kind
+            return error
         finally:
             self._line.close()
 
     def _next(self) -> None:
-        """Answer one message, or wait a little where there is none."""
-        from fedsafe.launch.client_machine.calls import LostError
+        """Answer one message, or wait a little where there is none.
+
+        Raises:
+            EndedError: The session is over, for the server's or for our part: it gives a
+                message that came to nothing again to a new session, and to no old one.
+        """
+        from fedsafe.launch.client_machine.calls import EndedError, LostError
 
         begun = time.monotonic()
         try:
             message = self._line.next()
         except LostError as error:
-            self._tell("lost", message=f"a message of the server's did not come whole: {error}")
-            message = None
+            raise EndedError("refused" if error.status else "broken", str(error)) from None
         if message is None:
             time.sleep(max(0.0, begun + EVERY - time.monotonic()))
             return
@@ -146,6 +153,7 @@ class Node:
             self._line.answer(reply, time.monotonic() - begun)
         except LostError as error:
             self._tell("lost", message=f"its reply did not reach the server: {error}")
+            raise EndedError("broken", str(error)) from None
 
     def _work(self, message: "Message") -> "Message":
         """Return the ClientApp's reply; whatever it raises becomes one, as in Flower."""
@@ -183,11 +191,11 @@ class Node:
             self._refused = ""
         self._away = False
 
-    def _explain(self, kind: str) -> None:
+    def _explain(self, ended: "EndedError") -> None:
         """Tell why a session ended, once as long as the reason stays."""
         settings = self._settings
         seen = probe.look(settings.server, settings.authority)
-        why = refusals.sentence(kind, settings.name, settings.server, seen)
+        why = refusals.sentence(ended.kind, ended.words, settings.name, settings.server, seen)
         same = re.sub(r"\d+", "", why)  # a clock that is off is off by another second each time
         if same != self._refused:
             self._refused = same
@@ -204,7 +212,7 @@ def main(arguments: Sequence[str]) -> int:
         Node(Settings.read(arguments)).run()
     except KeyboardInterrupt:
         return 0
-    except FedSafeError as error:
+    except (FedSafeError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
@@ -220,6 +228,11 @@ def _end(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    logging.shutdown()
-    os._exit(code)  # threads of Flower's may still wait for a server that is away
+    code = 1
+    try:
+        code = main(sys.argv[1:])
+    except Exception:
+        log.exception("The node fails.")
+    finally:
+        logging.shutdown()
+        os._exit(code)  # threads of Flower's may still wait for a server that is away

@@ -3,15 +3,12 @@
 Knows nothing of processes.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 Tell = Callable[..., None]
 """Takes the kind of an event, its sentence, and its data by name."""
-
-COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Follower:
@@ -23,7 +20,7 @@ class Follower:
         self._rest = b""
 
     def lines(self) -> Iterator[str]:
-        """Yield the whole lines that are new, without colors."""
+        """Yield the whole lines that are new."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._at)
@@ -33,7 +30,7 @@ class Follower:
         self._at += len(new)
         *whole, self._rest = (self._rest + new).split(b"\n")
         for line in whole:
-            yield COLOR.sub("", line.decode(errors="replace")).rstrip()
+            yield line.decode(errors="replace").rstrip()
 
 
 class Listener:

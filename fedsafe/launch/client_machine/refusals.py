@@ -4,11 +4,12 @@ from fedsafe.launch.client_machine.identity import Address
 from fedsafe.launch.client_machine.probe import Seen
 
 
-def sentence(kind: str, name: str, server: Address, seen: Seen) -> str:
+def sentence(kind: str, words: str, name: str, server: Address, seen: Seen) -> str:
     """Return why a session ended or never began.
 
     Args:
         kind: As in `fedsafe.launch.client_machine.calls.EndedError`.
+        words: The server's own.
         name: The node's, with the beginning of its key's fingerprint.
         server: Where it connects to.
         seen: A look at the server, taken since.
@@ -25,6 +26,11 @@ def sentence(kind: str, name: str, server: Address, seen: Seen) -> str:
             f"The server does not let in {name}: its key is not on the allow list, or a node with "
             "this key counts as online. Send the server's operator the key's .pub file, or stop "
             "the other node; one that was killed is forgotten within two minutes."
+        )
+    if kind == "refused":
+        return (
+            f"{server} does not answer as a FedSafe server does ({words}). Check the address, and "
+            "look at the server's log."
         )
     if kind == "trust":
         return f"The certificate of {server} was not the right one, and is again."

@@ -23,9 +23,6 @@ from fedsafe.runs.files import hold
 if TYPE_CHECKING:
     from clients.site import Site
 
-LONGEST_SOCKET = 107
-"""Bytes of a Unix socket's path."""
-
 
 def home() -> Path:
     """Return the directory of all clients of this user."""
@@ -114,10 +111,13 @@ def socket_in(directory: Path) -> Path:
     Raises:
         ConfigError: It is longer than a socket's path can be.
     """
+    activate()
+    from clients.listening import LONGEST_PATH
+
     path = directory / "trainer.sock"
-    if len(os.fsencode(path)) > LONGEST_SOCKET:
+    if len(os.fsencode(path)) > LONGEST_PATH:
         raise ConfigError(
-            f"{path} is longer than the {LONGEST_SOCKET} bytes that a socket's path may have. "
+            f"{path} is longer than the {LONGEST_PATH} bytes that a socket's path may have. "
             "Choose a shorter --state."
         )
     return path

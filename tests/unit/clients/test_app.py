@@ -140,3 +140,11 @@ def test_message_without_a_job_is_a_sentence(session: Session) -> None:
             Message(RecordDict(records), 2, MessageType.TRAIN),  # type: ignore[arg-type]
             _context(**{"partition-id": 0}),
         )
+
+
+@pytest.mark.parametrize("lacking", ["arrays", "config"])
+def test_train_message_that_lacks_a_part_is_a_sentence(lacking: str) -> None:
+    records = {"arrays": ArrayRecord({}), "config": ConfigRecord({"job": "{}"})}
+    del records[lacking]
+    with pytest.raises(RunError, match="train message has no"):
+        app(Message(RecordDict(records), 2, "train"), _context(**{"partition-id": 0}))  # type: ignore[arg-type]

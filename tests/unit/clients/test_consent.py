@@ -76,10 +76,20 @@ def test_a_file_of_this_machine_is_not_read(name: str, tmp_path: Path) -> None:
         consent.check(_job(data={"source": source}), _site())
 
 
-def test_a_directory_beside_this_process_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("path", ["owner/name", "name", ".", "..", "../x", "~/x", "a/b/c", "/x"])
+def test_a_directory_of_this_machine_is_not_taken_for_the_hub(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "owner" / "name").mkdir(parents=True)
+    (tmp_path / "name").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RunError, match="would have this client read owner/name"):
-        consent.check(_job(data={"source": {"name": "hub", "path": "owner/name"}}), _site())
+    with pytest.raises(RunError, match="would have this client read "):
+        consent.check(_job(data={"source": {"name": "hub", "path": path}}), _site())
+
+
+@pytest.mark.parametrize(
+    "words", ["/no_think", "~x/y", "Answer yes/no. " * 100, "/etc/passwd", "x" * 5000 + "/"]
+)
+def test_words_that_look_like_a_path_are_words(words: str) -> None:
+    template = {"name": "chat", "system": words}
+    consent.check(_job(data={"template": template}), _site())

@@ -53,6 +53,13 @@ def test_arrays_that_do_not_lie_in_order_are_packed_as_they_read() -> None:
     assert np.array_equal(found["a"], columns)
 
 
+@pytest.mark.parametrize("shape", [(0, 10**30), (1,) * 100, (0, 2**62, 4)])
+def test_a_shape_that_no_array_can_have_is_a_sentence(shape: tuple[int, ...]) -> None:
+    parcel = np.zeros(0 if 0 in shape else 4, np.uint8)
+    with pytest.raises(ModelError, match="shapes that no array can have"):
+        unpack(parcel, {"a": ("float32", shape)})
+
+
 @pytest.mark.parametrize(
     "parcel",
     [

@@ -1,5 +1,6 @@
 """Requests to a server: again while it is away, and otherwise an error in words."""
 
+import contextlib
 import json
 import ssl
 import threading
@@ -35,6 +36,9 @@ class Server:
                 self.rfile.read(int(self.headers["content-length"]))
                 outer.headers.append({k.lower(): v for k, v in self.headers.items()})
                 status, body = outer.answers.pop(0)
+                if not status:  # hang up without a word
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -158,6 +162,28 @@ def test_a_refusal_is_told_in_the_servers_words(
 ) -> None:
     server.answers = [(status, body)]
     assert Caller(server.address).fail(LostError).startswith(said)
+
+
+def test_what_is_no_answer_of_flowers_is_lost(server: Server) -> None:
+    server.answers = [(200, b"<html>not Flower</html>")]
+    assert Caller(server.address).fail(LostError)
+
+
+def test_a_request_is_not_sent_elsewhere(server: Server) -> None:
+    server.answers = [(307, b""), GOOD]
+    assert Caller(server.address).fail(LostError) == "HTTP 307"
+    assert len(server.answers) == 1
+
+
+@pytest.mark.parametrize(("twice", "told"), [(True, ["lost", "found"]), (False, [])])
+def test_a_request_whose_answer_was_lost_is_asked_again_or_not(
+    server: Server, twice: bool, told: list[str]
+) -> None:
+    server.answers = [(0, b""), GOOD]
+    caller = Caller(server.address)
+    with contextlib.nullcontext() if twice else pytest.raises(LostError):
+        caller.calls(caller.calls.fleet.PullMessages, PullMessagesRequest(), twice=twice)
+    assert caller.told == told
 
 
 @pytest.fixture

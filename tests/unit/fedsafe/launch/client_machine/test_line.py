@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.proto import fleet_pb2, message_pb2
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.superlink.servicer.fleet import fleet_handlers
 
@@ -55,11 +56,13 @@ class Calls:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
-    def __call__(self, method: Any, request: Any, most: float | None = None) -> Any:
+    def __call__(
+        self, method: Any, request: Any, most: float | None = None, *, twice: bool = True
+    ) -> Any:
         try:
             return method(request)
         except FlowerError as error:
-            raise LostError(str(error)) from None
+            raise LostError(str(error), 412) from None
 
 
 @pytest.fixture
@@ -189,4 +192,43 @@ def test_a_server_that_forgot_the_session_ends_it(link: SuperLink) -> None:
     with pytest.raises(EndedError) as caught:
         one.next()
     assert caught.value.kind == "session"
+    one.close()
+
+
+def test_an_answer_that_makes_no_sense_is_lost(link: SuperLink) -> None:
+    one, fleet = line(link)
+    one.open()
+    fleet._handlers["PullMessages"] = lambda _: fleet_pb2.PullMessagesResponse(
+        messages_list=[message_pb2.Message()]
+    )
+    with pytest.raises(LostError):
+        one.next()
+    one.close()
+
+
+def test_a_server_that_is_no_superlink_is_not_taken_for_a_list(link: SuperLink) -> None:
+    one, fleet = line(link)
+
+    def absent(_: Any) -> Any:
+        raise LostError("HTTP 404", 404)
+
+    fleet._handlers["ActivateNode"] = fleet._handlers["RegisterNode"] = absent
+    with pytest.raises(EndedError) as caught:
+        one.open()
+    assert (caught.value.kind, caught.value.words) == ("refused", "HTTP 404")
+
+
+@pytest.mark.parametrize("error", [ValueError("no protobuf"), httpx.DecodingError("gzip")])
+def test_a_heartbeat_answered_with_nonsense_is_given_again(
+    link: SuperLink, error: Exception
+) -> None:
+    one, fleet = line(link)
+    one.open()
+
+    def nonsense(_: Any) -> Any:
+        raise error
+
+    fleet._handlers["SendNodeHeartbeat"] = nonsense
+    assert not one._beat()
+    assert one.next() is None
     one.close()

@@ -73,12 +73,12 @@ def test_other_lines_are_nothing(text: str) -> None:
     assert heard(text) == []
 
 
-def test_follower_yields_whole_new_lines_without_color(tmp_path: Path) -> None:
+def test_follower_yields_whole_new_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of an earlier life\n")
     follower = Follower(log)
     with log.open("a") as file:
-        file.write("\x1b[92mINFO \x1b[0m: one\ntw")
+        file.write("INFO : one\ntw")
     first = list(follower.lines())
     with log.open("a") as file:
         file.write("o\n")

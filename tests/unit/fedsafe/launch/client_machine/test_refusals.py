@@ -18,8 +18,9 @@ SERVER = Address("fl.example.org", 8443)
         ("session", Seen(True, skew=90.0), "90 s ahead of the server's"),
         ("session", Seen(True, skew=0.0), "no longer knows this session"),
         ("trust", Seen(True, "The wrong certificate."), "The wrong certificate."),
+        ("refused", Seen(True), "does not answer as a FedSafe server does (HTTP 404)"),
         ("trust", Seen(True), "was not the right one, and is again"),
     ],
 )
 def test_end_is_explained(kind: str, seen: Seen, why: str) -> None:
-    assert why in sentence(kind, "node0 (0123)", SERVER, seen)
+    assert why in sentence(kind, "HTTP 404", "node0 (0123)", SERVER, seen)
