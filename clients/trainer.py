@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import logging
 import os
-import select
 import signal
 import socket
 import threading
@@ -22,11 +21,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from clients import protocol
+from clients.asker import Abandoned, Asker
+from clients.finished import Finished
 from clients.job import work
 from clients.listening import bound
 from clients.protocol import Header
 from clients.site import Site
-from clients.trained import Arrays, Trained
 from fedsafe.errors import FedSafeError, RunError, TransientError
 from fedsafe.messages import Job
 
@@ -40,70 +40,6 @@ class Stopped(BaseException):
     """This process is to end; no handler of errors may hold it up."""
 
 
-class Abandoned(Exception):  # noqa: N818 - the asker's choice, not an error
-    """The asker hung up."""
-
-
-class Asker:
-    """One who waits for its work to be done."""
-
-    def __init__(self, connection: socket.socket, job: Job, site: Site, arrays: Arrays) -> None:
-        self.job, self.site, self.arrays = job, site, arrays
-        self.gone = threading.Event()
-        """It hung up, or has its answer."""
-        self._connection = connection
-        self._step = 0
-        self._lock = threading.Lock()
-
-    def __str__(self) -> str:
-        return f"client {self.job.client}, {self.job.federation} round {self.job.round}"
-
-    def progress(self, step: int) -> None:
-        """Take note of a step done, or end the work of one who is gone."""
-        self._step = step
-        if self.gone.is_set():
-            raise Abandoned
-
-    def beat(self, waiting: int) -> None:
-        """Give a sign of life; the first says that its work was taken."""
-        self._tell(Header(kind="alive", step=self._step, waiting=waiting))
-
-    def watch(self, waiting: Callable[[], int]) -> None:
-        """Give signs of life until it hangs up or has its answer."""
-        poll = select.poll()
-        poll.register(self._connection, select.POLLIN)
-        while not self.gone.is_set():
-            if poll.poll(protocol.BEAT * 1000):
-                self.gone.set()  # it hung up, or speaks out of turn
-            else:
-                self.beat(waiting())
-
-    def done(self, trained: Trained) -> None:
-        """Give it the result."""
-        self._tell(Header(kind="done", metrics=trained.metrics), trained.arrays)
-        self._dismiss()
-
-    def fail(self, error: FedSafeError) -> None:
-        """Give it an error."""
-        self._tell(Header(kind="failed", error=type(error).__name__, message=str(error)))
-        self._dismiss()
-
-    def _tell(self, header: Header, arrays: Arrays | None = None) -> None:
-        with self._lock:
-            if self.gone.is_set():
-                return
-            try:
-                protocol.send(self._connection, header, arrays)
-            except OSError as error:
-                log.warning("%s cannot be told: %s", self, error.strerror or error)
-                self.gone.set()
-
-    def _dismiss(self) -> None:
-        self.gone.set()
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-
-
 class Trainer:
     """Takes askers in, and does their work in turn in the main thread."""
 
@@ -112,6 +48,7 @@ class Trainer:
         self._queue: SimpleQueue[Asker | None] = SimpleQueue()
         self._askers: list[Asker] = []
         self._places = threading.BoundedSemaphore(MOST_ASKERS)
+        self._finished = Finished()
         self._stopping = self._interruptible = False
         self._code = 0
 
@@ -157,8 +94,13 @@ class Trainer:
                 raise Stopped
             asker.progress(step)
 
+        asked = (asker.job, asker.arrays, asker.site)
+        if (found := self._finished.find(*asked)) is not None:
+            asker.done(found)
+            log.info("%s: was done before, and is sent again.", asker)
+            return
         try:
-            trained = self._endable(lambda: work(asker.job, asker.arrays, asker.site, progress))
+            trained = self._endable(lambda: work(*asked, progress))
         except Abandoned:
             log.info("%s: the asker is gone; its work was dropped.", asker)
         except FedSafeError as error:
@@ -168,6 +110,7 @@ class Trainer:
             log.exception("%s", asker)
             asker.fail(self._unforeseen(error))
         else:
+            self._finished.keep(*asked, trained)
             asker.done(trained)
             log.info("%s: done in %.1f s.", asker, time.perf_counter() - begun)
 

@@ -345,6 +345,33 @@ print(dict(reply.content["metrics"])["num-examples"], *sorted(heavy))
 """
 
 
+def test_work_that_is_asked_for_again_is_sent_again(
+    experiment: Experiment, session: Session, site: Site
+) -> None:
+    job, arrays = job_of(experiment, session), arrays_of(session)
+    first, again = ask(site, job, arrays), ask(site, job, arrays)
+    assert again.metrics == first.metrics  # the seconds too: it was not done again
+    assert _bytes(again) == _bytes(first)
+
+
+@pytest.mark.parametrize("change", ["round", "adapter", "site", "work between"])
+def test_other_work_is_done(
+    change: str, experiment: Experiment, session: Session, site: Site
+) -> None:
+    job, arrays = job_of(experiment, session), arrays_of(session)
+    first = ask(site, job, arrays)
+    if change == "round":
+        job = job_of(experiment, session, round=2)
+    elif change == "adapter":
+        name = next(iter(arrays))
+        arrays = {**arrays, name: arrays[name] + arrays[name].dtype.type(1e-3)}
+    elif change == "site":
+        site = site.model_copy(update={"data": "other"})
+    else:
+        ask(site, job_of(experiment, session, round=2), arrays)
+    assert ask(site, job, arrays).metrics["seconds"] != first.metrics["seconds"]
+
+
 def test_thin_client_app_imports_no_model_library(
     experiment: Experiment, session: Session, site: Site, tmp_path: Path
 ) -> None:
