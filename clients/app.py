@@ -59,7 +59,7 @@ def train(message: Message, context: Context) -> Message:
     trained = _work(job, arrays, site, context)
     content = RecordDict(
         {
-            ARRAYS: ArrayRecord({ADAPTER: Array(pack(trained.arrays))}),
+            ARRAYS: ArrayRecord({ADAPTER: Array(**pack(trained.arrays))}),
             METRICS: MetricRecord(dict(trained.metrics)),
         }
     )

@@ -19,8 +19,8 @@ from flwr.supercore.inflatable.inflatable_object import (
 
 MARGIN = 2**20
 """Bytes that a reply may have beyond what its question promises, and words beside arrays."""
-WORDS_A_TENSOR = 2**10
-"""Bytes of names, ids and shapes for each tensor."""
+WORDS_AN_ARRAY = 2**10
+"""Bytes of names, ids and shapes for each array."""
 SMALLEST_PIECE = 2**16
 """Bytes; a client that cuts its arrays into smaller pieces is refused (Flower's own: 5 MB)."""
 
@@ -45,7 +45,7 @@ def bounds(question: Message) -> Bounds:
     records = question.content.values() if question.has_content() else ()
     arrays = [a for r in records if isinstance(r, ArrayRecord) for a in r.values()]
     size = sum(len(array.data) for array in arrays)
-    words = MARGIN + WORDS_A_TENSOR * len(arrays)
+    words = MARGIN + WORDS_AN_ARRAY * len(arrays)
     return Bounds(2 * size + words, 64 + 8 * len(arrays) + size // SMALLEST_PIECE, words)
 
 

@@ -94,10 +94,15 @@ class Post:
             RunError: The SuperLink does not answer.
         """
         begun = time.monotonic()
+        self._looked = 0.0
         alive = [one for one in list(self._sent) if self.one_by_one or not self._dead(one, begun)]
         looked = patiently(partial(self._fence.look, alive))
+        self._looked = time.monotonic() - begun
         for message_id in alive:
+            begun = time.monotonic()
             pulled = patiently(partial(self._pull, message_id, looked))
+            if not pulled:
+                self._looked += time.monotonic() - begun
             while pulled:
                 reply = pulled.pop(0)
                 sent = self._sent.get(reply.metadata.reply_to_message_id)
@@ -106,7 +111,6 @@ class Post:
                     self._since = time.monotonic()
                     yield sent.key, reply
                 del reply
-        self._looked = time.monotonic() - begun
 
     def _pull(self, message_id: str, looked: bool) -> list[Message]:
         sent = self._sent.get(message_id)

@@ -126,6 +126,10 @@ class Fence:
         for which in ("reply_to_message_id", "src_node_id", "run_id"):
             if getattr(found.metadata, which) != getattr(known, which):
                 raise RefusedError(f"it says another {which} inside than outside")
+        if found.has_error() and found.error.code == REFUSED:  # our own word, and not a client's
+            found = make_message(
+                metadata=found.metadata, error=Error(ErrorCode.UNKNOWN, found.error.reason)
+            )
         found.metadata.__dict__["_message_id"] = known.message_id
         self.forget(message_id)
         return [found]

@@ -23,7 +23,7 @@ Tensors = Mapping[str, "torch.Tensor"]
 
 def packed(adapter: Tensors, wire: Wire = "float32") -> ArrayRecord:
     """Return a float32 adapter as it travels: one array."""
-    return ArrayRecord({ADAPTER: Array(pack(pack_adapter(wire, adapter)))})
+    return ArrayRecord({ADAPTER: Array(**pack(pack_adapter(wire, adapter)))})
 
 
 def named(adapter: Tensors) -> ArrayRecord:

@@ -7,6 +7,7 @@ sides know names, types and shapes, so that nothing of them travels with the num
 Arrays lie one after the other, those of larger items first, so that each is aligned.
 """
 
+import io
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,13 +28,20 @@ def size(layout: Layout) -> int:
     return sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in layout.values())
 
 
-def pack(arrays: Arrays) -> Parcel:
-    """Return arrays as one of uint8 (bytes,)."""
+def pack(arrays: Arrays) -> dict[str, Any]:
+    """Return arrays as one of uint8 (bytes,): what Flower's ``Array`` is made of.
+
+    Its data is an .npy file. Each array is copied once, and nothing else is.
+    """
     layout = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
-    parcel = np.empty(size(layout), np.uint8)
-    for name, begin, end in _places(layout):
-        parcel[begin:end] = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
-    return parcel
+    shape, header = (size(layout),), io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    ordered = (np.ascontiguousarray(arrays[name]) for name, _, _ in _places(layout))
+    flat = (array.reshape(-1).view(np.uint8).data for array in ordered)
+    data = b"".join([header.getvalue(), *flat])
+    return {"dtype": "uint8", "shape": shape, "stype": "numpy.ndarray", "data": data}
 
 
 def unpack(parcel: Parcel, layout: Layout) -> dict[str, "np.ndarray[Any, Any]"]:

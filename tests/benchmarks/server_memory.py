@@ -54,7 +54,7 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
     ):
         for client in range(clients):
             values = np.random.default_rng(client).standard_normal(coordinates, np.float32)
-            arrays = ArrayRecord({ADAPTER: Array(pack({"adapter": values}))})
+            arrays = ArrayRecord({ADAPTER: Array(**pack({"adapter": values}))})
             content = RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 10})})
             reply = screen(Message(content, reply_to=asked), asked, 1e6)
             spool.put(client, client, reply)

@@ -43,7 +43,7 @@ def arrays_in(asked: Message, wire: Wire = "float32") -> dict[str, "np.ndarray[A
 
 def parcel(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> ArrayRecord:
     """Return arrays as they travel."""
-    return ArrayRecord({"adapter": Array(pack(arrays))})
+    return ArrayRecord({"adapter": Array(**pack(arrays))})
 
 
 def content(

@@ -12,6 +12,7 @@ from flwr.common.constant import ErrorCode
 from flwr.proto.message_pb2 import ObjectTree
 
 from fedsafe.launch.server_machine.front import nginx
+from fedsafe.launch.server_machine.superlink import QUIET
 from fedsafe.messages import REFUSED
 from server.exchange import Post
 from server.faults import transient
@@ -23,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),  # Flower's own
     pytest.mark.skipif(nginx() is None, reason="nginx is not installed (apt: nginx-light)"),
 ]
-HOLD = 6.0
+HOLD = QUIET + 3.0
 SOON = 2.0
 """Seconds that a busy machine may take for what it does at once."""
 MIB = 1024**2
@@ -49,18 +50,21 @@ class Question:
     client: Client
 
     def __post_init__(self) -> None:
-        self.answer: Any = None
-        self.seconds = 0.0
+        self.answer: Any = ()
+        self.status, self.seconds = 0, 0.0
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
         time.sleep(0.5)  # it is there, and waits
 
     def _ask(self) -> None:
         begun = time.monotonic()
-        self.answer = self.client.pull().messages_list
+        self.status = status_of(self._pull)
         self.seconds = time.monotonic() - begun
         for message in self.answer:
             self.client.confirm(message)
+
+    def _pull(self) -> None:
+        self.answer = self.client.pull().messages_list
 
     @property
     def waits(self) -> bool:
@@ -107,13 +111,15 @@ def test_work_of_another_wakes_nobody(place: Place, grid: Any) -> None:
 def test_the_second_question_of_a_node_ends_the_first(place: Place, grid: Any) -> None:
     first = Question(place.member(0))
     second = Question(place.member(0))
-    assert list(first.wait(SOON).answer) == []
+    assert first.wait(SOON).status == 409
     ask(grid, place.member(0).node, "train", adapter(MIB))
     assert second.wait(SOON).answer
 
 
 def test_one_who_waits_is_online_and_not_replaced(place: Place, grid: Any) -> None:
-    question = Question(place.member(2))
+    Question(place.member(2))
+    question = Question(place.member(2))  # the end of the first is not the end of this one
+    time.sleep(QUIET + 0.5)
     assert status_of(place.client(2).activate) == 412
     question.wait(HOLD + SOON)
 
@@ -164,3 +170,26 @@ def test_a_client_that_gave_up_its_reply_is_told_of(place: Place, grid: Any) -> 
     ((who, reply),) = post.take()
     assert (who, reply.error.code) == (7, ErrorCode.MESSAGE_UNAVAILABLE)
     assert transient(reply.error)
+
+
+def test_several_questions_are_handed_out_one_after_the_other(place: Place, grid: Any) -> None:
+    client = place.member(0)
+    sent = {
+        ask(grid, client.node, kind, adapter(MIB, n)) for n, kind in enumerate(("train", "query"))
+    }
+    begun, got = time.monotonic(), set()
+    for _ in sent:
+        (message,) = client.pull().messages_list
+        client.confirm(message)
+        got.add(message.metadata.message_id)
+    assert got == sent
+    assert time.monotonic() - begun < SOON
+
+
+def test_a_question_that_was_replaced_is_in_nobodys_way(place: Place, grid: Any) -> None:
+    client = place.member(0)
+    for seed in (1, 2):
+        newest = ask(grid, client.node, "train", adapter(MIB, seed))
+    begun = time.monotonic()
+    assert [one.metadata.message_id for one in client.pull().messages_list] == [newest]
+    assert time.monotonic() - begun < SOON

@@ -28,7 +28,9 @@ from fedsafe.launch.server_machine.template import (
 
 PER_KEY, PER_ADDRESS, IN_ALL = 32, 256, 1024
 """Requests at a time; several clients may share one address."""
-FILES = 3 * IN_ALL + 160
+WAITING_PER_ADDRESS, WAITING_IN_ALL = 2048, 4096
+"""Clients that wait for work at a time, apart from those."""
+FILES = 3 * (IN_ALL + WAITING_IN_ALL) + 160
 """Two connections and a temporary file for each request, and some to spare."""
 RATE, BURST = 300, 900
 """Requests a second of one address; those above wait, and above the burst are refused."""
@@ -97,6 +99,9 @@ class Front:
             burst=BURST,
             per_address=PER_ADDRESS,
             in_all=IN_ALL,
+            waiting_per_address=WAITING_PER_ADDRESS,
+            waiting_in_all=WAITING_IN_ALL,
+            waiting_member=f"limit_conn member {PER_KEY};" if self.keys else "",
             # Short of connections it drops those that say nothing; short of files, nobody.
             connections=2 * (files - 64) // 3,
             patience=self.patience,

@@ -10,10 +10,8 @@ from collections.abc import MutableMapping
 from logging import WARNING
 from typing import Any, Protocol
 
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.common.logger import log
-from flwr.proto.error_pb2 import Error
-from flwr.proto.message_pb2 import Message, Metadata, ObjectTree
+from flwr.proto.message_pb2 import ObjectTree
 
 from fedsafe.launch.server_machine.gate import (
     FLEET,
@@ -26,8 +24,8 @@ from fedsafe.launch.server_machine.gate import (
     refuse,
 )
 from fedsafe.launch.server_machine.ledger import Ledger
-from fedsafe.launch.server_machine.questions import Question, Refused
-from fedsafe.messages import REFUSED
+from fedsafe.launch.server_machine.protobuf import end_of, leave_out, objects
+from fedsafe.launch.server_machine.questions import Over, Question, Refused
 
 
 class Nodes(Protocol):
@@ -81,7 +79,7 @@ class Guard:
             log(WARNING, "Refused: node %s, %s: %s", node, path, refusal)
             await refuse(refusal.status, str(refusal), scope, receive, send)
             return
-        ends = self._ends(request) if path == f"{RUNTIME}pull-messages" else []
+        over = self._over(request) if path == f"{RUNTIME}pull-messages" else {}
 
         async def noting(event: MutableMapping[str, Any]) -> None:
             """Send on; what was kept is noted before anybody can build on it."""
@@ -89,9 +87,10 @@ class Guard:
                 answer = scope["state"].get("protobuf_response")
                 if answer is not None:
                     self._after(path, request, answer)
-                    for message in ends:
-                        answer.messages_list.append(message)
+                    for question, why in over.items():
+                        answer.messages_list.append(end_of(question, why))
                         answer.message_object_trees.append(ObjectTree())
+                    self._ledger.close(over)
             await send(event)
 
         await self._app(scope, receive, noting)
@@ -112,7 +111,7 @@ class Guard:
         elif path == f"{FLEET}activate-node":
             self._nodes.back(request.public_key)
         elif path == f"{RUNTIME}pull-messages":
-            _leave_out(request, ledger.hidden(request.message_ids))
+            leave_out(request, ledger.hidden(request.message_ids))
 
     def _offer(self, request: Any) -> None:
         """Check a reply that a client announces.
@@ -133,13 +132,14 @@ class Guard:
         self._ledger.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
 
     async def _wait(self, node: int, receive: Receive) -> None:
-        """Wait until there is work for a node, or a while; a later call of its ends this one.
+        """Wait until there is work for a node, or a while.
 
         Raises:
-            Refused: It hung up meanwhile; nobody hears the answer, and no work is handed out.
+            Refused: It hung up or asked anew meanwhile: nobody hears the answer, and no work is
+                handed out.
         """
         if node in self._bells:
-            self._bells[node].set()
+            self._bells.pop(node).set()
         for message in self._ledger.asks(node):
             self._nodes.again(message)
         if self._ledger.has_work(node):
@@ -152,6 +152,8 @@ class Guard:
             await asyncio.wait(
                 {rung, hung_up}, timeout=self._hold, return_when=asyncio.FIRST_COMPLETED
             )
+            if self._bells.get(node) is not bell:
+                raise Refused(409, "it has asked again, and waits there")
             if hung_up.done():
                 self._nodes.gone(node)
                 raise Refused(408, "it hung up while it waited for work")
@@ -163,23 +165,11 @@ class Guard:
             hung_up.cancel()
             await asyncio.gather(rung, hung_up, return_exceptions=True)
 
-    def _ends(self, request: Any) -> list[Any]:
-        """Return the server's answers to questions that no client will answer."""
+    def _over(self, request: Any) -> dict[str, Over]:
+        """Return questions that no client will answer, taken out of those that are asked."""
         over = self._ledger.over(request.message_ids)
-        _leave_out(request, set(over))
-        return [
-            Message(
-                metadata=Metadata(
-                    reply_to_message_id=question,
-                    src_node_id=SUPERLINK_NODE_ID,
-                    dst_node_id=SUPERLINK_NODE_ID,
-                ),
-                error=Error(
-                    code=ErrorCode.MESSAGE_UNAVAILABLE if why.lost else REFUSED, reason=why.reason
-                ),
-            )
-            for question, why in over.items()
-        ]
+        leave_out(request, set(over))
+        return over
 
     # Before it is answered --------------------------------------------------------------
 
@@ -201,7 +191,7 @@ class Guard:
         elif call == "push-object" and said.stored:
             ledger.stored(request.node.node_id, request.object_id, len(request.object_content))
         elif call == "pull-messages":
-            ledger.handed(request.node.node_id)
+            ledger.handed(message.metadata.message_id for message in said.messages_list)
         elif call == "confirm-message-received":
             ledger.confirmed(request.message_object_id)
 
@@ -209,8 +199,12 @@ class Guard:
         """Note what the server asks; return the nodes that may have work now."""
         ledger, asked = self._ledger, set[int]()
         if call == "push-messages":
-            sent = zip(request.messages_list, request.message_object_trees, strict=False)
-            for message, tree in sent:
+            sent = zip(
+                request.messages_list, request.message_object_trees, said.message_ids, strict=False
+            )
+            for message, tree, taken in sent:
+                if not taken:
+                    continue
                 meta = message.metadata
                 expires, ids = meta.created_at + meta.ttl, objects(tree)
                 missing = set(ids).intersection(said.objects_to_push)
@@ -222,24 +216,6 @@ class Guard:
         elif call == "confirm-message-received":
             ledger.collected(request.message_object_id)
         return asked
-
-
-def objects(tree: Any) -> list[str]:
-    """Return the objects of a tree, each as often as it occurs."""
-    found, left = [], [tree]
-    while left:
-        one = left.pop()
-        found.append(str(one.object_id))
-        left.extend(one.children)
-    return found
-
-
-def _leave_out(request: Any, unwanted: set[str]) -> None:
-    """Remove questions from those that the server asks the replies of."""
-    if unwanted:
-        left = [one for one in request.message_ids if one not in unwanted]
-        del request.message_ids[:]
-        request.message_ids.extend(left)
 
 
 async def _end(receive: Receive) -> None:

@@ -56,24 +56,30 @@ class Ledger:
 
     def has_work(self, node: int) -> bool:
         """Return whether a question waits for a node, whole."""
-        return any(one.node == node and one.waits for one in self._questions.values())
+        now = self._clock()
+        return any(
+            one.node == node and one.waits and one.expires > now for one in self._questions.values()
+        )
 
-    def handed(self, node: int) -> None:
-        """Note that a node was given what waited for it."""
-        for question in self._questions.values():
-            if question.node == node and not question.missing:
-                question.handed = True
+    def handed(self, messages: Iterable[str]) -> None:
+        """Note that questions went out to their nodes."""
+        for message in messages:
+            if message in self._questions:
+                self._questions[message].handed = True
 
     def over(self, questions: Iterable[str]) -> dict[str, Over]:
-        """Return why there will be no reply, of questions where that is so, and close them."""
-        found = {
+        """Return why there will be no reply, of questions where that is so."""
+        return {
             one: question.over
             for one in questions
             if (question := self._questions.get(one)) is not None and question.over is not None
         }
-        for one in found:
-            self._close(one)
-        return found
+
+    def close(self, questions: Iterable[str]) -> None:
+        """Free questions that the server has heard the end of."""
+        for one in questions:
+            if one in self._questions:
+                self._close(one)
 
     def hidden(self, questions: Iterable[str]) -> set[str]:
         """Return the questions whose replies are still coming in.

@@ -68,7 +68,7 @@ class Question:
     @property
     def waits(self) -> bool:
         """Whether its node can be given it."""
-        return not self.handed and not self.missing
+        return not (self.handed or self.missing or self.reply)
 
     @property
     def unanswered(self) -> bool:

@@ -99,7 +99,13 @@ def _install(settings: Settings, keys: frozenset[bytes]) -> None:
 
     def configure(app: Any) -> None:
         state = app.state.linkstate_factory.state()
-        ledger = Ledger(release=state.object_store.delete)
+
+        def release(message: str) -> None:
+            """Forget a question or a reply, and its objects."""
+            state.delete_messages({message})
+            state.object_store.delete(message)
+
+        ledger = Ledger(release)
         ready = _ready(state.get_node_id_by_public_key, keys)
         app.user_middleware.insert(0, Middleware(Gate, token=settings.token, ready=ready))
         guard = Middleware(Guard, ledger=ledger, nodes=Nodes(state), hold=settings.hold)
@@ -153,7 +159,8 @@ class Nodes:
         """End the session of a node that was killed; Flower would wait until it runs out.
 
         One that asked for work a moment ago, or waits for it, is alive, and a second one
-        with its key is not let in beside it.
+        with its key is not let in beside it. One that is at work asks for nothing: whoever
+        has its key may come in its place.
         """
         node = self._state.get_node_id_by_public_key(key)
         if node is not None and self._clock() - self._seen.get(node, -math.inf) > QUIET:

@@ -44,6 +44,8 @@ http {{
 
   limit_conn_zone $binary_remote_addr zone=address:4m;
   limit_conn_zone $server_port zone=all:1m;
+  limit_conn_zone $binary_remote_addr zone=waiting_address:4m;
+  limit_conn_zone $server_port zone=waiting_all:1m;
   limit_req_zone $binary_remote_addr zone=rate:4m rate={rate}r/s;
   limit_req_log_level error;
   limit_conn address {per_address};
@@ -73,6 +75,15 @@ http {{
       proxy_read_timeout 120s;
 {verify}
 {larger}
+      # Every client waits here for work nearly all of the time, and takes nobody's place.
+      location = /v1/fleet/pull-messages {{
+        limit_except POST {{ deny all; }}
+{strangers}
+        limit_conn waiting_address {waiting_per_address};
+        limit_conn waiting_all {waiting_in_all};
+        {waiting_member}
+        proxy_pass {scheme}://superlink;
+      }}
     }}
   }}
 }}
@@ -110,6 +121,7 @@ VERIFY = """\
 
 LARGER = """\
       location = /v1/fleet/{call} {{
+        limit_except POST {{ deny all; }}
 {strangers}
         client_max_body_size {size};
         proxy_pass {scheme}://superlink;

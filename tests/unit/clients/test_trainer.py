@@ -334,7 +334,7 @@ from fedsafe.models.wire import downlink
 found = dict(np.load(sys.argv[3]))
 shapes = {name: array.shape for name, array in found.items()}
 records = {
-    "arrays": ArrayRecord({"adapter": Array(pack(found))}),
+    "arrays": ArrayRecord({"adapter": Array(**pack(found))}),
     "config": ConfigRecord({"job": open(sys.argv[2]).read(), "tensors": write_shapes(shapes)}),
 }
 reply = app(Message(RecordDict(records), 2, MessageType.TRAIN), context)

@@ -189,3 +189,16 @@ def test_slow_grid_is_left_in_peace_between_looks(monkeypatch: pytest.MonkeyPatc
     assert list(post.take()) == []
     post.rest()
     assert slept[0] >= 0.08
+
+
+def test_time_that_replies_take_to_use_is_no_reason_to_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    post = Post(ScriptedGrid([5, 6], empty_reply, {5: 1, 6: 99}.__getitem__))
+    post.send(dict(enumerate(_messages(5, 6))), 60)
+    for _ in post.take():
+        time.sleep(0.3)  # as screening a large reply does
+    monkeypatch.setattr(exchange.time, "sleep", slept.append)
+    post.rest()
+    assert slept[0] < 0.2

@@ -386,7 +386,8 @@ def test_a_client_cannot_speak_as_the_guard() -> None:
     desk = Desk()
     desk.node().reply(Message(Error(REFUSED, "mine"), reply_to=desk.questions[0]))
     (found,) = desk.look()
-    assert found.metadata.src_node_id == desk.node().node
+    assert (found.error.code, found.error.reason) == (ErrorCode.UNKNOWN, "mine")
+    assert failure(found, DroppedError("why"))[0] == "failed"
 
 
 def test_other_grids_are_asked_as_they_are() -> None:

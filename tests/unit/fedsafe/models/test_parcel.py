@@ -1,5 +1,8 @@
 """Many arrays as one, and back."""
 
+import io
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,13 @@ from fedsafe.errors import ModelError
 from fedsafe.models.parcel import pack, size, unpack
 
 KINDS = ("float32", "uint16", "int8")
+
+
+def packed(arrays: dict) -> np.ndarray:
+    """Return what the other side reads."""
+    return np.load(io.BytesIO(pack(arrays)["data"]))
+
+
 LAYOUTS = st.dictionaries(
     st.text(min_size=1, max_size=5),
     st.tuples(st.sampled_from(KINDS), st.lists(st.integers(0, 4), max_size=3).map(tuple)),
@@ -23,7 +33,7 @@ def test_what_was_packed_comes_back(layout: dict, seed: int) -> None:
         name: np.asarray(rng.integers(0, 100, shape)).astype(kind)
         for name, (kind, shape) in layout.items()
     }
-    parcel = pack(arrays)
+    parcel = packed(arrays)
     found = unpack(parcel, layout)
     assert (parcel.dtype, parcel.shape) == (np.uint8, (size(layout),))
     assert list(found) == list(arrays)
@@ -34,7 +44,7 @@ def test_what_was_packed_comes_back(layout: dict, seed: int) -> None:
 def test_each_array_is_aligned() -> None:
     arrays = {"a": np.ones(3, np.int8), "b": np.ones(3, np.uint16), "c": np.ones(3, np.float32)}
     layout = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
-    parcel = pack(arrays)
+    parcel = packed(arrays)
     found = unpack(parcel, layout)
     base = parcel.__array_interface__["data"][0]
     places = {name: one.__array_interface__["data"][0] - base for name, one in found.items()}
@@ -42,14 +52,14 @@ def test_each_array_is_aligned() -> None:
 
 
 def test_nothing_is_copied_when_it_is_unpacked() -> None:
-    parcel = pack({"a": np.zeros(4, np.float32)})
+    parcel = packed({"a": np.zeros(4, np.float32)})
     unpack(parcel, {"a": ("float32", (4,))})["a"][:] = 7
     assert parcel.view(np.float32).tolist() == [7.0] * 4
 
 
 def test_arrays_that_do_not_lie_in_order_are_packed_as_they_read() -> None:
     columns = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    found = unpack(pack({"a": columns}), {"a": ("float32", (3, 2))})
+    found = unpack(packed({"a": columns}), {"a": ("float32", (3, 2))})
     assert np.array_equal(found["a"], columns)
 
 
@@ -75,3 +85,18 @@ def test_a_shape_that_no_array_can_have_is_a_sentence(shape: tuple[int, ...]) ->
 def test_another_size_or_type_is_a_sentence(parcel: np.ndarray) -> None:
     with pytest.raises(ModelError, match=r"1 tensors take uint8 \(16,\)"):
         unpack(parcel, {"a": ("float32", (2, 2))})
+
+
+def test_packing_takes_the_memory_of_its_result_and_no_more() -> None:
+    arrays = {f"t{n}": np.zeros((64, 4096), np.float32) for n in range(16)}
+    tracemalloc.start()
+    made = pack(arrays)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.05 * len(made["data"])
+
+
+def test_what_is_said_of_the_array_is_so() -> None:
+    made = pack({"a": np.ones(3, np.float32)})
+    found = np.load(io.BytesIO(made["data"]))
+    assert (str(found.dtype), found.shape) == (made["dtype"], made["shape"])

@@ -232,6 +232,7 @@ def test_the_server_is_told_once_why_there_is_no_reply(books: Books) -> None:
     refused(books.ledger.piece, NODE, "b", 20 * MIB)
     why = books.ledger.over(["q", "other"])["q"]
     assert (why.lost, "bytes that are taken" in why.reason) == (False, True)
+    books.ledger.close(["q"])
     assert books.ledger.over(["q"]) == {}
     assert len(books.ledger) == 0
 
@@ -268,7 +269,7 @@ def test_a_question_whose_objects_are_there_waits_at_once(books: Books) -> None:
 
 def test_a_question_is_handed_out_once(books: Books) -> None:
     books.ask()
-    books.ledger.handed(NODE)
+    books.ledger.handed(["q"])
     assert not books.ledger.has_work(NODE)
     books.ask("p", kind="query")
     assert books.ledger.has_work(NODE)
@@ -277,7 +278,7 @@ def test_a_question_is_handed_out_once(books: Books) -> None:
 def test_a_question_that_never_arrived_is_given_again(books: Books) -> None:
     books.ask()
     assert books.ledger.asks(NODE) == []
-    books.ledger.handed(NODE)
+    books.ledger.handed(["q"])
     assert books.ledger.asks(OTHER) == []
     assert books.ledger.asks(NODE) == ["q"]
     assert books.ledger.has_work(NODE)
@@ -285,7 +286,7 @@ def test_a_question_that_never_arrived_is_given_again(books: Books) -> None:
 
 def test_a_question_that_was_answered_is_not_given_again(books: Books) -> None:
     books.ask()
-    books.ledger.handed(NODE)
+    books.ledger.handed(["q"])
     books.answer(ids=("r",))
     books.ledger.stored(NODE, "r", 10)
     assert books.ledger.asks(NODE) == []
@@ -295,7 +296,7 @@ def test_a_question_that_was_answered_is_not_given_again(books: Books) -> None:
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_reply_that_was_given_up_is_lost_and_the_server_told(books: Books, begun: bool) -> None:
     books.ask()
-    books.ledger.handed(NODE)
+    books.ledger.handed(["q"])
     books.ledger.confirmed("q")
     if begun:
         books.answer()
@@ -303,3 +304,19 @@ def test_a_reply_that_was_given_up_is_lost_and_the_server_told(books: Books, beg
     assert books.ledger.asks(NODE) == []
     assert books.ledger.over(["q"])["q"].lost
     assert ("r" in books.freed) is begun
+
+
+def test_only_what_went_out_is_handed(books: Books) -> None:
+    books.ask("q", kind="train")
+    books.ask("p", kind="query")
+    books.ledger.handed(["q"])
+    assert books.ledger.has_work(NODE)
+
+
+def test_what_is_over_or_answered_waits_for_nobody(books: Books) -> None:
+    books.ask("q", kind="train")
+    books.answer("q")
+    assert not books.ledger.has_work(NODE)
+    books.ask("p", kind="query")
+    books.clock.now += 101
+    assert not books.ledger.has_work(NODE)
