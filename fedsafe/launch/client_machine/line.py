@@ -5,11 +5,14 @@ what the messages are about.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Message
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
@@ -35,8 +38,10 @@ from flwr.supercore.inflatable.inflatable_utils import (
     pull_and_inflate_object_from_tree,
     push_objects,
 )
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from fedsafe.launch.client_machine.calls import Calls, EndedError, LostError
+from fedsafe.launch.client_machine.identity import Address, plain_pem
 
 ANSWER_SECONDS = 300.0
 """How long a reply is offered to a server that fails to take it."""
@@ -182,3 +187,28 @@ class Line:
             )
         except ObjectPushError as error:
             raise LostError(str(error)) from None
+
+
+def connect(
+    server: Address,
+    authority: Path | None,
+    key: Path,
+    lost: Callable[[], None],
+    found: Callable[[], None],
+) -> Line:
+    """Return a line to a server, not open.
+
+    Args:
+        server: Where it listens.
+        authority: Certificate that it is checked by; None: no TLS.
+        key: File with this node's private key.
+        lost: Called when the server cannot be reached, and at each further try.
+        found: Called when it is reached again.
+
+    Raises:
+        OSError: The key or the certificate is gone.
+    """
+    secret: Any = load_ssh_private_key(key.read_bytes(), None)
+    root = None if authority is None else plain_pem(authority)
+    calls = Calls(str(server), root, secret, lost=lost, found=found)
+    return Line(calls, public_key_to_bytes(secret.public_key()))

@@ -22,15 +22,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fedsafe.app import activate
 from fedsafe.errors import FedSafeError
 from fedsafe.launch.client_machine import probe, refusals
-from fedsafe.launch.client_machine.identity import Address, plain_pem
+from fedsafe.launch.client_machine.identity import Address
 
 if TYPE_CHECKING:
     from flwr.app import Message
 
     from fedsafe.launch.client_machine.calls import EndedError
     from fedsafe.launch.client_machine.line import Line
-
-    Connect = Callable[["Settings", Callable[[], None], Callable[[], None]], Line]
 
 log = logging.getLogger(__name__)
 EVERY = 3.0
@@ -79,33 +77,18 @@ class Settings:
         return cls(**vars(parser.parse_args(arguments)))
 
 
-def line_to(settings: Settings, lost: Callable[[], None], found: Callable[[], None]) -> "Line":
-    """Return a line to the server, not open.
-
-    Raises:
-        OSError: The key or the certificate is gone.
-    """
-    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-    from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-
-    from fedsafe.launch.client_machine.calls import Calls
-    from fedsafe.launch.client_machine.line import Line
-
-    key: Any = load_ssh_private_key(settings.key.read_bytes(), None)
-    authority = None if settings.authority is None else plain_pem(settings.authority)
-    calls = Calls(str(settings.server), authority, key, lost=lost, found=found)
-    return Line(calls, public_key_to_bytes(key.public_key()))
-
-
 class Node:
     """Answers the server's messages, one at a time, for as long as its process lives."""
 
-    def __init__(self, settings: Settings, connect: "Connect | None" = None) -> None:
+    def __init__(self, settings: Settings, connect: "Callable[..., Line] | None" = None) -> None:
         from clients.site import NODE_CONFIG
         from clients.told import tell
+        from fedsafe.launch.client_machine import line
 
         self._settings, self._tell = settings, tell
-        self._line = (connect or line_to)(settings, self._lost, self._found)
+        self._line = (connect or line.connect)(
+            settings.server, settings.authority, settings.key, self._lost, self._found
+        )
         self._config: dict[str, Any] = {NODE_CONFIG: str(settings.site)}
         if settings.number is not None:
             self._config["partition-id"] = settings.number
