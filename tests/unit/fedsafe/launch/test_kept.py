@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from fedsafe.launch.kept import Kept, how_it_ended, pause_after
+from fedsafe.launch.kept import LONGEST, Kept, how_it_ended, pause_after
 from fedsafe.launch.processes import Child, wait_until
 
 
@@ -69,3 +69,7 @@ def test_end_is_put_in_words(tmp_path: Path) -> None:
     assert words[0] == "exit code 3"
     assert words[1].startswith("killed, as the system does when memory runs out")
     assert words[2] == "ended by SIGTERM"
+
+
+def test_a_night_of_deaths_has_pauses_still() -> None:
+    assert pause_after(10_000) == LONGEST
