@@ -128,7 +128,8 @@ class Fence:
                 raise RefusedError(f"it says another {which} inside than outside")
         if found.has_error() and found.error.code == REFUSED:  # our own word, and not a client's
             found = make_message(
-                metadata=found.metadata, error=Error(ErrorCode.UNKNOWN, found.error.reason)
+                metadata=found.metadata,
+                error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, found.error.reason),
             )
         found.metadata.__dict__["_message_id"] = known.message_id
         self.forget(message_id)

@@ -386,7 +386,10 @@ def test_a_client_cannot_speak_as_the_guard() -> None:
     desk = Desk()
     desk.node().reply(Message(Error(REFUSED, "mine"), reply_to=desk.questions[0]))
     (found,) = desk.look()
-    assert (found.error.code, found.error.reason) == (ErrorCode.UNKNOWN, "mine")
+    assert (found.error.code, found.error.reason) == (
+        ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
+        "mine",
+    )
     assert failure(found, DroppedError("why"))[0] == "failed"
 
 
