@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 from clients.site import NODE_CONFIG, STATE, Site
-from clients.told import told
+from clients.told import tell, told
 from clients.trained import Arrays, Trained
 from fedsafe.errors import RunError
 from fedsafe.messages import (
@@ -47,6 +47,14 @@ def hello(message: Message, context: Context) -> Message:
         said = Hello(partition=number, behaviour=behaviour, data=site.data)
     answer = ConfigRecord({"hello": said.model_dump_json()})
     return Message(RecordDict({ANSWER: answer}), reply_to=message)
+
+
+@app.query("farewell")
+def farewell(message: Message, context: Context) -> Message:
+    """Tell this machine's operator that the server's rounds are over."""
+    del context
+    tell("farewell", message="the server's rounds are over; it needs this client no more")
+    return Message(RecordDict({ANSWER: ConfigRecord({})}), reply_to=message)
 
 
 @app.train()

@@ -24,6 +24,7 @@ from fedsafe.runs.files import room
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import CLIENTS, FederationStore, Store
 from server.allow import Allowed
+from server.farewell import farewell
 from server.loop import Federation
 from server.members import Members
 from server.nodes import deployed
@@ -115,6 +116,7 @@ def _story(run: Run, grid: Grid, allow: Sequence[Allowed]) -> None:
         if not roll.nodes:
             _call(roll, experiment)
         _federate(run, grid, roll, name)
+    farewell(grid, roll)
     for choice in experiment.defenses:
         if run.known(f"defended:{choice.name}") is None:
             defend(run, choice)

@@ -91,6 +91,9 @@ def client(  # noqa: PLR0917 - each is an option of the command line
             help="Installed code that the server's experiment may name by its path; repeatable.",
         ),
     ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Leave when the server's rounds are over.")
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS and no key: for trials, with --number.")
     ] = False,
@@ -104,7 +107,8 @@ def client(  # noqa: PLR0917 - each is an option of the command line
 ) -> None:
     """Take part in a federation: keep a trainer with the base model, and answer the server.
 
-    Runs until it is stopped with Ctrl-C; whatever dies meanwhile is started again.
+    Runs until it is stopped with Ctrl-C, or with --once until the server's rounds are over;
+    whatever dies meanwhile is started again.
     """
     from fedsafe.launch.client_machine import choices, identity, site
     from fedsafe.launch.client_machine.client import Wanted
@@ -128,6 +132,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         behaviour=conduct[0],
         generator=conduct[1],
         plugins=choices.read_plugins(plugin or []),
+        once=once,
     )
     _run(wanted, as_json=as_json)
 
@@ -139,6 +144,8 @@ def _run(wanted: "Wanted", *, as_json: bool) -> None:
         runtime.run(wanted, _write_json if as_json else _write_line)
     except KeyboardInterrupt:
         raise Interrupted("this machine has left the federation; nothing runs on.") from None
+    if not as_json:
+        typer.echo("The server's rounds are over: this machine has left the federation.")
 
 
 def _identities(

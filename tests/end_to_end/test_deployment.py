@@ -151,15 +151,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         doors = listening(started["honest0"])
         socket = started["honest0"].events("start")[0]["trainer"]
         for index in (1, 2):
-            join(f"honest{index}", tls / "keys" / f"node{honest[index]}", "--trainer", socket)
+            join(f"honest{index}", tls / "keys" / f"node{honest[index]}", "--trainer", socket,
+                 *(["--once"] if index == 2 else []))  # fmt: skip
         join("stranger", home / "other" / "keys" / "node0", "--trainer", socket)
         stranger = started["stranger"]
         assert wait_until(lambda: bool(stranger.events("refused")), PATIENCE)
         stranger.popen.send_signal(signal.SIGTERM)  # it would go on trying
         code = started["server"].wait()
         clients = {name: one for name, one in started.items() if name != "server"}
-        for one in clients.values():
-            one.popen.send_signal(signal.SIGTERM)
+        for name, one in clients.items():
+            if name != "honest2":  # it leaves by itself
+                one.popen.send_signal(signal.SIGTERM)
         codes = {name: one.wait() for name, one in clients.items()}
         time.sleep(0.5)
         yield Finished(home, code, clients, codes, descendants(home), doors)
@@ -231,7 +233,18 @@ def test_no_port_of_a_clients_machine_is_open(finished: Finished) -> None:
 
 
 def test_told_to_end_every_client_ends(finished: Finished) -> None:
-    assert set(finished.codes.values()) == {130}
+    told = {name: code for name, code in finished.codes.items() if name != "honest2"}
+    assert set(told.values()) == {130}
+
+
+def test_a_client_that_came_for_one_run_leaves_by_itself(finished: Finished) -> None:
+    assert finished.codes["honest2"] == 0
+    assert [one["name"] for one in finished.clients["honest2"].events("farewell")]
+
+
+def test_every_client_is_told_when_the_rounds_are_over(finished: Finished) -> None:
+    for name in ("attacker", "honest0", "honest1"):
+        assert len(finished.clients[name].events("farewell")) == 1
 
 
 def test_nothing_runs_on(finished: Finished) -> None:

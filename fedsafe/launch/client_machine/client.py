@@ -51,10 +51,12 @@ class Wanted:
     generator: PluginChoice | None = None
     plugins: tuple[str, ...] = ()
     """Plug-ins by path that the server's experiment may name."""
+    once: bool = False
+    """Whether they leave when the server's rounds are over."""
 
 
 def run(wanted: Wanted, listen: Listener | None = None) -> None:
-    """Keep a machine's clients in a federation until interrupted.
+    """Keep a machine's clients in a federation until interrupted, or until they may leave.
 
     Raises:
         LaunchError: They cannot be started, or the server is not the one it should be.
@@ -82,7 +84,7 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         child = None if wanted.trainer is not None else _trainer(wanted, homes[0], socket)
         told = f"logs are in {wanted.state}; the trainer's socket is {socket}"
         tell("start", told, state=str(wanted.state), trainer=str(socket))
-        supervisor = Supervisor(socket, child, nodes, tell)
+        supervisor = Supervisor(socket, child, nodes, tell, once=wanted.once)
         held.callback(supervisor.stop)
         supervisor.run()
 

@@ -43,6 +43,8 @@ class Listener:
 
     def __init__(self, name: str, tell: Tell) -> None:
         self._name, self._tell = name, tell
+        self.dismissed = False
+        """Whether the server said that it needs this client no more."""
         self._job: dict[str, Any] = {}
         """The work that goes on, or went on last."""
 
@@ -53,6 +55,7 @@ class Listener:
         if (said := read(line)) is None:
             return
         kind = said.pop("kind")
+        self.dismissed = kind == "farewell" or (self.dismissed and kind != "job-start")
         if kind == "job-start":
             self._job = said
             self._say(kind, f"{_which(said)} begun", said)

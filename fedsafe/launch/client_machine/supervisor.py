@@ -32,16 +32,23 @@ class Supervisor:
         trainer: The trainer's process; None: another `fedsafe client` keeps it.
         members: The nodes that give it work.
         tell: Told what happens, an event a change.
+        once: Whether it ends with the server's rounds.
     """
 
     def __init__(
-        self, socket: Path, trainer: Child | None, members: Sequence["Member"], tell: Tell
+        self,
+        socket: Path,
+        trainer: Child | None,
+        members: Sequence["Member"],
+        tell: Tell,
+        *,
+        once: bool = False,
     ) -> None:
         self._trainer = Trainer(socket, trainer, tell)
-        self._members = members
+        self._members, self._once = members, once
 
     def run(self) -> None:
-        """Start everything, and watch it until interrupted.
+        """Start everything, and watch it until interrupted, or until it is not needed.
 
         Raises:
             LaunchError: A part cannot be started at all.
@@ -50,11 +57,12 @@ class Supervisor:
         self._trainer.start()
         for member in self._members:
             member.kept.start()
-        while True:
+        while not (self._once and all(member.dismissed for member in self._members)):
+            time.sleep(TICK)
             self._trainer.look()
             for member in self._members:
                 member.look()
-            time.sleep(TICK)
+        time.sleep(TICK)  # the server hears that they have heard
 
     def stop(self) -> None:
         """End everything, the nodes first, so that the server knows at once.
@@ -155,6 +163,11 @@ class Member:
         self._name, self._tell = name, tell
         self._follower, self._listener = Follower(child.log), Listener(name, tell)
         self.kept = Kept(child, self._died)
+
+    @property
+    def dismissed(self) -> bool:
+        """Return whether the server said that it needs this client no more."""
+        return self._listener.dismissed
 
     def look(self) -> None:
         """Hear what it says, and see whether it lives."""

@@ -148,3 +148,9 @@ def test_train_message_that_lacks_a_part_is_a_sentence(lacking: str) -> None:
     del records[lacking]
     with pytest.raises(RunError, match="train message has no"):
         app(Message(RecordDict(records), 2, "train"), _context(**{"partition-id": 0}))  # type: ignore[arg-type]
+
+
+def test_farewell_is_told_to_the_operator(capsys: pytest.CaptureFixture[str]) -> None:
+    reply = app(Message(RecordDict(), 2, "query.farewell"), _context())
+    assert not reply.has_error()
+    assert '"kind": "farewell"' in capsys.readouterr().err

@@ -66,6 +66,15 @@ def test_a_node_cannot_be_told_of_under_anothers_name() -> None:
     assert data["name"] == "node0"
 
 
+def test_a_farewell_holds_until_there_is_work_again() -> None:
+    listener = Listener("node0", lambda *_, **__: None)
+    seen = []
+    for one in (CONNECTED, line("farewell", message="over"), CONNECTED, BEGUN):
+        listener.hear(one)
+        seen.append(listener.dismissed)
+    assert seen == [False, True, True, False]
+
+
 @pytest.mark.parametrize(
     "text", [f"{MARK}{{broken", f"{MARK}[]", f'{MARK}{{"kind": 3}}', "", "x" * 9999, "Traceback"]
 )
