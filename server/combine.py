@@ -1,12 +1,11 @@
-"""How a round is combined: what the loop asks of a strategy, and FedSafe's own pipelines.
+"""How a round is combined: the strategy that an experiment names, FedSafe's own pipelines.
 
 Foreign Flower strategies are driven by `server.foreign`. Knows nothing of replies that
 were dropped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -17,40 +16,11 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.lazy import torch
 from fedsafe.models.wire import Wire
+from server.combined import Combined, Combiner
 from server.messages import Tensors, packed, shapes, train_message
 from server.replies import Reply
 from strategies import build
 from strategies.pipeline import Pipeline
-
-
-@dataclass(frozen=True)
-class Combined:
-    """What became of a round's updates."""
-
-    update: "torch.Tensor"
-    """Float32 (d,)."""
-    influence: "torch.Tensor | None"
-    """Float32 (n,), or None where the strategy does not say."""
-    state: Tensors = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    adapter: Tensors | None = None
-    """The new adapter to the bit, where the strategy made one; else the old plus the update."""
-
-
-class Combiner(Protocol):
-    """What the round loop asks of a strategy."""
-
-    def messages(
-        self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
-    ) -> list[Message]:
-        """Return one train message for each client, to its node, in order."""
-        ...
-
-    def combine(
-        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
-    ) -> Combined:
-        """Return the aggregate of the screened updates."""
-        ...
 
 
 def combiner(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Combiner:

@@ -19,7 +19,7 @@ from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.messages import ARRAYS, CONFIG, METRICS
 from fedsafe.models.wire import Wire
-from server.combine import Combined
+from server.combined import Combined
 from server.messages import Tensors, arrays_of, named, packed, shapes, train_message
 from server.replies import Reply
 

@@ -22,7 +22,8 @@ from fedsafe.runs.store import FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint
-from server.combine import Combined, Combiner, combiner
+from server.combine import combiner
+from server.combined import Combined, Combiner
 from server.flat import moved
 from server.gather import Gathering
 from server.messages import weight, with_job

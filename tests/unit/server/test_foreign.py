@@ -13,7 +13,8 @@ from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.models.wire import Wire
-from server.combine import Combined, combiner
+from server.combine import combiner
+from server.combined import Combined
 from server.foreign import FlowerCombiner
 from server.messages import arrays_of, named
 from server.replies import Reply
