@@ -16,8 +16,8 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.messages import Job
 
-HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
-"""Of a data set on the hub: ``owner/name``, or an old ``name`` alone."""
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Of a data set on the hub; a name without an owner may be a reader of local files."""
 
 
 def check(job: Job, site: Site) -> None:

@@ -11,12 +11,17 @@ from clients.site import Site
 from clients.trained import Arrays, Trained
 from fedsafe.messages import Job
 
+MOST = 2**30
+"""Bytes of updates that are kept, the newest ones."""
+
 
 class Finished:
     """One result for each client that this process works for."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._last: dict[str, tuple[bytes, Trained]] = {}
+        """By the client's directory, the newest last."""
 
     def find(self, job: Job, arrays: Arrays, site: Site) -> Trained | None:
         """Return what this very work gave, if it was this client's last."""
@@ -25,7 +30,14 @@ class Finished:
 
     def keep(self, job: Job, arrays: Arrays, site: Site, trained: Trained) -> None:
         """Keep a result in place of the client's last one."""
+        self._last.pop(str(site.state), None)
         self._last[str(site.state)] = _key(job, arrays, site), trained
+        while self._last and sum(_size(found) for _, found in self._last.values()) > self._most:
+            del self._last[next(iter(self._last))]
+
+
+def _size(trained: Trained) -> int:
+    return sum(array.nbytes for array in trained.arrays.values())
 
 
 def _key(job: Job, arrays: Arrays, site: Site) -> bytes:

@@ -1,10 +1,9 @@
 """The end of the clients' part on separate machines: they are told that the rounds are over.
 
-What is left, defenses and evaluations, is the server's alone and may take hours. Nobody
-waits for a client that does not hear.
+What is left, evaluation and defenses, is the server's alone and may take hours. Nobody
+waits for an answer: who is still at work hears it next.
 """
 
-import time
 from contextlib import suppress
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
@@ -15,8 +14,10 @@ from fedsafe.messages import CONFIG
 from server.exchange import Post
 from server.rollcall import RollCall
 
-SECONDS = 5.0
-"""Longest time for it."""
+GATHER_SECONDS = 10.0
+"""Longest wait for clients that are just coming back, as after a restart of the server."""
+LIFE_SECONDS = 6 * 3600.0
+"""How long a client may take to hear it."""
 
 
 def farewell(grid: Grid, roll: RollCall) -> None:
@@ -25,11 +26,10 @@ def farewell(grid: Grid, roll: RollCall) -> None:
         return
     with suppress(RunError):  # a SuperLink that is away
         roll.refresh()
-        post, until = Post(grid), time.monotonic() + SECONDS
-        post.send({client: _letter(node) for client, node in roll.nodes.items()}, SECONDS)
-        while post.under_way and time.monotonic() < until:
-            list(post.take())
-            post.rest()
+        if not roll.nodes:
+            roll.wait(GATHER_SECONDS)
+        letters = {client: _letter(node) for client, node in roll.nodes.items()}
+        Post(grid).send(letters, LIFE_SECONDS)
 
 
 def _letter(node: int) -> Message:

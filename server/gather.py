@@ -112,13 +112,13 @@ class Gathering:
         self._until = time.monotonic() + self._settings.deadline
         while not self._over(enough()):
             self._look()
-            self._send()
-            for client, reply in self._post.take():
+            for client, reply in self._post.take():  # before it is asked anew
                 if self._final(client, reply):
                     yield client, reply
                     if self._post.one_by_one:  # each has the whole deadline to itself
                         self._until = time.monotonic() + self._settings.deadline
                 del reply
+            self._send()
             if self._open:
                 self._post.rest()
         for one in self._open.values():

@@ -116,7 +116,8 @@ def _story(run: Run, grid: Grid, allow: Sequence[Allowed]) -> None:
         if not roll.nodes:
             _call(roll, experiment)
         _federate(run, grid, roll, name)
-    farewell(grid, roll)
+    if not roll.nodes:  # the rounds were over before this process began
+        farewell(grid, roll)
     for choice in experiment.defenses:
         if run.known(f"defended:{choice.name}") is None:
             defend(run, choice)
@@ -161,6 +162,8 @@ def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
         events=run.events,
         identity=run.identity,
     ).run()
+    if not control:
+        farewell(grid, roll)
     rounds = store.rounds()
     attacked = experiment.attack is not None or any(c.malicious for r in rounds for c in r.clients)
     found = detection(rounds) if attacked else None

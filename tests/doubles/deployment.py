@@ -3,6 +3,8 @@
 Only the apps are ours here: what a client or a server *does* is up to the test.
 """
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -191,3 +193,18 @@ def status_of(call: Callable[[], object]) -> int:
     except httpx.HTTPStatusError as error:
         return error.response.status_code
     return 200
+
+
+def pieces(count: int, size: int) -> dict[str, bytes]:
+    """Return objects as the SuperLink takes them, each of its own content."""
+    made = {}
+    for _ in range(count):
+        content = b"ArrayChunk  %d\x00" % size + os.urandom(size)
+        made[hashlib.sha256(content).hexdigest()] = content
+    return made
+
+
+def tree(ids: list[str]) -> ObjectTree:
+    """Return a message's tree with these leaves."""
+    root = hashlib.sha256("".join(ids).encode()).hexdigest()
+    return ObjectTree(object_id=root, children=[ObjectTree(object_id=one) for one in ids])

@@ -1,7 +1,5 @@
 """What a server lets through: registered clients' interface, over TLS, in bounded memory."""
 
-import hashlib
-import os
 import socket
 import ssl
 import time
@@ -13,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.proto.message_pb2 import ObjectTree
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from fedsafe.launch.processes import wait_until
@@ -21,7 +18,7 @@ from fedsafe.launch.server_machine import certs
 from fedsafe.launch.server_machine.control import Control
 from fedsafe.launch.server_machine.front import nginx
 from fedsafe.launch.server_machine.superlink import node_id
-from tests.doubles.deployment import Client, adapter, ask, status_of
+from tests.doubles.deployment import Client, adapter, ask, pieces, status_of, tree
 from tests.doubles.place import Place, server_machine
 
 pytestmark = [
@@ -153,21 +150,6 @@ def grid(place: Place) -> Iterator[Any]:
     """The server's side of a run."""
     with place.run() as grid:
         yield grid
-
-
-def pieces(count: int, size: int) -> dict[str, bytes]:
-    """Return objects as the SuperLink takes them, each of its own content."""
-    made = {}
-    for _ in range(count):
-        content = b"ArrayChunk  %d\x00" % size + os.urandom(size)
-        made[hashlib.sha256(content).hexdigest()] = content
-    return made
-
-
-def tree(ids: list[str]) -> ObjectTree:
-    """Return a message's tree with these leaves."""
-    root = hashlib.sha256("".join(ids).encode()).hexdigest()
-    return ObjectTree(object_id=root, children=[ObjectTree(object_id=one) for one in ids])
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.proto.message_pb2 import ObjectTree
 
 from fedsafe.launch.server_machine.front import nginx
@@ -16,7 +17,7 @@ from fedsafe.launch.server_machine.superlink import QUIET
 from fedsafe.messages import REFUSED
 from server.exchange import Post
 from server.faults import transient
-from tests.doubles.deployment import Client, adapter, ask, status_of
+from tests.doubles.deployment import Client, adapter, ask, pieces, status_of, tree
 from tests.doubles.place import Place, server_machine
 
 pytestmark = [
@@ -142,8 +143,8 @@ def test_why_a_reply_was_refused_reaches_the_server(place: Place, grid: Any) -> 
     question = client.question()
     assert question.metadata.message_id == ids[7]
     leaves = [ObjectTree(object_id=f"{n:064x}") for n in range(2000)]
-    tree = ObjectTree(object_id="f" * 64, children=leaves)
-    assert status_of(lambda: client.offer(question, tree)) == 413
+    large = ObjectTree(object_id="f" * 64, children=leaves)
+    assert status_of(lambda: client.offer(question, large)) == 413
     ((who, reply),) = post.take()
     assert (who, reply.error.code) == (7, REFUSED)
     assert reply.error.reason.startswith("refused: a reply of 2001 objects; at most ")
@@ -193,3 +194,28 @@ def test_a_question_that_was_replaced_is_in_nobodys_way(place: Place, grid: Any)
     begun = time.monotonic()
     assert [one.metadata.message_id for one in client.pull().messages_list] == [newest]
     assert time.monotonic() - begun < SOON
+
+
+def test_a_piece_that_is_sent_once_more_is_there(place: Place, grid: Any) -> None:
+    client = place.member(0)
+    message = ask(grid, client.node, "train", adapter(MIB))
+    question = client.question()
+    assert question.metadata.message_id == message
+    client.confirm(question)
+    (name, content), *_ = pieces(1, MIB).items()
+    session = client.offer(question, tree([name])).session_id
+    assert client.push(question, session, name, content)
+    assert client.push(question, session, name, content)  # as if the answer had been lost
+
+
+def test_a_question_that_flower_has_dropped_is_in_nobodys_way(place: Place, grid: Any) -> None:
+    client = place.members.pop(1)
+    ask(grid, client.node, "train", adapter(MIB))
+    client.fleet.DeactivateNode(DeactivateNodeRequest(node_id=client.node))
+    list(grid.pull_messages([ask(grid, client.node, "query", adapter(MIB))]))  # unavailable: gone
+    client.activate()
+    begun = time.monotonic()
+    while client.pull().messages_list:
+        pass
+    client.pull()
+    assert time.monotonic() - begun > HOLD - 1  # it waits, and does not ask in circles

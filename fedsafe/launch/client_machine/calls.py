@@ -21,10 +21,8 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 LONGEST_PAUSE = 5
 """Seconds between two tries to reach a server that is away."""
-AWAY = (408, 429, 500, 502, 503, 504)
+AWAY = (408, 500, 502, 503, 504)
 """HTTP statuses of a server, or a front of one, that may do its work a little later."""
-UNHEARD = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""What goes wrong before a server hears of a request."""
 
 
 class EndedError(Exception):
@@ -32,7 +30,7 @@ class EndedError(Exception):
 
     Args:
         kind: ``version`` of Flower, ``key`` not let in, ``refused`` for another reason,
-            ``session`` not known, ``trust`` in its certificate, ``broken`` off.
+            ``session`` not known, ``trust`` in its certificate, ``replaced`` by another node.
         words: The server's own, where it has any.
     """
 
@@ -78,12 +76,7 @@ class Calls:
         self._lost, self._found = lost, found
 
     def __call__(
-        self,
-        method: Callable[[Any], Any],
-        request: Any,
-        most: float | None = None,
-        *,
-        twice: bool = True,
+        self, method: Callable[[Any], Any], request: Any, most: float | None = None
     ) -> Any:
         """Return what the server answers, however long it is away.
 
@@ -91,7 +84,6 @@ class Calls:
             method: One of the fleet's.
             request: What is asked.
             most: Seconds after which a server that fails to answer is given up.
-            twice: Whether it may be asked again that has perhaps been heard.
 
         Raises:
             EndedError: It does not know us, or is not the one it should be.
@@ -104,7 +96,7 @@ class Calls:
             max_time=most,
             on_backoff=lambda _: self._lost(),
             on_success=lambda state: self._found() if state.tries > 1 else None,
-            should_giveup=lambda error: _final(error, twice=twice),
+            should_giveup=_final,
         )
         try:
             return retry.invoke(method, request)
@@ -137,11 +129,11 @@ class _Version:
         return response
 
 
-def _final(error: Exception, *, twice: bool) -> bool:
-    """Say whether trying again is of no use, or may do harm."""
+def _final(error: Exception) -> bool:
+    """Say whether trying again is of no use."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code not in AWAY
-    return _distrusted(error) or not (twice or isinstance(error, UNHEARD))
+    return _distrusted(error)
 
 
 def _distrusted(error: BaseException | None) -> bool:

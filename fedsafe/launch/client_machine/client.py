@@ -154,4 +154,6 @@ def _trainer(wanted: Wanted, home: Path, socket: Path) -> Child:
         env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": wanted.gpu}
     program = "fedsafe.launch.client_machine.trainer"
     command = [sys.executable, "-m", program, "--socket", str(socket)]
-    return Child("The trainer", command, log=home / "trainer.log", env=env, cwd=home)
+    nowhere = home / "empty"  # libraries take what lies in the working directory for their own
+    nowhere.mkdir(mode=0o700, exist_ok=True)
+    return Child("The trainer", command, log=home / "trainer.log", env=env, cwd=nowhere)

@@ -35,6 +35,8 @@ EVERY = 3.0
 """Seconds between two questions for work to a server that does not wait with its answer."""
 OFTEN, SELDOM = 5.0, 30.0
 """Longest pause, seconds, after a refusal: for the first minute, and later."""
+TAKEN = 409
+"""HTTP status of a question for work in whose place a newer one waits."""
 LEAVE_SECONDS = 5.0
 """Longest time to take leave of a server."""
 LONGEST_REASON = 2000
@@ -108,8 +110,7 @@ class Node:
             ended = self._session()
             vain = 1 if self._id else vain + 1
             self._id = 0
-            if ended.kind != "broken":  # which a new session mends
-                self._explain(ended)
+            self._explain(ended)
             time.sleep(min(2.0 ** min(vain - 1, 10), OFTEN if vain < 60 / OFTEN else SELDOM))
 
     def _session(self) -> "EndedError":
@@ -129,9 +130,11 @@ class Node:
     def _next(self) -> None:
         """Answer one message, or wait a little where there is none.
 
+        A server of ours gives a message that came to nothing again, and is told by the next
+        question that a reply did.
+
         Raises:
-            EndedError: The session is over, for the server's or for our part: it gives a
-                message that came to nothing again to a new session, and to no old one.
+            EndedError: The session is over.
         """
         from fedsafe.launch.client_machine.calls import EndedError, LostError
 
@@ -139,7 +142,11 @@ class Node:
         try:
             message = self._line.next()
         except LostError as error:
-            raise EndedError("refused" if error.status else "broken", str(error)) from None
+            if error.status:
+                kind = "replaced" if error.status == TAKEN else "refused"
+                raise EndedError(kind, str(error)) from None
+            self._tell("lost", message=f"a message of the server's did not come whole: {error}")
+            message = None
         if message is None:
             time.sleep(max(0.0, begun + EVERY - time.monotonic()))
             return
@@ -149,7 +156,6 @@ class Node:
             self._line.answer(reply, time.monotonic() - begun)
         except LostError as error:
             self._tell("lost", message=f"its reply did not reach the server: {error}")
-            raise EndedError("broken", str(error)) from None
 
     def _work(self, message: "Message") -> "Message":
         """Return the ClientApp's reply; whatever it raises becomes one, as in Flower."""

@@ -43,8 +43,8 @@ class Listener:
 
     def __init__(self, name: str, tell: Tell) -> None:
         self._name, self._tell = name, tell
-        self.dismissed = False
-        """Whether the server said that it needs this client no more."""
+        self.connected = self.dismissed = False
+        """Whether it ever was, and whether the server said that it needs it no more."""
         self._job: dict[str, Any] = {}
         """The work that goes on, or went on last."""
 
@@ -55,6 +55,7 @@ class Listener:
         if (said := read(line)) is None:
             return
         kind = said.pop("kind")
+        self.connected = self.connected or kind == "connected"
         self.dismissed = kind == "farewell" or (self.dismissed and kind != "job-start")
         if kind == "job-start":
             self._job = said

@@ -57,12 +57,17 @@ class Supervisor:
         self._trainer.start()
         for member in self._members:
             member.kept.start()
-        while not (self._once and all(member.dismissed for member in self._members)):
+        while not (self._once and self._dismissed()):
             time.sleep(TICK)
             self._trainer.look()
             for member in self._members:
                 member.look()
         time.sleep(TICK)  # the server hears that they have heard
+
+    def _dismissed(self) -> bool:
+        """Return whether every client that ever got through has heard that it may go."""
+        heard = [member.heard for member in self._members if member.heard.connected]
+        return bool(heard) and all(one.dismissed for one in heard)
 
     def stop(self) -> None:
         """End everything, the nodes first, so that the server knows at once.
@@ -161,18 +166,13 @@ class Member:
 
     def __init__(self, name: str, child: Child, tell: Tell) -> None:
         self._name, self._tell = name, tell
-        self._follower, self._listener = Follower(child.log), Listener(name, tell)
+        self._follower, self.heard = Follower(child.log), Listener(name, tell)
         self.kept = Kept(child, self._died)
-
-    @property
-    def dismissed(self) -> bool:
-        """Return whether the server said that it needs this client no more."""
-        return self._listener.dismissed
 
     def look(self) -> None:
         """Hear what it says, and see whether it lives."""
         for line in self._follower.lines():
-            self._listener.hear(line)
+            self.heard.hear(line)
         self.kept.look()
 
     def _died(self, pause: float) -> None:

@@ -43,8 +43,8 @@ class Nodes(Protocol):
     def back(self, key: bytes) -> None:
         """Let the node of a key in again, although its last session has not run out."""
 
-    def again(self, message: str) -> None:
-        """Have a message handed out again, although it went out once."""
+    def again(self, message: str) -> bool:
+        """Have a message handed out again, although it went out once; False: it is gone."""
 
 
 class Guard:
@@ -140,8 +140,9 @@ class Guard:
         """
         if node in self._bells:
             self._bells.pop(node).set()
-        for message in self._ledger.asks(node):
-            self._nodes.again(message)
+        self._ledger.close(
+            one for one in self._ledger.asks(node) if not self._nodes.again(one)
+        )  # the server has been told of those that are gone
         if self._ledger.has_work(node):
             self._nodes.alive(node)
             return
@@ -188,10 +189,15 @@ class Guard:
         if call == "push-messages":
             question = request.messages_list[0].metadata.reply_to_message_id
             ledger.accepted(question, said.objects_to_push)
-        elif call == "push-object" and said.stored:
-            ledger.stored(request.node.node_id, request.object_id, len(request.object_content))
+        elif call == "push-object":
+            node, one = request.node.node_id, request.object_id
+            if said.stored:
+                ledger.stored(node, one, len(request.object_content))
+            else:  # sent once more, as the answer was lost: Flower says no, and it is there
+                said.stored = ledger.has(node, one)
         elif call == "pull-messages":
-            ledger.handed(message.metadata.message_id for message in said.messages_list)
+            went = [message.metadata.message_id for message in said.messages_list]
+            ledger.handed(request.node.node_id, went)
         elif call == "confirm-message-received":
             ledger.confirmed(request.message_object_id)
 

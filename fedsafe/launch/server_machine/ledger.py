@@ -61,19 +61,20 @@ class Ledger:
             one.node == node and one.waits and one.expires > now for one in self._questions.values()
         )
 
-    def handed(self, messages: Iterable[str]) -> None:
-        """Note that questions went out to their nodes."""
-        for message in messages:
-            if message in self._questions:
-                self._questions[message].handed = True
+    def handed(self, node: int, messages: Collection[str]) -> None:
+        """Note which questions went out to a node that asked; none: none waits for it.
+
+        What seemed to wait then counts as handed out, and is found to be gone, or is given
+        again, when the node asks the next time.
+        """
+        for message, question in self._questions.items():
+            if message in messages or (not messages and question.node == node and question.waits):
+                question.handed = True
 
     def over(self, questions: Iterable[str]) -> dict[str, Over]:
         """Return why there will be no reply, of questions where that is so."""
-        return {
-            one: question.over
-            for one in questions
-            if (question := self._questions.get(one)) is not None and question.over is not None
-        }
+        found = {one: self._questions[one].over for one in questions if one in self._questions}
+        return {one: why for one, why in found.items() if why is not None}
 
     def close(self, questions: Iterable[str]) -> None:
         """Free questions that the server has heard the end of."""
@@ -88,15 +89,13 @@ class Ledger:
         was broken off is not hidden: Flower tells the server so at once.
         """
         since = self._clock() - IDLE
-        replies = {
-            one: question.reply
-            for one in questions
-            if (question := self._questions.get(one)) is not None and question.over is None
-        }
+        known = {one: self._questions[one] for one in questions if one in self._questions}
         return {
             one
-            for one, reply in replies.items()
-            if reply is not None and not reply.complete and reply.touched > since
+            for one, question in known.items()
+            if (reply := question.reply) is not None
+            and not (reply.complete or question.over)
+            and reply.touched > since
         }
 
     def collected(self, message: str) -> None:
@@ -132,8 +131,11 @@ class Ledger:
     def accepted(self, question: str, missing: Iterable[str]) -> None:
         """Note which objects of a reply the SuperLink still wants."""
         asked = self._questions.get(question)
-        if asked is not None and asked.reply is not None:
-            asked.reply.wanted = asked.reply.ids.intersection(missing)
+        if asked is None or asked.reply is None:
+            return
+        wanted = asked.reply.ids.intersection(missing)
+        if wanted or asked.reply.kept:  # a new reply of which nothing is missing was not taken
+            asked.reply.wanted = wanted
 
     def piece(self, node: int, object_id: str, size: int) -> None:
         """Let a client send an object.
@@ -151,6 +153,10 @@ class Ledger:
                 raise Refused(413, asked.over.reason)
             if object_id not in reply.kept and sum(reply.kept.values()) + size > most:
                 raise self._refuse(asked, f"a reply of more than the {most} bytes that are taken")
+
+    def has(self, node: int, object_id: str) -> bool:
+        """Return whether an object of a node's reply has come."""
+        return any(object_id in reply.kept for _, reply in self._replies(node, object_id))
 
     def stored(self, node: int, object_id: str, size: int) -> None:
         """Note that the SuperLink has kept an object."""
@@ -178,7 +184,7 @@ class Ledger:
     def confirmed(self, message: str) -> None:
         """Note that a node has a question, whole."""
         if message in self._questions:
-            self._questions[message].confirmed = True
+            self._questions[message].handed = self._questions[message].confirmed = True
 
     def own(self, node: int, message: str) -> None:
         """Let a client confirm a question, which frees it.

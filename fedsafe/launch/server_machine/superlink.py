@@ -148,12 +148,17 @@ class Nodes:
         """Note that a node hung up while it waited: it may come back at once."""
         self._seen.pop(node, None)
 
-    def again(self, message: str) -> None:
-        """Have a message handed out again; Flower hands each out once, heard or not."""
+    def again(self, message: str) -> bool:
+        """Have a message handed out again; Flower hands each out once, heard or not.
+
+        Returns:
+            Whether it is there still.
+        """
         with self._state.lock:
             found = self._state.message_ins_store.get(message)
             if found is not None:
                 found.metadata.delivered_at = ""
+            return found is not None
 
     def back(self, key: bytes) -> None:
         """End the session of a node that was killed; Flower would wait until it runs out.

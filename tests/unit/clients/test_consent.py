@@ -76,7 +76,9 @@ def test_a_file_of_this_machine_is_not_read(name: str, tmp_path: Path) -> None:
         consent.check(_job(data={"source": source}), _site())
 
 
-@pytest.mark.parametrize("path", ["owner/name", "name", ".", "..", "../x", "~/x", "a/b/c", "/x"])
+@pytest.mark.parametrize(
+    "path", ["owner/name", "name", "json", "text", ".", "..", "../x", "~/x", "a/b/c", "/x"]
+)
 def test_a_directory_of_this_machine_is_not_taken_for_the_hub(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

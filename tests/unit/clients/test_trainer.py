@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from clients import protocol
+from clients.finished import Finished
 from clients.job import work
 from clients.protocol import Header
 from clients.remote import ask, probe
@@ -494,3 +495,15 @@ def test_trainer_goes_down_with_its_supervisor(tmp_path: Path) -> None:
     supervisor.kill()
     supervisor.wait()
     assert (there, wait_until(_gone(pid), 10), path.exists()) == (True, True, False)
+
+
+def test_only_so_many_bytes_of_finished_work_are_kept(
+    experiment: Experiment, session: Session, site: Site
+) -> None:
+    job, arrays = job_of(experiment, session), arrays_of(session)
+    size = sum(array.nbytes for array in arrays.values())
+    finished = Finished(most=2 * size)
+    sites = [site.model_copy(update={"state": Path(f"/client{n}")}) for n in range(3)]
+    for one in sites:
+        finished.keep(job, arrays, one, Trained(arrays, {}))
+    assert [finished.find(job, arrays, one) is not None for one in sites] == [False, True, True]

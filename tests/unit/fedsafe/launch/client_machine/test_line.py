@@ -56,9 +56,7 @@ class Calls:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
-    def __call__(
-        self, method: Any, request: Any, most: float | None = None, *, twice: bool = True
-    ) -> Any:
+    def __call__(self, method: Any, request: Any, most: float | None = None) -> Any:
         try:
             return method(request)
         except FlowerError as error:
@@ -231,4 +229,15 @@ def test_a_heartbeat_answered_with_nonsense_is_given_again(
     fleet._handlers["SendNodeHeartbeat"] = nonsense
     assert not one._beat()
     assert one.next() is None
+    one.close()
+
+
+def test_nonsense_at_the_end_does_not_matter(link: SuperLink) -> None:
+    one, fleet = line(link)
+    one.open()
+
+    def nonsense(_: Any) -> Any:
+        raise ValueError("no protobuf")
+
+    fleet._handlers["DeactivateNode"] = nonsense
     one.close()

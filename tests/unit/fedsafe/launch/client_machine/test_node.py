@@ -130,17 +130,27 @@ def test_a_server_that_does_not_wait_is_asked_every_few_seconds(
 
 
 @pytest.mark.parametrize("where", ["next", "answer"])
-def test_what_was_lost_opens_a_new_session_and_worries_nobody(
+def test_what_was_lost_is_told_and_the_session_goes_on(
     where: str, tmp_path: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_site(tmp_path)
-    line = Line(LostError("it hung up") if where == "next" else hello())
-    line.lose = LostError("not taken")
+    line = Line(LostError("not whole") if where == "next" else hello())
+    line.lose = LostError("no question waits for this reply", 409)
+    run(tmp_path, line)
+    assert (line.opened, line.closed) == (1, 1)
+    assert [kind for kind, _ in told(capsys)] == ["connected", "lost"]
+
+
+@pytest.mark.parametrize(
+    ("status", "why"), [(409, "has taken its place"), (413, "does not answer as a FedSafe server")]
+)
+def test_a_question_that_is_refused_ends_the_session(
+    status: int, why: str, tmp_path: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = Line(LostError("no", status))
     run(tmp_path, line)
     assert (line.opened, line.closed) == (2, 2)
-    assert {kind for kind, _ in told(capsys)} == (
-        {"connected"} if where == "next" else {"connected", "lost"}
-    )
+    assert any(kind == "refused" and why in message for kind, message in told(capsys))
 
 
 def test_the_end_of_a_session_is_told_once(

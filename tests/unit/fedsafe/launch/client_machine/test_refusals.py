@@ -19,6 +19,7 @@ SERVER = Address("fl.example.org", 8443)
         ("session", Seen(True, skew=0.0), "no longer knows this session"),
         ("trust", Seen(True, "The wrong certificate."), "The wrong certificate."),
         ("refused", Seen(True), "does not answer as a FedSafe server does (HTTP 404)"),
+        ("replaced", Seen(True), "Another process with the key of node0 (0123)"),
         ("trust", Seen(True), "was not the right one, and is again"),
     ],
 )

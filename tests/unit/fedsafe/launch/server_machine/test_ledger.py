@@ -269,7 +269,7 @@ def test_a_question_whose_objects_are_there_waits_at_once(books: Books) -> None:
 
 def test_a_question_is_handed_out_once(books: Books) -> None:
     books.ask()
-    books.ledger.handed(["q"])
+    books.ledger.handed(NODE, ["q"])
     assert not books.ledger.has_work(NODE)
     books.ask("p", kind="query")
     assert books.ledger.has_work(NODE)
@@ -278,7 +278,7 @@ def test_a_question_is_handed_out_once(books: Books) -> None:
 def test_a_question_that_never_arrived_is_given_again(books: Books) -> None:
     books.ask()
     assert books.ledger.asks(NODE) == []
-    books.ledger.handed(["q"])
+    books.ledger.handed(NODE, ["q"])
     assert books.ledger.asks(OTHER) == []
     assert books.ledger.asks(NODE) == ["q"]
     assert books.ledger.has_work(NODE)
@@ -286,7 +286,7 @@ def test_a_question_that_never_arrived_is_given_again(books: Books) -> None:
 
 def test_a_question_that_was_answered_is_not_given_again(books: Books) -> None:
     books.ask()
-    books.ledger.handed(["q"])
+    books.ledger.handed(NODE, ["q"])
     books.answer(ids=("r",))
     books.ledger.stored(NODE, "r", 10)
     assert books.ledger.asks(NODE) == []
@@ -296,7 +296,7 @@ def test_a_question_that_was_answered_is_not_given_again(books: Books) -> None:
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_reply_that_was_given_up_is_lost_and_the_server_told(books: Books, begun: bool) -> None:
     books.ask()
-    books.ledger.handed(["q"])
+    books.ledger.handed(NODE, ["q"])
     books.ledger.confirmed("q")
     if begun:
         books.answer()
@@ -309,7 +309,7 @@ def test_a_reply_that_was_given_up_is_lost_and_the_server_told(books: Books, beg
 def test_only_what_went_out_is_handed(books: Books) -> None:
     books.ask("q", kind="train")
     books.ask("p", kind="query")
-    books.ledger.handed(["q"])
+    books.ledger.handed(NODE, ["q"])
     assert books.ledger.has_work(NODE)
 
 
@@ -320,3 +320,36 @@ def test_what_is_over_or_answered_waits_for_nobody(books: Books) -> None:
     books.ask("p", kind="query")
     books.clock.now += 101
     assert not books.ledger.has_work(NODE)
+
+
+def test_what_flower_does_not_hand_out_is_waited_for_no_longer(books: Books) -> None:
+    books.ask()
+    books.ledger.handed(NODE, [])
+    assert not books.ledger.has_work(NODE)
+    assert books.ledger.asks(NODE) == ["q"]
+
+
+def test_work_that_went_out_before_it_was_known_can_be_lost_too(books: Books) -> None:
+    books.ledger.handed(NODE, ["q"])
+    books.ask()
+    books.ledger.confirmed("q")
+    books.ledger.asks(NODE)
+    assert books.ledger.over(["q"])["q"].lost
+
+
+def test_a_reply_that_was_not_taken_is_no_reply(books: Books) -> None:
+    books.ask()
+    books.ledger.handed(NODE, ["q"])
+    books.ledger.confirmed("q")
+    books.ledger.offer(NODE, "q", "r", ["r", "a"])
+    books.ledger.accepted("q", [])
+    books.ledger.asks(NODE)
+    assert books.ledger.over(["q"])["q"].lost
+
+
+def test_an_object_that_has_come_is_known(books: Books) -> None:
+    books.ask()
+    books.answer()
+    assert not books.ledger.has(NODE, "a")
+    books.ledger.stored(NODE, "a", MIB)
+    assert (books.ledger.has(NODE, "a"), books.ledger.has(OTHER, "a")) == (True, False)
