@@ -21,8 +21,9 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 LONGEST_PAUSE = 5
 """Seconds between two tries to reach a server that is away."""
-AWAY = (408, 500, 502, 503, 504)
-"""HTTP statuses of a server, or a front of one, that may do its work a little later."""
+AWAY = (408, 502, 503, 504)
+"""HTTP statuses of a server, or a front of one, that may do its work a little later. Not 500:
+so Flower answers for ever of a run that a SuperLink does not know since it was restarted."""
 
 
 class EndedError(Exception):

@@ -43,6 +43,8 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from fedsafe.launch.client_machine.calls import Calls, EndedError, LostError
 from fedsafe.launch.client_machine.identity import Address, plain_pem
 
+WHOLE_SECONDS = 600.0
+"""How long a message may take to come whole."""
 ANSWER_SECONDS = 300.0
 """How long a reply is offered to a server that fails to take it."""
 
@@ -152,6 +154,7 @@ class Line:
             make_pull_object_fn_protobuf(pull, self._node, run),
             make_confirm_message_received_fn_protobuf(confirm, self._node, run),
             return_type=Message,
+            max_time=WHOLE_SECONDS,
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
         return message
