@@ -24,7 +24,7 @@ from fedsafe.runs.files import room
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import CLIENTS, FederationStore, Store
 from server.allow import Allowed
-from server.farewell import farewell
+from server.farewell import Farewell
 from server.loop import Federation
 from server.members import Members
 from server.nodes import deployed
@@ -110,17 +110,18 @@ def _story(run: Run, grid: Grid, allow: Sequence[Allowed]) -> None:
         run.finish("base", start, path, 0.0)
     members = Members(experiment, run.store, run.events, allow) if deployed(grid) else None
     roll = RollCall(grid, experiment.federation.clients, run.events, members)
+    farewell = Farewell(grid)
     for name in run.planned[1:]:
         if name.startswith("defended:") or run.known(name) is not None:
             continue
         if not roll.nodes:
             _call(roll, experiment)
-        _federate(run, grid, roll, name)
-    if not roll.nodes:  # the rounds were over before this process began
-        farewell(grid, roll)
+        _federate(run, grid, roll, name, farewell)
+    farewell.send(roll)  # where the rounds were over before this process began
     for choice in experiment.defenses:
         if run.known(f"defended:{choice.name}") is None:
             defend(run, choice)
+    farewell.finish()
 
 
 def _call(roll: RollCall, experiment: Experiment) -> None:
@@ -146,7 +147,7 @@ def _call(roll: RollCall, experiment: Experiment) -> None:
         see_attack(experiment, roll.members.attackers & roll.nodes.keys(), roll.events)
 
 
-def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
+def _federate(run: Run, grid: Grid, roll: RollCall, name: str, farewell: Farewell) -> None:
     """Run one federation, the control or the main one, and evaluate its model."""
     run.events("stage-start", stage=name)
     control = name == "clean"
@@ -163,7 +164,7 @@ def _federate(run: Run, grid: Grid, roll: RollCall, name: str) -> None:
         identity=run.identity,
     ).run()
     if not control:
-        farewell(grid, roll)
+        farewell.send(roll)
     rounds = store.rounds()
     attacked = experiment.attack is not None or any(c.malicious for r in rounds for c in r.clients)
     found = detection(rounds) if attacked else None

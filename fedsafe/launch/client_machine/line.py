@@ -137,8 +137,10 @@ class Line:
             return None
         try:
             return self._whole(answer)
-        except (EndedError, LostError):
+        except EndedError:
             raise
+        except LostError as error:  # of this message, as of a run that is over: no refusal of us
+            raise LostError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - whatever a server sent, the node goes on
             raise LostError(f"{type(error).__name__}: {error}"[:200]) from None
 

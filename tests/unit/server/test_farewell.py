@@ -1,9 +1,12 @@
 """The clients of a deployment are told when the rounds are over; nobody waits for them."""
 
+import time
+
 import pytest
 
-from server.farewell import GATHER_SECONDS, farewell
-from tests.doubles.grids import ScriptedGrid, at_once
+from server import farewell
+from server.farewell import GATHER_SECONDS, Farewell
+from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
 pytestmark = pytest.mark.usefixtures("flower_task")
 
@@ -27,7 +30,9 @@ class Roll:
 def told(roll: Roll) -> list[tuple[int, str]]:
     """Return whom a server tells what, where nobody ever answers."""
     grid = ScriptedGrid([10, 11], lambda _: None, at_once)
-    farewell(grid, roll)  # type: ignore[arg-type]
+    saying = Farewell(grid)
+    for _ in range(2):  # the second time says nothing
+        saying.send(roll)  # type: ignore[arg-type]
     return [(one.metadata.dst_node_id, one.metadata.message_type) for one in grid.pushed]
 
 
@@ -47,3 +52,19 @@ def test_where_clients_live_in_the_servers_process_nobody_is_told() -> None:
     roll = Roll({0: 10})
     roll.members = None
     assert told(roll) == []
+
+
+@pytest.mark.parametrize(("looks", "seconds"), [(1, 0.0), (10**6, 0.3)])
+def test_the_run_ends_when_all_have_heard_or_time_is_up(
+    looks: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(farewell, "END_SECONDS", 0.3)
+    saying = Farewell(ScriptedGrid([10], empty_reply, lambda _: looks))
+    saying.send(Roll({0: 10}))  # type: ignore[arg-type]
+    begun = time.monotonic()
+    saying.finish()
+    assert seconds <= time.monotonic() - begun < seconds + 2
+
+
+def test_a_run_that_told_nobody_ends_at_once() -> None:
+    Farewell(ScriptedGrid([], empty_reply, at_once)).finish()

@@ -241,3 +241,17 @@ def test_nonsense_at_the_end_does_not_matter(link: SuperLink) -> None:
 
     fleet._handlers["DeactivateNode"] = nonsense
     one.close()
+
+
+def test_a_message_of_a_run_that_is_over_is_lost_and_the_node_not_refused(link: SuperLink) -> None:
+    one, fleet = line(link)
+    ask(link, one.open())
+
+    def over(_: Any) -> Any:
+        raise FlowerError(ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED, "the run is over")
+
+    fleet._handlers["PullObject"] = over
+    with pytest.raises(LostError, match="the run is over") as caught:
+        one.next()
+    assert caught.value.status == 0
+    one.close()
