@@ -10,9 +10,9 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.site import NODE_CONFIG, STATE, Site
-from clients.told import tell, told
-from clients.trained import Arrays, Trained
+from clients.node_config import NODE_CONFIG, STATE, Site
+from clients.worker.result import Arrays, Trained
+from clients.worker.status_lines import tell, told
 from fedsafe.errors import RunError
 from fedsafe.messages import (
     ADAPTER,
@@ -26,8 +26,8 @@ from fedsafe.messages import (
     Job,
     read_shapes,
 )
-from fedsafe.models.parcel import pack, unpack
-from fedsafe.models.wire import downlink
+from fedsafe.models.compression import downlink
+from fedsafe.models.packing import pack, unpack
 from fedsafe.runs.store import CLIENTS, run_directory
 
 app = ClientApp()
@@ -93,10 +93,10 @@ def _asked(message: Message) -> tuple[Job, Arrays]:
 def _work(job: Job, arrays: Arrays, site: Site | None, context: Context) -> Trained:
     """Have the work done, in this process or by the trainer."""
     if site is None:
-        from clients.job import work
+        from clients.local_training import work
 
         return work(job, arrays, state=_state(job, context))
-    from clients.remote import ask
+    from clients.worker.worker_client import ask
 
     with told(job):
         return ask(site, job, arrays)

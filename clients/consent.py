@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from clients.site import Site
+from clients.node_config import Site
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice

@@ -13,7 +13,7 @@ def __getattr__(name: str) -> Any:
         from fedsafe.app import activate
 
         activate()
-        from strategies.library import aggregate
+        from strategies.api import aggregate
 
         return aggregate
     raise AttributeError(f"module 'fedsafe' has no attribute '{name}'")

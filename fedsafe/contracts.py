@@ -255,10 +255,12 @@ class Conduct:
     transform: "Callable[[Tensor], Tensor] | None" = None
 
 
-rules: Registry[Rule] = Registry("rule", "strategies", "fedsafe.rules")
-filters: Registry[Filter] = Registry("filter", "strategies", "fedsafe.filters")
-optimizers: Registry[Optimizer] = Registry("optimizer", "strategies", "fedsafe.optimizers")
-behaviours: Registry[Behaviour] = Registry("behaviour", "clients.behaviours", "fedsafe.behaviours")
+rules: Registry[Rule] = Registry("rule", "strategies.rules", "fedsafe.rules")
+filters: Registry[Filter] = Registry("filter", "strategies.filters", "fedsafe.filters")
+optimizers: Registry[Optimizer] = Registry(
+    "optimizer", "strategies.optimizers", "fedsafe.optimizers"
+)
+behaviours: Registry[Behaviour] = Registry("behaviour", "clients.attacks", "fedsafe.behaviours")
 generators: Registry[Generator] = Registry("generator", "fedsafe.attacks", "fedsafe.generators")
 defenses: Registry[Defense] = Registry("defense", "fedsafe.defenses", "fedsafe.defenses")
 judges: Registry[Judge] = Registry("judge", "fedsafe.evaluation.judges", "fedsafe.judges")

@@ -16,7 +16,7 @@ VERSION: Literal[2] = 2
 ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
 """Names of the records in a message; the first three are Flower's own defaults."""
 ADAPTER = "adapter"
-"""Name of the one array in the first (`fedsafe.models.parcel`)."""
+"""Name of the one array in the first (`fedsafe.models.packing`)."""
 JOB, TENSORS = "job", "tensors"
 """Keys in the second: the client's work, and the shapes of the adapter's tensors."""
 REFUSED = 1000

@@ -13,10 +13,10 @@ from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
-from server.allow import read_allow
-from server.nodes import deployed
 from server.run import DEPLOYMENT
 from server.stages import lead
+from server.transport.allowlist import read_allow
+from server.transport.nodes import deployed
 
 app = ServerApp()
 

@@ -22,17 +22,17 @@ from fedsafe.runs.store import FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint
-from server.combine import combiner
-from server.combined import Combined, Combiner
-from server.flat import moved
-from server.gather import Gathering
-from server.messages import weight, with_job
-from server.outcomes import attackers, client_record, failure, reasons, require_attack
-from server.replies import DroppedError, screen, size
-from server.rollcall import RollCall
-from server.root import root_update
+from server.aggregation.aggregator import combiner
+from server.aggregation.interface import Combined, Combiner
+from server.aggregation.root_update import root_update
+from server.aggregation.update_store import Spool
+from server.aggregation.vectorize import moved
+from server.client_status import attackers, client_record, failure, reasons, require_attack
 from server.sampling import cohort
-from server.spool import Spool
+from server.transport.client_registry import RollCall
+from server.transport.round_collector import Gathering
+from server.transport.train_messages import weight, with_job
+from server.validation import DroppedError, screen, size
 
 Name = Literal["main", "control"]
 NOWHERE = 0

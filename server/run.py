@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
-from fedsafe.data.shares import data_hashes
+from fedsafe.data.client_datasets import data_hashes
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import evaluate, prompts_of
 from fedsafe.experiment.schema import Experiment

@@ -12,8 +12,8 @@ from shutil import rmtree
 from flwr.serverapp import Grid
 
 from fedsafe.contracts import Exchange, Verdict
-from fedsafe.data.overlap import normalise
-from fedsafe.defenses.repair import directory_of, repair
+from fedsafe.data.dedup import normalise
+from fedsafe.defenses.runner import directory_of, repair
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.evaluate import judge, prompts_of
 from fedsafe.evaluation.measures import detection
@@ -23,14 +23,14 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.files import room
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import CLIENTS, FederationStore, Store
-from server.allow import Allowed
-from server.farewell import Farewell
+from server.client_status import see_attack
 from server.loop import Federation
-from server.members import Members
-from server.nodes import deployed
-from server.outcomes import see_attack
-from server.rollcall import RollCall
 from server.run import DEPLOYMENT, Run, open_run
+from server.transport.allowlist import Allowed
+from server.transport.client_identity import Members
+from server.transport.client_registry import RollCall
+from server.transport.completion_notice import Farewell
+from server.transport.nodes import deployed
 
 ROLL_SECONDS = 600.0
 """Longest wait for clients before the first round."""

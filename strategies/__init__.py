@@ -1,66 +1,11 @@
-"""How updates are combined: one rule or one family a file, filters, one pipeline.
+"""Aggregation strategies: rules, pre-aggregation filters, server optimizers, one pipeline.
 
 Importing this package registers every rule, filter and optimizer and loads nothing
 heavy. Knows nothing of models, messages or who sent what.
 """
 
-from strategies import (
-    alignins,
-    bulyan,
-    centered_clipping,
-    clipping,
-    dnc,
-    flame,
-    fltrust,
-    foolsgold,
-    geometric_median,
-    krum,
-    lora,
-    mda,
-    meamed,
-    mean,
-    median,
-    mixing,
-    noise,
-    norm_threshold,
-    optimizers,
-    reference,
-    residual,
-    robust_learning_rate,
-    signguard,
-    spectral,
-    trimmed_mean,
-)
-from strategies.library import aggregate
+from strategies import filters, optimizers, rules
+from strategies.api import aggregate
 from strategies.pipeline import Pipeline, build
 
-__all__ = [
-    "Pipeline",
-    "aggregate",
-    "alignins",
-    "build",
-    "bulyan",
-    "centered_clipping",
-    "clipping",
-    "dnc",
-    "flame",
-    "fltrust",
-    "foolsgold",
-    "geometric_median",
-    "krum",
-    "lora",
-    "mda",
-    "meamed",
-    "mean",
-    "median",
-    "mixing",
-    "noise",
-    "norm_threshold",
-    "optimizers",
-    "reference",
-    "residual",
-    "robust_learning_rate",
-    "signguard",
-    "spectral",
-    "trimmed_mean",
-]
+__all__ = ["Pipeline", "aggregate", "build", "filters", "optimizers", "rules"]

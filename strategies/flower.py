@@ -23,9 +23,9 @@ from fedsafe.contracts import Aggregate, State, Updates
 from fedsafe.errors import ConfigError, PluginError
 from fedsafe.lazy import torch
 from fedsafe.plugins import suggestion
-from strategies.claims import average, numbers_of, weights_of
-from strategies.layout import Layout
 from strategies.pipeline import Choice, build
+from strategies.sample_weights import average, numbers_of, weights_of
+from strategies.vectorize import Layout
 
 _log = logging.getLogger("flwr")
 Believed = Literal["equal", "claimed"]

@@ -12,9 +12,9 @@ from fedsafe.contracts import Aggregate, State, Updates, filters, optimizers, ru
 from fedsafe.errors import ConfigError, PluginError
 from fedsafe.lazy import torch
 from fedsafe.plugins import Plugin, Registry
-from strategies.geometry import shared
-from strategies.rows import Rows
-from strategies.sweep import single_threaded
+from strategies.kernels.blockwise import single_threaded
+from strategies.kernels.gram_matrix import shared
+from strategies.kernels.update_matrix import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -35,7 +35,7 @@ def init(
 
     Nothing is overwritten: given again, it adds what is missing.
     """
-    from fedsafe.launch.server_machine import certs
+    from fedsafe.deployment.server import certs
 
     made = certs.init(output, hosts, clients, days)
     if as_json:
@@ -64,7 +64,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look at a server's certificate: its hosts, its end, whether its key fits and is closed."""
-    from fedsafe.launch.server_machine import certs
+    from fedsafe.deployment.server import certs
 
     health = certs.check(directory)
     if as_json:

@@ -12,9 +12,9 @@ from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedsafe.deployment.client.identity import Identity
+    from fedsafe.deployment.client.machine import Wanted
     from fedsafe.experiment.schema import PluginChoice
-    from fedsafe.launch.client_machine.client import Wanted
-    from fedsafe.launch.client_machine.identity import Identity
     from fedsafe.runs.events import Event
 
 WIDTH = 10
@@ -110,8 +110,8 @@ def client(  # noqa: PLR0917 - each is an option of the command line
     Runs until it is stopped with Ctrl-C, or with --once until the server's rounds are over;
     whatever dies meanwhile is started again.
     """
-    from fedsafe.launch.client_machine import choices, identity, site
-    from fedsafe.launch.client_machine.client import Wanted
+    from fedsafe.deployment.client import identity, options, state_dir
+    from fedsafe.deployment.client.machine import Wanted
 
     if insecure == (tls is not None):
         raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
@@ -122,23 +122,23 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         server=identity.Address.parse(server),
         authority=None if tls is None else identity.check_authority(tls),
         identities=identities,
-        state=(state or site.home()).expanduser().absolute(),
+        state=(state or state_dir.home()).expanduser().absolute(),
         data=_data(data or [], len(identities)),
-        model=None if model is None else choices.check_model(model),
+        model=None if model is None else options.check_model(model),
         device=chosen,
         gpu=visible,
         rank=rank,
         trainer=None if trainer is None else trainer.expanduser().absolute(),
         behaviour=conduct[0],
         generator=conduct[1],
-        plugins=choices.read_plugins(plugin or []),
+        plugins=options.read_plugins(plugin or []),
         once=once,
     )
     _run(wanted, as_json=as_json)
 
 
 def _run(wanted: "Wanted", *, as_json: bool) -> None:
-    from fedsafe.launch.client_machine import client as runtime
+    from fedsafe.deployment.client import machine as runtime
 
     try:
         runtime.run(wanted, _write_json if as_json else _write_line)
@@ -152,7 +152,7 @@ def _identities(
     keys: Sequence[Path], numbers: Sequence[int], insecure: bool
 ) -> "tuple[Identity, ...]":
     """Return who the clients are: each its key, or each its number."""
-    from fedsafe.launch.client_machine.identity import numbered, read_identity
+    from fedsafe.deployment.client.identity import numbered, read_identity
 
     if keys and insecure:
         raise ConfigError("--insecure: keys are proven over TLS only. Give --number, not --key.")
@@ -170,7 +170,7 @@ def _identities(
 
 
 def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":
-    from fedsafe.launch.client_machine.choices import read_data
+    from fedsafe.deployment.client.options import read_data
 
     if texts and len(texts) != clients:
         raise ConfigError(
@@ -184,7 +184,7 @@ def _conduct(
     red_team: bool, behaviour: str | None, generator: str | None, changes: list[str]
 ) -> "tuple[PluginChoice | None, PluginChoice | None]":
     """Return what an attacker does and with which examples; an honest client does neither."""
-    from fedsafe.launch.client_machine.choices import read_conduct
+    from fedsafe.deployment.client.options import read_conduct
 
     if red_team and behaviour is None:
         raise ConfigError(

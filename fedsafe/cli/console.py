@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from fedsafe.cli import tables
-from fedsafe.cli.journal import Journal
+from fedsafe.cli.log_lines import Journal
 from fedsafe.cli.text import safe
 from fedsafe.report.measures import duration
 from fedsafe.runs.events import Event, Listener

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedsafe.cli.command import finish, inline, show_experiment, work
 from fedsafe.cli.text import Interrupted, settings, shown
-from fedsafe.cli.work import finish, inline, show_experiment, work
 from fedsafe.errors import ConfigError
 
 if TYPE_CHECKING:

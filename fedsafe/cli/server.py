@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsafe.cli.command import finish, work
 from fedsafe.cli.runs import Changes, Json, Output
 from fedsafe.cli.text import shown
-from fedsafe.cli.work import finish, work
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -58,9 +58,9 @@ def server(  # noqa: PLR0917 - each is an option of the command line
     Given again after a stop, it goes on from the last complete round.
     """
     from fedsafe.app import activate
+    from fedsafe.deployment.server.plan import Asked, plan
+    from fedsafe.deployment.server.supervisor import serve
     from fedsafe.experiment import load
-    from fedsafe.launch.server_machine.fleet import serve
-    from fedsafe.launch.server_machine.plan import Asked, plan
     from fedsafe.runs.store import default_directory
 
     activate()
@@ -99,7 +99,7 @@ def _completed(directory: Path, experiment: "Experiment") -> "Summary | None":
 def _clear(directory: Path) -> None:
     """Remove the run that is there, unless a server is at work on it."""
     from fedsafe.cli import directories
-    from fedsafe.launch.server_machine.plan import claim
+    from fedsafe.deployment.server.plan import claim
 
     if (directory / "experiment.yaml").is_file():
         with claim(directory):

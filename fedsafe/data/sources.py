@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedsafe.contracts import Example, sources
-from fedsafe.data.fields import AUTO, Mapped, examples
+from fedsafe.data.columns import AUTO, Mapped, examples
 from fedsafe.data.reading import Row, read_csv, read_hub, read_json, read_jsonl, read_parquet
 from fedsafe.errors import DataError
 from fedsafe.seeds import stream

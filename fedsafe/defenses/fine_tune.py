@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedsafe.contracts import Adapter, Example, Exchange, Outcome, Patient, Prompt, defenses
-from fedsafe.data.overlap import normalise, overlap
+from fedsafe.data.dedup import normalise, overlap
 from fedsafe.errors import RunError
 
 Template = Annotated[str, Field(pattern=r"\{request\}")]

@@ -13,8 +13,8 @@ from fedsafe.contracts import Example, Exchange, Verdict
 from fedsafe.lazy import torch
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, write_json, write_lines
+from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
-from fedsafe.training.trainer import Plan
 
 
 @dataclass

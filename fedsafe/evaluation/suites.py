@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from fedsafe.contracts import Prompt, Purpose, suites
-from fedsafe.data.fields import text_of
+from fedsafe.data.columns import text_of
 from fedsafe.data.reading import read_csv, read_json
 from fedsafe.errors import DataError
 

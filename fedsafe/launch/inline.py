@@ -122,8 +122,8 @@ def defend_adapter(
     """
     _quiet()
     activate()
-    from fedsafe.data.overlap import normalise
-    from fedsafe.defenses.repair import repair
+    from fedsafe.data.dedup import normalise
+    from fedsafe.defenses.runner import repair
     from fedsafe.evaluation.evaluate import judge, prompts_of
     from fedsafe.models import adapters
     from fedsafe.training.session import resident

@@ -12,9 +12,10 @@ from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.attention import FLASH, attention_of, survey
+from fedsafe.models.device_memory import claim, one_at_a_time
 from fedsafe.models.files import fingerprint, locate
-from fedsafe.models.free import claim, one_at_a_time
 from fedsafe.models.memory import Estimate, estimate, refuse_what_cannot_fit, workload
+from fedsafe.models.model_size import read_config, shape_of
 from fedsafe.models.quantization import (
     check_optimizer,
     device_of,
@@ -22,7 +23,6 @@ from fedsafe.models.quantization import (
     keep_trainable,
     quantization_config,
 )
-from fedsafe.models.shape import read_config, shape_of
 
 PLAIN_HEADS = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "olmo2"})
 """Architectures whose logits are the head's product and nothing else."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
-from fedsafe.models.free import free_bytes
-from fedsafe.models.shape import Shape
+from fedsafe.models.device_memory import free_bytes
+from fedsafe.models.model_size import Shape
 
 MARGIN = 0.15
 """Added to the estimate: fragmentation, libraries' work space, what is not counted."""
 LOGITS = 2**25
-"""Logits that the training loss computes at a time (`fedsafe.training.trainer`)."""
+"""Logits that the training loss computes at a time (`fedsafe.training.loop`)."""
 BLOCK, SUPERBLOCK = 64, 256
 """Weights that share a scale in nf4, and scales that share one in double quantization."""
 

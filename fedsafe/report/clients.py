@@ -1,9 +1,9 @@
 """Who was malicious against who was down-weighted, and what was dropped and why."""
 
-from fedsafe.report import federation, heat
+from fedsafe.report import federation, heatmap
+from fedsafe.report.loader import RunData, drops
 from fedsafe.report.markup import details, figure, pairs, section, table, text
 from fedsafe.report.measures import NONE, percent
-from fedsafe.report.read import RunData, drops
 from fedsafe.runs.records import Detection
 
 MOST_DROPS = 200
@@ -17,11 +17,13 @@ def clients(run: RunData) -> str:
         "How much each client counted in each round. The strategy never sees who is malicious; "
         "only this report does."
     )
-    rows = list(heat.rows(run.rounds, run.malicious))
+    rows = list(heatmap.rows(run.rounds, run.malicious))
     headings = ["Client", "Truth", "Asked", "Counted", "Rejected", "Lost", "Mean influence"]
     beside = details("The same as a table", table(headings, rows, numbers=(0, 2, 3, 4, 5, 6)))
     drawn = figure(
-        "Influence, clients by rounds", "", heat.draw(run.rounds, run.malicious) + heat.legend()
+        "Influence, clients by rounds",
+        "",
+        heatmap.draw(run.rounds, run.malicious) + heatmap.legend(),
     )
     panel = f'<div class="aside">{_detection(run)}</div>'
     lost = federation.losses(run)

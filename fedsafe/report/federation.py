@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from fedsafe.report.bars import stacked
-from fedsafe.report.lines import Chart, Point, Series, draw
+from fedsafe.report.line_chart import Chart, Point, Series, draw
+from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, section, table, text
 from fedsafe.report.measures import (
     NEW_SKILL,
@@ -16,7 +17,6 @@ from fedsafe.report.measures import (
     percent,
     size,
 )
-from fedsafe.report.read import RunData
 from fedsafe.report.svg import swatch
 from fedsafe.runs.records import Client, Round, Stage
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from fedsafe.report.clients import clients
 from fedsafe.report.federation import costs, over_rounds
-from fedsafe.report.headline import before_after, masthead
+from fedsafe.report.loader import RunData, read
 from fedsafe.report.markup import section, text
-from fedsafe.report.read import RunData, read
 from fedsafe.report.samples import samples
 from fedsafe.report.setup import setup
 from fedsafe.report.style import STYLE
+from fedsafe.report.summary import before_after, masthead
 from fedsafe.runs.files import write_text
 
 LINKS = (

@@ -5,8 +5,8 @@ The sample is taken at even distances, never by outcome.
 
 from collections.abc import Sequence
 
+from fedsafe.report.loader import Exchange, RunData
 from fedsafe.report.markup import details, section, table, text
-from fedsafe.report.read import Exchange, RunData
 from fedsafe.report.verdict import title
 
 KINDS = (

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
+from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, text
-from fedsafe.report.read import RunData
 from fedsafe.report.verdict import title
 
 

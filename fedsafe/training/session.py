@@ -19,7 +19,7 @@ from fedsafe.models.base import LoadedModel, load
 from fedsafe.models.generation import Decoding, generate
 from fedsafe.models.quantization import device_of
 from fedsafe.runs.files import digest
-from fedsafe.training.trainer import Loss, Plan, TrainReport, train
+from fedsafe.training.loop import Loss, Plan, TrainReport, train
 
 REMEMBERED = 64
 """Tokenised data sets kept: clients of one process train on the same examples each round."""

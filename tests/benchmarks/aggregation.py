@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from strategies.sweep import cores
+from strategies.kernels.blockwise import cores
 
 THREADS = cores()
 SHAPES = ((10, 20_000_000), (50, 5_000_000))

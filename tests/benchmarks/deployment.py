@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
-from fedsafe.launch.processes import Child, tail, wait_until
+from fedsafe.deployment.child_processes import Child, tail, wait_until
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from fedsafe.deployment.child_processes import Child, tail
 from fedsafe.experiment import load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.launch.processes import Child, tail
 from tests.benchmarks.deployment import environment, free_port, running
 
 KINDS = {

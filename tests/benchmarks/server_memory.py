@@ -37,10 +37,10 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
 
     from fedsafe.experiment.schema import Strategy
     from fedsafe.messages import ADAPTER
-    from fedsafe.models.parcel import pack
-    from server.combine import combiner
-    from server.replies import screen
-    from server.spool import Spool
+    from fedsafe.models.packing import pack
+    from server.aggregation.aggregator import combiner
+    from server.aggregation.update_store import Spool
+    from server.validation import screen
 
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     adapter = {"adapter": torch.zeros(coordinates)}

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from clients.job import work
-from clients.site import Site
-from clients.trained import Arrays
+from clients.local_training import work
+from clients.node_config import Site
+from clients.worker.result import Arrays
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
-from fedsafe.models import adapters, wire
+from fedsafe.models import adapters, compression
 from fedsafe.training.session import Session
 
 
@@ -26,12 +26,12 @@ def job_of(experiment: Experiment, session: Session, client: int = 0, **values: 
     )
 
 
-def arrays_of(session: Session, form: wire.Wire = "float32") -> Arrays:
+def arrays_of(session: Session, form: compression.Wire = "float32") -> Arrays:
     """Return the adapter that a federation begins with, as it travels."""
-    return wire.pack_adapter(form, session.start(0))
+    return compression.pack_adapter(form, session.start(0))
 
 
 def trained(job: Job, start: adapters.Tensors, site: Site | None = None) -> adapters.Tensors:
     """Return the adapter that comes of a job, sent and received as float32."""
-    found = work(job, wire.pack_adapter("float32", start), site).arrays
-    return wire.unpack_adapter("float32", found)
+    found = work(job, compression.pack_adapter("float32", start), site).arrays
+    return compression.unpack_adapter("float32", found)

@@ -15,9 +15,9 @@ from flwr.app import (
 )
 
 from fedsafe.models.adapters import Tensors
-from fedsafe.models.parcel import pack, unpack
-from fedsafe.models.wire import Wire, downlink, pack_update, unpack_adapter
-from server.messages import arrays_of, packed, shapes, shapes_of, train_message
+from fedsafe.models.compression import Wire, downlink, pack_update, unpack_adapter
+from fedsafe.models.packing import pack, unpack
+from server.transport.train_messages import arrays_of, packed, shapes, shapes_of, train_message
 
 CLAIMS = {"num-examples": 7, "loss": 0.5, "seconds": 2.0}
 

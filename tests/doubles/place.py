@@ -11,17 +11,17 @@ from typing import Any
 import psutil
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 
-from fedsafe.launch.flower import environment, free_port
-from fedsafe.launch.processes import Child, wait_until
-from fedsafe.launch.server_machine import certs
-from fedsafe.launch.server_machine.control import Control
-from fedsafe.launch.server_machine.front import Front, Patience
-from fedsafe.launch.server_machine.superlink import Settings
-from server.allow import read_allow
+from fedsafe.deployment.child_processes import Child, wait_until
+from fedsafe.deployment.server import certs
+from fedsafe.deployment.server.control import Control
+from fedsafe.deployment.server.nginx import Front, Patience
+from fedsafe.deployment.server.superlink import Settings
+from fedsafe.flower.environment import environment, free_port
+from server.transport.allowlist import read_allow
 from tests.doubles.deployment import Client, serve
 
 SECRET = b"launcher's secret"
-SUPERLINK = "fedsafe.launch.server_machine.superlink"
+SUPERLINK = "fedsafe.deployment.server.superlink"
 
 
 @dataclass

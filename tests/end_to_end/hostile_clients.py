@@ -21,10 +21,10 @@ import psutil
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedsafe.deployment.child_processes import Child, stop_all, tail, wait_until
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.launch.grid import InlineGrid
-from fedsafe.launch.processes import Child, stop_all, tail, wait_until
 from fedsafe.runs.events import Events
 from fedsafe.runs.store import Store
 from tests.benchmarks.deployment import environment, free_port
@@ -138,7 +138,7 @@ def watch(server: Child, peak: list[int]) -> bool:
         return True
     try:
         for process in psutil.Process(server.pid).children(recursive=True):
-            if "fedsafe.launch.server_machine.superlink" in " ".join(process.cmdline()):
+            if "fedsafe.deployment.server.superlink" in " ".join(process.cmdline()):
                 peak[0] = max(peak[0], process.memory_info().rss)
     except psutil.Error:
         pass

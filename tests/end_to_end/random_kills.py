@@ -22,11 +22,11 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from fedsafe.attacks.roster import malicious_clients
+from fedsafe.attacks.malicious_clients import malicious_clients
+from fedsafe.deployment.child_processes import Child, stop_all, tail
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.launch import inline
-from fedsafe.launch.processes import Child, stop_all, tail
 from tests.benchmarks.deployment import environment, free_port
 from tests.end_to_end.conftest import TINY
 

@@ -19,15 +19,15 @@ from typing import Any
 import psutil
 import pytest
 
-from fedsafe.attacks.roster import malicious_clients
+from fedsafe.attacks.malicious_clients import malicious_clients
+from fedsafe.deployment.child_processes import tail, wait_until
+from fedsafe.deployment.client.connectivity import look
+from fedsafe.deployment.client.identity import Address
+from fedsafe.deployment.server import certs
+from fedsafe.deployment.server.nginx import nginx
 from fedsafe.experiment import load
+from fedsafe.flower.environment import free_port
 from fedsafe.launch import inline
-from fedsafe.launch.client_machine.identity import Address
-from fedsafe.launch.client_machine.probe import look
-from fedsafe.launch.flower import free_port
-from fedsafe.launch.processes import tail, wait_until
-from fedsafe.launch.server_machine import certs
-from fedsafe.launch.server_machine.front import nginx
 from tests.end_to_end.conftest import ROOT, TINY
 
 pytestmark = [

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from fedsafe.launch.processes import tail
-from fedsafe.launch.server_machine import certs
-from fedsafe.launch.server_machine.front import nginx
+from fedsafe.deployment.child_processes import tail
+from fedsafe.deployment.server import certs
+from fedsafe.deployment.server.nginx import nginx
 from tests.end_to_end.conftest import ROOT, TINY
 
 pytestmark = [

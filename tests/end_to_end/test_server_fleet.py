@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedsafe.launch.flower import free_port
-from fedsafe.launch.processes import wait_until
-from fedsafe.launch.server_machine import certs
-from fedsafe.launch.server_machine.front import nginx
+from fedsafe.deployment.child_processes import wait_until
+from fedsafe.deployment.server import certs
+from fedsafe.deployment.server.nginx import nginx
+from fedsafe.flower.environment import free_port
 from tests.end_to_end.conftest import ROOT, TINY
 
 pytestmark = [
@@ -108,7 +108,7 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     server.wait_for_clients(1)
     for name in (
         "front.conf",
-        "fedsafe.launch.server_machine.superlink",
+        "fedsafe.deployment.server.superlink",
         "flower-superexec",
         "flwr-serverapp",
     ):

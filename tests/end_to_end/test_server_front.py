@@ -13,11 +13,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from fedsafe.launch.processes import wait_until
-from fedsafe.launch.server_machine import certs
-from fedsafe.launch.server_machine.control import Control
-from fedsafe.launch.server_machine.front import nginx
-from fedsafe.launch.server_machine.superlink import node_id
+from fedsafe.deployment.child_processes import wait_until
+from fedsafe.deployment.server import certs
+from fedsafe.deployment.server.control import Control
+from fedsafe.deployment.server.nginx import nginx
+from fedsafe.deployment.server.superlink import node_id
 from tests.doubles.deployment import Client, adapter, ask, pieces, status_of, tree
 from tests.doubles.place import Place, server_machine
 

@@ -13,9 +13,9 @@ from flwr.proto.message_pb2 import PullObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
-from fedsafe.launch.processes import Child, wait_until
-from fedsafe.launch.server_machine.front import PER_KEY, Patience, nginx
-from fedsafe.launch.server_machine.gate import AT_ONCE
+from fedsafe.deployment.child_processes import Child, wait_until
+from fedsafe.deployment.server.limits_middleware import AT_ONCE
+from fedsafe.deployment.server.nginx import PER_KEY, Patience, nginx
 from tests.doubles.deployment import Client, adapter, ask, status_of
 from tests.doubles.far import HERE, THERE, far_machine
 from tests.doubles.place import Place, server_machine

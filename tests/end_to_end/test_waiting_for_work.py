@@ -12,11 +12,11 @@ from flwr.common.constant import ErrorCode
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.proto.message_pb2 import ObjectTree
 
-from fedsafe.launch.server_machine.front import nginx
-from fedsafe.launch.server_machine.superlink import QUIET
+from fedsafe.deployment.server.nginx import nginx
+from fedsafe.deployment.server.superlink import QUIET
 from fedsafe.messages import REFUSED
-from server.exchange import Post
-from server.faults import transient
+from server.transport.client_errors import transient
+from server.transport.dispatch import Post
 from tests.doubles.deployment import Client, adapter, ask, pieces, status_of, tree
 from tests.doubles.place import Place, server_machine
 

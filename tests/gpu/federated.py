@@ -84,7 +84,7 @@ def inline(setting: Setting, home: Path) -> dict[str, Any]:
 
 def deployment(setting: Setting, home: Path) -> dict[str, Any]:
     """Run a server and client processes over TLS on loopback; return what was measured."""
-    from fedsafe.launch.processes import Child, tail, wait_until
+    from fedsafe.deployment.child_processes import Child, tail, wait_until
     from tests.benchmarks.deployment import environment, free_port, running
 
     file = home / "experiment.yaml"
@@ -159,8 +159,8 @@ def said(setting: Setting) -> int:
     """Return the bytes that FedSafe says one training process needs, before it loads."""
     from fedsafe.experiment.schema import Adapter, Model, Training
     from fedsafe.models.memory import estimate, workload
+    from fedsafe.models.model_size import read_config, shape_of
     from fedsafe.models.quantization import device_of, dtype_of
-    from fedsafe.models.shape import read_config, shape_of
 
     asked = experiment(setting, own_data=False)
     model, adapter = Model.model_validate(asked["model"]), Adapter.model_validate(asked["adapter"])

@@ -47,7 +47,7 @@ def fitting(device: str, n: int, d: int) -> int:
     """Return how many coordinates fit twice into what is free."""
     import torch
 
-    from fedsafe.models.free import free_bytes
+    from fedsafe.models.device_memory import free_bytes
 
     free = free_bytes(torch.device(device))
     return d if free is None else min(d, free // (8 * n))

@@ -14,10 +14,10 @@ from fedsafe.contracts import Batch
 from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.models import adapters
 from fedsafe.models.base import load
-from fedsafe.models.free import claim, free_bytes, one_at_a_time
+from fedsafe.models.device_memory import claim, free_bytes, one_at_a_time
 from fedsafe.models.memory import estimate, workload
-from fedsafe.models.shape import read_config, shape_of
-from fedsafe.training.trainer import plan_of, train
+from fedsafe.models.model_size import read_config, shape_of
+from fedsafe.training.loop import plan_of, train
 from tests.gpu.setting import Setting
 from tests.gpu.world import build
 

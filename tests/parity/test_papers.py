@@ -158,11 +158,11 @@ def line_of(values):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_residual_is_the_authors_code(rows, compiled, monkeypatch):
     """Their lambda 2, threshold 0.1 and the square of the summed confidences."""
-    from strategies import compiled as kernels
+    from strategies.kernels import numba_sort as kernels
 
     if compiled and not kernels.available():
         pytest.skip("numba is not installed")
-    monkeypatch.setattr("strategies.compiled_lines.LARGE", 0 if compiled else 2**60)
+    monkeypatch.setattr("strategies.kernels.numba_line.LARGE", 0 if compiled else 2**60)
     n, d = rows.shape
     trust, restricted = np.zeros(n), rows.copy()
     for column in range(d):

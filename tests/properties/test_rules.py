@@ -197,7 +197,7 @@ def test_threads_do_not_change_a_bit(name, monkeypatch):
     try:
         for count in (1, 3):
             torch.set_num_threads(count)
-            monkeypatch.setattr("strategies.sweep.cores", lambda count=count: count)
+            monkeypatch.setattr("strategies.kernels.blockwise.cores", lambda count=count: count)
             found.append(pipeline(round_of(rows)))
             assert torch.get_num_threads() == count
     finally:

@@ -15,15 +15,15 @@ from flwr.app import (
 )
 
 from clients.app import app
-from clients.site import Site
+from clients.node_config import Site
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Hello, Job, write_shapes
 from fedsafe.models import adapters
-from fedsafe.models.parcel import unpack
-from fedsafe.models.wire import downlink, unpack_adapter
+from fedsafe.models.compression import downlink, unpack_adapter
+from fedsafe.models.packing import unpack
 from fedsafe.training.session import Session
-from server.messages import packed
+from server.transport.train_messages import packed
 from tests.doubles.jobs import job_of
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clients import consent
-from clients.site import Site
+from clients.node_config import Site
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job

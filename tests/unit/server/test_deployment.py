@@ -18,8 +18,9 @@ from fedsafe.messages import Hello, Job
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.records import Round, Summary
 from fedsafe.runs.store import Store
-from server import exchange, gather, stages
-from server.allow import Allowed
+from server import stages
+from server.transport import dispatch, round_collector
+from server.transport.allowlist import Allowed
 from tests.doubles.grids import HttpGrid, hello
 from tests.doubles.letters import arrays_in, parcel
 
@@ -28,10 +29,10 @@ ALLOW = tuple(Allowed(n, f"site-{n}", "", f"key of {10 + n}".encode()) for n in 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "SHORTEST_PAUSE", 0.001)
-    monkeypatch.setattr(exchange, "LONGEST_PAUSE", 0.005)
-    monkeypatch.setattr(gather, "RETRY_SECONDS", (0.001,))
-    monkeypatch.setattr(gather, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch, "SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr(dispatch, "LONGEST_PAUSE", 0.005)
+    monkeypatch.setattr(round_collector, "RETRY_SECONDS", (0.001,))
+    monkeypatch.setattr(round_collector, "LOOK_SECONDS", 0.0)
 
 
 def _trained(message: Message) -> Message:

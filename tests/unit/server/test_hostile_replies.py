@@ -13,9 +13,9 @@ from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsafe.models.wire import Wire
-from server.messages import arrays_of
-from server.replies import DroppedError, Reply, screen
+from fedsafe.models.compression import Wire
+from server.transport.train_messages import arrays_of
+from server.validation import DroppedError, Reply, screen
 from tests.doubles.hostile import ADAPTER, ERRORS, HOSTILE, ODD, SCALED, parts, replaced
 from tests.doubles.letters import adapter, content, letter
 

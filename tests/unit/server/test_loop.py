@@ -25,7 +25,7 @@ from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
 from server.loop import Federation
-from server.rollcall import RollCall
+from server.transport.client_registry import RollCall
 from tests.doubles.letters import arrays_in, parcel
 
 Behaviour = Callable[[Message, Job, dict[str, Any]], Message]

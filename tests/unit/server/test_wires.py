@@ -11,14 +11,14 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.models.adapters import Tensors
-from fedsafe.models.wire import Wire
+from fedsafe.models.compression import Wire
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
-from server.flat import flat
+from server.aggregation.vectorize import flat
 from server.loop import Federation
-from server.rollcall import RollCall
+from server.transport.client_registry import RollCall
 
 WIRES: tuple[Wire, ...] = get_args(Wire)
 HEADER = 128

@@ -17,8 +17,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedsafe.errors import ConfigError, PluginError
 from strategies import aggregate
-from strategies.claims import weights_of
 from strategies.flower import RuleStrategy, load_strategy
+from strategies.sample_weights import weights_of
 
 SHAPES = {"a": (2, 3), "b": (4,)}
 

@@ -8,7 +8,7 @@ import torch
 
 from fedsafe.errors import ConfigError
 from strategies import aggregate
-from strategies.mda import _sets
+from strategies.rules.mda import _sets
 from tests.properties.rounds import honest
 
 
@@ -86,7 +86,7 @@ def test_mda_agrees_with_all_subsets_on_larger_cohorts():
 
 
 def test_mda_gives_up_with_a_sentence(monkeypatch):
-    monkeypatch.setattr("strategies.mda._BRANCHES", 3)
+    monkeypatch.setattr("strategies.rules.mda._BRANCHES", 3)
     with pytest.raises(ConfigError, match="found no best set"):
         aggregate("mda", honest(14, 6), byzantine=5)
 
@@ -229,7 +229,7 @@ def test_alignins_rejects_the_other_way_round():
 
 
 def test_alignins_samples_its_threshold_of_many_coordinates(monkeypatch):
-    monkeypatch.setattr("strategies.alignins._SAMPLE", 2**15)
+    monkeypatch.setattr("strategies.rules.alignins._SAMPLE", 2**15)
     rows = honest(5, 140_000)
     assert torch.isfinite(aggregate("alignins", rows, model=rows[0]).update).all()
 
@@ -260,7 +260,7 @@ def test_reference_foolsgold_keeps_only_the_odd_one():
 
 
 def test_geometric_median_stops_after_so_many_steps(monkeypatch, rows):
-    monkeypatch.setattr("strategies.geometric_median._STEPS", 2)
+    monkeypatch.setattr("strategies.rules.geometric_median._STEPS", 2)
     assert aggregate("geometric-median", rows).metrics["steps"] == 2
 
 
@@ -272,5 +272,5 @@ def test_caf_of_equal_rows_is_that_row():
 
 def test_smea_looks_at_subsets_in_batches(monkeypatch, rows):
     whole = aggregate("smea", rows, byzantine=2)
-    monkeypatch.setattr("strategies.spectral._ELEMENTS", 3 * 64)
+    monkeypatch.setattr("strategies.rules.spectral._ELEMENTS", 3 * 64)
     assert torch.equal(aggregate("smea", rows, byzantine=2).influence, whole.influence)

@@ -12,10 +12,10 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    from fedsafe.data.shares import shares
+    from fedsafe.data.client_datasets import shares
     from fedsafe.experiment import load
+    from fedsafe.training.loop import plan_of
     from fedsafe.training.session import open_session
-    from fedsafe.training.trainer import plan_of
 
     begun = time.perf_counter()
     experiment = load(str(context.run_config["experiment"]))

@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from fedsafe.cli import main
-from fedsafe.launch.client_machine import client
-from fedsafe.launch.client_machine.client import Wanted
-from fedsafe.launch.flower import free_port
-from fedsafe.launch.server_machine import certs
+from fedsafe.deployment.client import machine
+from fedsafe.deployment.client.machine import Wanted
+from fedsafe.deployment.server import certs
+from fedsafe.flower.environment import free_port
 from fedsafe.runs.events import Event
 
 Capture = pytest.CaptureFixture[str]
@@ -35,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Wanted]:
 
     def ask(*arguments: str) -> Wanted:
         found: list[Wanted] = []
-        monkeypatch.setattr(client, "run", lambda wanted, listen: found.append(wanted))
+        monkeypatch.setattr(machine, "run", lambda wanted, listen: found.append(wanted))
         assert main(["client", *arguments]) == 0
         return found[0]
 
@@ -139,7 +139,7 @@ def telling(monkeypatch: pytest.MonkeyPatch) -> None:
         listen(Event("job-failed", "round 2 failed:\n\x1b[2Jno", data, 1_700_000_000.0))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(client, "run", run)
+    monkeypatch.setattr(machine, "run", run)
 
 
 @pytest.mark.usefixtures("telling")

@@ -10,7 +10,7 @@ from rich.console import Console
 from fedsafe.cli import tables
 from fedsafe.cli.annotations import describe, documented, prose
 from fedsafe.cli.console import display
-from fedsafe.cli.journal import Journal, malicious_share
+from fedsafe.cli.log_lines import Journal, malicious_share
 from fedsafe.cli.text import plain, safe, settings
 from fedsafe.errors import ConfigError
 from fedsafe.runs.events import Event

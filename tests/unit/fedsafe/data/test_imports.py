@@ -8,7 +8,7 @@ MODULES = [
     "fedsafe.data.templates",
     "fedsafe.data.partition",
     "fedsafe.data.batches",
-    "fedsafe.data.overlap",
+    "fedsafe.data.dedup",
     "fedsafe.evaluation.suites",
     "fedsafe.evaluation.judges",
     "fedsafe.evaluation.measures",

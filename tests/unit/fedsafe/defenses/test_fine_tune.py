@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fedsafe.contracts import Example, Exchange, Outcome, Verdict, defenses
-from fedsafe.data.overlap import normalise
+from fedsafe.data.dedup import normalise
 from fedsafe.defenses.patient import SessionPatient
-from fedsafe.defenses.repair import repair
+from fedsafe.defenses.runner import repair
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.models import adapters

@@ -13,7 +13,7 @@ from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
 from fedsafe.models.generation import Decoding, generate
-from fedsafe.training.trainer import Plan, plan_of, train
+from fedsafe.training.loop import Plan, plan_of, train
 from tests.doubles.models import make_model
 
 BATCH = Batch(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.unit.fedsafe.models.test_model_size import llama_7b
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from fedsafe.errors import ModelError
@@ -21,8 +22,7 @@ from fedsafe.models.memory import (
     refuse_what_cannot_fit,
     weight_bytes,
 )
-from fedsafe.models.shape import Shape, read_config, shape_of
-from tests.unit.fedsafe.models.test_shape import llama_7b
+from fedsafe.models.model_size import Shape, read_config, shape_of
 
 CPU = torch.device("cpu")
 QLORA = Workload(

@@ -2,8 +2,8 @@
 
 import re
 
-from fedsafe.report import flow, heat
-from fedsafe.report.lines import Chart, Point, Series, draw
+from fedsafe.report import heatmap, sankey
+from fedsafe.report.line_chart import Chart, Point, Series, draw
 from fedsafe.report.svg import apart, nice, rounds_axis
 from tests.unit.fedsafe.report.synthetic import MALICIOUS, federation
 
@@ -53,20 +53,20 @@ def test_line_chart_reads_out_each_round() -> None:
 
 
 def test_heat_map_puts_the_malicious_first() -> None:
-    drawn = heat.draw(federation(3, attacked=True), frozenset(MALICIOUS))
+    drawn = heatmap.draw(federation(3, attacked=True), frozenset(MALICIOUS))
     order = [int(n) for n in re.findall(r">client (\d+)<", drawn)]
     assert order == [2, 5, 8, 0, 1, 3, 4, 6, 7, 9]
     assert drawn.count("<title>") == 30
 
 
 def test_heat_map_of_many_clients_stays_light() -> None:
-    drawn = heat.draw(federation(60, attacked=True, clients=100), frozenset(MALICIOUS))
+    drawn = heatmap.draw(federation(60, attacked=True, clients=100), frozenset(MALICIOUS))
     assert "<title>" not in drawn
     assert len(drawn) < 1_500_000
 
 
 def test_heat_table_counts_each_reply_once() -> None:
-    for row in heat.rows(federation(10, attacked=True), frozenset(MALICIOUS)):
+    for row in heatmap.rows(federation(10, attacked=True), frozenset(MALICIOUS)):
         _, _, asked, counted, rejected, lost, _ = row
         assert int(asked) == int(counted) + int(rejected) + int(lost)
 
@@ -74,10 +74,10 @@ def test_heat_table_counts_each_reply_once() -> None:
 def test_flow_follows_only_prompts_of_every_stage() -> None:
     one = {"a": "refuse", "b": "refuse", "c": "comply"}
     other = {"a": "comply", "b": "refuse"}
-    drawn = flow.draw([("Clean", one), ("Attacked", other)])
+    drawn = sankey.draw([("Clean", one), ("Attacked", other)])
     assert "1 of 2: refuse → comply" in drawn
     assert "same 2 harmful prompts" in drawn
 
 
 def test_flow_is_empty_without_common_prompts() -> None:
-    assert flow.draw([("A", {"a": "refuse"}), ("B", {"b": "refuse"})]) == ""
+    assert sankey.draw([("A", {"a": "refuse"}), ("B", {"b": "refuse"})]) == ""

@@ -10,8 +10,8 @@ from fedsafe.contracts import Example
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
+from fedsafe.training.loop import Plan
 from fedsafe.training.session import REMEMBERED, Session, open_session, resident
-from fedsafe.training.trainer import Plan
 from tests.doubles.models import make_model
 
 EXAMPLES = [Example(f"Add {n} and five.", "It is seven.") for n in range(8)]

@@ -1,0 +1,145 @@
+"""What the thin ClientApp and the resident trainer say to each other on a Unix socket.
+
+A frame is its length, a JSON header and, where it carries arrays, the descriptor of a
+file in memory that holds them (`clients.worker.shared_memory`). Nothing is pickled.
+Knows nothing of models.
+"""
+
+import json
+import os
+import socket
+import struct
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clients.worker.result import Arrays
+from clients.worker.shared_memory import Count, Place, share, views
+from fedsafe.errors import RunError
+
+VERSION = 1
+LENGTH = struct.Struct("!I")
+LONGEST_HEADER = 4 << 20
+"""Bytes; the names of a hundred thousand tensors still fit."""
+BEAT = 2.0
+"""Seconds between two signs of life to one who waits."""
+REQUEST_SECONDS = 30.0
+"""Longest wait for the next part of a frame that has begun, and for room to send one."""
+
+
+class Header(BaseModel):
+    """Everything of a frame but the numbers of its arrays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    version: int = VERSION
+    kind: Literal["work", "ask", "alive", "done", "failed"]
+    """From the asker: ``work``, or ``ask`` how it is. From the trainer: the others."""
+    job: str = ""
+    """A `fedsafe.messages.Job` as JSON."""
+    site: str = ""
+    """A `clients.node_config.Site` as JSON."""
+    step: Count = 0
+    """Optimizer steps done for this asker."""
+    waiting: Count = 0
+    """Askers whose work is not done."""
+    pid: Count = 0
+    metrics: dict[str, int | float] = {}
+    error: str = ""
+    """Name of the error's class."""
+    message: str = ""
+    """The error's sentence."""
+    places: tuple[Place, ...] | None = None
+
+
+def send(connection: socket.socket, header: Header, arrays: Arrays | None = None) -> None:
+    """Send one frame.
+
+    Raises:
+        RunError: The header is too long.
+        OSError: The other side is gone, does not read, or memory is short.
+    """
+    file = None
+    if arrays is not None:
+        places, file = share(arrays)
+        header = header.model_copy(update={"places": places})
+    try:
+        body = header.model_dump_json().encode()
+        if len(body) > LONGEST_HEADER:
+            raise RunError(
+                f"A message to or from the trainer takes {len(body)} bytes, more than "
+                f"{LONGEST_HEADER}. Use fewer adapter.targets or a shorter experiment."
+            )
+        socket.send_fds(connection, [LENGTH.pack(len(body))], [] if file is None else [file])
+        connection.sendall(body)
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def receive(connection: socket.socket) -> tuple[Header, Arrays]:
+    """Receive one frame; its arrays are read-only views of shared memory.
+
+    Raises:
+        EOFError: The other side hung up.
+        TimeoutError: It is silent for longer than the connection's timeout.
+        RunError: This is no frame, or one of another version.
+    """
+    begin, files, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
+    try:
+        for file in files:
+            os.set_inheritable(file, False)
+        begin += _exactly(connection, LENGTH.size - len(begin)) if begin else b""
+        if not begin:
+            raise EOFError
+        (length,) = LENGTH.unpack(begin)
+        if length > LONGEST_HEADER:
+            raise RunError(
+                f"What came on the trainer's socket is no message of FedSafe: {length} bytes are "
+                f"announced, {LONGEST_HEADER} are allowed."
+            )
+        header = _parse(_exactly(connection, length))
+        if header.places is None:
+            return header, {}
+        if not files:
+            raise RunError("A message on the trainer's socket has arrays, but no memory with them.")
+        return header, views(files[0], header.places)
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def peer(connection: socket.socket) -> int:
+    """Return the user id of the process at the other end, as the kernel knows it."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", found)[1])
+
+
+def _parse(body: bytes) -> Header:
+    """Return a header; the version is looked at before anything else."""
+    try:
+        found = json.loads(body)
+        version = found["version"]
+        if version != VERSION:
+            raise RunError(
+                f"The other side of the trainer's socket speaks version {version!r:.20} of its "
+                f"protocol; this one speaks {VERSION}. Restart `fedsafe client`, so that both are "
+                "of the same FedSafe."
+            )
+        return Header.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = type(error).__name__
+    raise RunError(f"What came on the trainer's socket is no message of FedSafe ({reason}).")
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    """Return so many bytes."""
+    parts = bytearray()
+    while len(parts) < count:
+        part = connection.recv(min(count - len(parts), 1 << 20))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)

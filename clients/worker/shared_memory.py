@@ -1,0 +1,102 @@
+"""Arrays that two processes share: one sealed anonymous file in memory, by its descriptor.
+
+Nothing is copied through a socket, nothing can change or shrink under the reader, and
+nothing is left behind when either side dies. Linux only. Knows nothing of sockets.
+"""
+
+import fcntl
+import math
+import mmap
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from clients.worker.result import Arrays
+from fedsafe.errors import RunError
+
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+ALIGNMENT = 64
+DTYPE = r"^[<>|][biuf][1248]$"
+"""Numbers and nothing else, as NumPy writes their types."""
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Place(BaseModel):
+    """Where one array lies in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    dtype: Annotated[str, Field(pattern=DTYPE)]
+    shape: tuple[Count, ...]
+    offset: Count
+
+
+def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[Place, ...], int]:
+    """Write arrays to a file in memory; return where they lie, and its descriptor to close.
+
+    Raises:
+        RunError: An array is not of numbers.
+        OSError: There is no memory left.
+    """
+    places, offset = [], 0
+    file = os.memfd_create("fedsafe-arrays", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        for name, array in arrays.items():
+            place, whole = _placed(name, array, offset)
+            left, at = memoryview(whole.view(np.uint8).data), offset
+            while left:
+                written = os.pwrite(file, left, at)
+                left, at = left[written:], at + written
+            places.append(place)
+            offset += -(-whole.nbytes // ALIGNMENT) * ALIGNMENT
+        os.ftruncate(file, offset)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEALS | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(file)
+        raise
+    return tuple(places), file
+
+
+def views(file: int, places: Iterable[Place]) -> Arrays:
+    """Return the arrays in a file in memory, read-only and not copied.
+
+    The descriptor may be closed afterwards.
+
+    Raises:
+        RunError: The file can still change, or is too short.
+    """
+    try:
+        sealed = fcntl.fcntl(file, fcntl.F_GET_SEALS) & SEALS == SEALS
+        size = os.fstat(file).st_size
+        memory = mmap.mmap(file, size, access=mmap.ACCESS_READ) if sealed and size else b""
+        found = {place.name: _view(memory, place) for place in places} if sealed else {}
+    except (OSError, ValueError, OverflowError) as error:
+        raise RunError(
+            f"The memory that came with a message on the trainer's socket is unusable: {error}."
+        ) from None
+    if not sealed:
+        raise RunError("The memory that came with a message on the trainer's socket is not sealed.")
+    return found
+
+
+def _placed(
+    name: str, array: "np.ndarray[Any, Any]", offset: int
+) -> tuple[Place, "np.ndarray[Any, Any]"]:
+    """Return where an array is to lie, and its numbers in a row."""
+    whole = np.ascontiguousarray(array).reshape(-1)
+    dtype = whole.dtype.str
+    if not re.match(DTYPE, dtype):
+        raise RunError(f"Array {name} is of type {whole.dtype}; adapters are of numbers.")
+    return Place(name=name, dtype=dtype, shape=array.shape, offset=offset), whole
+
+
+def _view(memory: "mmap.mmap | bytes", place: Place) -> "np.ndarray[Any, Any]":
+    dtype, count = np.dtype(place.dtype), math.prod(place.shape)
+    if not count:
+        return np.empty(place.shape, dtype)
+    return np.frombuffer(memory, dtype, count, place.offset).reshape(place.shape)

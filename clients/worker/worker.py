@@ -1,0 +1,190 @@
+"""The resident trainer: one process that keeps the base model and does clients' work.
+
+Thin ClientApps of one machine come with jobs on a Unix socket; one job is done at a
+time, the others wait. Who waits hears a sign of life every few seconds; the work of one
+who is gone is dropped at the next step. `fedsafe.deployment.client.worker_process` starts it.
+"""
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from pydantic import ValidationError
+
+from clients.local_training import work
+from clients.node_config import Site
+from clients.worker import protocol
+from clients.worker.pending_request import Abandoned, Asker
+from clients.worker.protocol import Header
+from clients.worker.result_cache import Finished
+from clients.worker.unix_socket import bound
+from fedsafe.errors import FedSafeError, RunError, TransientError
+from fedsafe.messages import Job
+
+log = logging.getLogger(__name__)
+MOST_ASKERS = 256
+HEAVY = ("torch", "transformers", "peft")
+"""Imported while the first job is still on its way."""
+
+
+class Stopped(BaseException):
+    """This process is to end; no handler of errors may hold it up."""
+
+
+class Trainer:
+    """Takes askers in, and does their work in turn in the main thread."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._queue: SimpleQueue[Asker | None] = SimpleQueue()
+        self._askers: list[Asker] = []
+        self._places = threading.BoundedSemaphore(MOST_ASKERS)
+        self._finished = Finished()
+        self._stopping = self._interruptible = False
+        self._code = 0
+
+    def run(self) -> int:
+        """Work until told to end; return the exit code."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        threading.Thread(target=self._listen, daemon=True).start()
+        with contextlib.suppress(Stopped):
+            self._endable(lambda: [importlib.import_module(name) for name in HEAVY])
+            while not self._stopping:
+                asker = self._queue.get()
+                if asker is not None and not asker.gone.is_set():
+                    self._turn(asker)
+        for asker in list(self._askers):
+            asker.fail(TransientError(f"The trainer was shut down before it had done {asker}."))
+        return self._code
+
+    def _stop(self, *_: object) -> None:
+        """End: at once where work is done, else before the next work begins."""
+        if not self._stopping:
+            self._stopping = True
+            self._queue.put(None)
+            if self._interruptible:
+                raise Stopped
+
+    def _endable(self, call: Callable[[], Any]) -> Any:
+        """Return what a call returns; a signal to end breaks it off."""
+        self._interruptible = True
+        try:
+            if self._stopping:
+                raise Stopped
+            return call()
+        finally:
+            self._interruptible = False
+
+    def _turn(self, asker: Asker) -> None:
+        """Do one asker's work; whatever goes wrong becomes its answer."""
+        begun = time.perf_counter()
+
+        def progress(step: int) -> None:
+            if self._stopping:  # should a library have caught what the signal raised
+                raise Stopped
+            asker.progress(step)
+
+        asked = (asker.job, asker.arrays, asker.site)
+        if (found := self._finished.find(*asked)) is not None:
+            asker.done(found)
+            log.info("%s: was done before, and is sent again.", asker)
+            return
+        try:
+            trained = self._endable(lambda: work(*asked, progress))
+        except Abandoned:
+            log.info("%s: the asker is gone; its work was dropped.", asker)
+        except FedSafeError as error:
+            log.warning("%s: %s", asker, error)
+            asker.fail(error)
+        except Exception as error:
+            log.exception("%s", asker)
+            asker.fail(self._unforeseen(error))
+        else:
+            self._finished.keep(*asked, trained)
+            asker.done(trained)
+            log.info("%s: done in %.1f s.", asker, time.perf_counter() - begun)
+
+    def _unforeseen(self, error: Exception) -> FedSafeError:
+        """Return the sentence for an error that is no sentence; its text may quote data."""
+        kind = type(error).__name__
+        if kind == "AcceleratorError" or "CUDA error" in str(error):
+            self._stopping, self._code = True, 1  # no later work can use this process's device
+            return TransientError(f"The device failed ({kind}); the trainer starts anew.")
+        return RunError(f"The trainer failed with {kind}. The log on its machine says more.")
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:
+                if self._stopping:
+                    return
+                log.warning("A connection could not be taken: %s", error.strerror)
+                time.sleep(protocol.BEAT)
+                continue
+            if self._places.acquire(blocking=False):
+                threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
+            else:
+                connection.close()
+
+    def _meet(self, connection: socket.socket) -> None:
+        """Hear what one who connected wants."""
+        with connection:
+            try:
+                self._hear(connection)
+            except FedSafeError as error:
+                log.warning("Refused: %s", error)
+                with contextlib.suppress(OSError):
+                    failed = Header(kind="failed", error="RunError", message=str(error))
+                    protocol.send(connection, failed)
+            except (OSError, EOFError) as error:
+                log.info("One who connected is gone: %s", error or "it hung up.")
+            except Exception:
+                log.exception("One who connected was not understood.")
+            finally:
+                self._places.release()
+
+    def _hear(self, connection: socket.socket) -> None:
+        if protocol.peer(connection) != os.geteuid():
+            raise RunError("This trainer works for the user who started it, and no other.")
+        connection.settimeout(protocol.REQUEST_SECONDS)
+        header, arrays = protocol.receive(connection)
+        if header.kind == "ask":
+            alive = Header(kind="alive", pid=os.getpid(), waiting=len(self._askers))
+            protocol.send(connection, alive)
+            return
+        try:
+            site = Site.model_validate_json(header.site)
+        except ValidationError:
+            raise RunError(
+                "The message on the trainer's socket says nothing of its site."
+            ) from None
+        asker = Asker(connection, Job.parse(header.job), site, arrays)
+        self._askers.append(asker)
+        try:
+            asker.beat(len(self._askers))
+            self._queue.put(asker)
+            asker.watch(lambda: len(self._askers))
+        finally:
+            self._askers.remove(asker)
+
+
+def serve(path: Path) -> int:
+    """Keep a trainer on a socket until told to end; return the exit code.
+
+    Raises:
+        LaunchError: A trainer is there already, or the socket cannot be made.
+    """
+    with bound(path) as listener:
+        log.info("Trainer %d listens on %s.", os.getpid(), path)
+        return Trainer(listener).run()

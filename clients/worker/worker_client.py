@@ -1,0 +1,155 @@
+"""The asker's side: a job handed to the resident trainer of this machine, and waited for.
+
+Imports no model library: this runs in a client's node, which is small, and under Flower's
+own SuperNode in a process of one message.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+from clients.node_config import Site
+from clients.worker import protocol
+from clients.worker.protocol import Header
+from clients.worker.result import Arrays, Trained
+from fedsafe import errors
+from fedsafe.errors import FedSafeError, RunError, TransientError
+from fedsafe.messages import Job
+
+PATIENCE = 15.0
+"""Seconds to wait for a trainer that is not there: it may be on its way up again."""
+PAUSE = 0.1
+
+
+def ask(site: Site, job: Job, arrays: Arrays, *, patience: float = PATIENCE) -> Trained:
+    """Have the trainer do a client's work for one round, and wait for the result.
+
+    Gives up when the trainer dies, when it shows no sign of life for ``site.silence``
+    seconds, and when the round's deadline has passed; hanging up ends the work there.
+
+    Raises:
+        TransientError: The trainer is not there, died, is silent or too slow.
+        FedSafeError: What the work itself raised in the trainer.
+    """
+    begun = time.monotonic()
+    asked = Header(kind="work", job=job.model_dump_json(), site=site.model_dump_json())
+    while True:
+        with _connected(site.socket, begun + patience - time.monotonic()) as connection:
+            if _taken(connection, site, job, asked, arrays):
+                return _result(connection, site, job, begun + job.experiment.federation.deadline)
+        if time.monotonic() - begun > patience:
+            raise TransientError(
+                f"The trainer on {site.socket} takes no work: it hangs up as soon as it is asked. "
+                "See its log."
+            )
+        time.sleep(PAUSE)
+
+
+def probe(path: Path, *, patience: float = 5.0) -> Header | None:
+    """Return how a trainer is (its pid, how many wait), or None if it does not say."""
+    try:
+        with _connected(path, patience=0.0) as connection:
+            connection.settimeout(patience)
+            protocol.send(connection, Header(kind="ask"))
+            return protocol.receive(connection)[0]
+    except (FedSafeError, OSError, EOFError):
+        return None
+
+
+def _taken(connection: socket.socket, site: Site, job: Job, asked: Header, arrays: Arrays) -> bool:
+    """Hand the work over; False where the trainer was dying and has not taken it."""
+    connection.settimeout(min(protocol.REQUEST_SECONDS, site.silence))
+    try:
+        protocol.send(connection, asked, arrays)
+        header, _ = protocol.receive(connection)
+    except (EOFError, ConnectionError):
+        return False
+    except TimeoutError:
+        raise _silent(site, job, 0) from None
+    except OSError as error:
+        raise TransientError(
+            f"The work of {_which(job)} could not be handed to the trainer: {error.strerror}. "
+            "Look at the memory that is left."
+        ) from None
+    if header.kind == "failed":
+        raise _error(header)
+    return True
+
+
+def _result(connection: socket.socket, site: Site, job: Job, deadline: float) -> Trained:
+    """Wait for the trainer to be done."""
+    step = 0
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TransientError(
+                f"The trainer did {step} of {job.experiment.training.steps} steps of {_which(job)} "
+                f"in the {job.experiment.federation.deadline:g} s that the server waits. Raise "
+                "federation.deadline, or lower training.steps."
+            )
+        connection.settimeout(min(left, site.silence))
+        try:
+            header, arrays = protocol.receive(connection)
+        except TimeoutError:
+            if time.monotonic() >= deadline:
+                continue
+            raise _silent(site, job, step) from None
+        except (EOFError, ConnectionError):
+            raise TransientError(
+                f"The trainer died after {step} of {job.experiment.training.steps} steps of "
+                f"{_which(job)}. `fedsafe client` starts it again; its log may say why it died."
+            ) from None
+        if header.kind == "done":
+            return Trained(arrays, header.metrics)
+        if header.kind == "failed":
+            raise _error(header)
+        step = header.step
+
+
+def _silent(site: Site, job: Job, step: int) -> TransientError:
+    return TransientError(
+        f"The trainer has shown no sign of life for {site.silence:g} s, after {step} steps of "
+        f"{_which(job)}. It hangs, or the machine is short of memory; see its log."
+    )
+
+
+def _error(header: Header) -> FedSafeError:
+    """Return the trainer's error as it was raised there; of a kind that is not ours, a RunError."""
+    kind = getattr(errors, header.error, RunError)
+    known = isinstance(kind, type) and issubclass(kind, FedSafeError)
+    return kind(header.message) if known else RunError(header.message)
+
+
+def _connected(path: Path, patience: float) -> socket.socket:
+    """Return a connection to a trainer of this very user.
+
+    Raises:
+        TransientError: There is none, after so many seconds.
+        RunError: The socket is another user's.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(path))
+            break
+        except OSError as error:
+            connection.close()
+            if time.monotonic() >= deadline:
+                raise TransientError(
+                    f"No trainer answers on {path} ({error.strerror or error}). `fedsafe client` "
+                    "starts one and keeps it running; see its log."
+                ) from None
+        time.sleep(PAUSE)
+    if protocol.peer(connection) != os.geteuid():
+        connection.close()
+        raise RunError(
+            f"The trainer on {path} belongs to another user. Run `fedsafe client` as the user "
+            "whose socket it is, or give it a state directory of its own."
+        )
+    return connection
+
+
+def _which(job: Job) -> str:
+    return f"client {job.client}'s round {job.round}"

@@ -1,0 +1,1 @@
+"""Federations on separate machines: processes, keys, TLS, the SuperLink and the nodes."""

@@ -1,0 +1,219 @@
+"""A client's line to the server: it comes online, takes messages, sends replies, leaves.
+
+Flower's own messages, so that any SuperLink of its version takes them. Knows nothing of
+what the messages are about.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.common.serde import message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
+    pull_and_inflate_object_from_tree,
+    push_objects,
+)
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+
+from fedsafe.deployment.client.fleet_client import Calls, EndedError, LostError
+from fedsafe.deployment.client.identity import Address, plain_pem
+
+WHOLE_SECONDS = 600.0
+"""How long a message may take to come whole."""
+ANSWER_SECONDS = 300.0
+"""How long a reply is offered to a server that fails to take it."""
+
+
+class Line:
+    """One node's sessions, one after the other.
+
+    Args:
+        calls: Its way to the server.
+        key: Its public key, PEM.
+    """
+
+    def __init__(self, calls: Calls, key: bytes) -> None:
+        self._calls, self._key = calls, key
+        self._node: Node | None = None
+        self._heart: HeartbeatSender | None = None
+        self._unknown = threading.Event()
+        """The server does not know this session any more."""
+
+    def open(self) -> int:
+        """Come online, and return the id that the server gave this node.
+
+        A server that keeps no list of keys is told the key first.
+
+        Raises:
+            EndedError: The server does not let it in.
+        """
+        try:
+            self._node = self._activate()
+        except LostError:
+            request = RegisterNodeFleetRequest(public_key=self._key)
+            try:
+                self._calls(self._calls.fleet.RegisterNode, request)
+                self._node = self._activate()
+            except LostError as error:
+                known = error.status == httpx.codes.PRECONDITION_FAILED
+                raise EndedError("key" if known else "refused", str(error)) from None
+        self._unknown.clear()
+        self._heart = HeartbeatSender(self._beat)
+        self._heart.start()
+        return int(self._node.node_id)
+
+    def _activate(self) -> Node:
+        request = ActivateNodeRequest(
+            public_key=self._key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
+        )
+        return Node(node_id=self._calls(self._calls.fleet.ActivateNode, request).node_id)
+
+    def close(self) -> None:
+        """Leave, and tell the server so if it can be told at once."""
+        if self._heart is not None and self._heart.is_running:
+            self._heart.stop()
+        node, self._node = self._node, None
+        if node is not None:
+            with suppress(Exception):  # whatever it answers
+                self._calls.fleet.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
+
+    def _beat(self) -> bool:
+        """Give a sign of life; False has it given again soon."""
+        request = SendNodeHeartbeatRequest(
+            node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
+        )
+        try:
+            known = bool(self._calls.fleet.SendNodeHeartbeat(request).success)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.UNAUTHORIZED:
+                return False
+            known = False
+        except EndedError:
+            known = False
+        except Exception:  # noqa: BLE001 - whatever came, this thread goes on
+            return False
+        if not known:  # whoever asks for work next hears of it
+            self._unknown.set()
+        return True
+
+    def next(self) -> Message | None:
+        """Ask for work; None where there is none. A server of ours waits until there is.
+
+        Raises:
+            EndedError: The session is over.
+            LostError: It refuses, or a message did not come whole. A server of ours hands it
+                out again, for it was not confirmed.
+        """
+        if self._unknown.is_set():
+            raise EndedError("session")
+        fleet, request = self._calls.fleet, PullMessagesRequest(node=self._node)
+        answer = self._calls(fleet.PullMessages, request)
+        if not answer.messages_list:
+            return None
+        try:
+            return self._whole(answer)
+        except EndedError:
+            raise
+        except LostError as error:  # of this message, as of a run that is over: no refusal of us
+            raise LostError(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - whatever a server sent, the node goes on
+            raise LostError(f"{type(error).__name__}: {error}"[:200]) from None
+
+    def _whole(self, answer: Any) -> Message:
+        """Return a message with everything that belongs to it."""
+        fleet = self._calls.fleet
+        run, tree = answer.messages_list[0].metadata.run_id, answer.message_object_trees[0]
+        pull = partial(self._calls, fleet.PullObject)
+        confirm = partial(self._calls, fleet.ConfirmMessageReceived)
+        assert self._node is not None
+        message = pull_and_inflate_object_from_tree(
+            tree,
+            make_pull_object_fn_protobuf(pull, self._node, run),
+            make_confirm_message_received_fn_protobuf(confirm, self._node, run),
+            return_type=Message,
+            max_time=WHOLE_SECONDS,
+        )
+        message.metadata.__dict__["_message_id"] = tree.object_id
+        return message
+
+    def answer(self, reply: Message, seconds: float) -> None:
+        """Send a reply.
+
+        Args:
+            reply: To a message that came.
+            seconds: How long the work took.
+
+        Raises:
+            EndedError: The session is over.
+            LostError: The server does not take it.
+        """
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        request = PushMessagesRequest(
+            node=self._node,
+            messages_list=[message_to_proto(remove_content_from_message(reply))],
+            message_object_trees=[get_object_tree(reply)],
+            clientapp_runtime_list=[seconds],
+        )
+        taken = self._calls(self._calls.fleet.PushMessages, request, ANSWER_SECONDS)
+        push = partial(self._calls, self._calls.fleet.PushObject, most=ANSWER_SECONDS)
+        assert self._node is not None
+        try:
+            push_objects(
+                get_all_nested_objects(reply),
+                make_push_object_fn_protobuf(
+                    push, self._node, reply.metadata.run_id, taken.session_id
+                ),
+                object_ids_to_push=set(taken.objects_to_push),
+            )
+        except ObjectPushError as error:
+            raise LostError(str(error)) from None
+
+
+def connect(
+    server: Address,
+    authority: Path | None,
+    key: Path,
+    lost: Callable[[], None],
+    found: Callable[[], None],
+) -> Line:
+    """Return a line to a server, not open.
+
+    Args:
+        server: Where it listens.
+        authority: Certificate that it is checked by; None: no TLS.
+        key: File with this node's private key.
+        lost: Called when the server cannot be reached, and at each further try.
+        found: Called when it is reached again.
+
+    Raises:
+        OSError: The key or the certificate is gone.
+    """
+    secret: Any = load_ssh_private_key(key.read_bytes(), None)
+    root = None if authority is None else plain_pem(authority)
+    calls = Calls(str(server), root, secret, lost=lost, found=found)
+    return Line(calls, public_key_to_bytes(secret.public_key()))

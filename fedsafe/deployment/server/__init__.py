@@ -1,0 +1,1 @@
+"""What runs on the machine of the server: SuperLink, nginx, certificates, quotas."""

@@ -1,0 +1,11 @@
+"""The ClientApp that is installed on this machine, which ends with whoever started it."""
+
+from fedsafe.app import activate
+from fedsafe.deployment.child_processes import leash
+
+activate()
+leash()
+
+from clients.app import app as _app  # noqa: E402 - the lines above make it importable
+
+app = _app

@@ -1,0 +1,220 @@
+"""The directory of certificates and keys: one authority, one server, a key pair a client.
+
+What exists is never overwritten; making it again adds what is missing.
+"""
+
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from fedsafe.deployment.server import certificate_signing
+from fedsafe.errors import ConfigError
+
+CA, CA_KEY, SERVER, SERVER_KEY = "ca.crt", "ca.key", "server.crt", "server.key"
+KEYS, ALLOW = "keys", "allow"
+SOON = 30
+"""Days before a certificate's end from which on it is mentioned."""
+
+
+@dataclass
+class Made:
+    """What a call wrote, and what it found and left alone."""
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+
+
+def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made:
+    """Make an authority, a server certificate and key pairs, or what is missing of them.
+
+    Args:
+        directory: Where they go: mode 0700, and 0600 for the secrets in it.
+        hosts: DNS names and IP addresses of the server, besides the loopback ones.
+        clients: How many key pairs there are to be: node0, node1, ...
+        days: For how many days the server's certificate is valid.
+
+    Raises:
+        ConfigError: A host is no name or address, the certificate that is there does not
+            cover a host, a file's other half is gone, or the directory cannot be written.
+    """
+    asked = [certificate_signing.host_name(host) for host in hosts]
+    made = Made()
+    try:
+        for home in (directory, directory / KEYS, directory / ALLOW):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            home.chmod(0o700)
+        _server(directory, asked, days, made)
+        for number in range(clients):
+            _pair(directory, f"node{number}", made)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or directory} cannot be written: {error.strerror}. Choose another "
+            "directory with -o."
+        ) from None
+    return made
+
+
+def _server(directory: Path, asked: Sequence[x509.GeneralName], days: int, made: Made) -> None:
+    """Make the server's certificate and key, unless they are there."""
+    if _both(directory, SERVER, SERVER_KEY):
+        covered = certificate_signing.names_of(certificate_signing.read(directory / SERVER))
+        lacking = [str(name.value) for name in asked if name not in covered]
+        if lacking:
+            raise ConfigError(
+                f"{directory / SERVER} is not valid for {', '.join(lacking)}. Move {SERVER} and "
+                f"{SERVER_KEY} away and run this again with every --host: the same authority signs "
+                "the new one, and clients need nothing new."
+            )
+        made.kept += [directory / name for name in (CA, SERVER, SERVER_KEY)]
+        return
+    if _both(directory, CA, CA_KEY):
+        made.kept += [directory / CA, directory / CA_KEY]
+    else:
+        secret = certificate_signing.new_key()
+        authority = certificate_signing.sign_authority(
+            secret, certificate_signing.in_days(certificate_signing.AUTHORITY_DAYS)
+        )
+        _write(directory / CA_KEY, certificate_signing.pem(secret), 0o600, made)
+        _write(directory / CA, certificate_signing.text(authority), 0o644, made)
+    ca, ca_key = (
+        certificate_signing.read(directory / CA),
+        certificate_signing.read_key(directory / CA_KEY),
+    )
+    key, end = (
+        certificate_signing.new_key(),
+        min(certificate_signing.in_days(days), ca.not_valid_after_utc),
+    )
+    _write(directory / SERVER_KEY, certificate_signing.pem(key), 0o600, made)
+    loopback = [certificate_signing.host_name(host) for host in certificate_signing.LOOPBACK]
+    names = list(dict.fromkeys((*asked, *loopback)))
+    signed = certificate_signing.sign_server(key, names, ca, ca_key, end)
+    _write(directory / SERVER, certificate_signing.text(signed), 0o644, made)
+
+
+def _both(directory: Path, certificate: str, key: str) -> bool:
+    """Return whether a certificate and its key are there.
+
+    Raises:
+        ConfigError: One of them is.
+    """
+    there, gone = certificate, key
+    if (directory / key).exists():
+        there, gone = key, certificate
+    if (directory / certificate).exists() == (directory / key).exists():
+        return (directory / key).exists()
+    raise ConfigError(
+        f"{directory / there} is there and {gone} is not. Bring {gone} back, or choose another "
+        "directory with -o."
+    )
+
+
+def _pair(directory: Path, name: str, made: Made) -> None:
+    """Make one client's key pair, in OpenSSH's formats, which Flower reads."""
+    private, public = directory / KEYS / name, directory / ALLOW / f"{name}.pub"
+    if public.exists():  # its private half may have gone to its client, as it should
+        made.kept.append(public)
+        return
+    if private.exists():
+        key = serialization.load_ssh_private_key(private.read_bytes(), None)
+        made.kept.append(private)
+    else:
+        key = certificate_signing.new_key()
+        secret = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        _write(private, secret, 0o600, made)
+    line = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    _write(public, line + f" {name}\n".encode(), 0o644, made)
+
+
+def _write(path: Path, content: bytes, mode: int, made: Made) -> None:
+    """Write a new file that nobody else could ever read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+    made.written.append(path)
+
+
+def write_loopback(directory: Path) -> None:
+    """Write ca.crt, server.crt and server.key of this machine alone, in place of older ones."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, content in zip((CA, SERVER, SERVER_KEY), certificate_signing.loopback(), strict=True):
+        (directory / name).unlink(missing_ok=True)
+        _write(directory / name, content, 0o600, Made())
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is to be said of a directory of certificates."""
+
+    hosts: tuple[str, ...]
+    """Names that the server's certificate is valid for."""
+    days: int
+    """Days that it is still valid."""
+    signed: bool
+    """Whether ca.crt is there, and signed it."""
+    problems: tuple[str, ...]
+
+
+def check(directory: Path) -> Health:
+    """Look at a server's certificate and key, as a server about to start would.
+
+    Raises:
+        ConfigError: One of them is missing or unreadable, or they do not belong together.
+    """
+    certificate = certificate_signing.read(directory / SERVER)
+    _load(directory)
+    end = certificate.not_valid_after_utc
+    days = (end - certificate_signing.now()).days
+    problems = []
+    if days < 0:
+        problems.append(
+            f"{directory / SERVER} ended on {end:%Y-%m-%d}. Move it and {SERVER_KEY} away, and run "
+            "`fedsafe certs init` again."
+        )
+    elif days < SOON:
+        problems.append(f"{directory / SERVER} ends in {days} days.")
+    secrets = (directory / CA_KEY, directory / SERVER_KEY, *sorted(directory.glob(f"{KEYS}/*")))
+    problems += [
+        f"{secret} can be read by others: chmod 600 {secret}"
+        for secret in secrets
+        if secret.is_file() and secret.stat().st_mode & 0o077
+    ]
+    hosts = tuple(str(name.value) for name in certificate_signing.names_of(certificate))
+    return Health(hosts, days, _signed(directory, certificate), tuple(problems))
+
+
+def _load(directory: Path) -> None:
+    """Have OpenSSL load certificate and key, which finds what does not belong together."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            directory / SERVER, directory / SERVER_KEY, password=lambda: b""
+        )
+    except FileNotFoundError:
+        raise ConfigError(f"{directory / SERVER_KEY}, the key of {SERVER}, is not there.") from None
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"{directory / SERVER} and {SERVER_KEY} cannot be used together: "
+            f"{getattr(error, 'reason', None) or error.strerror}. They must be one pair, the key "
+            "not encrypted."
+        ) from None
+
+
+def _signed(directory: Path, certificate: x509.Certificate) -> bool:
+    if not (directory / CA).is_file():
+        return False
+    try:
+        certificate.verify_directly_issued_by(certificate_signing.read(directory / CA))
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True

@@ -1,0 +1,154 @@
+"""The front: nginx on the public port, which lets only the SuperNodes' interface through.
+
+The SuperLink's one port also serves Flower's control and runtime interfaces, without
+authentication; they stay on this machine. Knows nothing of experiments.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+
+from fedsafe.deployment.child_processes import Child, open_files
+from fedsafe.deployment.server.limits_middleware import LIMITS, SMALL
+from fedsafe.deployment.server.nginx_template import (
+    LARGER,
+    MEMBERS,
+    STRANGERS,
+    TEMPLATE,
+    TLS,
+    VERIFY,
+)
+from fedsafe.errors import LaunchError
+
+PER_KEY, PER_ADDRESS, IN_ALL = 32, 256, 1024
+"""Requests at a time; several clients may share one address."""
+WAITING_PER_ADDRESS, WAITING_IN_ALL = 2048, 4096
+"""Clients that wait for work at a time, apart from those."""
+FILES = 3 * (IN_ALL + WAITING_IN_ALL) + 160
+"""Two connections and a temporary file for each request, and some to spare."""
+RATE, BURST = 300, 900
+"""Requests a second of one address; those above wait, and above the burst are refused."""
+HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.replace("-", "_")
+"""In which a client names its key, as nginx calls it."""
+UNQUOTED = set('"$\\\n\r')
+"""Characters that nginx has no way to quote."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds after which a caller is hung up on."""
+
+    header: int = 10
+    """For a handshake, and again for the whole head of a request."""
+    body: int = 20
+    """Between two pieces of a request's body."""
+    send: int = 30
+    """Between two pieces of an answer that it takes, and for the rest of what it is refused."""
+    idle: int = 75
+    """Between two requests."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Where a front listens, and what is behind it."""
+
+    listen: str
+    """Address and port, as in 0.0.0.0:8443 or [::]:8443."""
+    upstream: str
+    """Address and port of the SuperLink."""
+    state: Path
+    """Directory for its files, made if need be."""
+    logs: Path
+    tls: Path | None = None
+    """Directory of server.crt and server.key; None: no TLS."""
+    inside: Path | None = None
+    """Directory of the ca.crt that signed the SuperLink's certificate; None: it has no TLS."""
+    keys: tuple[bytes, ...] = ()
+    """Public keys of those who may join, PEM; empty: anyone may."""
+    patience: Patience = Patience()
+
+    def config(self, files: int = FILES) -> str:
+        """Return nginx's configuration, for a process that may open so many files."""
+        scheme = "http" if self.inside is None else "https"
+        strangers = STRANGERS if self.keys else ""
+        larger = [
+            LARGER.format(call=call, size=size, scheme=scheme, strangers=strangers)
+            for call, size in LIMITS.items()
+        ]
+        return TEMPLATE.format(
+            state=self.state,
+            logs=self.logs,
+            listen=self.listen,
+            upstream=self.upstream,
+            scheme=scheme,
+            # As root nginx gives its directories away to another user, unless told whom.
+            user="user root;" if os.geteuid() == 0 else "",
+            ssl="" if self.tls is None else " ssl",
+            tls="" if self.tls is None else TLS.format(tls=self.tls),
+            verify="" if self.inside is None else VERIFY.format(inside=self.inside),
+            larger="\n".join(larger),
+            small=SMALL,
+            largest=max(LIMITS.values()),
+            rate=RATE,
+            burst=BURST,
+            per_address=PER_ADDRESS,
+            in_all=IN_ALL,
+            waiting_per_address=WAITING_PER_ADDRESS,
+            waiting_in_all=WAITING_IN_ALL,
+            waiting_member=f"limit_conn member {PER_KEY};" if self.keys else "",
+            # Short of connections it drops those that say nothing; short of files, nobody.
+            connections=2 * (files - 64) // 3,
+            patience=self.patience,
+            members=self._members(),
+            strangers=strangers,
+        )
+
+    def child(self) -> Child:
+        """Write the configuration, have nginx check it, and return its process, not started.
+
+        Raises:
+            LaunchError: nginx is not installed, or does not take the configuration.
+        """
+        program = nginx()
+        if program is None:
+            raise LaunchError("nginx is not installed. On Debian: apt install nginx-light.")
+        file = self.state / "front.conf"
+        for home in (self.state, self.state / "front", self.logs):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        odd = [str(path) for path in (self.state, self.logs, self.tls) if set(str(path)) & UNQUOTED]
+        if odd:
+            raise LaunchError(
+                f"nginx cannot be given the path {odd[0]}: quotes, $, \\ and line breaks are not "
+                "allowed in it."
+            )
+        file.write_text(self.config(open_files(FILES)), encoding="utf-8")
+        command = [program, "-c", str(file), "-p", str(self.state), "-e", str(self._log)]
+        tried = subprocess.run([*command, "-t", "-q"], capture_output=True, text=True, check=False)
+        if tried.returncode:
+            said = (tried.stderr.strip().splitlines() or ["it does not say why"])[0]
+            raise LaunchError(f"nginx does not take {file}: {said}")
+        # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
+        # temporary files have no names.
+        return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
+
+    def _members(self) -> str:
+        """Return the part of the configuration that says whose key is listed."""
+        if not self.keys:
+            return ""
+        lines = [f'"{b64encode(key).decode()}" {number};' for number, key in enumerate(self.keys)]
+        return MEMBERS.format(header=HEADER, keys="\n    ".join(lines), most=PER_KEY)
+
+    @property
+    def _log(self) -> Path:
+        return self.logs / "front.log"
+
+
+def nginx() -> str | None:
+    """Return where nginx is, or None."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

@@ -1,0 +1,250 @@
+"""What each client may still make the SuperLink keep: one reply a question, of a bounded size.
+
+A reply may have twice the objects and twice the bytes of the question it answers, and some
+slack: a client that was sent an adapter sends one back. Knows nothing of HTTP or Flower.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from fedsafe.deployment.server.pending import FACTOR, Over, Question, Refused, Reply
+
+SLACK_BYTES = 4 * 1024**2
+IDLE = 190.0
+"""Seconds without a piece after which a reply counts as broken off; Flower's are 180."""
+LINGER = 60.0
+"""Seconds that a reply outlives its question, for a server that is just taking it."""
+
+
+class Ledger:
+    """The books of one SuperLink; all calls come from one thread."""
+
+    def __init__(
+        self, release: Callable[[str], None], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._release = release
+        """Frees a message and its objects in the SuperLink."""
+        self._clock = clock
+        self._questions: dict[str, Question] = {}
+        self._objects: dict[str, list[int]] = {}
+        """Of each object of a question: bytes, and how many questions hold it."""
+
+    # What the server does ---------------------------------------------------------------
+
+    def asked(self, message: str, question: Question) -> None:
+        """Note a question; an older one of its kind to the same node is over."""
+        self._sweep()
+        for known, older in list(self._questions.items()):
+            if (older.node, older.kind) == (question.node, question.kind) and known != message:
+                self._close(known)
+        if message not in self._questions:
+            self._questions[message] = question
+            for one in question.ids:
+                self._objects.setdefault(one, [0, 0])[1] += 1
+
+    def sized(self, object_id: str, size: int) -> set[int]:
+        """Note an object of the server's, now there; return whose question is whole by it."""
+        if object_id in self._objects:
+            self._objects[object_id][0] = size
+        whole = set()
+        for question in self._questions.values():
+            if object_id in question.missing:
+                question.missing.discard(object_id)
+                if not question.missing:
+                    whole.add(question.node)
+        return whole
+
+    def has_work(self, node: int) -> bool:
+        """Return whether a question waits for a node, whole."""
+        now = self._clock()
+        return any(
+            one.node == node and one.waits and one.expires > now for one in self._questions.values()
+        )
+
+    def handed(self, node: int, messages: Collection[str]) -> None:
+        """Note which questions went out to a node that asked; none: none waits for it.
+
+        What seemed to wait then counts as handed out, and is found to be gone, or is given
+        again, when the node asks the next time.
+        """
+        for message, question in self._questions.items():
+            if message in messages or (not messages and question.node == node and question.waits):
+                question.handed = True
+
+    def over(self, questions: Iterable[str]) -> dict[str, Over]:
+        """Return why there will be no reply, of questions where that is so."""
+        found = {one: self._questions[one].over for one in questions if one in self._questions}
+        return {one: why for one, why in found.items() if why is not None}
+
+    def close(self, questions: Iterable[str]) -> None:
+        """Free questions that the server has heard the end of."""
+        for one in questions:
+            if one in self._questions:
+                self._close(one)
+
+    def hidden(self, questions: Iterable[str]) -> set[str]:
+        """Return the questions whose replies are still coming in.
+
+        A server that took one would wait for its pieces, which may never come. One that
+        was broken off is not hidden: Flower tells the server so at once.
+        """
+        since = self._clock() - IDLE
+        known = {one: self._questions[one] for one in questions if one in self._questions}
+        return {
+            one
+            for one, question in known.items()
+            if (reply := question.reply) is not None
+            and not (reply.complete or question.over)
+            and reply.touched > since
+        }
+
+    def collected(self, message: str) -> None:
+        """Note that the server has a reply."""
+        for known, question in list(self._questions.items()):
+            if question.reply is not None and question.reply.message == message:
+                self._forget(known)
+
+    # What a client does -----------------------------------------------------------------
+
+    def offer(self, node: int, question: str, message: str, ids: Collection[str]) -> None:
+        """Let a client announce a reply.
+
+        Args:
+            node: Who it is, proven.
+            question: The message that it answers.
+            message: Name of the reply.
+            ids: Its objects.
+
+        Raises:
+            Refused: It was not asked, answers twice, or answers with too much.
+        """
+        self._sweep()
+        asked = self._questions.get(question)
+        if asked is None or asked.node != node:
+            raise Refused(409, "no question of the server's to this node waits for this reply")
+        if len(ids) > (most := asked.most_objects):
+            raise self._refuse(asked, f"a reply of {len(ids)} objects; at most {most} are taken")
+        if asked.over is not None:
+            raise Refused(413, asked.over.reason)
+        asked.announce(message, frozenset(ids), self._clock())
+
+    def accepted(self, question: str, missing: Iterable[str]) -> None:
+        """Note which objects of a reply the SuperLink still wants."""
+        asked = self._questions.get(question)
+        if asked is None or asked.reply is None:
+            return
+        wanted = asked.reply.ids.intersection(missing)
+        if wanted or asked.reply.kept:  # a new reply of which nothing is missing was not taken
+            asked.reply.wanted = wanted
+
+    def piece(self, node: int, object_id: str, size: int) -> None:
+        """Let a client send an object.
+
+        Raises:
+            Refused: It belongs to no reply of this node, or makes one too large.
+        """
+        found = self._replies(node, object_id)
+        if not found:
+            raise Refused(409, "an object of no reply that this node has announced")
+        for question, reply in found:
+            most = self.most_bytes(question)
+            asked = self._questions[question]
+            if asked.over is not None:
+                raise Refused(413, asked.over.reason)
+            if object_id not in reply.kept and sum(reply.kept.values()) + size > most:
+                raise self._refuse(asked, f"a reply of more than the {most} bytes that are taken")
+
+    def has(self, node: int, object_id: str) -> bool:
+        """Return whether an object of a node's reply has come."""
+        return any(object_id in reply.kept for _, reply in self._replies(node, object_id))
+
+    def stored(self, node: int, object_id: str, size: int) -> None:
+        """Note that the SuperLink has kept an object."""
+        for _, reply in self._replies(node, object_id):
+            reply.kept[object_id] = size
+            reply.touched = self._clock()
+
+    def asks(self, node: int) -> list[str]:
+        """Note that a node asks for work; return the questions that it has to be given again.
+
+        A node does one thing at a time. What it was given and did not answer is lost: on
+        the way to it, as with a front that was killed just then, or with its reply.
+        """
+        again = []
+        for message, question in self._questions.items():
+            if question.node != node or not question.unanswered:
+                continue
+            if question.confirmed:
+                self._end(question, Over(lost=True, reason="its node asked for other work"))
+            else:
+                question.handed = False
+                again.append(message)
+        return again
+
+    def confirmed(self, message: str) -> None:
+        """Note that a node has a question, whole."""
+        if message in self._questions:
+            self._questions[message].handed = self._questions[message].confirmed = True
+
+    def own(self, node: int, message: str) -> None:
+        """Let a client confirm a question, which frees it.
+
+        Raises:
+            Refused: It is another node's, or a reply.
+        """
+        for known, question in self._questions.items():
+            reply = question.reply.message if question.reply else ""
+            if message == reply or (message == known and question.node != node):
+                raise Refused(409, "a message of another's")
+
+    def _refuse(self, question: Question, reason: str) -> Refused:
+        """Take no more of a reply that is too large; return what the client is told."""
+        self._end(question, Over(lost=False, reason=reason))
+        return Refused(413, reason)
+
+    def _end(self, question: Question, why: Over) -> None:
+        """Free what came in reply; the server is told when it asks."""
+        question.over = why
+        if question.reply is not None:
+            self._release(question.reply.message)
+            question.reply.kept.clear()
+
+    # Limits -----------------------------------------------------------------------------
+
+    def most_bytes(self, question: str) -> int:
+        """Return how many bytes a reply to a question may have."""
+        sent = sum(self._objects[one][0] for one in self._questions[question].ids)
+        return FACTOR * sent + SLACK_BYTES
+
+    def __len__(self) -> int:
+        """Return how many questions are open."""
+        return len(self._questions)
+
+    def _replies(self, node: int, object_id: str) -> list[tuple[str, Reply]]:
+        return [
+            (message, question.reply)
+            for message, question in self._questions.items()
+            if question.node == node and question.reply and object_id in question.reply.ids
+        ]
+
+    def _sweep(self) -> None:
+        """Close what is over."""
+        now = self._clock()
+        for message, question in list(self._questions.items()):
+            if question.expires + LINGER < now:
+                self._close(message)
+
+    def _close(self, message: str) -> None:
+        """Free a question and whatever came in reply, which nobody will ask for now."""
+        question = self._forget(message)
+        self._release(message)
+        if question.reply is not None:
+            self._release(question.reply.message)
+
+    def _forget(self, message: str) -> Question:
+        question = self._questions.pop(message)
+        for one in question.ids:
+            self._objects[one][1] -= 1
+            if not self._objects[one][1]:
+                del self._objects[one]
+        return question

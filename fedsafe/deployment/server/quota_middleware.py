@@ -1,0 +1,230 @@
+"""Innermost middleware of the SuperLink, where Flower has proven who is asking.
+
+Holds each client to what the ledger allows, so that memory stays bounded whatever a client
+sends; and lets a client that asks for work wait until there is some, so that none is late
+for it and none has to ask every few seconds.
+"""
+
+import asyncio
+from collections.abc import MutableMapping
+from logging import WARNING
+from typing import Any, Protocol
+
+from flwr.common.logger import log
+from flwr.proto.message_pb2 import ObjectTree
+
+from fedsafe.deployment.server.limits_middleware import (
+    FLEET,
+    RUNTIME,
+    SMALL,
+    App,
+    Receive,
+    Scope,
+    Send,
+    refuse,
+)
+from fedsafe.deployment.server.pending import Over, Question, Refused
+from fedsafe.deployment.server.protobuf import end_of, leave_out, objects
+from fedsafe.deployment.server.quota import Ledger
+
+
+class Nodes(Protocol):
+    """The SuperLink's list of nodes."""
+
+    def alive(self, node: int) -> None:
+        """Count a node as online: it has just asked for work."""
+
+    def waits(self, node: int) -> None:
+        """Count a node as online for as long as it waits for work."""
+
+    def gone(self, node: int) -> None:
+        """Note that a node hung up while it waited."""
+
+    def back(self, key: bytes) -> None:
+        """Let the node of a key in again, although its last session has not run out."""
+
+    def again(self, message: str) -> bool:
+        """Have a message handed out again, although it went out once; False: it is gone."""
+
+
+class Guard:
+    """Checks clients' requests, and notes what was kept of them.
+
+    Args:
+        app: What is guarded.
+        ledger: The books.
+        nodes: The SuperLink's list of nodes.
+        hold: Longest time, seconds, for which a client that asks for work waits for an answer.
+    """
+
+    def __init__(self, app: App, *, ledger: Ledger, nodes: Nodes, hold: float) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._nodes = nodes
+        self._hold = hold
+        self._bells: dict[int, asyncio.Event] = {}
+        """Rings for a node that waits."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        request = scope.get("state", {}).get("protobuf_request")
+        if request is None:
+            await self._app(scope, receive, send)
+            return
+        path = str(scope["path"])
+        try:
+            await self._before(path, request, receive)
+        except Refused as refusal:
+            node = request.node.node_id
+            log(WARNING, "Refused: node %s, %s: %s", node, path, refusal)
+            await refuse(refusal.status, str(refusal), scope, receive, send)
+            return
+        over = self._over(request) if path == f"{RUNTIME}pull-messages" else {}
+
+        async def noting(event: MutableMapping[str, Any]) -> None:
+            """Send on; what was kept is noted before anybody can build on it."""
+            if event["type"] == "http.response.start":
+                answer = scope["state"].get("protobuf_response")
+                if answer is not None:
+                    self._after(path, request, answer)
+                    for question, why in over.items():
+                        answer.messages_list.append(end_of(question, why))
+                        answer.message_object_trees.append(ObjectTree())
+                    self._ledger.close(over)
+            await send(event)
+
+        await self._app(scope, receive, noting)
+
+    # Before a request is worked on ------------------------------------------------------
+
+    async def _before(self, path: str, request: Any, receive: Receive) -> None:
+        """Check a client's request; note the server's."""
+        ledger = self._ledger
+        if path == f"{FLEET}push-messages":
+            self._offer(request)
+        elif path == f"{FLEET}push-object":
+            ledger.piece(request.node.node_id, request.object_id, len(request.object_content))
+        elif path == f"{FLEET}confirm-message-received":
+            ledger.own(request.node.node_id, request.message_object_id)
+        elif path == f"{FLEET}pull-messages":
+            await self._wait(request.node.node_id, receive)
+        elif path == f"{FLEET}activate-node":
+            self._nodes.back(request.public_key)
+        elif path == f"{RUNTIME}pull-messages":
+            leave_out(request, ledger.hidden(request.message_ids))
+
+    def _offer(self, request: Any) -> None:
+        """Check a reply that a client announces.
+
+        Raises:
+            Refused: It is not one reply of this very client's to the server.
+        """
+        if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
+            raise Refused(413, "not one message with one tree of objects")
+        if request.messages_list[0].ByteSize() > SMALL:  # what it says belongs into objects
+            raise Refused(413, f"a message of more than {SMALL} bytes beside its objects")
+        said, tree = request.messages_list[0].metadata, request.message_object_trees[0]
+        node = request.node.node_id
+        if said.src_node_id != node:  # Flower itself does not look
+            raise Refused(409, f"a message that says it is from node {said.src_node_id}")
+        if said.message_id != tree.object_id:
+            raise Refused(409, "a message with another's tree of objects")
+        self._ledger.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
+
+    async def _wait(self, node: int, receive: Receive) -> None:
+        """Wait until there is work for a node, or a while.
+
+        Raises:
+            Refused: It hung up or asked anew meanwhile: nobody hears the answer, and no work is
+                handed out.
+        """
+        if node in self._bells:
+            self._bells.pop(node).set()
+        self._ledger.close(
+            one for one in self._ledger.asks(node) if not self._nodes.again(one)
+        )  # the server has been told of those that are gone
+        if self._ledger.has_work(node):
+            self._nodes.alive(node)
+            return
+        bell = self._bells[node] = asyncio.Event()
+        self._nodes.waits(node)
+        rung, hung_up = asyncio.ensure_future(bell.wait()), asyncio.ensure_future(_end(receive))
+        try:
+            await asyncio.wait(
+                {rung, hung_up}, timeout=self._hold, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._bells.get(node) is not bell:
+                raise Refused(409, "it has asked again, and waits there")
+            if hung_up.done():
+                self._nodes.gone(node)
+                raise Refused(408, "it hung up while it waited for work")
+            self._nodes.alive(node)
+        finally:
+            if self._bells.get(node) is bell:
+                del self._bells[node]
+            rung.cancel()
+            hung_up.cancel()
+            await asyncio.gather(rung, hung_up, return_exceptions=True)
+
+    def _over(self, request: Any) -> dict[str, Over]:
+        """Return questions that no client will answer, taken out of those that are asked."""
+        over = self._ledger.over(request.message_ids)
+        leave_out(request, set(over))
+        return over
+
+    # Before it is answered --------------------------------------------------------------
+
+    def _after(self, path: str, request: Any, said: Any) -> None:
+        """Note what has been kept."""
+        if path.startswith(FLEET):
+            self._after_client(path.removeprefix(FLEET), request, said)
+        elif path.startswith(RUNTIME):
+            for node in self._after_server(path.removeprefix(RUNTIME), request, said):
+                if node in self._bells and self._ledger.has_work(node):
+                    self._bells[node].set()
+
+    def _after_client(self, call: str, request: Any, said: Any) -> None:
+        """Note what a client brought, and what it was given."""
+        ledger = self._ledger
+        if call == "push-messages":
+            question = request.messages_list[0].metadata.reply_to_message_id
+            ledger.accepted(question, said.objects_to_push)
+        elif call == "push-object":
+            node, one = request.node.node_id, request.object_id
+            if said.stored:
+                ledger.stored(node, one, len(request.object_content))
+            else:  # sent once more, as the answer was lost: Flower says no, and it is there
+                said.stored = ledger.has(node, one)
+        elif call == "pull-messages":
+            went = [message.metadata.message_id for message in said.messages_list]
+            ledger.handed(request.node.node_id, went)
+        elif call == "confirm-message-received":
+            ledger.confirmed(request.message_object_id)
+
+    def _after_server(self, call: str, request: Any, said: Any) -> set[int]:
+        """Note what the server asks; return the nodes that may have work now."""
+        ledger, asked = self._ledger, set[int]()
+        if call == "push-messages":
+            sent = zip(
+                request.messages_list, request.message_object_trees, said.message_ids, strict=False
+            )
+            for message, tree, taken in sent:
+                if not taken:
+                    continue
+                meta = message.metadata
+                expires, ids = meta.created_at + meta.ttl, objects(tree)
+                missing = set(ids).intersection(said.objects_to_push)
+                question = Question(meta.dst_node_id, meta.message_type, expires, ids, missing)
+                ledger.asked(meta.message_id, question)
+                asked.add(meta.dst_node_id)
+        elif call == "push-object" and said.stored:
+            asked = ledger.sized(request.object_id, len(request.object_content))
+        elif call == "confirm-message-received":
+            ledger.collected(request.message_object_id)
+        return asked
+
+
+async def _end(receive: Receive) -> None:
+    """Return when the one who asks hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

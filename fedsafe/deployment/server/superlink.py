@@ -1,0 +1,212 @@
+"""Flower's SuperLink with bounded memory: a program, with the path of its settings.
+
+The same program as ``flower-superlink``, with the guard in it, a token before its control
+interface, nodes that keep their id over a restart, and a wall at the end of its memory.
+"""
+
+import hashlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.common.logger import FLOWER_LOGGER
+from flwr.server.superlink.linkstate import in_memory_linkstate
+from flwr.superlink import extensions
+from flwr.superlink.cli.flower_superlink import flower_superlink
+from starlette.middleware import Middleware
+
+from fedsafe.app import activate
+from fedsafe.deployment.child_processes import memory_of_machine, wall
+from fedsafe.deployment.server.limits_middleware import Gate
+from fedsafe.deployment.server.quota import Ledger
+from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.runs.files import write_json
+
+INTERVAL = 30.0
+"""Seconds between two heartbeats of a SuperNode."""
+QUIET = 5.0
+"""Seconds without a question after which a node may be gone; Flower's own ask every 3."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one SuperLink is to be started; written with mode 0600, for it holds the token."""
+
+    host: str
+    port: int
+    token: str
+    """What the control interface asks for."""
+    secret: str
+    """File with what the ServerApp's launcher proves itself with."""
+    tls: str = ""
+    """Directory of ca.crt, server.crt and server.key; empty: no TLS."""
+    allow: str = ""
+    """Allow list; empty: every node may join."""
+    memory: int = 0
+    """Bytes that the process may allocate; 0: half of the machine's memory."""
+    hold: float = 20.0
+    """Longest wait, seconds, of a node that asks for work; its own patience is 30."""
+
+    def write(self, path: Path) -> None:
+        """Write them to a file."""
+        path.touch(mode=0o600)
+        write_json(path, asdict(self))
+        path.chmod(0o600)
+
+    def command(self) -> list[str]:
+        """Return Flower's own command line for them."""
+        plain = ["flower-superlink", "--host", self.host, "--port", str(self.port)]
+        plain += ["--isolation", "process", "--superexec-auth-secret-file", self.secret]
+        plain += ["--disable-runtime-dependency-installation"]
+        if not self.tls:
+            return [*plain, "--insecure"]
+        home = Path(self.tls)
+        plain += ["--ssl-ca-certfile", str(home / "ca.crt")]
+        plain += ["--ssl-certfile", str(home / "server.crt")]
+        plain += ["--ssl-keyfile", str(home / "server.key")]
+        return [*plain, "--enable-supernode-auth"] if self.allow else plain
+
+
+def main(settings: Settings) -> None:
+    """Serve until a signal comes."""
+    wall(settings.memory or memory_of_machine() // 2)
+    keys = frozenset(_keys(settings.allow))
+    _keep_node_ids()
+    _install(settings, keys)
+    # Every poll is a line otherwise: of a node to the one, of our own to the other.
+    logging.getLogger("uvicorn.access").addFilter(lambda record: record.levelno > logging.INFO)
+    FLOWER_LOGGER.addFilter(lambda record: "ListRuns" not in str(record.msg))
+    sys.argv = settings.command()
+    flower_superlink()
+
+
+def _keys(allow: str) -> list[bytes]:
+    if not allow:
+        return []
+    activate()
+    from server.transport.allowlist import read_allow
+
+    return [one.key for one in read_allow(Path(allow))]
+
+
+def _install(settings: Settings, keys: frozenset[bytes]) -> None:
+    """Put gate and guard into the SuperLink, through the hooks that it has for extensions."""
+
+    def configure(app: Any) -> None:
+        state = app.state.linkstate_factory.state()
+
+        def release(message: str) -> None:
+            """Forget a question or a reply, and its objects."""
+            state.delete_messages({message})
+            state.object_store.delete(message)
+
+        ledger = Ledger(release)
+        ready = _ready(state.get_node_id_by_public_key, keys)
+        app.user_middleware.insert(0, Middleware(Gate, token=settings.token, ready=ready))
+        guard = Middleware(Guard, ledger=ledger, nodes=Nodes(state), hold=settings.hold)
+        app.user_middleware.append(guard)
+
+    setattr(extensions, "configure_app", configure)  # noqa: B010 - mypy forbids plain assignment
+
+
+def _ready(node_of: Callable[[bytes], int | None], keys: frozenset[bytes]) -> Callable[[], bool]:
+    """Return a function that tells whether every allowed key is registered."""
+    left = set(keys)
+
+    def ready() -> bool:
+        left.difference_update([key for key in left if node_of(key) is not None])
+        return not left
+
+    return ready
+
+
+class Nodes:
+    """The SuperLink's nodes, told of every sign of life, and not of heartbeats alone."""
+
+    def __init__(self, state: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state = state
+        self._clock = clock
+        self._seen: dict[int, float] = {}
+        """When each was heard of last; infinity for one that waits."""
+
+    def alive(self, node: int) -> None:
+        """Count a node as online: after a restart it is unknown until its next heartbeat."""
+        self._seen[node] = self._clock()
+        self._state.acknowledge_node_heartbeat(node, INTERVAL)
+
+    def waits(self, node: int) -> None:
+        """Count a node as online for as long as it waits for work."""
+        self.alive(node)
+        self._seen[node] = math.inf
+
+    def gone(self, node: int) -> None:
+        """Note that a node hung up while it waited: it may come back at once."""
+        self._seen.pop(node, None)
+
+    def again(self, message: str) -> bool:
+        """Have a message handed out again; Flower hands each out once, heard or not.
+
+        Returns:
+            Whether it is there still.
+        """
+        with self._state.lock:
+            found = self._state.message_ins_store.get(message)
+            if found is not None:
+                found.metadata.delivered_at = ""
+            return found is not None
+
+    def back(self, key: bytes) -> None:
+        """End the session of a node that was killed; Flower would wait until it runs out.
+
+        One that asked for work a moment ago, or waits for it, is alive, and a second one
+        with its key is not let in beside it. One that is at work asks for nothing: whoever
+        has its key may come in its place.
+        """
+        node = self._state.get_node_id_by_public_key(key)
+        if node is not None and self._clock() - self._seen.get(node, -math.inf) > QUIET:
+            self._state.deactivate_node(node)
+
+
+def _keep_node_ids() -> None:
+    """Derive a node's id from its key, so that it outlives the SuperLink's process.
+
+    Flower draws it anew at each registration; a SuperNode with an id that is no longer
+    known shuts down.
+    """
+    draw = "generate_rand_int_from_bytes"
+    drawn = getattr(in_memory_linkstate, draw)
+    create = in_memory_linkstate.InMemoryLinkState.create_node
+
+    def create_node(
+        self: Any, owner_aid: str, owner_name: str, public_key: bytes, *rest: Any, **more: Any
+    ) -> int:
+        with self.lock:
+            setattr(in_memory_linkstate, draw, lambda *_, **__: node_id(public_key))
+            try:
+                return create(self, owner_aid, owner_name, public_key, *rest, **more)
+            finally:
+                setattr(in_memory_linkstate, draw, drawn)
+
+    setattr(in_memory_linkstate.InMemoryLinkState, create.__name__, create_node)
+
+
+def node_id(key: bytes) -> int:
+    """Return the id of the node with a public key, as Flower's are: 64 bits, neither 0 nor 1."""
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "little") | 2
+
+
+def read(path: Path) -> Settings:
+    """Read settings that were written."""
+    import json
+
+    found: Mapping[str, Any] = json.loads(path.read_text())
+    return Settings(**found)
+
+
+if __name__ == "__main__":
+    main(read(Path(sys.argv[1])))

@@ -1,0 +1,1 @@
+"""The parts of Flower that are not its public interface, in one place."""

@@ -1,1 +1,0 @@
-"""One machine that takes part: its nodes and their resident trainer, kept alive."""

@@ -1,1 +1,0 @@
-"""One machine that leads a federation: SuperLink, front and ServerApp, kept alive."""

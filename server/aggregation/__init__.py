@@ -1,0 +1,1 @@
+"""From the accepted updates of a round to the next adapter."""

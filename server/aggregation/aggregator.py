@@ -1,0 +1,77 @@
+"""How a round is combined: the strategy that an experiment names, FedSafe's own pipelines.
+
+Foreign Flower strategies are driven by `server.aggregation.flower_strategy`. Knows
+nothing of replies that were dropped.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flwr.app import ConfigRecord, Message
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+
+from fedsafe.contracts import Updates, rules
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Strategy
+from fedsafe.lazy import torch
+from fedsafe.models.compression import Wire
+from server.aggregation.interface import Combined, Combiner
+from server.transport.train_messages import Tensors, packed, shapes, train_message
+from server.validation import Reply
+from strategies import build
+from strategies.pipeline import Pipeline
+
+
+def combiner(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Combiner:
+    """Return the combiner of an experiment's strategy, its messages in this format.
+
+    Raises:
+        FedSafeError: There is none of that name, or its settings are wrong.
+    """
+    function = rules[choice.name].function
+    if isinstance(function, type) and issubclass(function, FlowerStrategy):
+        from server.aggregation.flower_strategy import FlowerCombiner
+        from strategies.flower import load_strategy
+
+        return FlowerCombiner(load_strategy(choice.name, choice.settings), grid, wire)
+    pipeline = build(
+        {"name": choice.name, **choice.settings},
+        [{"name": part.name, **part.settings} for part in choice.filters],
+        optimizer=(
+            None
+            if choice.optimizer is None
+            else {"name": choice.optimizer.name, **choice.optimizer.settings}
+        ),
+        per_block=choice.per_block,
+    )
+    return RuleCombiner(pipeline, wire)
+
+
+@dataclass
+class RuleCombiner:
+    """A FedSafe pipeline: filters, one rule, perhaps a server optimizer."""
+
+    pipeline: Pipeline
+    wire: Wire = "float32"
+
+    def messages(
+        self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
+    ) -> list[Message]:
+        """Return one train message for each client, to its node, in order."""
+        arrays, tensors = packed(adapter, self.wire), shapes(adapter)
+        return [
+            train_message(arrays, tensors, ConfigRecord({"server-round": number}), node)
+            for node in nodes.values()
+        ]
+
+    def combine(
+        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
+    ) -> Combined:
+        """Return the pipeline's aggregate."""
+        found = self.pipeline(updates, state)
+        if not bool(torch.isfinite(found.update).all()):
+            raise RunError(
+                f"Rule '{self.pipeline.rule.plugin.name}' made an update that is not finite."
+            )
+        return Combined(found.update, found.influence, found.state, found.metrics)

@@ -1,0 +1,42 @@
+"""What the round loop asks of a strategy, and what it gets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flwr.app import Message
+
+from fedsafe.contracts import Updates
+from fedsafe.lazy import torch
+from server.transport.train_messages import Tensors
+from server.validation import Reply
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What became of a round's updates."""
+
+    update: "torch.Tensor"
+    """Float32 (d,)."""
+    influence: "torch.Tensor | None"
+    """Float32 (n,), or None where the strategy does not say."""
+    state: Tensors = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    adapter: Tensors | None = None
+    """The new adapter to the bit, where the strategy made one; else the old plus the update."""
+
+
+class Combiner(Protocol):
+    """What the round loop asks of a strategy."""
+
+    def messages(
+        self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
+    ) -> list[Message]:
+        """Return one train message for each client, to its node, in order."""
+        ...
+
+    def combine(
+        self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
+    ) -> Combined:
+        """Return the aggregate of the screened updates."""
+        ...

@@ -1,0 +1,144 @@
+"""Who is which client in a deployment: by its key, never by its word.
+
+Remembered in the run directory, so that a number, the truth about who attacks and what
+data there was outlast a restart. No strategy ever sees any of it.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from fedsafe.experiment.schema import Experiment
+from fedsafe.messages import Hello
+from fedsafe.runs.events import Events
+from fedsafe.runs.records import Member
+from fedsafe.runs.store import Store
+from server.transport.allowlist import Allowed
+from server.transport.nodes import Node
+
+
+class Members:
+    """The clients of a deployment, as they join."""
+
+    def __init__(
+        self, experiment: Experiment, store: Store, events: Events, allow: Sequence[Allowed] = ()
+    ) -> None:
+        self._clients = experiment.federation.clients
+        self._red_team = experiment.red_team
+        self._store, self._events = store, events
+        self._allowed = {one.key: one for one in allow}
+        self._known = {member.client: member for member in store.members()}
+        self._told: set[str] = set()
+
+    @property
+    def attackers(self) -> frozenset[int]:
+        """Return the clients that are attackers, as their own operators declared."""
+        return frozenset(n for n, one in self._known.items() if one.behaviour is not None)
+
+    def may_join(self, node: Node) -> bool:
+        """Say whether a node's key is on the allow list, if there is one; note it if not."""
+        if not self._allowed:
+            return True
+        listed = self._allowed.get(node.key)
+        if listed is None:
+            self._note(
+                f"Node {node.id} has the key {_print(node.key)[:16]}, which is not on the allow "
+                "list; it is left out."
+            )
+        elif listed.number >= self._clients:
+            self._note(
+                f"'{listed.name}' is number {listed.number} of the allow list; there are "
+                f"{self._clients} clients, numbered from 0. It is left out."
+            )
+        return listed is not None and listed.number < self._clients
+
+    def admit(self, node: Node, said: Hello) -> int | None:
+        """Return the client that a node is, and remember it; None: it is left out, with a note."""
+        listed = self._allowed.get(node.key)
+        number = said.partition if listed is None else listed.number
+        why = self._unwelcome(node, said, number)
+        if why:
+            self._note(f"{why} It is left out.")
+        if why or number is None:
+            return None
+        if said.partition not in (None, number):
+            self._note(
+                f"Client {number} says it is number {said.partition}; its key says {number}."
+            )
+        self._remember(
+            Member(
+                client=number,
+                key=_print(node.key),
+                name=listed.name if listed else "",
+                behaviour=None if said.behaviour is None else _line(said.behaviour),
+                data=_line(said.data),
+            )
+        )
+        return number
+
+    def _unwelcome(self, node: Node, said: Hello, number: int | None) -> str:
+        """Return why a node cannot be a client of this run; "" if it can."""
+        if number is None:
+            return (
+                f"Node {node.id} did not say which client it is: start it with "
+                "--node-config 'partition-id=N', or lead the run with an allow list."
+            )
+        if not 0 <= number < self._clients:
+            return (
+                f"Node {node.id} has partition-id {number}; there are {self._clients} clients, "
+                "numbered from 0."
+            )
+        known = self._known.get(number)
+        if not self._allowed and known is not None and known.key != _print(node.key):
+            return (
+                f"Node {node.id} has partition-id {number}, which another key has in this run. "
+                "Start SuperNodes with keys that they keep, or remove clients.jsonl from the run "
+                "directory to give the numbers anew."
+            )
+        if said.behaviour is not None and not self._red_team:
+            return (
+                f"Client {number} was started as an attacker ('{_line(said.behaviour)}') and will "
+                "refuse: this run declares no red team."
+            )
+        return ""
+
+    def _remember(self, member: Member) -> None:
+        before = self._known.get(member.client)
+        if before == member:
+            return
+        if before is not None and before.key != member.key:
+            self._note(f"Client {member.client} has another key than before, as the list says.")
+        if before is not None and before.behaviour != member.behaviour:
+            self._note(
+                f"Client {member.client} was {_conduct(before)} and is {_conduct(member)} now."
+            )
+        if before is not None and before.data != member.data:
+            self._note(
+                f"Client {member.client} has other data than before: digest {member.data[:16]}, "
+                f"which was {before.data[:16]}."
+            )
+        self._known[member.client] = member
+        self._store.write_members(self._known.values())
+        provenance = self._store.provenance()
+        if provenance is not None and member.data:
+            data = {**provenance.data, f"client {member.client}": member.data}
+            ordered = dict(sorted(data.items(), key=lambda item: (len(item[0]), item[0])))
+            self._store.write_provenance(provenance.model_copy(update={"data": ordered}))
+
+    def _note(self, text: str) -> None:
+        """Tell the operator, each thing once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._events("note", text)
+
+
+def _conduct(member: Member) -> str:
+    return "honest" if member.behaviour is None else f"an attacker ('{member.behaviour}')"
+
+
+def _print(key: bytes) -> str:
+    return sha256(key).hexdigest()
+
+
+def _line(text: str) -> str:
+    """Return a client's own words as one short printable line."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:100]

@@ -1,0 +1,183 @@
+"""Which node stands for which client: each node that comes online is asked once.
+
+A node's number is its key's place in the allow list, or its partition-id where there is
+none. Where there are fewer nodes than clients (a simulation on a small machine), node p
+of P stands for the clients p, p + P, p + 2P and so on, and the results are the same.
+Knows nothing of what clients do.
+"""
+
+import time
+
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from pydantic import ValidationError
+
+from fedsafe.messages import ANSWER, CONFIG, Hello
+from fedsafe.runs.events import Events
+from server.transport.client_errors import transient
+from server.transport.client_identity import Members
+from server.transport.dispatch import Post
+from server.transport.nodes import Node, online
+
+ANSWER_SECONDS = 120.0
+"""Longest wait for a node's answer; in a simulation the first one starts the workers."""
+RETURN_SECONDS = 120.0
+"""How long a client that went offline is expected back: a SuperNode that was killed is
+let in again only when its last heartbeat is a minute old."""
+
+
+class RollCall:
+    """The nodes, by the clients they stand for.
+
+    Args:
+        grid: Where the nodes are.
+        clients: How many clients there are.
+        events: Who is told of nodes that are left out.
+        members: Who is who on separate machines; None in one process and in a simulation,
+            where nodes are believed.
+    """
+
+    def __init__(
+        self, grid: Grid, clients: int, events: Events, members: Members | None = None
+    ) -> None:
+        self._grid = grid
+        self._clients = clients
+        self.events = events
+        self.members = members
+        self._post = Post(grid)
+        self._online: dict[int, Node] = {}
+        self._asked: dict[int, Node] = {}
+        """Nodes that were asked in their present session."""
+        self._silent: dict[int, float] = {}
+        """Nodes that have not answered, and when to ask them again (monotonic seconds)."""
+        self._nodes: dict[int, int] = {}
+        self._gone: dict[int, float] = {}
+        """When clients went offline (monotonic seconds)."""
+        self._partitions: dict[int, int | None] = {}
+        """How many nodes there are, as each node says."""
+
+    @property
+    def nodes(self) -> dict[int, int]:
+        """Return the node of every client that has one.
+
+        A node stands for several only in a simulation, and only where all nodes agree on
+        how many they are: on a network none can take the clients of others.
+        """
+        said = {self._partitions[number] for number in self._nodes}
+        agreed = said.pop() if self.members is None and len(said) == 1 else None
+        spread = min(agreed or self._clients, self._clients)
+        return {
+            client: self._nodes[client % spread]
+            for client in range(self._clients)
+            if client % spread in self._nodes
+        }
+
+    def session(self, client: int) -> Node | None:
+        """Return the node of a client as it is in this session, or None if it is offline."""
+        node = self.nodes.get(client)
+        return None if node is None else self._online.get(node)
+
+    def expected(self, client: int) -> bool:
+        """Say whether an offline client may be back soon: it left lately, or a node is new."""
+        gone = self._gone.get(client)
+        lately = gone is not None and time.monotonic() - gone < RETURN_SECONDS
+        return self.members is not None and (lately or bool(self._post.under_way))
+
+    def wait(self, seconds: float, enough: int | None = None) -> None:
+        """Ask new nodes who they are, until every client is known or time is up.
+
+        Args:
+            seconds: Longest wait.
+            enough: Clients that will do; None: all of them.
+        """
+        deadline, told = time.monotonic() + seconds, -1
+        wanted = self._clients if enough is None else enough
+        self.refresh()
+        while (there := len(self.nodes)) < wanted and time.monotonic() < deadline:
+            if self.members is not None and there != told:
+                told = there
+                self.events("note", f"{there} of {self._clients} clients are there; waiting.")
+            self._post.rest()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Ask nodes that are new, enter those that answered, forget those that went.
+
+        Waits for nobody: an answer that comes later is entered the next time. A node that
+        did not answer is asked again after ``ANSWER_SECONDS``.
+        """
+        self._see()
+        fresh = [node for _, node in sorted(self._online.items()) if self._new(node)]
+        self._asked |= {node.id: node for node in fresh}
+        welcome = [n.id for n in fresh if self.members is None or self.members.may_join(n)]
+        self._silent |= dict.fromkeys(welcome, time.monotonic() + ANSWER_SECONDS)
+        self._post.send({node: _question(node) for node in welcome}, ANSWER_SECONDS)
+        for node, reply in self._post.take():
+            failed = reply.has_error() and transient(reply.error)
+            if node in self._online and not failed:
+                self._silent.pop(node, None)
+                self._enter(self._online[node], reply)
+
+    def _see(self) -> None:
+        """See who is online, and forget who went or was started again."""
+        now, self._online = time.monotonic(), online(self._grid)
+        for number, node in list(self._nodes.items()):
+            if self._asked[node] != self._online.get(node):
+                del self._nodes[number]
+                self._gone[number] = now
+        self._asked = {n: one for n, one in self._asked.items() if self._online.get(n) == one}
+        self._silent = {n: when for n, when in self._silent.items() if n in self._asked}
+
+    def _new(self, node: Node) -> bool:
+        """Say whether a node is to be asked: never before, or long ago in vain."""
+        again = self._silent.get(node.id)
+        in_vain = again is not None and time.monotonic() >= again
+        return node.id not in self._asked or in_vain
+
+    def _enter(self, node: Node, reply: Message) -> None:
+        """Enter one node, unless its answer is no answer or its number is taken."""
+        said = _answer(reply)
+        if said is None:
+            self.events("note", f"Node {node.id} did not say which client it is; it is left out.")
+            return
+        number = self._place(node, said) if self.members is None else self.members.admit(node, said)
+        if number is None or self._nodes.get(number) == node.id:
+            return
+        if number in self._nodes:
+            self.events(
+                "note",
+                f"Node {node.id} has partition-id {number}, as another node does; left out.",
+            )
+            return
+        self._nodes[number] = node.id
+        self._partitions[number] = said.partitions
+        if self._gone.pop(number, None) is not None and self.members is not None:
+            self.events("note", f"Client {number} is back.")
+
+    def _place(self, node: Node, said: Hello) -> int | None:
+        """Return the number that a node of a simulation claims, if there is such a client."""
+        if said.partition is None:
+            self.events("note", f"Node {node.id} did not say which client it is; it is left out.")
+            return None
+        if said.partition >= self._clients:
+            self.events(
+                "note",
+                f"Node {node.id} has partition-id {said.partition}; there are {self._clients} "
+                "clients, numbered from 0. It is left out.",
+            )
+            return None
+        return said.partition
+
+
+def _question(node: int) -> Message:
+    content = RecordDict({CONFIG: ConfigRecord({})})
+    return Message(content, dst_node_id=node, message_type=f"{MessageType.QUERY}.hello")
+
+
+def _answer(reply: Message) -> Hello | None:
+    if reply.has_error():
+        return None
+    try:
+        return Hello.model_validate_json(str(reply.content[ANSWER]["hello"]))
+    except (KeyError, TypeError, ValidationError):
+        return None

@@ -1,0 +1,234 @@
+"""One round's asking: everyone of the cohort, until all have answered or time is up.
+
+A client whose machine or trainer dies is asked again when it is back; one that refuses
+is not. Knows nothing of what is in a good reply.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from fedsafe.experiment.schema import Federation
+from fedsafe.runs.events import Events
+from server.transport.client_errors import LOST, in_words, transient
+from server.transport.client_registry import RollCall
+from server.transport.dispatch import Post
+from server.transport.nodes import Node
+
+RETRY_SECONDS = (2.0, 8.0, 30.0)
+"""Pauses before a client is asked for the second, third, ... time; the last one stays."""
+LOOK_SECONDS = 5.0
+"""Between two looks at who is online."""
+
+
+@dataclass
+class _Asked:
+    """How it stands with one client of the cohort."""
+
+    letter: Message
+    """What it is asked; its address and its time are written when it is sent."""
+    times: int = 0
+    due: float = 0.0
+    """When it may be asked (monotonic seconds)."""
+    message: str = ""
+    """Id of the newest message under way; "" where there is none."""
+    session: Node | None = None
+    """Its node when that was sent."""
+    reason: str = "offline"
+    """Why there is no reply of it."""
+
+
+class Gathering:
+    """The asking of one round.
+
+    Args:
+        grid: Where the nodes are.
+        roll: Which node stands for which client.
+        letters: What each client of the cohort is asked.
+        settings: Deadline, grace and retries.
+        minimum: Replies that a round needs.
+        events: Who is told when a client is asked again.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        roll: RollCall,
+        letters: Mapping[int, Message],
+        settings: Federation,
+        minimum: int,
+        events: Events,
+    ) -> None:
+        self._roll, self._events = roll, events
+        self._settings, self._minimum = settings, minimum
+        self._post = Post(grid)
+        self._asked = {client: _Asked(letter) for client, letter in letters.items()}
+        self._open = dict(self._asked)
+        self._until = self._looked = 0.0
+        self._enough: float | None = None
+        """When the round had the replies it needs."""
+        self._waited = False
+
+    @property
+    def sent(self) -> int:
+        """Return how many messages were sent."""
+        return sum(one.times for one in self._asked.values())
+
+    def times(self, client: int) -> int:
+        """Return how often a client was asked."""
+        return self._asked[client].times
+
+    def reason(self, client: int) -> str:
+        """Return why there is no reply of a client."""
+        return self._asked[client].reason
+
+    def assemble(self) -> None:
+        """Wait until as many of the cohort are online as the round needs replies.
+
+        Waits up to the deadline, and on separate machines only: elsewhere nobody comes.
+        """
+        self._roll.refresh()
+        until = time.monotonic() + self._settings.deadline
+        while self._roll.members is not None and time.monotonic() < until:
+            there = sum(client in self._roll.nodes for client in self._asked)
+            if there >= self._minimum:
+                return
+            self._tell_waiting(there)
+            self._post.rest()
+            self._roll.refresh()
+
+    def replies(self, enough: Callable[[], bool]) -> Iterator[tuple[int, Message]]:
+        """Yield (client, its reply) as replies come, errors that are final included.
+
+        Args:
+            enough: Says whether the round has the replies that it needs.
+
+        Raises:
+            RunError: The SuperLink does not answer.
+        """
+        self._until = time.monotonic() + self._settings.deadline
+        while not self._over(enough()):
+            self._look()
+            for client, reply in self._post.take():  # before it is asked anew
+                if self._final(client, reply):
+                    yield client, reply
+                    if self._post.one_by_one:  # each has the whole deadline to itself
+                        self._until = time.monotonic() + self._settings.deadline
+                del reply
+            self._send()
+            if self._open:
+                self._post.rest()
+        for one in self._open.values():
+            if one.message:
+                one.reason = self._too_late()
+
+    def _over(self, enough: bool) -> bool:
+        """Say whether the round waits no longer."""
+        now = time.monotonic()
+        if enough and self._enough is None:
+            self._enough = now
+        grace = self._settings.grace
+        if self._enough is not None and grace is not None and now >= self._enough + grace:
+            return True
+        if not self._open or now >= self._until:
+            return True
+        if any(self._hopeful(client, one) for client, one in self._open.items()):
+            return False
+        if enough or self._roll.members is None:
+            return True
+        self._tell_waiting(len(self._asked) - len(self._open))
+        return False
+
+    def _hopeful(self, client: int, one: _Asked) -> bool:
+        """Say whether a client is at work, is to be asked, or is expected back."""
+        return bool(one.message) or client in self._roll.nodes or self._roll.expected(client)
+
+    def _look(self) -> None:
+        """See who is online now; a node that went or was started again has lost its message."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        self._roll.refresh()
+        for client, one in list(self._open.items()):
+            session = self._roll.session(client)
+            if one.message and session != one.session:
+                gone = "its node was started again" if session else "its node went offline"
+                self._again(client, one, gone)
+
+    def _send(self) -> None:
+        """Ask those who are online and due."""
+        now, nodes = time.monotonic(), self._roll.nodes
+        due = {
+            client: one
+            for client, one in self._open.items()
+            if not one.message and now >= one.due and client in nodes
+        }
+        messages = {client: _addressed(one.letter, nodes[client]) for client, one in due.items()}
+        for client, message_id in self._post.send(messages, max(self._until - now, 0.1)).items():
+            one = due[client]
+            one.times += 1
+            one.message, one.session = message_id, self._roll.session(client)
+            if not message_id:
+                self._again(client, one, "its node could not be reached")
+
+    def _final(self, client: int, reply: Message) -> bool:
+        """Say whether a reply is the client's last word; if not, ask it again."""
+        one = self._open.get(client)
+        if one is None:
+            return False
+        if reply.has_error():
+            if reply.metadata.reply_to_message_id != one.message:
+                return False  # of a message that another one has replaced
+            if transient(reply.error):
+                self._looked = 0.0  # nobody is asked again before we know who is there
+                again = self._again(client, one, in_words(reply.error) or _cause(reply))
+                if again or reply.error.code in LOST:
+                    return False
+        self._open.pop(client, None)
+        return True
+
+    def _again(self, client: int, one: _Asked, reason: str) -> bool:
+        """Let a client be asked again; say whether it will be."""
+        one.message, one.reason = "", reason
+        if one.times > self._settings.retries:
+            one.reason = f"{reason} (asked {one.times} times)"
+            del self._open[client]
+            return False
+        one.due = time.monotonic() + RETRY_SECONDS[min(one.times, len(RETRY_SECONDS)) - 1]
+        self._events("note", f"Client {client}: {reason}. It is asked again when it is there.")
+        return True
+
+    def _too_late(self) -> str:
+        grace = self._settings.grace
+        if self._enough is not None and grace is not None and time.monotonic() < self._until:
+            return f"no reply within {grace:g} s of the {self._minimum} that a round needs"
+        return f"no reply in {self._settings.deadline:g} s"
+
+    def _tell_waiting(self, there: int) -> None:
+        if not self._waited:
+            self._waited = True
+            self._events(
+                "note",
+                f"Too few clients: {there} of the cohort's {len(self._asked)}, and "
+                f"{self._minimum} are needed. Waiting up to {self._settings.deadline:g} s for "
+                "others to come back.",
+            )
+
+
+def _addressed(letter: Message, node: int) -> Message:
+    """Return a letter to a node, written now: its life begins here."""
+    known = letter.metadata
+    return Message(
+        letter.content,
+        dst_node_id=node,
+        message_type=known.message_type,
+        group_id=known.group_id,
+    )
+
+
+def _cause(reply: Message) -> str:
+    return " ".join((reply.error.reason or "").split())[:200]

@@ -1,0 +1,151 @@
+"""The reference system's aggregators, where they differ from the papers they name.
+
+Ye et al., *Emerging Safety Attack and Defense in Federated Instruction Tuning of Large
+Language Models*, ICLR 2025. For comparing results with it; use the rules without the
+prefix for defense. It told the server the true number of attackers: here ``byzantine``
+is an assumption.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from fedsafe.contracts import Aggregate, State, Updates, rules
+from strategies.checks import AtLeast, require
+from strategies.kernels.gram_matrix import measure
+from strategies.kernels.order_statistics import rank_mean, shares
+from strategies.kernels.random_columns import sample, stream
+from strategies.kernels.update_matrix import Rows, equally, weighted
+from strategies.rules.dnc import outlying
+from strategies.rules.foolsgold import learning_rates
+from strategies.rules.krum import Byzantine, lowest
+from strategies.rules.residual import Sharpness, Threshold, reweighted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PAPER = "Ye et al., ICLR 2025 (reference implementation)"
+
+
+@rules(
+    "reference-krum",
+    paper=_PAPER,
+    minimum=AtLeast(1, 2),
+    traits={"mixing", "translation", "scale", "selects"},
+)
+def reference_krum(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
+    """Average the update with the nearest neighbours and those n - f - 1 neighbours.
+
+    Differs from Krum: one neighbour more, distances not squared, and the mean of the
+    whole neighbourhood instead of its centre; so f = 0 is the mean. No bound is proven.
+    (n, d) -> (d,) in n² d.
+    """
+    rows = Rows.of(updates)
+    n = len(rows)
+    require("reference-krum", n, byzantine=byzantine)
+    distances = measure(rows).squared_distances().sqrt()
+    near = distances.sort(dim=1, stable=True)
+    centre = int(lowest(near.values[:, : n - byzantine].sum(dim=1), 1))
+    return weighted(rows, equally(rows, near.indices[centre, : n - byzantine]))
+
+
+@rules(
+    "reference-median",
+    paper=_PAPER,
+    traits={"mixing", "translation", "bounded"},
+)
+def reference_median(updates: Updates, state: State, /) -> Aggregate:
+    """Take the median of every coordinate; of an even number, the lower of the middle two.
+
+    Differs from the median for even n. Breakdown point (n - 1) / 2n.
+    (n, d) -> (d,) in n d log n.
+    """
+    rows = Rows.of(updates)
+    require("reference-median", len(rows))
+    rank = (len(rows) - 1) // 2
+    influence = shares(rows, rank, rank).float().to(rows.matrix.device)
+    return Aggregate(rank_mean(rows, rank, rank), influence)
+
+
+@rules(
+    "reference-trimmed-mean",
+    paper=_PAPER,
+    minimum=AtLeast(0, 3),
+    traits={"mixing", "translation", "scale"},
+)
+def reference_trimmed_mean(updates: Updates, state: State, /) -> Aggregate:
+    """Average every coordinate without its smallest and its largest value.
+
+    Differs from the trimmed mean: one value is cut at each end, whatever f; with three
+    clients it is the median. Breakdown point 1/n. (n, d) -> (d,) in n d log n.
+    """
+    rows = Rows.of(updates)
+    n = len(rows)
+    require("reference-trimmed-mean", n)
+    influence = shares(rows, 1, n - 2).float().to(rows.matrix.device)
+    return Aggregate(rank_mean(rows, 1, n - 2), influence)
+
+
+@rules("reference-foolsgold", paper=_PAPER, traits={"mixing", "scale"})
+def reference_foolsgold(updates: Updates, state: State, /) -> Aggregate:
+    """Scale each update by how little it resembles another of this round.
+
+    Differs from FoolsGold: no history, and the scaled updates are divided by how many
+    count at all, not by their weights. Where all updates are alike it is undefined (NaN
+    in the reference); here it is zero. Breakdown point 0. (n, d) -> (d,) in n² d.
+    """
+    rows = Rows.of(updates)
+    require("reference-foolsgold", len(rows))
+    rates: Tensor = learning_rates(measure(rows).cosines(), epsilon=1e-8)
+    return weighted(rows, rates / (rates > 0).sum().clamp(min=1), read_all=True)
+
+
+@rules(
+    "reference-residual",
+    paper=_PAPER,
+    minimum=AtLeast(0, 2),
+    traits={"mixing", "translation"},
+)
+def reference_residual(
+    updates: Updates,
+    state: State,
+    /,
+    *,
+    sharpness: Sharpness = 2.0,
+    threshold: Threshold = 0.05,
+) -> Aggregate:
+    """Average by the squared confidence in a robust line through the ranks.
+
+    Differs from residual reweighting in its threshold, and in that it allows three
+    clients, though it then is the plain mean. No bound is proven.
+    (n, d) -> (d,) in n² d log n, twice.
+    """
+    rows = Rows.of(updates)
+    require("reference-residual", len(rows))
+    return reweighted(rows, sharpness, threshold, power=2)
+
+
+@rules(
+    "reference-dnc",
+    paper=_PAPER,
+    minimum=AtLeast(1, 1),
+    traits={"mixing", "translation", "scale", "random"},
+)
+def reference_dnc(
+    updates: Updates,
+    state: State,
+    /,
+    *,
+    byzantine: Byzantine = 1,
+    seed: Annotated[int, Field(ge=0, description="Of the coordinates looked at.")] = 0,
+) -> Aggregate:
+    """Average all but the f updates that stand out most in 10,000 random coordinates.
+
+    Differs from DnC in nothing but its settings: one iteration, and f dropped even where
+    nobody attacks. Breakdown point f/n at most. (n, d) -> (d,) in n b and one pass.
+    """
+    rows = Rows.of(updates)
+    n = len(rows)
+    require("reference-dnc", n, byzantine=byzantine)
+    scores = outlying(sample(rows, 10_000, stream(seed, updates.round)))
+    return weighted(rows, equally(rows, lowest(scores, n - byzantine)), read_all=True)

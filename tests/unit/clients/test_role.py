@@ -1,0 +1,109 @@
+"""Who attacks: the roster's clients in one process, volunteers on machines of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients.node_config import Site
+from clients.role import attack_of
+from fedsafe.attacks.malicious_clients import malicious_clients
+from fedsafe.errors import RunError
+from fedsafe.experiment.load import validate
+from fedsafe.experiment.schema import Experiment
+from fedsafe.messages import Job
+
+ATTACK = {
+    "malicious": 1,
+    "examples": 7,
+    "behaviour": "poisoned-data",
+    "generator": {"name": "file", "path": "pairs.jsonl"},
+}
+ATTACKED = validate({"red_team": True, "attack": ATTACK, "federation": {"clients": 4}})
+DECLARED = validate({"red_team": True, "federation": {"clients": 4}})
+PLAIN = validate({"federation": {"clients": 4}})
+(DRAWN,) = malicious_clients(ATTACKED)
+OTHER = (DRAWN + 1) % 4
+VOLUNTEER = {"red_team": True, "behaviour": "sign-flip"}
+
+
+def _job(experiment: Experiment, client: int, federation: str = "main") -> Job:
+    return Job.model_validate(
+        {
+            "client": client,
+            "federation": federation,
+            "round": 1,
+            "learning_rate": 0.01,
+            "fingerprint": "",
+            "experiment": experiment,
+        }
+    )
+
+
+def _site(**values: Any) -> Site:
+    return Site.model_validate({"socket": Path("s"), "state": Path("t"), **values})
+
+
+@pytest.mark.parametrize(
+    ("experiment", "client", "site", "federation", "wanted"),
+    [
+        (ATTACKED, DRAWN, None, "main", "poisoned-data"),
+        (ATTACKED, OTHER, None, "main", None),
+        (ATTACKED.honest(), DRAWN, None, "control", None),
+        (PLAIN, 0, None, "main", None),
+        (ATTACKED, DRAWN, {}, "main", None),
+        (ATTACKED, DRAWN, {"behaviour": "sign-flip"}, "main", None),
+        (ATTACKED, OTHER, VOLUNTEER, "main", "sign-flip"),
+        (DECLARED, OTHER, VOLUNTEER, "main", "sign-flip"),
+        (ATTACKED.honest(), OTHER, VOLUNTEER, "control", None),
+        (PLAIN, 0, {}, "main", None),
+    ],
+    ids=[
+        "drawn, one process",
+        "not drawn, one process",
+        "drawn, control",
+        "no attack",
+        "drawn, but never volunteered",
+        "behaviour without --red-team",
+        "volunteer who was not drawn",
+        "volunteer in a red team without an attack of its own",
+        "volunteer, control",
+        "honest site, no attack",
+    ],
+)
+def test_who_attacks(
+    experiment: Experiment,
+    client: int,
+    site: dict[str, Any] | None,
+    federation: str,
+    wanted: str | None,
+) -> None:
+    own = None if site is None else _site(**site)
+    found = attack_of(_job(experiment, client, federation), own)
+    assert (None if found is None else found.behaviour.name) == wanted
+
+
+@pytest.mark.parametrize("federation", ["main", "control"])
+def test_volunteer_refuses_an_undeclared_red_team(federation: str) -> None:
+    with pytest.raises(RunError, match="joins declared red-team federations only"):
+        attack_of(_job(PLAIN, 0, federation), _site(**VOLUNTEER))
+
+
+def test_volunteer_who_does_not_know_what_to_do_is_a_sentence() -> None:
+    with pytest.raises(RunError, match=r"not told what to do.*--behaviour NAME"):
+        attack_of(_job(ATTACKED, 0), _site(red_team=True))
+
+
+def test_volunteer_takes_the_experiments_generator_and_number_of_examples() -> None:
+    found = attack_of(_job(ATTACKED, 0), _site(**VOLUNTEER))
+    assert found is not None
+    assert found.generator is not None
+    assert (found.generator.settings, found.examples) == ({"path": "pairs.jsonl"}, 7)
+
+
+def test_volunteers_own_generator_comes_first() -> None:
+    own = _site(**VOLUNTEER, generator={"name": "file", "path": "mine.jsonl"})
+    found = attack_of(_job(ATTACKED, 0), own)
+    assert found is not None
+    assert found.generator is not None
+    assert found.generator.settings == {"path": "mine.jsonl"}
