@@ -29,7 +29,8 @@ from fedsafe.models.vectorize import blocks, flat, moved
 from fedsafe.seeds import derive, generator
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
-from fedsafe.training.session import Session, SessionSpec, resident
+from fedsafe.training.session import Session, resident
+from fedsafe.training.session_spec import SessionSpec
 
 Progress = Callable[[int], None]
 """Called with the optimizer steps that are done; what it raises ends the work."""
