@@ -14,11 +14,12 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import measure
 from strategies.kernels.order_statistics import rank_mean, shares
-from strategies.kernels.random_columns import sample, stream
+from strategies.kernels.random_columns import generator, sample
+from strategies.kernels.ranking import lowest, without_rounding
 from strategies.kernels.update_matrix import Rows, equally, weighted
 from strategies.rules.dnc import outlying
 from strategies.rules.foolsgold import learning_rates
-from strategies.rules.krum import Byzantine, lowest
+from strategies.rules.krum import Byzantine
 from strategies.rules.residual import Sharpness, Threshold, reweighted
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def reference_krum(updates: Updates, state: State, /, *, byzantine: Byzantine = 
     rows = Rows.of(updates)
     n = len(rows)
     require("reference-krum", n, byzantine=byzantine)
-    distances = measure(rows).squared_distances().sqrt()
+    distances = without_rounding(measure(rows).squared_distances()).sqrt()
     near = distances.sort(dim=1, stable=True)
     centre = int(lowest(near.values[:, : n - byzantine].sum(dim=1), 1))
     return weighted(rows, equally(rows, near.indices[centre, : n - byzantine]))
@@ -147,5 +148,5 @@ def reference_dnc(
     rows = Rows.of(updates)
     n = len(rows)
     require("reference-dnc", n, byzantine=byzantine)
-    scores = outlying(sample(rows, 10_000, stream(seed, updates.round)))
+    scores = outlying(sample(rows, 10_000, generator(updates, "reference-dnc", seed)))
     return weighted(rows, equally(rows, lowest(scores, n - byzantine)), read_all=True)
