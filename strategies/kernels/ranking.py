@@ -20,7 +20,8 @@ ROUNDING = 1e-9
 def without_rounding(values: "Tensor") -> "Tensor":
     """Return the values with those equal that differ by rounding alone.
 
-    Any shape, float64, at least 0; of equal values the smallest stands for all. The result depends on the values alone, not on their order.
+    Any shape, float64, at least 0; of equal values the smallest stands for all. The
+    result depends on the values alone, not on their order.
     """
     ordered, order = values.flatten().sort(stable=True)
     starts = torch.ones_like(ordered, dtype=torch.bool)
