@@ -23,7 +23,7 @@ from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from fedsafe.messages import REFUSED
-from server.transport.reply_limits import Bounds, RefusedError, check_sizes, parts
+from server.transport.reply_limits import Bounds, RefusedError, check_tree, parts
 
 
 class LostError(RefusedError):
@@ -118,8 +118,8 @@ class Fence:
         contents = self._contents(coming, limits)
         if contents is None:
             return []
-        check_sizes(contents, limits)
         known = coming.metadata
+        check_tree(known.message_id, contents, limits)
         found = inflate_object_from_contents(known.message_id, contents)
         if not isinstance(found, Message):
             raise RefusedError(f"it is no message ({type(found).__name__})")
