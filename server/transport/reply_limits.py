@@ -32,7 +32,7 @@ VALUES_BYTES = 2**18
 HEAD_BYTES = 2**7
 """Bytes of an object's head, for itself and for each of its children."""
 NAME_CHARACTERS = 2**8
-"""Most characters of a data type or a serialization format."""
+"""Most characters of an array's data type."""
 ARRAY_KEYS = frozenset({"dtype", "shape", "stype", "arraychunk_ids"})
 """What the body of an array says of it."""
 
