@@ -11,28 +11,29 @@ from typing import Any, Literal
 
 from flwr.serverapp import Grid
 
+from fedsafe.contracts import Updates
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters
+from fedsafe.models.vectorize import moved
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Client, Round
-from fedsafe.runs.store import FederationStore
+from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint, client_status
-from server.aggregation.aggregator import combiner
+from server.aggregation.aggregator import RuleCombiner, combiner
 from server.aggregation.interface import Combined, Combiner
 from server.aggregation.root_update import root_update
+from server.aggregation.update_attacks import forged_rows
 from server.aggregation.update_store import Spool
-from server.aggregation.vectorize import moved
+from server.cohort_replies import collect_replies
 from server.sampling import cohort
 from server.transport.client_registry import RollCall
 from server.transport.reply_journal import ReplyJournal
-from server.transport.round_collector import Gathering
 from server.transport.train_messages import with_job
-from server.validation import DroppedError, screen
 
 Name = Literal["main", "control"]
 NOWHERE = 0
@@ -139,38 +140,7 @@ class Federation:
             client: with_job(message, self._job(number, client))
             for client, message in zip(asked, messages, strict=True)
         }
-        federation, needed = self.experiment.federation, self.experiment.minimum_replies
-        left_out = self.journal.left_out(asked)
-        gathering = Gathering(
-            self.grid, self.roll, letters, federation, needed, self.events,
-            journal=self.journal, left_out=left_out,
-        )  # fmt: skip
-        gathering.assemble()
-        limit, wire = federation.max_update_norm, federation.wire
-        record = client_status.client_record
-        clients = {client: record(client, "dropped", why) for client, why in left_out.items()}
-        for client, message in gathering.replies(lambda: len(spool.accepted) >= needed):
-            try:
-                reply = screen(message, letters[client], limit, wire)
-            except DroppedError as error:
-                found = client_status.lost_record(client, message, error)
-            else:
-                spool.put(asked.index(client), client, reply)
-                client_status.note_doubts(client, reply.doubts, self.events)
-                found = record(client, "accepted").model_copy(update=reply.record())
-                del reply
-            del message
-            clients[client] = found
-            self.events(
-                "client",
-                client=client,
-                status=found.status,
-                loss=found.loss,
-                done=len(clients),
-                total=len(asked),
-            )
-        malicious = client_status.attackers(self.experiment, self.name, self.roll.members)
-        return client_status.complete(letters, clients, gathering, malicious)
+        return collect_replies(self, letters, spool)
 
     def _combine(
         self,
@@ -185,11 +155,13 @@ class Federation:
             raise RunError(
                 f"Round {number} has {len(spool.accepted)} usable replies; {needed} are needed. "
                 f"{client_status.reasons(clients)} Raise federation.deadline, lower "
-                "federation.minimum_replies, or see to the clients; `fedsafe resume` goes on from here."
+                "federation.minimum_replies, or see to the clients; `fedsafe resume` goes on from "
+                "here."
             )
         root = root_update(self.experiment, self.session, number, progress.adapter)
         weighting = self.experiment.federation.weighting
         updates = spool.updates(number, progress.adapter, weighting, root)
+        self._forge(updates, combining, progress, spool, clients)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             with spool.reading():
@@ -202,6 +174,24 @@ class Federation:
             counted = None if weights is None else weights[row]
             clients[client] = clients[client].model_copy(update={"influence": counted})
         return combined
+
+    def _forge(
+        self,
+        updates: Updates,
+        combining: Combiner,
+        progress: checkpoint.Progress,
+        spool: Spool,
+        clients: dict[int, Client],
+    ) -> None:
+        """Let the experiment's update attack change what its clients sent, in a red team."""
+        malicious = frozenset(one for one, client in clients.items() if client.malicious)
+        tried = combining.pipeline if isinstance(combining, RuleCombiner) else None
+        run = None if tried is None else (lambda some: tried(some, progress.state))
+        for row, update in forged_rows(self.experiment, updates, malicious, run).items():
+            client = int(updates.clients[row])
+            spool.replace(row, update)
+            norm = float(update.double().norm())
+            clients[client] = clients[client].model_copy(update={"norm": norm})
 
     def _record(
         self,
@@ -228,14 +218,19 @@ class Federation:
         return probe(self.session, adapter, self.experiment)
 
     def _job(self, number: int, client: int) -> Job:
-        return Job(
+        attacking = client_status.attackers(self.experiment, self.name, self.roll.members)
+        shared = self.roll.members is None  # a simulated client may write beside the records
+        home = self.store.directory if self.name == "main" else self.store.directory.parent
+        return Job.of(
+            self.experiment,
             client=client,
-            federation=self.name,
             round=number,
+            attacker=client in attacking,
+            federation=self.name,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,
             run=self.identity,
-            experiment=self.experiment,
+            state=str(home / CLIENTS) if shared else "",
         )
 
     def _learning_rate(self, number: int) -> float:

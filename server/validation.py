@@ -3,10 +3,11 @@
 A reply is hostile until it has been screened. One that fails any check is dropped with the
 reason, and the run goes on; a reported metric outside its plausible range costs the client
 nothing but that figure, which goes on record as unknown: an honest update is not to be lost
-over a clock that was set back, and a false figure decides nothing. Headers are compared with what an honest client would have written and never parsed; nothing is
-allocated but the update. What the screen cannot tell is whether the work was done: an
-update that is well formed and of a believable length may be anything, last round's
-included, and is for the rule to judge. Knows nothing of how updates are combined.
+over a clock that was set back, and a false figure decides nothing. Headers are compared
+with what an honest client would have written and never parsed; nothing is allocated but
+the update. What the screen cannot tell is whether the work was done: an update that is
+well formed and of a believable length may be anything, last round's included, and is for
+the rule to judge. Knows nothing of how updates are combined.
 """
 
 import math

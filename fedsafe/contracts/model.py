@@ -201,6 +201,14 @@ class ModelContext(Writer, Protocol):
         """Return the samples as batches, once each, in order."""
         ...
 
+    def trainable(self) -> "dict[str, Tensor]":
+        """Return the adapter's live parameters by name: for losses and steps on them."""
+        ...
+
+    def cross_entropy(self, batch: Batch) -> "tuple[Tensor, float]":
+        """Return the weighted summed cross entropy of the labels, and the sum of the weights."""
+        ...
+
     def logits(self, batch: Batch) -> "tuple[Tensor, Tensor]":
         """Return logits (k, vocabulary) at the k labelled positions of a batch, and labels (k,)."""
         ...
@@ -249,13 +257,17 @@ class DefenseTask:
 
     Attributes:
         start: Adapter before any federation (the aligned model's).
+        normalise: Returns a text as ``avoid`` compares texts: case, spaces, punctuation aside.
         avoid: Instructions that defense data must not contain: evaluation prompts, normalised.
+        near: Counts the instructions that are near-duplicates of evaluation prompts.
         judge: Judges exchanges with the defense's filter.
         keep: Stores data that the defense made under a name, with the card that says how.
     """
 
     start: Adapter
     avoid: frozenset[str]
+    normalise: Callable[[str], str]
+    near: Callable[[Sequence[str]], int]
     judge: Callable[[Sequence[Exchange]], list[Verdict]]
     keep: Callable[[str, Sequence[Sample], Mapping[str, Any]], None]
 

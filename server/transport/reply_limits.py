@@ -31,7 +31,7 @@ VALUES_BYTES = 2**18
 """Most bytes of a metric or configuration record; FedSafe's own have less than one kilobyte."""
 HEAD_BYTES = 2**7
 """Bytes of an object's head, for itself and for each of its children."""
-NAME_CHARACTERS = 2**8
+NAME_LENGTH = 2**8
 """Most characters of an array's data type."""
 ARRAY_KEYS = frozenset({"dtype", "shape", "stype", "arraychunk_ids"})
 """What the body of an array says of it."""
@@ -115,7 +115,7 @@ def check_tree(root: str, contents: Mapping[str, bytes], limits: Bounds) -> None
 
 
 class _Tree:
-    """The objects of one reply, visited from the message down; no level is left out."""
+    """The objects of one reply, visited from the message down."""
 
     def __init__(self, contents: Mapping[str, bytes], limits: Bounds) -> None:
         self._contents, self._limits = contents, limits
@@ -161,7 +161,7 @@ class _Tree:
         said = json.loads(found.body)
         if not isinstance(said, dict) or said.keys() != ARRAY_KEYS:
             raise RefusedError("an array does not say its type, shape and pieces, or says more")
-        if not all(_short_text(said[key]) for key in ("dtype", "stype")):
+        if any(type(said[k]) is not str or len(said[k]) > NAME_LENGTH for k in ("dtype", "stype")):
             raise RefusedError("an array's data type is not a short text")
         if not _counts(said["shape"], DIMENSIONS):
             raise RefusedError("an array's shape is not a list of counts")
@@ -241,15 +241,10 @@ def _counts(value: object, most: int) -> bool:
     )
 
 
-def _short_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= NAME_CHARACTERS
-
-
 def _counted(types: Mapping[str, int]) -> str:
     listed = [f"{number} {_shown(kind)}" for kind, number in sorted(types.items())]
     return ", ".join(listed[:4]) or "none"
 
 
 def _shown(kind: str) -> str:
-    """Return a type's name as a client wrote it, short and printable."""
     return "".join(character for character in kind if character.isprintable())[:40] or "''"

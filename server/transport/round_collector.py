@@ -1,7 +1,6 @@
 """Collect one round's replies: ask the cohort until all have answered or time is up.
 
-A client whose machine or trainer dies is asked again when it is back; one that refuses
-is not. Knows nothing of what is in a good reply.
+A client whose machine or trainer dies is asked again when it is back; one that refuses is not.
 """
 
 import time
@@ -79,8 +78,7 @@ class Gathering:
         self._grace = settings.grace if roll.members is not None else None
         """On separate machines only: elsewhere who is late waits for its turn."""
         self._notes = WaitingNotes(events, len(letters), minimum, settings.deadline)
-        self._hoped = self._checked = 0.0
-        """Seconds of waiting for clients that are not there, and when that was looked at last."""
+        self._hoped = self._checked = 0.0  # seconds of waiting for the absent; the last look
         self._enough: float | None = None
         """When the round had the replies it needs."""
 
