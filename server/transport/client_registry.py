@@ -96,6 +96,10 @@ class RollCall:
             return True
         return any(self._may_be(node, client) for node in self._post.under_way)
 
+    def worked(self, client: int) -> None:
+        """Enter that a client has done its work: it may come and go as often as before."""
+        self._reconnections.worked(self._keys.get(client, b""))
+
     def _may_be(self, node: int, client: int) -> bool:
         """Return whether a node that is being asked may turn out to be a client."""
         asked = self._asked.get(node)
@@ -163,8 +167,8 @@ class RollCall:
             times = self._reconnections.arrivals(_key(node))
             self.events(
                 "note",
-                f"{who} has come online {times} times in the last {WINDOW_SECONDS / 60:g} minutes. "
-                f"It takes part again in {pause:g} s, and no round waits for it.",
+                f"{who} has come online {times} times in {WINDOW_SECONDS / 60:g} minutes without "
+                f"doing any work. It takes part again in {pause:g} s; no round waits for it.",
             )
 
     def _see(self) -> None:

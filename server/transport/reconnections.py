@@ -1,14 +1,15 @@
 """Back-off for clients that keep reconnecting or do not answer, by the key of their node.
 
 A node that comes and goes, or comes and says nothing, would otherwise be asked anew in
-each of its sessions, and every round would wait for it.
+each of its sessions, and every round would wait for it. What counts is how often it came
+since it last did any work: a client on a bad line that gets its work done is no nuisance.
 """
 
 import time
 from collections import defaultdict, deque
 
 WINDOW_SECONDS = 1800.0
-"""Arrivals longer ago are forgotten."""
+"""Arrivals longer ago, or before a client last did its work, are forgotten."""
 FREE_ARRIVALS = 5
 """Arrivals within the window that cost nothing: a machine that is restarted, a bad line."""
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
@@ -35,6 +36,11 @@ class Reconnections:
         pause = min(FIRST_PAUSE * 2.0 ** min(above - 1, 30), LONGEST_PAUSE)
         self._due[key] = now + pause
         return pause
+
+    def worked(self, key: bytes) -> None:
+        """Enter that a key has done work: how often it came before counts no more."""
+        self._arrivals.pop(key, None)
+        self._due.pop(key, None)
 
     def paused(self, key: bytes) -> bool:
         """Return whether a key is not to be asked yet."""

@@ -208,6 +208,8 @@ class Gathering:
                 if again or reply.error.code in LOST:
                     return False
         self._open.pop(client, None)
+        if not reply.has_error():
+            self._roll.worked(client)
         return True
 
     def _again(self, client: int, one: _Asked, reason: str) -> bool:
