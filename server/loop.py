@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from flwr.serverapp import Grid
 
-from fedsafe.contracts import Updates
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
@@ -24,10 +23,10 @@ from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint, client_status
-from server.aggregation.aggregator import RuleCombiner, combiner
+from server.aggregation.aggregator import combiner
 from server.aggregation.interface import Combined, Combiner
 from server.aggregation.root_update import root_update
-from server.aggregation.update_attacks import forged_rows
+from server.aggregation.update_attacks import forge
 from server.aggregation.update_store import Spool
 from server.cohort_replies import collect_replies
 from server.sampling import cohort
@@ -74,12 +73,8 @@ class Federation:
         for number in range(progress.round + 1, rounds + 1):
             self.events("round-start", federation=self.name, round=number, rounds=rounds)
             progress = self._round(number, progress, combining)
-            self.events(
-                "round-end",
-                federation=self.name,
-                rounds=rounds,
-                record=self._records[-1].model_dump(mode="json"),
-            )
+            record = self._records[-1].model_dump(mode="json")
+            self.events("round-end", federation=self.name, rounds=rounds, record=record)
         client_status.judge_attack(self.experiment.attack is not None, self._records, self.events)
         final = dict(progress.adapter)
         adapters.save(self.store.adapter, final, self.session.loaded.model)
@@ -161,7 +156,7 @@ class Federation:
         root = root_update(self.experiment, self.session, number, progress.adapter)
         weighting = self.experiment.federation.weighting
         updates = spool.updates(number, progress.adapter, weighting, root)
-        self._forge(updates, combining, progress, spool, clients)
+        forge(self.experiment, updates, spool, clients, combining, progress.state)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             with spool.reading():
@@ -174,24 +169,6 @@ class Federation:
             counted = None if weights is None else weights[row]
             clients[client] = clients[client].model_copy(update={"influence": counted})
         return combined
-
-    def _forge(
-        self,
-        updates: Updates,
-        combining: Combiner,
-        progress: checkpoint.Progress,
-        spool: Spool,
-        clients: dict[int, Client],
-    ) -> None:
-        """Let the experiment's update attack change what its clients sent, in a red team."""
-        malicious = frozenset(one for one, client in clients.items() if client.malicious)
-        tried = combining.pipeline if isinstance(combining, RuleCombiner) else None
-        run = None if tried is None else (lambda some: tried(some, progress.state))
-        for row, update in forged_rows(self.experiment, updates, malicious, run).items():
-            client = int(updates.clients[row])
-            spool.replace(row, update)
-            norm = float(update.double().norm())
-            clients[client] = clients[client].model_copy(update={"norm": norm})
 
     def _record(
         self,
@@ -218,14 +195,13 @@ class Federation:
         return probe(self.session, adapter, self.experiment)
 
     def _job(self, number: int, client: int) -> Job:
-        attacking = client_status.attackers(self.experiment, self.name, self.roll.members)
-        shared = self.roll.members is None  # a simulated client may write beside the records
         home = self.store.directory if self.name == "main" else self.store.directory.parent
+        shared = self.roll.members is None  # a simulated client may write beside the records
         return Job.of(
             self.experiment,
             client=client,
             round=number,
-            attacker=client in attacking,
+            attacker=client in client_status.attackers(self.experiment, self.name, self.roll.members),
             federation=self.name,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,

@@ -137,7 +137,7 @@ def _call(roll: RollCall, experiment: Experiment) -> None:
     federation, needed = experiment.federation, experiment.minimum_replies
     if roll.members is not None:
         roll.wait(federation.deadline, needed)
-    roll.wait(min(ROLL_SECONDS, federation.grace or federation.deadline))
+    roll.wait(min(ROLL_SECONDS, federation.grace or ROLL_SECONDS, federation.deadline))
     if len(roll.nodes) < needed:
         raise RunError(
             f"{len(roll.nodes)} of {federation.clients} clients answered the roll call; "

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 from fedsafe.contracts.model import (
     Adapter,
     Batch,
-    Complete,
-    Defended,
-    DefenseTask,
     FitReport,
-    LocalTask,
     ModelContext,
     Objective,
-    ShieldChoice,
     Writer,
 )
+from fedsafe.contracts.tasks import Complete, Defended, DefenseTask, LocalTask, ShieldChoice
 from fedsafe.contracts.text import (
     Ask,
     Example,

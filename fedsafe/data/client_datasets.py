@@ -37,10 +37,10 @@ def shared_samples(
     """
     if shared is None:
         raise DataError(
-            "The server's experiment leaves the data to the clients, and this client has none. "
-            "Start it with --data."
+            "data.source is 'client' in the server's experiment: each client brings its own "
+            "examples, and this one has none. Start it with `fedsafe client --data FILE`."
         )
-    if client >= shared.clients:
+    if not 0 <= client < shared.clients:
         raise DataError(
             f"This is client {client}, but the server's data are divided among {shared.clients}, "
             "numbered from 0. Start fewer clients, or raise federation.clients."

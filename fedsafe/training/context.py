@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,8 @@ from fedsafe.contracts import (
     objectives,
 )
 from fedsafe.data.batches import collate, pad_id
-from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
-from fedsafe.models import adapters
+from fedsafe.models import adapters, lora_modules
 from fedsafe.training import forward
 from fedsafe.training.loop import Loss, Plan, TrainReport
 from fedsafe.training.other_model import open_other
@@ -88,47 +87,17 @@ class SessionContext:
         """Return the adapter's live parameters by name."""
         return adapters.parameters(self.model)
 
-    @contextmanager
-    def reference(self, snapshot: Adapter | None = None) -> Iterator[None]:
+    def reference(self, snapshot: Adapter | None = None) -> AbstractContextManager[None]:
         """Compute without the adapter, or with a snapshot in its place, inside the block."""
-        with torch.no_grad():
-            if snapshot is None:
-                with self.model.disable_adapter():
-                    yield
-                return
-            own = self.trainable()
-            adapters.check(snapshot, {name: tuple(p.shape) for name, p in own.items()})
-            kept = {name: parameter.data for name, parameter in own.items()}
-            try:
-                for name, parameter in own.items():
-                    # The storage is exchanged and not written to: a loss that is under way
-                    # keeps what it saved of the adapter for its backward pass.
-                    parameter.data = snapshot[name].to(parameter.device, parameter.dtype)
-                yield
-            finally:
-                for name, parameter in own.items():
-                    parameter.data = kept[name]
+        return lora_modules.reference(self.model, snapshot)
 
     def base_weight(self, name: str) -> "torch.Tensor":
         """Return the frozen weight (out, in) that an adapter tensor belongs to, float32."""
-        from peft.utils.integrations import dequantize_module_weight
-
-        layer = self._module(name).get_base_layer()
-        weight: torch.Tensor = dequantize_module_weight(layer)
-        return weight.detach().to("cpu", torch.float32)
+        return lora_modules.base_weight(self.model, name)
 
     def scaling(self, name: str) -> float:
         """Return the factor on the product B A of an adapter tensor's module."""
-        return float(self._module(name).scaling["default"])
-
-    def _module(self, name: str) -> Any:
-        path, found, _ = name.partition(".lora_")
-        if not found or name not in self.trainable():
-            raise ModelError(
-                f"There is no adapter tensor '{name}'. Names are those of adapter(), such as "
-                f"'{next(iter(self.trainable()))}'."
-            )
-        return self.model.get_submodule(path)
+        return lora_modules.scaling(self.model, name)
 
     @contextmanager
     def load_other(self, path: str) -> Iterator[ModelContext]:

@@ -10,7 +10,8 @@ from fedsafe.models.device_memory import free_bytes
 from fedsafe.models.memory import MARGIN, gib, weight_bytes
 from fedsafe.models.model_size import read_config, shape_of
 from fedsafe.models.quantization import dtype_of
-from fedsafe.training.session import Session, SessionSpec, open_session
+from fedsafe.training.session import Session, open_session
+from fedsafe.training.session_spec import SessionSpec
 
 
 def open_other(spec: SessionSpec, path: Path, device: "torch.device") -> Session:

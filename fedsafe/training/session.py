@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from fedsafe.contracts import Example, Rendered, Sample, templates
 from fedsafe.data.batches import Tokenised, batches, pad_id, prompt_ids, tokenise
-from fedsafe.experiment.schema import Adapter, Experiment, Model, PluginChoice, Training
+from fedsafe.experiment.schema import Experiment, Model
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
@@ -21,6 +21,7 @@ from fedsafe.models.quantization import device_of
 from fedsafe.runs.files import digest
 from fedsafe.training.forward import response_loss
 from fedsafe.training.loop import Loss, Plan, TrainReport, train
+from fedsafe.training.session_spec import SessionSpec
 
 REMEMBERED = 64
 """Tokenised data sets kept: clients of one process train on the same examples each round."""
@@ -38,7 +39,7 @@ class Session:
     fingerprint: str
     """sha256 over base weights, tokenizer and template: what both sides must share."""
     stop: tuple[int, ...]
-    spec: "SessionSpec"
+    spec: SessionSpec
     _tokenised: dict[int, Tokenised] = field(default_factory=dict)
 
     @property
@@ -150,50 +151,6 @@ class Session:
         return self.complete(
             asked, temperature=temperature, rng=rng, prefills=prefills, progress=progress
         )
-
-
-@dataclass(frozen=True)
-class SessionSpec:
-    """What a resident session depends on: the parts of an experiment that a client knows too.
-
-    Attributes:
-        model: Base model.
-        adapter: LoRA adapter.
-        template: How a sample becomes text.
-        max_length: Tokens of prompt and response.
-        training: How it will be trained, for the memory check.
-        max_new_tokens: Longest reply.
-        batch_size: Replies generated at a time.
-    """
-
-    model: Model
-    adapter: Adapter
-    template: PluginChoice
-    max_length: int
-    training: Training
-    max_new_tokens: int
-    batch_size: int
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "SessionSpec":
-        """Return the spec of an experiment; the ranks of single clients are no part of it."""
-        return cls(
-            model=experiment.model,
-            adapter=experiment.adapter.model_copy(update={"ranks": ()}),
-            template=experiment.data.template,
-            max_length=experiment.data.max_length,
-            training=experiment.training,
-            max_new_tokens=experiment.evaluation.max_new_tokens,
-            batch_size=experiment.evaluation.batch_size,
-        )
-
-    @property
-    def key(self) -> str:
-        """Names what is loaded; of the training only what changes the loaded model."""
-        parts = (self.model, self.adapter, self.template)
-        numbers = (self.max_length, self.max_new_tokens, self.batch_size)
-        dumped = (part.model_dump_json() for part in parts)
-        return digest(*dumped, *numbers, self.training.checkpointing)
 
 
 _resident: dict[str, Session] = {}

@@ -7,6 +7,7 @@ that their clients trained. Attacks that need only their own update run at the c
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedsafe.contracts import Aggregate, Knowledge, Updates, update_attacks
@@ -14,10 +15,43 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.messages import beyond_own
+from fedsafe.runs.records import Client
 from fedsafe.seeds import stream
+from server.aggregation.aggregator import RuleCombiner
+from server.aggregation.interface import Combiner
+from server.aggregation.update_store import Spool
+from server.transport.train_messages import Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def forge(
+    experiment: Experiment,
+    updates: Updates,
+    spool: Spool,
+    clients: dict[int, Client],
+    combining: Combiner,
+    state: Tensors,
+) -> None:
+    """Let the experiment's update attack change what its clients sent, in place.
+
+    Args:
+        experiment: Its attack; without one that runs at the server nothing happens.
+        updates: The accepted updates of a round; their matrix lies in the spool.
+        spool: Where they lie.
+        clients: The round's records; those of attackers get the forged update's norm.
+        combining: What will combine the updates.
+        state: What it remembers.
+    """
+    malicious = frozenset(one for one, client in clients.items() if client.malicious)
+    pipeline = combining.pipeline if isinstance(combining, RuleCombiner) else None
+    tried = None if pipeline is None else partial(pipeline, state=state)
+    for row, update in forged_rows(experiment, updates, malicious, tried).items():
+        client = int(updates.clients[row])
+        spool.replace(row, update)
+        norm = float(update.double().norm())
+        clients[client] = clients[client].model_copy(update={"norm": norm})
 
 
 def forged_rows(

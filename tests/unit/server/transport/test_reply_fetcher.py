@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from fedsafe.messages import REFUSED
 from server.client_status import failure
+from server.transport import reply_fetcher
 from server.transport.client_errors import transient
 from server.transport.reply_fetcher import Fence
 from server.transport.reply_limits import RefusedError, bounds, check_tree
@@ -588,3 +589,28 @@ def test_names_that_run_deep_are_refused() -> None:
     root = ObjectTree(object_id=get_object_id(objects[-1]), children=[below])
     node.raw(metadata, objects, root)
     assert all(found.has_error() for found in desk.look())
+
+
+def test_reply_whose_rebuilding_takes_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the tree does not show: the process stays alive, and the client is named."""
+    monkeypatch.setattr(reply_fetcher, "inflate_object_from_contents", lambda *_: bytearray(2**31))
+    desk = Desk()
+    desk.node().reply(desk.honest())
+    (found,) = desk.look()
+    assert (found.error.code, "MiB it may take" in found.error.reason) == (REFUSED, True)
+
+
+def test_whose_reply_is_rebuilt_is_written_down_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    told: list[str] = []
+    desk.fence.before = told.append
+    seen: list[list[str]] = []
+    monkeypatch.setattr(reply_fetcher, "check_tree", lambda *_: seen.append(list(told)))
+    later = desk.node().reply(desk.honest(), 1)
+    desk.look()
+    before = list(told)
+    later()
+    desk.look()
+    assert (before, seen) == ([], [desk.ids])
