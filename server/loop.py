@@ -196,12 +196,13 @@ class Federation:
 
     def _job(self, number: int, client: int) -> Job:
         home = self.store.directory if self.name == "main" else self.store.directory.parent
+        malicious = client_status.attackers(self.experiment, self.name, self.roll.members)
         shared = self.roll.members is None  # a simulated client may write beside the records
         return Job.of(
             self.experiment,
             client=client,
             round=number,
-            attacker=client in client_status.attackers(self.experiment, self.name, self.roll.members),
+            attacker=client in malicious,
             federation=self.name,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,

@@ -176,7 +176,7 @@ def _claims(message: Message) -> tuple[int, dict[str, float], tuple[str, ...]]:
     examples = metrics.get("num-examples")
     if type(examples) is not int or not plausible("num-examples", examples):
         raise DroppedError(f"num-examples is {_line(examples)}, not a count")
-    claims, doubts = screen_metrics(metrics)
+    claims, doubts = screen_metrics({n: v for n, v in metrics.items() if n != "num-examples"})
     return examples, claims, doubts
 
 

@@ -22,6 +22,8 @@ from server.transport.reconnections import WINDOW_SECONDS, Reconnections
 
 ANSWER_SECONDS = 120.0
 """Longest wait for a node's answer; in a simulation the first one starts the workers."""
+PAUSE_SECONDS = 1.0
+"""Between two looks whether a node that has to wait may be asked."""
 RETURN_SECONDS = 120.0
 """How long a client that went offline is expected back: a SuperNode that was killed is
 let in again only when its last heartbeat is a minute old."""
@@ -146,7 +148,7 @@ class RollCall:
         welcome = [n for n in fresh if self.members is None or self.members.may_join(n)]
         due = [node for node in welcome if not self._reconnections.paused(_key(node))]
         for node in welcome:
-            self._silent[node.id] = time.monotonic() + 1.0  # looked at again, if it is paused
+            self._silent[node.id] = time.monotonic() + PAUSE_SECONDS
         for node in due:
             pause = ANSWER_SECONDS * 2.0 ** self._reconnections.asked(_key(node))
             self._silent[node.id] = time.monotonic() + pause

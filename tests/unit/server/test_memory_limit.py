@@ -51,5 +51,7 @@ def test_process_takes_no_more_than_its_operator_set(setting: str, outcome: str)
         "except MemoryError:\n    print('MemoryError')\n"
     )
     around = {**os.environ, VARIABLE: setting, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=around, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=around, capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip() == outcome
