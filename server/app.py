@@ -13,6 +13,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
+from server.memory_limit import limit_server_memory
 from server.run import DEPLOYMENT
 from server.stages import lead
 from server.transport.allowlist import read_allow
@@ -24,6 +25,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run configuration names."""
+    limit_server_memory()
     config = context.run_config
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]

@@ -31,6 +31,7 @@ from server.transport.client_identity import Members
 from server.transport.client_registry import RollCall
 from server.transport.completion_notice import Farewell
 from server.transport.nodes import deployed
+from server.transport.reply_journal import ReplyJournal
 
 ROLL_SECONDS = 600.0
 """Longest wait for clients before the first round."""
@@ -136,7 +137,7 @@ def _call(roll: RollCall, experiment: Experiment) -> None:
     federation, needed = experiment.federation, experiment.minimum_replies
     if roll.members is not None:
         roll.wait(federation.deadline, needed)
-    roll.wait(min(ROLL_SECONDS, federation.grace or federation.deadline))
+    roll.wait(min(ROLL_SECONDS, federation.grace or ROLL_SECONDS, federation.deadline))
     if len(roll.nodes) < needed:
         raise RunError(
             f"{len(roll.nodes)} of {federation.clients} clients answered the roll call; "
@@ -161,6 +162,7 @@ def _federate(run: Run, grid: Grid, roll: RollCall, name: str, farewell: Farewel
         session=run.session,
         store=store,
         events=run.events,
+        journal=ReplyJournal(run.store.directory, run.events),
         identity=run.identity,
     ).run()
     if not control:
