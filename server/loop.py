@@ -6,7 +6,7 @@ last complete round and ends with the same bytes.
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from flwr.serverapp import Grid
@@ -29,6 +29,7 @@ from server.aggregation.root_update import root_update
 from server.aggregation.update_attacks import forge
 from server.aggregation.update_store import Spool
 from server.client_status import attackers, client_record, failure, reasons, require_attack
+from server.randomness import Draws
 from server.sampling import cohort
 from server.transport.client_registry import RollCall
 from server.transport.round_collector import Gathering
@@ -53,6 +54,8 @@ class Federation:
     events: Events
     identity: str = ""
     """Names the run, the same after a restart."""
+    draws: Draws | None = None
+    """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
 
     def run(self) -> adapters.Tensors:
@@ -91,13 +94,17 @@ class Federation:
         self, number: int, progress: checkpoint.Progress, combining: Combiner
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
-        asked = cohort(self.experiment, number)
+        asked = cohort(self.experiment, number, self.draws.cohorts if self.draws else None)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
             clients = self._gather(number, asked, progress, combining, spool)
             require_attack(number, clients)
             combined = self._combine(number, progress, combining, spool, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
+        if (bad := adapters.not_finite(adapter)) is not None:
+            raise RunError(
+                f"Round {number} made an adapter with values that are not finite: {bad}."
+            )
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
@@ -192,6 +199,7 @@ class Federation:
         weighting = self.experiment.federation.weighting
         updates = spool.updates(number, progress.adapter, weighting, root)
         forge(self.experiment, updates, spool, clients, combining, progress.state)
+        updates = replace(updates, seed=self.draws.rules if self.draws else None)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             with spool.reading():
