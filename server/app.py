@@ -36,7 +36,9 @@ def main(grid: Grid, context: Context) -> None:
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
     randomness = _path("randomness", str(config.get("randomness", "")))
     events = Events(store.events, _log)
-    summary = run_experiment(grid, experiment, store, events, runtime, allow, randomness)
+    summary = run_experiment(
+        grid, experiment, store, events, runtime, allow=allow, randomness=randomness
+    )
     _say(f"{summary.status}: {store.directory}")
 
 

@@ -37,6 +37,7 @@ def run_experiment(
     store: Store,
     events: Events,
     runtime: str,
+    *,
     allow: Sequence[Allowed] = (),
     randomness: Path | None = None,
     shared: StageStore | None = None,

@@ -32,7 +32,6 @@ from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
 
-
 RECORD = "defense.json"
 
 
