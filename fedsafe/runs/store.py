@@ -199,7 +199,7 @@ class Store(FederationStore):
         if self.directory.is_file():
             raise RunError(f"{self.directory} is a file. Choose a directory with -o.")
         if known.is_file():
-            if known.read_text(encoding="utf-8") != text:
+            if known.read_bytes() != text.encode():
                 raise RunError(
                     f"{self.directory} holds another experiment. Choose another directory with "
                     "-o, or remove it."
