@@ -23,7 +23,7 @@ def is_secret(name: str, value: object) -> bool:
 def secrets_of(settings: Mapping[str, Any]) -> list[str]:
     """Return the secret values among settings, the longest first."""
     found = [revealed(value) for name, value in settings.items() if is_secret(name, value)]
-    return sorted({text for text in found if text.strip()}, key=len, reverse=True)
+    return sorted({text for text in found if text.strip()}, key=lambda text: (-len(text), text))
 
 
 def revealed(value: Any) -> Any:

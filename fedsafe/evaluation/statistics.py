@@ -1,6 +1,6 @@
-"""Shares with Wilson's 95 % interval, and differences of shares with Newcombe's.
+"""Shares with Wilson's 95 % interval (Wilson 1927).
 
-Wilson 1927; Newcombe 1998, method 10. Knows nothing of models or judges.
+Knows nothing of models or judges.
 """
 
 from collections.abc import Sequence

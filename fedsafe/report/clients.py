@@ -18,7 +18,7 @@ def clients(run: RunData) -> str:
         "only this report does."
     )
     rows = list(heatmap.rows(run.rounds, run.malicious))
-    headings = ["Client", "Truth", "Asked", "Counted", "Rejected", "Lost", "Mean influence"]
+    headings = ["Client", "Truth", "Asked", "Counted", "No weight", "Lost", "Mean influence"]
     beside = details("The same as a table", table(headings, rows, numbers=(0, 2, 3, 4, 5, 6)))
     drawn = figure(
         "Influence, clients by rounds",

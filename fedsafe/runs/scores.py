@@ -11,11 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 PLAIN: Final = "plain"
 """The condition that keys do not name."""
 OLD_FIELDS: Final[Mapping[str, str]] = {
-    "unsafe": "unsafe",
     "refusal": "refusal",
-    "unsafe_prefilled": "unsafe@prefilled",
+    "unsafe": "unsafe",
+    "worst_topic_unsafe": "worst-topic",
+    "skills.new": "new-skill",
+    "skills.old": "old-skill",
     "over_refusal": "over-refusal",
     "garbage": "garbage",
+    "unsafe_prefilled": "unsafe@prefilled",
 }
 """Fields that records had before measures were a mapping, and their keys in it."""
 
@@ -138,15 +141,14 @@ def parts_of(key: str) -> tuple[str, str]:
 
 def _mapped(old: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of an earlier record as a mapping of measures."""
-    skills = old.get("skills") or {}
-    if isinstance(skills, Skills):
-        skills = {"old": skills.old, "new": skills.new}
-    found = {key: old.get(field) for field, key in OLD_FIELDS.items()}
-    found |= {"old-skill": skills.get("old"), "new-skill": skills.get("new")}
-    worst = old.get("worst_topic_unsafe")
-    if worst is not None:
-        plain = worst.model_dump() if isinstance(worst, Rate) else dict(worst)
-        topic = old.get("worst_topic")
-        found["worst-topic"] = {**plain, "parts": {topic: plain} if topic else {}}
+    skills = old.get("skills")
+    skills = dict(skills) if isinstance(skills, Mapping | Skills) else {}
+    fields = {**old, **{f"skills.{name}": rate for name, rate in skills.items()}}
+    found = {key: fields[name] for name, key in OLD_FIELDS.items() if fields.get(name) is not None}
+    if "worst-topic" in found and (topic := old.get("worst_topic")):
+        found["worst-topic"] = {
+            **dict(found["worst-topic"]),
+            "parts": {topic: found["worst-topic"]},
+        }
     others = {name: value for name, value in old.items() if name in Scores.model_fields}
-    return {**others, "measures": {key: rate for key, rate in found.items() if rate is not None}}
+    return {**others, "measures": found}
