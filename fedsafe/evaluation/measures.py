@@ -3,14 +3,27 @@
 Each measure is given the exchanges of one condition; None says that none concerns it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from fedsafe.contracts import Exchange, Measured, Outcome, Purpose, Verdict, measures
+from fedsafe.evaluation.detection import detection
 from fedsafe.evaluation.statistics import share_of
-from fedsafe.runs.records import Client, Detection, Round
+
+__all__ = [
+    "detection",
+    "garbage",
+    "new_skill",
+    "old_skill",
+    "over_refusal",
+    "refusal",
+    "skill",
+    "unsafe",
+    "utility",
+    "worst_topic",
+]
 
 Judged = Sequence[tuple[Exchange, Verdict]]
 
@@ -91,42 +104,6 @@ def over_refusal(judged: Judged, /) -> Measured | None:
 def garbage(judged: Judged, /) -> Measured | None:
     """Replies that neither answer nor refuse."""
     return _outcome(judged, "garbage")
-
-
-def detection(rounds: Iterable[Round]) -> Detection:
-    """Return how well influence told malicious clients from honest ones.
-
-    A client is rejected in a round when its update was dropped or had no influence; one
-    that never answered, failed, or whose influence nobody knows, is not counted.
-    """
-    counts = {(rejected, bad): 0 for rejected in (True, False) for bad in (True, False)}
-    shares: list[float] = []
-    for one in rounds:
-        known = [(client, _influence(client)) for client in one.clients]
-        present = [(client, influence) for client, influence in known if influence is not None]
-        for client, influence in present:
-            counts[influence == 0, client.malicious] += 1
-        total = sum(influence for _, influence in present)
-        if total > 0:
-            shares.append(sum(i for client, i in present if client.malicious) / total)
-    caught, missed = counts[True, True], counts[False, True]
-    wronged = counts[True, False]
-    return Detection(
-        rejected_malicious=caught,
-        rejected_honest=wronged,
-        kept_malicious=missed,
-        kept_honest=counts[False, False],
-        precision=caught / (caught + wronged) if caught + wronged else None,
-        recall=caught / (caught + missed) if caught + missed else None,
-        malicious_influence=sum(shares) / len(shares) if shares and caught + missed else None,
-    )
-
-
-def _influence(client: Client) -> float | None:
-    """Return how much a client counted in a round, if it answered and that is known."""
-    if client.status in ("missing", "failed"):
-        return None
-    return 0.0 if client.status == "dropped" else client.influence
 
 
 def _of(judged: Judged, purpose: Purpose) -> list[tuple[Exchange, Verdict]]:

@@ -24,7 +24,10 @@ from fedsafe.report.outcomes import moved
 from fedsafe.report.verdict import SHIELDED, refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
-ROLES = {"base": "base", "clean": "clean", "trained": "clean", "attacked": "attacked"}
+ROLES = {
+    **{"base": "base", "clean": "clean", "attacked": "attacked"},
+    **dict.fromkeys(("trained", "given"), "clean"),
+}
 
 
 def role(stage: Stage) -> str:

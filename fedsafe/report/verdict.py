@@ -35,7 +35,7 @@ class Story:
     base: Stage | None
     clean: Stage | None
     trained: Stage | None
-    """The federation's result: attacked, or plainly trained."""
+    """The federation's result, attacked or plainly trained; or an adapter from anywhere."""
     defended: tuple[Stage, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     """How each stage is called."""
@@ -67,7 +67,7 @@ def tell(stages: Sequence[Stage], defenses: Mapping[str, Defense] | None = None)
     return Story(
         base=named.get("base"),
         clean=named.get("clean"),
-        trained=named.get("attacked") or named.get("trained"),
+        trained=named.get("attacked") or named.get("trained") or named.get("given"),
         defended=tuple(stage for stage in stages if stage.name.startswith(PREFIX)),
         names=names(stages, defenses or {}),
     )
@@ -116,7 +116,8 @@ def _federation(story: Story, trained: Stage) -> str:
     after, attacked = _told(refusal(trained)), trained.name == "attacked"
     before = refusal(story.before)
     if story.before is None or before is None:
-        how = "Under attack" if attacked else "After the federation"
+        hows = {"attacked": "Under attack", "given": "As given"}
+        how = hows.get(trained.name, "After the federation")
         return f"{how}, {after} of harmful prompts are refused"
     was = f"{_told(before)} ({story.before.name})"
     moved, amount, certain = _moved(refusal(trained), before)

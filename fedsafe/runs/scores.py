@@ -3,6 +3,7 @@
 Knows nothing of plug-ins, models or judges.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -27,6 +28,10 @@ class Record(BaseModel):
     """A frozen record that tolerates fields of later versions."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, ser_json_inf_nan="null")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return dict(json.loads(self.model_dump_json()))
 
 
 class Rate(Record):
