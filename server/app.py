@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
+from fedsafe.flower.compatibility import check
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
 from server.run import DEPLOYMENT
@@ -24,6 +25,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run configuration names."""
+    check("serverapp")
     config = context.run_config
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
@@ -69,6 +71,6 @@ def _log(event: Event) -> None:
 def _say(text: str) -> None:
     from logging import INFO
 
-    from flwr.common.logger import log
+    from fedsafe.flower.internals import log
 
     log(INFO, text)

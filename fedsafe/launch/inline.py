@@ -25,6 +25,9 @@ def run(experiment: Experiment, directory: Path, listen: Listener | None = None)
     """
     _quiet()
     activate()
+    from fedsafe.flower.compatibility import check
+
+    check("launch")
     from clients.app import app
     from fedsafe.launch.grid import InlineGrid
     from server.stages import lead

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import Array, ArrayRecord, Message
-from flwr.supercore.inflatable.inflatable_object import (
+
+from fedsafe.flower.internals import (
     get_object_body,
     get_object_children_ids_from_object_content,
     get_object_type_from_object_content,
