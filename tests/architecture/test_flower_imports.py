@@ -78,13 +78,18 @@ def test_private_names_are_imported_in_one_file() -> None:
     assert [_name(path) for path in FILES if _private(path)] == ["fedsafe/flower/internals.py"]
 
 
+def _hidden(attribute: str) -> bool:
+    """Return whether an attribute is private; Python's own, as ``__name__``, are not."""
+    return attribute == "__dict__" or (attribute[:1] == "_" and attribute[:2] != "__")
+
+
 def _reaches(path: Path) -> list[str]:
     """Return where a file that knows Flower reaches into it by attribute, string or patch."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     taken = {
         name
         for module, name in _imports(path)
-        if _is_flower(module) or "flower.internals" in module
+        if _is_flower(module) or module == "fedsafe.flower.internals"
     }
     if not taken and not any(_is_flower(module) for module, _ in _imports(path)):
         return []
@@ -93,7 +98,7 @@ def _reaches(path: Path) -> list[str]:
         text = ast.unparse(node) if isinstance(node, ast.expr) else ""
         if isinstance(node, ast.Attribute):
             mine = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", "os"}
-            hidden = node.attr.startswith("_") and not mine
+            hidden = _hidden(node.attr) and not mine
             root = text.split(".")[0].split("(")[0]
             if hidden or (isinstance(node.ctx, ast.Store | ast.Del) and root in taken):
                 found.append(text)
@@ -101,7 +106,7 @@ def _reaches(path: Path) -> list[str]:
             ("setattr(", "delattr(", "getattr(", "hasattr(", "vars(")
         ):
             named = node.args[1] if len(node.args) > 1 else None
-            hidden = isinstance(named, ast.Constant) and str(named.value).startswith("_")
+            hidden = isinstance(named, ast.Constant) and _hidden(str(named.value))
             if hidden or text.split("(")[1].split(",")[0].split(".")[0].rstrip(")") in taken:
                 found.append(text)
     return found

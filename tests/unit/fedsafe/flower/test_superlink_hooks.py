@@ -1,7 +1,6 @@
 """Hooks into the SuperLink: each has its effect on Flower's own, or is an error."""
 
 import importlib
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,8 +33,8 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def state() -> Iterator[InMemoryLinkState]:
-    yield InMemoryLinkState(NoOpFederationManager(), InMemoryObjectStore())
+def state() -> InMemoryLinkState:
+    return InMemoryLinkState(NoOpFederationManager(), InMemoryObjectStore())
 
 
 def test_app_is_handed_over_before_it_serves() -> None:
