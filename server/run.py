@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
-from fedsafe.data.client_datasets import data_hashes
+from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import evaluate, prompts_of
 from fedsafe.experiment.schema import Experiment
@@ -151,6 +151,8 @@ def open_run(experiment: Experiment, store: Store, events: Events, runtime: str)
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    for what, times in ({} if apart else left_out(experiment)).items():
+        events("note", f"Left out of the data: {times} {what}.")
     summary = store.summary()
     if known is None:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
