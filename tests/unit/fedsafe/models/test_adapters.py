@@ -193,9 +193,9 @@ def test_pickled_adapter_is_not_looked_at(tmp_path: Path) -> None:
         ('{"peft_type": "IA3"}', "is a IA3 adapter; only LORA"),
         ('{"peft_type": "LORA", "r": 4}', "cannot be read"),
         (
-            '{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [], '
-            '"use_rslora": true}',
-            "use_rslora",
+            '{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], '
+            '"use_rslora": "yes"}',
+            "sets use_rslora to 'yes'",
         ),
         (
             '{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ".*proj"}',
