@@ -10,13 +10,14 @@ import logging
 import math
 import warnings
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
-from fedsafe.models.adapter_settings import is_default, lora_options, spec_of
+from fedsafe.models.adapter_settings import changes_base, is_default, lora_options, spec_of
 from fedsafe.seeds import derive
 
 __all__ = ["attach", "check", "digest", "load", "parameters", "read", "save", "spec_of", "start"]
@@ -74,6 +75,9 @@ def attach(base: Any, spec: Adapter, *, initialise: bool = True) -> Any:
             for name, tensor in read(model).items()
             if not is_default(spec) or not _is_factor(name)
         }
+        # Without the adapter, the base model is not what it was before: its start is.
+        changed = changes_base(spec) or options["bias"] != "none"
+        model.reference_adapter = read(model) if changed else None
     return model
 
 
@@ -179,17 +183,20 @@ def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
 
 
 def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
-    """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all."""
+    """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
+
+    It calls its base model by name, not by a path of this machine.
+    """
     from safetensors.torch import save_file
 
     from fedsafe.runs.files import whole_directory
 
-    config = model.peft_config["default"]
+    config = copy(model.peft_config["default"])
+    config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
+    config.inference_mode = True
     with whole_directory(directory) as aside:
         save_file(dict(tensors), aside / WEIGHTS, metadata={"format": "pt"})
-        inference, config.inference_mode = config.inference_mode, True
         config.save_pretrained(aside)
-        config.inference_mode = inference
 
 
 def load(directory: Path) -> Tensors:

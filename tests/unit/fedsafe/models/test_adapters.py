@@ -228,4 +228,4 @@ def test_saved_settings_name_the_base_model(
 ) -> None:
     adapters.save(tmp_path / "a", trained, loaded.model)
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text(encoding="utf-8"))
-    assert (config["base_model_name_or_path"], config["inference_mode"]) == (str(llama), True)
+    assert (config["base_model_name_or_path"], config["inference_mode"]) == (llama.name, True)

@@ -54,9 +54,11 @@ def saved(directory: Path, base: Path, **settings: Any) -> torch.Tensor:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter += 0.05 * torch.randn(parameter.shape)
+                parameter.add_(0.05 * torch.randn(parameter.shape))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT on embeddings, and on biases that it takes for shards
+        warnings.simplefilter(
+            "ignore"
+        )  # PEFT on embeddings, and on biases that it takes for shards
         model.save_pretrained(directory)
     again = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), directory)
     with torch.no_grad():
@@ -148,7 +150,7 @@ def test_adapter_of_another_embedding_is_refused(qwen: Path, tmp_path: Path) -> 
     tensors = adapters.load(tmp_path / "a")
     own = next(name for name in tensors if "base_layer" in name)
     loaded = load(Model(path=str(qwen), device="cpu"), adapters.spec_of(tmp_path / "a"))
-    with pytest.raises(ModelError, match="brings its own .*base_layer.weight"):
+    with pytest.raises(ModelError, match=r"brings its own .*base_layer\.weight"):
         adapters.write(loaded.model, {**tensors, own: tensors[own] + 1})
 
 
