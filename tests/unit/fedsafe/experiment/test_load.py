@@ -67,8 +67,16 @@ def test_yaml_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
         load(_file(tmp_path, text))
 
 
-def test_empty_file_is_the_default_experiment(tmp_path: Path) -> None:
-    assert load(_file(tmp_path, "")).federation.clients == 10
+@pytest.mark.parametrize("text", ["", "# only words\n", "---\n", "null"])
+def test_empty_file_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="mapping of settings, such as `preset: micro`; it is empty"
+    ):
+        load(_file(tmp_path, text))
+
+
+def test_empty_mapping_is_the_default_experiment(tmp_path: Path) -> None:
+    assert load(_file(tmp_path, "{}")).federation.clients == 10
 
 
 def test_problems_come_all_at_once_with_dotted_paths(tmp_path: Path) -> None:
