@@ -23,6 +23,8 @@ from fedsafe.signatures import misfit, settings_of
 from fedsafe.suggestions import suggestion
 from fedsafe.validation_errors import problems_of
 
+__all__ = ["Plugin", "Registry", "suggestion"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
