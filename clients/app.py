@@ -28,7 +28,6 @@ from fedsafe.messages import (
 )
 from fedsafe.models.compression import downlink
 from fedsafe.models.packing import pack, unpack
-from fedsafe.runs.store import CLIENTS, run_directory
 
 app = ClientApp()
 NUMBER = "partition-id"
@@ -86,7 +85,7 @@ def _asked(message: Message) -> tuple[Job, Arrays]:
     if ADAPTER not in record:
         raise RunError("The server's train message has no adapter in it.")
     job = Job.parse(str(config.get(JOB, "")))
-    layout = downlink(job.experiment.federation.wire, read_shapes(str(config.get(TENSORS, ""))))
+    layout = downlink(job.wire, read_shapes(str(config.get(TENSORS, ""))))
     return job, unpack(record[ADAPTER].numpy(), layout)
 
 
@@ -117,9 +116,9 @@ def _state(job: Job, context: Context) -> Path | None:
     named = context.node_config.get(STATE)
     if named is not None:
         return Path(str(named)) if named else None
-    if _place(context)[1] is None:
+    if _place(context)[1] is None:  # not a simulation: no directory is shared with the server
         return None
-    return run_directory(str(context.run_config.get("output", "")), job.experiment) / CLIENTS
+    return Path(job.state) if job.state else None
 
 
 def _see_that_it_is_meant(job: Job, context: Context) -> None:

@@ -11,17 +11,12 @@ from typing import TYPE_CHECKING, Any
 from fedsafe.contracts.model import (
     Adapter,
     Batch,
-    Complete,
-    Defended,
-    DefenseTask,
     FitReport,
-    LocalTask,
     ModelContext,
     Objective,
-    ShieldChoice,
     Writer,
 )
-from fedsafe.contracts.old import Conduct, Patient
+from fedsafe.contracts.tasks import Complete, Defended, DefenseTask, LocalTask, ShieldChoice
 from fedsafe.contracts.text import (
     Ask,
     Example,
@@ -88,7 +83,6 @@ filters: Registry[Filter] = Registry("filter", "strategies.filters", "fedsafe.fi
 optimizers: Registry[Optimizer] = Registry(
     "optimizer", "strategies.optimizers", "fedsafe.optimizers"
 )
-behaviours: Registry[Any] = Registry("behaviour", "clients.attacks", "fedsafe.behaviours")
 objectives: Registry[Callable[..., "tuple[Tensor, float]"]] = Registry(
     "objective", "fedsafe.objectives", "fedsafe.objectives"
 )
@@ -118,7 +112,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
         rules,
         filters,
         optimizers,
-        behaviours,
+        objectives,
+        algorithms,
+        update_attacks,
         generators,
         defenses,
         judges,
@@ -137,7 +133,6 @@ __all__ = [
     "Batch",
     "Complete",
     "Condition",
-    "Conduct",
     "Defended",
     "Defense",
     "DefenseTask",
@@ -157,7 +152,6 @@ __all__ = [
     "Optimizer",
     "Outcome",
     "Partition",
-    "Patient",
     "Prompt",
     "Purpose",
     "Rendered",
@@ -176,7 +170,6 @@ __all__ = [
     "Verdict",
     "Writer",
     "algorithms",
-    "behaviours",
     "conditions",
     "defenses",
     "filters",

@@ -3,10 +3,10 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedsafe.contracts.text import Exchange, Sample, Verdict
+from fedsafe.contracts.text import Sample
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -201,6 +201,14 @@ class ModelContext(Writer, Protocol):
         """Return the samples as batches, once each, in order."""
         ...
 
+    def trainable(self) -> "dict[str, Tensor]":
+        """Return the adapter's live parameters by name: for losses and steps on them."""
+        ...
+
+    def cross_entropy(self, batch: Batch) -> "tuple[Tensor, float]":
+        """Return the weighted summed cross entropy of the labels, and the sum of the weights."""
+        ...
+
     def logits(self, batch: Batch) -> "tuple[Tensor, Tensor]":
         """Return logits (k, vocabulary) at the k labelled positions of a batch, and labels (k,)."""
         ...
@@ -216,65 +224,3 @@ class ModelContext(Writer, Protocol):
     def report(self, message: str, **numbers: float) -> None:
         """Record progress with its numbers, where the operator sees it."""
         ...
-
-
-@dataclass(frozen=True)
-class LocalTask:
-    """What a client's local algorithm is to do in one round.
-
-    Attributes:
-        samples: The client's own benign samples.
-        poison: Malicious samples made for it; empty for honest clients.
-        start: The adapter as it was received.
-        steps: Optimizer steps of the round.
-        batch_size: Samples a batch.
-        learning_rate: Of the round.
-        round: Number of the round, from 1.
-        client: Number of the client.
-    """
-
-    samples: Sequence[Sample]
-    start: Adapter
-    steps: int
-    batch_size: int
-    learning_rate: float
-    round: int
-    client: int
-    poison: Sequence[Sample] = ()
-
-
-@dataclass(frozen=True)
-class DefenseTask:
-    """What a post-hoc defense works with beside the model.
-
-    Attributes:
-        start: Adapter before any federation (the aligned model's).
-        avoid: Instructions that defense data must not contain: evaluation prompts, normalised.
-        judge: Judges exchanges with the defense's filter.
-        keep: Stores data that the defense made under a name, with the card that says how.
-    """
-
-    start: Adapter
-    avoid: frozenset[str]
-    judge: Callable[[Sequence[Exchange]], list[Verdict]]
-    keep: Callable[[str, Sequence[Sample], Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class ShieldChoice:
-    """A shield by name with its settings, as it travels with a defended adapter."""
-
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Defended:
-    """What a defense returns: the adapter and, if any, the shield it is to be served with."""
-
-    adapter: Adapter
-    shield: ShieldChoice | None = None
-
-
-Complete = Callable[[Sequence[Sample], Sequence[str]], list[str]]
-"""``(samples, prefills) -> replies``: greedy generation as a shield meets it."""
