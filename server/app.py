@@ -4,12 +4,13 @@
 runtime calls the same `server.stages.lead`.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedsafe.errors import ConfigError
+from fedsafe.errors import ConfigError, FedSafeError
 from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
@@ -34,8 +35,21 @@ def main(grid: Grid, context: Context) -> None:
     store = Store(output or run_directory("", experiment))
     store.directory.mkdir(parents=True, exist_ok=True)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
-    summary = lead(grid, experiment, store, Events(store.events, _log), runtime, allow)
+    events = Events(store.events, _log)
+    try:
+        with events.ticking():
+            summary = lead(grid, experiment, store, events, runtime, allow)
+    finally:
+        _draw(store)
     _say(f"{summary.status}: {store.directory}")
+
+
+def _draw(store: Store) -> None:
+    """Leave the report, also of a run that failed; its own failure must not hide the first."""
+    from fedsafe.report import write
+
+    with suppress(FedSafeError, OSError):
+        _say(f"report {write(store.directory)}")
 
 
 def _path(key: str, text: str) -> Path | None:
@@ -64,6 +78,8 @@ def _log(event: Event) -> None:
         _say(f"{event.kind} {data.get('stage', data.get('directory', ''))}")
     elif event.kind == "note":
         _say(event.message)
+    elif event.kind == "progress":
+        _say("progress " + ", ".join(f"{name} {value}" for name, value in data.items()))
 
 
 def _say(text: str) -> None:

@@ -72,6 +72,7 @@ def load(
         ConfigError: Anything is wrong; the message has a line for each problem, and its
             ``problems`` are the same as (path, sentence).
     """
+    found: list[Problem]
     if isinstance(reference, Mapping):
         values, found, origin = copy.deepcopy(dict(reference)), [], "experiment"
     else:

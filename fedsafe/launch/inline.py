@@ -31,7 +31,9 @@ def run(experiment: Experiment, directory: Path, listen: Listener | None = None)
 
     store = Store(directory)
     grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
-    return lead(grid, experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    with events.ticking():
+        return lead(grid, experiment, store, events, RUNTIME)
 
 
 def resume(directory: Path, listen: Listener | None = None) -> Summary:
@@ -68,8 +70,9 @@ def defend(
     planned = {choice.name: choice.settings for choice in experiment.defenses}
     choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
     _checked(experiment, defenses=(choice,))
-    with store.lock():
-        opened = run_directory.open_run(experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    with store.lock(), events.ticking():
+        opened = run_directory.open_run(experiment, store, events, RUNTIME)
         stages.defend(opened, choice)
         return opened.settle()
 
@@ -93,10 +96,9 @@ def evaluate(
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
-    with store.lock():
-        opened = run_directory.open_run(
-            store.experiment, store, Events(store.events, listen), RUNTIME
-        )
+    events = Events(store.events, listen)
+    with store.lock(), events.ticking():
+        opened = run_directory.open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
             raise RunError(
                 f"{directory} has no stage to evaluate yet. Finish it with "
