@@ -51,8 +51,6 @@ def imported(path: str, kind: str) -> Any:
         )
     try:
         module = _import(name, top)
-    except PluginError:
-        raise
     except Exception as error:  # noqa: BLE001 - the module's own, whatever it is
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PluginError(
@@ -76,26 +74,22 @@ def _import(name: str, top: str) -> Any:
     """Import a module, with the searched directories behind Python's own path.
 
     They stay there, for what the module imports later.
-
-    Raises:
-        PluginError: Another module of the name has been loaded from another directory.
     """
     native = [entry for entry in sys.path if entry not in _ADDED]
     searched = [entry for entry in directories() if entry not in native]
-    _see_that_it_is_the_same(top, searched)
+    _forget_another(top, searched)
     _ADDED.update(searched)
     sys.path[:] = [*native, *searched]
+    importlib.invalidate_caches()  # the file may be younger than the last look
     return importlib.import_module(name)
 
 
-def _see_that_it_is_the_same(top: str, searched: list[str]) -> None:
-    """See that a module loaded from one directory is not taken for that of another."""
+def _forget_another(top: str, searched: list[str]) -> None:
+    """Forget a module that was loaded from one directory, where another one is meant now."""
     origin = getattr(sys.modules.get(top), "__file__", None)
-    if origin is None or not any(Path(origin).is_relative_to(entry) for entry in searched):
+    if origin is None or not any(Path(origin).is_relative_to(entry) for entry in _ADDED):
         return
     spec = importlib.machinery.PathFinder.find_spec(top, searched)
     if spec is not None and spec.origin is not None and spec.origin != origin:
-        raise PluginError(
-            f"Module '{top}' was loaded from {origin} before, and this experiment's is "
-            f"{spec.origin}. Rename one of them, or use another process."
-        )
+        for name in [name for name in sys.modules if name.partition(".")[0] == top]:
+            del sys.modules[name]

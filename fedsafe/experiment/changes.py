@@ -36,7 +36,9 @@ def apply(values: dict[str, Any], change: str) -> list[Problem]:
     path, equals, text = change.partition("=")
     path = path.strip().replace("[", ".").replace("]", "")
     if not equals or not path or not all(path.split(".")):
-        return [(change, "a change is written path=value, such as federation.rounds=3.")]
+        shown = repr(change if len(change) <= 60 else f"{change[:57]}...")
+        told = "a change is written path=value, such as federation.rounds=3."
+        return [("--set", f"{shown}: {told}")]
     try:
         value, found = parse(text, "the value")
     except ConfigError:
