@@ -20,11 +20,12 @@ _ADDED: set[str] = set()
 """Entries of Python's path that are there because of it."""
 
 
-def search_in(directory: Path) -> None:
-    """Find plug-in modules in a directory too; the latest named is looked through first."""
+def search_in(directory: Path, *, last: bool = False) -> None:
+    """Find plug-in modules in a directory too, before those named so far or after them."""
     wanted = str(directory.resolve())
     others = [entry for entry in directories() if entry != wanted]
-    os.environ[VARIABLE] = os.pathsep.join([wanted, *others])
+    found = [*others, wanted] if last else [wanted, *others]
+    os.environ[VARIABLE] = os.pathsep.join(found)
 
 
 def directories() -> list[str]:

@@ -82,9 +82,7 @@ def load(
     for change in changes:
         found += apply(values, change)
     if not kept:  # a run goes on with the very paths that it began with
-        search_in(Path.cwd())
-        if not isinstance(reference, Mapping):
-            search_in(_home(reference))
+        search_in(Path.cwd(), last=True)
         place(values, Path.cwd())
     return validate(values, origin, found, look)
 
@@ -143,6 +141,7 @@ def _read(
             f"{origin} must hold a mapping of settings, such as `preset: micro`; it {what}."
         )
     if home is not None and not run:
+        search_in(home)
         place(values, home)
     base = values.pop("preset", None)
     if base is None:
@@ -170,11 +169,6 @@ def _text(path: Path) -> tuple[str, Path | None]:
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         raise ConfigError(f"There is no experiment file at {path}. Give a file or a preset's name.")
     return read_preset(str(path)), home
-
-
-def _home(reference: str | Path) -> Path:
-    path = Path(reference).expanduser() if str(reference).startswith("~") else Path(reference)
-    return path.parent if _is_file(path) else Path.cwd()
 
 
 def _is_file(path: Path) -> bool:

@@ -39,7 +39,8 @@ NAMES = (
     "model_config", "path", "settings", "self", "values", "preset",
 )  # fmt: skip
 TEXTS = (
-    "", "\n", "---", "- a", "3", "word", "{}", "{", "[", "]", "a: b: c", "\tx: 1", "? a", "? [a]: b",
+    "", "\n", "---", "- a", "3", "word", "{}", "{", "[", "]", "a: b: c", "\tx: 1", "? a",
+    "? [a]: b",
     "1: 2", "null: 1", "true: 1", "seed: 1\nseed: 2", "seed: &a 1\nname: *a", "a: &a [*a]",
     "a: *nobody", "x: !!python/object:os.system {}", "seed: !!int '3'", "seed: !!float 3",
     "seed: !!binary aGk=", "seed: !!set {a}", "seed: !!timestamp 2026-01-01", "seed: .inf",

@@ -1,4 +1,4 @@
-"""A start that ends early, for whatever reason, leaves a directory that the same command can use."""
+"""A start that ends early leaves a directory that the same command can use, whatever ended it."""
 
 import shutil
 import textwrap
