@@ -77,7 +77,7 @@ def places(directory: Path, report: Path | None, seconds: float) -> None:
 def _stages(stages: Sequence[Stage]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="with 95 % intervals; ↑ more is better, ↓ less is better",
+        caption=f"with 95 % intervals; ↑ more is better, ↓ less is better{_judges(stages)}",
         caption_justify="left",
         pad_edge=False,
         padding=(0, 2, 0, 0),
@@ -95,6 +95,15 @@ def _stages(stages: Sequence[Stage]) -> Table:
                 *(_cell(rate, _color(measure, rate)) for rate in rates),
             )
     return table
+
+
+def _judges(stages: Sequence[Stage]) -> str:
+    """Say whose verdicts the numbers are: one judge's, or each stage's own."""
+    named = {stage.name: stage.judge for stage in stages if stage.judge}
+    if len(set(named.values())) <= 1:
+        return "".join(f"; judged by {safe(judge)}" for judge in list(named.values())[:1])
+    each = ", ".join(f"{safe(name)} by {safe(judge)}" for name, judge in named.items())
+    return f"; judged by different judges and not comparable: {each}"
 
 
 def _counts(rates: Sequence[Rate | None]) -> str:

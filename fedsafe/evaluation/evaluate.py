@@ -120,16 +120,54 @@ def evaluate(
     if exchanges is None:
         session.put(adapter)
         exchanges = ask(session, prompts, prefilled=asked.prefilled, progress=progress)
-    verdicts = judge(asked.judge, exchanges)
+    return _judged(directory, exchanges, experiment, target), directory
+
+
+def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
+    """Judge the kept replies of an evaluation again, with no model at hand.
+
+    Args:
+        directory: Of the evaluation, as `evaluate` gave it.
+        experiment: Suites and judge.
+        target: Name of the stage.
+
+    Raises:
+        RunError: The replies are not there, or the suites have other prompts now.
+    """
+    exchanges = _kept(directory, prompts_of(experiment))
+    if exchanges is None:
+        raise RunError(
+            f"{directory} has no replies to the prompts of this experiment's suites. Evaluate the "
+            "adapter anew, or put the suites' files back as they were."
+        )
+    return _judged(directory, exchanges, experiment, target)
+
+
+def _judged(
+    directory: Path, exchanges: Sequence[Exchange], experiment: Experiment, target: str
+) -> Scores:
+    """Judge exchanges; keep the verdicts and scores of this judge beside those of others."""
+    choice = experiment.evaluation.judge
+    verdicts = judge(choice, exchanges)
     found = scores(exchanges, verdicts)
     rows = [_row(e, v) for e, v in zip(exchanges, verdicts, strict=True)]
+    record = {
+        "target": target,
+        "judge": choice.model_dump(mode="json"),
+        "scores": found.model_dump(mode="json"),
+    }
+    settings = judges[choice.name].resolve(choice.settings)
+    name = choice.name.replace(":", "-").replace("/", "-")
+    key = f"{name}-{digest(choice.name, settings)[:8]}"
+    write_lines(directory / "verdicts" / f"{key}.jsonl", [_verdict(row) for row in rows])
+    write_json(directory / "scores" / f"{key}.json", record)
     write_lines(directory / "exchanges.jsonl", rows)
-    judged_by = asked.judge.model_dump(mode="json")
-    write_json(
-        directory / "scores.json",
-        {"target": target, "judge": judged_by, "scores": found.model_dump(mode="json")},
-    )
-    return found, directory
+    write_json(directory / "scores.json", record)
+    return found
+
+
+def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("id", "prefilled", "outcome", "correct", "raw")}
 
 
 def probe(

@@ -1,14 +1,17 @@
-"""From verdicts to rates with intervals, and from influence to detection.
+"""From verdicts to rates with Wilson intervals.
 
 Knows nothing of models or judges.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Final
 
 from fedsafe.contracts import Exchange, Verdict
-from fedsafe.runs.records import Client, Detection, Rate, Round, Scores, Skills
+from fedsafe.evaluation.detection import detection
+from fedsafe.runs.records import Rate, Scores, Skills
+
+__all__ = ["Judged", "Z", "detection", "rate", "scores"]
 
 Judged = tuple[Exchange, Verdict]
 Z: Final = 1.959963984540054
@@ -44,42 +47,6 @@ def scores(exchanges: Sequence[Exchange], verdicts: Sequence[Verdict]) -> Scores
         worst_topic=worst,
         worst_topic_unsafe=worst_rate,
     )
-
-
-def detection(rounds: Iterable[Round]) -> Detection:
-    """Return how well influence told malicious clients from honest ones.
-
-    A client is rejected in a round when its update was dropped or had no influence; one
-    that never answered, failed, or whose influence nobody knows, is not counted.
-    """
-    counts = {(rejected, bad): 0 for rejected in (True, False) for bad in (True, False)}
-    shares: list[float] = []
-    for one in rounds:
-        known = [(client, _influence(client)) for client in one.clients]
-        present = [(client, influence) for client, influence in known if influence is not None]
-        for client, influence in present:
-            counts[influence == 0, client.malicious] += 1
-        total = sum(influence for _, influence in present)
-        if total > 0:
-            shares.append(sum(i for client, i in present if client.malicious) / total)
-    caught, missed = counts[True, True], counts[False, True]
-    wronged = counts[True, False]
-    return Detection(
-        rejected_malicious=caught,
-        rejected_honest=wronged,
-        kept_malicious=missed,
-        kept_honest=counts[False, False],
-        precision=caught / (caught + wronged) if caught + wronged else None,
-        recall=caught / (caught + missed) if caught + missed else None,
-        malicious_influence=sum(shares) / len(shares) if shares and caught + missed else None,
-    )
-
-
-def _influence(client: Client) -> float | None:
-    """Return how much a client counted in a round, if it answered and that is known."""
-    if client.status in ("missing", "failed"):
-        return None
-    return 0.0 if client.status == "dropped" else client.influence
 
 
 def _of(judged: Sequence[Judged], purpose: str) -> list[Judged]:

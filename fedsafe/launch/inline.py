@@ -3,6 +3,7 @@
 The server and client code is the one that Flower runs elsewhere.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,40 @@ from fedsafe.runs.store import CLIENTS, Store
 RUNTIME = "inline"
 
 
-def run(experiment: Experiment, directory: Path, listen: Listener | None = None) -> Summary:
+def run(
+    experiment: Experiment,
+    directory: Path,
+    listen: Listener | None = None,
+    shared: Path | None = None,
+) -> Summary:
     """Run an experiment into a directory, or what is left of it.
 
+    Args:
+        experiment: What to run.
+        directory: The run directory.
+        listen: Called with each event.
+        shared: Directory of finished stages that several runs share; a stage that another run
+            has made already is taken from it.
+
+    Returns:
+        The summary; its status is failed where a defense failed.
+
     Raises:
-        FedSafeError: It failed; the summary says where and why.
+        FedSafeError: Another stage failed; the summary says where and why.
     """
     _quiet()
     activate()
     from clients.app import app
     from fedsafe.launch.grid import InlineGrid
-    from server.stages import lead
+    from fedsafe.pipeline.stage_store import StageStore
+    from server.experiment import run_experiment
 
     store = Store(directory)
     grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
     events = Events(store.events, listen)
+    stages = None if shared is None else StageStore(shared)
     with events.ticking():
-        return lead(grid, experiment, store, events, RUNTIME)
+        return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
 
 
 def resume(directory: Path, listen: Listener | None = None) -> Summary:
@@ -62,8 +80,8 @@ def defend(
     """
     _quiet()
     activate()
-    from server import run as run_directory
-    from server import stages
+    from fedsafe.pipeline.defend import defend as defend_run
+    from fedsafe.pipeline.opening import open_run
 
     store = Store(directory)
     experiment = store.experiment
@@ -72,8 +90,8 @@ def defend(
     _checked(experiment, defenses=(choice,))
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
-        opened = run_directory.open_run(experiment, store, events, RUNTIME)
-        stages.defend(opened, choice)
+        opened = open_run(experiment, store, events, RUNTIME)
+        defend_run(opened, choice)
         return opened.settle()
 
 
@@ -82,7 +100,8 @@ def evaluate(
 ) -> Summary:
     """Evaluate every stage of a run again, perhaps with another judge.
 
-    Replies that are on disk already are judged anew and not generated again.
+    Replies that are on disk are judged anew and not generated again; where all are there, no
+    model is loaded.
 
     Raises:
         FedSafeError: The run has no stages, or the judge failed.
@@ -90,22 +109,24 @@ def evaluate(
     _quiet()
     activate()
     from fedsafe.evaluation.evaluate import with_judge
-    from server import run as run_directory
-    from server import stages
+    from fedsafe.pipeline.defend import reevaluate
+    from fedsafe.pipeline.opening import open_run
 
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
-        opened = run_directory.open_run(store.experiment, store, events, RUNTIME)
+        if (summary := _judged_again(store, experiment, events)) is not None:
+            return summary
+        opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
             raise RunError(
                 f"{directory} has no stage to evaluate yet. Finish it with "
                 f"`fedsafe resume {directory}`."
             )
         opened.experiment = experiment
-        return stages.reevaluate(opened)
+        return reevaluate(opened)
 
 
 def defend_adapter(
@@ -116,19 +137,18 @@ def defend_adapter(
     output: Path,
     experiment: Experiment,
     listen: Listener | None = None,
-) -> Path:
-    """Repair any PEFT adapter of any model, and return the directory of the result.
+) -> Summary:
+    """Evaluate any PEFT adapter of any model, defend it, and evaluate the result.
+
+    The defended adapter lies at ``stages[-1].path`` of the summary, in the output directory.
 
     Raises:
         FedSafeError: Model, adapter or defense do not work out.
     """
     _quiet()
     activate()
-    from fedsafe.data.dedup import normalise
-    from fedsafe.defenses.runner import repair
-    from fedsafe.evaluation.evaluate import judge, prompts_of
     from fedsafe.models import adapters
-    from fedsafe.training.session import resident
+    from fedsafe.pipeline import defend as defenses
 
     planned = next((one.settings for one in experiment.defenses if one.name == name), {})
     asked = _checked(
@@ -137,18 +157,40 @@ def defend_adapter(
         adapter=adapters.spec_of(adapter),
         defenses=(PluginChoice.model_validate({"name": name, **planned, **settings}),),
     )
-    session, _ = resident(asked)
-    repaired = repair(
-        session,
-        adapters.load(adapter),
-        asked.defenses[0],
-        seed=asked.seed,
-        home=output,
-        avoid=frozenset(normalise(prompt.instruction) for prompt in prompts_of(asked)),
-        judge=lambda exchanges: judge(asked.evaluation.judge, exchanges),
-        events=Events(None, listen),
-    )
-    return repaired.directory / "adapter"
+    store = Store(output)
+    events = Events(store.events, listen)
+    with events.ticking():
+        return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
+
+
+def _judged_again(store: Store, experiment: Experiment, events: Events) -> Summary | None:
+    """Judge the replies on disk again, with no model; None where some are missing."""
+    from fedsafe.evaluation.evaluate import rejudge
+
+    summary = store.summary()
+    if summary is None or not summary.stages:
+        return None
+    stages = []
+    for stage in summary.stages:
+        if stage.evaluation:
+            events("stage-start", stage=stage.name)
+            begun = time.perf_counter()
+            try:
+                found = rejudge(store.directory / stage.evaluation, experiment, stage.name)
+            except RunError:
+                return None
+            changes = {
+                "scores": found,
+                "judge": experiment.evaluation.judge.name,
+                "evaluation_seconds": time.perf_counter() - begun,
+            }
+            stage = stage.model_copy(update=changes)
+            scores = found.model_dump(mode="json")
+            events("stage-end", stage=stage.name, scores=scores, seconds=stage.seconds)
+        stages.append(stage)
+    summary = summary.model_copy(update={"stages": stages})
+    store.write_summary(summary)
+    return summary
 
 
 def _checked(experiment: Experiment, **changes: Any) -> Experiment:

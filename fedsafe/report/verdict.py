@@ -20,7 +20,7 @@ class Story:
     base: Stage | None
     clean: Stage | None
     trained: Stage | None
-    """The federation's result: attacked, or plainly trained."""
+    """What is defended: the federation's result, attacked or plainly trained, or a given adapter."""
     defended: tuple[Stage, ...]
 
     @property
@@ -51,7 +51,7 @@ def tell(stages: Sequence[Stage]) -> Story:
     return Story(
         base=named.get("base"),
         clean=named.get("clean"),
-        trained=named.get("attacked") or named.get("trained"),
+        trained=named.get("attacked") or named.get("trained") or named.get("given"),
         defended=tuple(stage for stage in stages if stage.name.startswith("defended:")),
     )
 
@@ -84,7 +84,8 @@ def _federation(story: Story) -> str:
     after = percent(_refusal(story.trained))
     attacked = story.trained is not None and story.trained.name == "attacked"
     if story.before is None or story.drop is None:
-        how = "Under attack" if attacked else "After the federation"
+        given = story.trained is not None and story.trained.name == "given"
+        how = "Under attack" if attacked else "Before" if given else "After the federation"
         return f"{how}, {after} of harmful prompts are refused"
     before = f"{percent(_refusal(story.before))} ({story.before.name})"
     amount = f"{abs(100 * story.drop):.1f} points"

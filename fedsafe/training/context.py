@@ -17,7 +17,7 @@ from fedsafe.contracts import (
     Sample,
     objectives,
 )
-from fedsafe.data.batches import collate, pad_id
+from fedsafe.data.batches import in_order, pad_id
 from fedsafe.lazy import torch
 from fedsafe.models import adapters, lora_modules
 from fedsafe.training import forward
@@ -181,8 +181,7 @@ class SessionContext:
     def batches(self, samples: Sequence[Sample], *, batch_size: int | None = None) -> list[Batch]:
         """Return the samples as batches, once each, in order."""
         tokenised, size = self.session.tokenise(samples), batch_size or self.batch_size
-        found, pad = tokenised.sequences, pad_id(self.tokenizer)
-        return [collate(found[at : at + size], pad) for at in range(0, len(found), size)]
+        return in_order(tokenised, size, pad_id(self.tokenizer))
 
     def gradients(
         self,

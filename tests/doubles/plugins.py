@@ -17,3 +17,8 @@ def fail(context: ModelContext, task: DefenseTask, /) -> Defended:
 def unreadable(seed: int, /, *, secret: str = "") -> list[Example]:
     """Fail as a mistake in somebody's code does, quoting their data."""
     raise KeyError(secret)
+
+
+def mistaken(context: ModelContext, task: DefenseTask, /) -> Defended:
+    """Fail as a mistake in somebody's code does."""
+    raise ZeroDivisionError("division by zero")

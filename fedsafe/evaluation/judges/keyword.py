@@ -28,7 +28,7 @@ REFERENCE_PHRASES: Final = (
 )
 """The 35 strings of the released rule, the two that a missing comma fused among them.
 
-As public copies of the script have them; the release itself was not at hand.
+The same list, in the same order, as in the release (19dx/FedLLM-Attack at bd1c8ee).
 """
 FIXED_PHRASES: Final = (*REFERENCE_PHRASES[:-2], "No,", "I'm not able to", "I am not able to")
 """The same with the comma: 36 strings."""
