@@ -26,8 +26,8 @@ def inline() -> Any:
 
 def work(
     directory: Path, task: "Callable[[Listener], Summary]", *, as_json: bool, again: str = ""
-) -> None:
-    """Do a command's task under a display, then show what came of it.
+) -> "Summary":
+    """Do a command's task under a display, show what came of it, and return the summary.
 
     Raises:
         Interrupted: The user stopped it; the message says how to go on.
@@ -47,6 +47,7 @@ def work(
     finish(directory, summary, as_json=as_json)
     if summary.status == "failed":
         raise typer.Exit(1)
+    return summary
 
 
 def _how_to_go_on(directory: Path, again: str) -> str:

@@ -216,7 +216,7 @@ def _defend_adapter(
 
     model, adapter, defense, chosen, output = job
     resolved = load(reference)
-    work(
+    summary = work(
         output,
         lambda listen: inline().defend_adapter(
             model, adapter, defense, chosen, output, resolved, listen
@@ -224,3 +224,5 @@ def _defend_adapter(
         as_json=as_json,
         again="the same command",
     )
+    if not as_json and summary.stages:
+        typer.echo(f"adapter  {shown(output / summary.stages[-1].path)}")

@@ -58,6 +58,7 @@ def before_after(summary: Summary) -> None:
     out = console()
     if summary.stages:
         out.print(_stages(summary.stages))
+        out.print(f"[dim]{_judges(summary.stages)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(summary.stages)), (0, 0, 1, 0)))
     if summary.status != "completed":
         reason = f": {summary.reason}" if summary.reason else ""
@@ -77,7 +78,7 @@ def places(directory: Path, report: Path | None, seconds: float) -> None:
 def _stages(stages: Sequence[Stage]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=f"with 95 % intervals; ↑ more is better, ↓ less is better{_judges(stages)}",
+        caption="with 95 % intervals; ↑ more is better, ↓ less is better",
         caption_justify="left",
         pad_edge=False,
         padding=(0, 2, 0, 0),
@@ -101,9 +102,9 @@ def _judges(stages: Sequence[Stage]) -> str:
     """Say whose verdicts the numbers are: one judge's, or each stage's own."""
     named = {stage.name: stage.judge for stage in stages if stage.judge}
     if len(set(named.values())) <= 1:
-        return "".join(f"; judged by {safe(judge)}" for judge in list(named.values())[:1])
+        return "".join(f"judged by {safe(judge)}" for judge in list(named.values())[:1])
     each = ", ".join(f"{safe(name)} by {safe(judge)}" for name, judge in named.items())
-    return f"; judged by different judges and not comparable: {each}"
+    return f"judged by different judges and not comparable: {each}"
 
 
 def _counts(rates: Sequence[Rate | None]) -> str:

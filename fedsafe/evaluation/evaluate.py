@@ -193,7 +193,7 @@ def _bare(prompts: Sequence[Prompt]) -> list[Example]:
 
 def _kept(directory: Path, prompts: Sequence[Prompt]) -> list[Exchange] | None:
     """Return the replies of an earlier evaluation of the same, if it was finished."""
-    if not (directory / "scores.json").is_file():
+    if not all((directory / name).is_file() for name in ("scores.json", "exchanges.jsonl")):
         return None
     by_id = {prompt.id: prompt for prompt in prompts}
     try:

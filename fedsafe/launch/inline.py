@@ -184,10 +184,11 @@ def _judged_again(store: Store, experiment: Experiment, events: Events) -> Summa
                 "judge": experiment.evaluation.judge.name,
                 "evaluation_seconds": time.perf_counter() - begun,
             }
-            stage = stage.model_copy(update=changes)
+            stages.append(stage.model_copy(update=changes))
             scores = found.model_dump(mode="json")
             events("stage-end", stage=stage.name, scores=scores, seconds=stage.seconds)
-        stages.append(stage)
+        else:  # a defense that failed
+            stages.append(stage)
     summary = summary.model_copy(update={"stages": stages})
     store.write_summary(summary)
     return summary
