@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from fedsafe.app import ROLES, activate
 from fedsafe.errors import ConfigError, PluginError
+from fedsafe.secret_settings import with_secrets
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,8 +92,15 @@ class Plugin(Generic[F]):
         return {name: getattr(model, name) for name in type(model).model_fields}
 
     def configure(self, settings: Mapping[str, Any] | None = None) -> F:
-        """Return the function with its settings bound, after checking them."""
-        return partial(self.function, **self.resolve(settings))  # type: ignore[return-value]
+        """Return the function with its settings bound, after checking them.
+
+        A setting ``env:NAME`` is the value of that environment variable.
+
+        Raises:
+            ConfigError: A setting is wrong, or there is no such variable.
+        """
+        bound = with_secrets(self.resolve(settings))
+        return partial(self.function, **bound)  # type: ignore[return-value]
 
     def _explain(self, detail: ErrorDetails, settings: Mapping[str, Any]) -> tuple[str, str]:
         name = ".".join(map(str, detail["loc"]))

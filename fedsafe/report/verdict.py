@@ -20,7 +20,7 @@ class Story:
     base: Stage | None
     clean: Stage | None
     trained: Stage | None
-    """What is defended: the federation's result, attacked or plainly trained, or a given adapter."""
+    """What is defended: the federation's result, attacked or not, or a given adapter."""
     defended: tuple[Stage, ...]
 
     @property
