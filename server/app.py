@@ -11,10 +11,12 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
+from fedsafe.flower.compatibility import check
 from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
 from server.experiment import run_experiment
+from server.memory_limit import limit_server_memory
 from server.transport.allowlist import read_allow
 from server.transport.nodes import deployed
 
@@ -24,6 +26,8 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run configuration names."""
+    check("serverapp")
+    limit_server_memory()
     config = context.run_config
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
@@ -73,6 +77,6 @@ def _log(event: Event) -> None:
 def _say(text: str) -> None:
     from logging import INFO
 
-    from flwr.common.logger import log
+    from fedsafe.flower.internals import log
 
     log(INFO, text)

@@ -26,6 +26,7 @@ from server.transport.client_identity import Members
 from server.transport.client_registry import RollCall
 from server.transport.completion_notice import Farewell
 from server.transport.nodes import deployed
+from server.transport.reply_journal import ReplyJournal
 
 ROLL_SECONDS = 600.0
 """Longest wait for clients before the first round."""
@@ -76,6 +77,7 @@ class GridClients:
         members = Members(experiment, run.store, run.events, allow) if apart else None
         self._roll = RollCall(grid, experiment.federation.clients, run.events, members)
         self._farewell = Farewell(grid)
+        self._journal = ReplyJournal(run.store.directory, run.events)
         self._draws = Draws.of(experiment.seed, run.store if apart else None, randomness)
 
     def federation(self, name: Name, experiment: Experiment, store: FederationStore) -> Federation:
@@ -94,6 +96,7 @@ class GridClients:
             session=self._run.session,
             store=store,
             events=self._run.events,
+            journal=self._journal,
             identity=self._run.identity,
             draws=self._draws,
         )
@@ -119,7 +122,7 @@ def _call(roll: RollCall, experiment: Experiment) -> None:
     federation, needed = experiment.federation, experiment.minimum_replies
     if roll.members is not None:
         roll.wait(federation.deadline, needed)
-    roll.wait(min(ROLL_SECONDS, federation.grace or federation.deadline))
+    roll.wait(min(ROLL_SECONDS, federation.grace or ROLL_SECONDS, federation.deadline))
     if len(roll.nodes) < needed:
         raise RunError(
             f"{len(roll.nodes)} of {federation.clients} clients answered the roll call; "

@@ -6,11 +6,16 @@ from pydantic import SecretStr
 
 from fedsafe.contracts import (
     Aggregate,
+    Ask,
     Defended,
     DefenseTask,
     Example,
     Exchange,
+    Measured,
     ModelContext,
+    Prompt,
+    Sample,
+    ShieldChoice,
     State,
     Updates,
     Verdict,
@@ -54,3 +59,26 @@ def drawing(updates: Updates, state: State, /) -> Aggregate:
     seed = -1.0 if updates.seed is None else float(updates.seed % 10**6)
     update = updates.weights @ updates.matrix
     return Aggregate(update, updates.weights, metrics={"seed": seed})
+
+
+def shouted(prompts: Sequence[Prompt], /, *, marks: int = 1) -> list[Ask]:
+    """Ask harmful prompts with exclamation marks after them."""
+    return [
+        Ask(prompt, Sample(f"{prompt.instruction} {'!' * marks}", ""))
+        for prompt in prompts
+        if prompt.purpose == "harmful"
+    ]
+
+
+def reply_words(judged: Sequence[tuple[Exchange, Verdict]], /) -> Measured | None:
+    """Mean length of a reply, in words."""
+    lengths = [len(exchange.reply.split()) for exchange, _ in judged]
+    return Measured(sum(lengths) / len(lengths), len(lengths)) if lengths else None
+
+
+def shielding(
+    context: ModelContext, task: DefenseTask, /, *, secret: str = "before dawn"
+) -> Defended:
+    """Leave the adapter as it is, to be served behind a secret text."""
+    choice = ShieldChoice("secret-prefix", {"secret": secret, "where": "instruction"})
+    return Defended(context.adapter(), choice)
