@@ -268,7 +268,7 @@ def test_report_draws_each_defense_from_the_model_it_repaired(tmp_path: Path) ->
     _with_stage(run, name="defended:safe-lora")
     text = check(write(run))
     section = text.split("Each defense, from the same model")[1].split("The same as a table")[0]
-    assert section.count(">Attacked</text>") == 2
+    assert section.count(">Before</text>") == section.count(">After</text>") == 2
     chain = text.split("What became of each harmful prompt")[1].split("Each defense")[0]
     assert "Defended" not in chain
 
