@@ -154,9 +154,9 @@ class Federation(Section):
     deadline: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds to wait for a round's replies. On separate machines as long is waited for clients
     to come back while fewer than ``minimum_replies`` are online."""
-    grace: Annotated[float, Field(gt=0)] | None = None
-    """Seconds to wait for stragglers once ``minimum_replies`` are in; None: until the deadline.
-    A client that went offline is waited for two minutes, unless the grace ends before."""
+    grace: Annotated[float, Field(gt=0)] | None = 300.0
+    """On separate machines: seconds to wait for stragglers once ``minimum_replies`` are in; None:
+    until the deadline. Two minutes at most are spent on clients that went offline."""
     retries: Annotated[int, Field(ge=0)] = 3
     """Times a client is asked again in a round whose machine, connection or trainer died."""
     wire: Literal["float32", "bfloat16", "int8"] = "float32"

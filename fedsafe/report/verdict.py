@@ -35,7 +35,7 @@ class Story:
     base: Stage | None
     clean: Stage | None
     trained: Stage | None
-    """The federation's result, attacked or plainly trained; or an adapter from anywhere."""
+    """The federation's result, attacked or trained; or an adapter from anywhere."""
     defended: tuple[Stage, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     """How each stage is called."""

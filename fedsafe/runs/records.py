@@ -3,7 +3,8 @@
 Knows nothing of how any of it came about.
 """
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -27,6 +28,10 @@ __all__ = [
     "Stage",
     "Summary",
 ]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return dict(json.loads(self.model_dump_json()))
 
 
 class Client(Record):
@@ -147,7 +152,8 @@ class Stage(Record):
     """A model worth looking at, with its scores."""
 
     name: str
-    """base, clean, attacked (or trained, without an attack), defended:<name>."""
+    """base, clean, attacked (or trained, without an attack), defended:<name>; given: an adapter
+    from anywhere."""
     adapter: str
     """sha256 of its adapter."""
     path: str
@@ -161,6 +167,12 @@ class Stage(Record):
     judge: str = ""
     """Judge of its scores."""
     detection: Detection | None = None
+    key: str = ""
+    """sha256 of everything its adapter depends on; equal keys give equal adapters."""
+    status: Literal["done", "failed"] = "done"
+    """failed: a defense that made no adapter; ``adapter``, ``path``, ``scores`` are empty."""
+    reason: str = ""
+    """Why it failed."""
 
 
 class Summary(Record):
@@ -193,11 +205,13 @@ class Provenance(Record):
     data: dict[str, str]
     """sha256 of each data set used; in a deployment what each client says of its own."""
     runtime: str
-    """inline, simulation or deployment."""
+    """inline, simulation or deployment; adapter: defenses of an adapter from anywhere."""
     started: str
     """UTC, ISO 8601."""
     run: str = ""
     """Names this run and no other; the same after a restart."""
+    experiment: str = ""
+    """sha256 of experiment.yaml's bytes."""
 
 
 class Member(Record):

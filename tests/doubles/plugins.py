@@ -33,6 +33,11 @@ def unreadable(seed: int, /, *, secret: str = "") -> list[Example]:
     raise KeyError(secret)
 
 
+def mistaken(context: ModelContext, task: DefenseTask, /) -> Defended:
+    """Fail as a mistake in somebody's code does."""
+    raise ZeroDivisionError("division by zero")
+
+
 def shouted(prompts: Sequence[Prompt], /, *, marks: int = 1) -> list[Ask]:
     """Ask harmful prompts with exclamation marks after them."""
     return [
