@@ -3,8 +3,7 @@
 Knows nothing of how any of it came about.
 """
 
-import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,10 +27,6 @@ __all__ = [
     "Stage",
     "Summary",
 ]
-
-    def plain(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
-        return dict(json.loads(self.model_dump_json()))
 
 
 class Client(Record):
