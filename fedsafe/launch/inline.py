@@ -97,7 +97,8 @@ def evaluate(
 ) -> Summary:
     """Evaluate every stage of a run again, perhaps with another judge.
 
-    Replies that are on disk already are judged anew and not generated again.
+    Replies that are on disk already are judged anew, with no model loaded; what another judge
+    said of them stays where it is.
 
     Raises:
         FedSafeError: The run has no stages, or the judge failed.
@@ -107,11 +108,15 @@ def evaluate(
     from fedsafe.evaluation.evaluate import with_judge
     from fedsafe.pipeline.defend import reevaluate
     from fedsafe.pipeline.opening import open_run
+    from fedsafe.pipeline.rejudging import rejudge_run
 
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
     with store.lock():
+        judged = rejudge_run(store, experiment, Events(store.events, listen))
+        if judged is not None:
+            return judged
         opened = open_run(store.experiment, store, Events(store.events, listen), RUNTIME)
         if not opened.stages:
             raise RunError(

@@ -263,6 +263,15 @@ def test_report_shows_every_defense(tmp_path: Path) -> None:
     assert "the best of 2 defenses, fine-tune," in text
 
 
+def test_report_names_a_defense_that_failed_and_draws_the_rest(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    failed = {"scores": {}, "status": "failed", "reason": "It was <hopeless>."}
+    _with_stage(run, name="defended:x", path="", evaluation="", **failed)
+    text = check(write(run))
+    assert "<b>x failed.</b> It was &lt;hopeless&gt;." in text
+    assert "the best of" not in text
+
+
 def test_report_draws_each_defense_from_the_model_it_repaired(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     _with_stage(run, name="defended:safe-lora")
