@@ -28,7 +28,7 @@ def problems(experiment: Experiment) -> list[Problem]:
     ]
 
 
-def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
+def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (path, kind, choice) of every plug-in but the strategy's rule."""
     data, evaluation = experiment.data, experiment.evaluation
     yield "data.source", "source", data.source
@@ -61,7 +61,7 @@ def _numbered(
 
 
 def _plugins(experiment: Experiment) -> Iterator[Problem]:
-    for path, kind, choice in _choices(experiment):
+    for path, kind, choice in choices(experiment):
         try:
             plugin = REGISTRIES[kind][choice.name]
         except PluginError as error:
