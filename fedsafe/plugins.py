@@ -181,10 +181,10 @@ class Registry(Generic[F]):
 
     def _from_path(self, path: str) -> Plugin[F]:
         function = imported(path, self.kind)
+        self._check(function, path)
         registered = (known for known in self._plugins.values() if known.function is function)
         if (known := next(registered, None)) is not None:  # what it was registered with holds
             return replace(known, name=path)
-        self._check(function, path)
         return Plugin(path, self.kind, function)
 
     def _check(self, function: F, path: str) -> None:

@@ -77,8 +77,7 @@ def reply_words(judged: Sequence[tuple[Exchange, Verdict]], /) -> Measured | Non
 
 
 def shielding(
-    context: ModelContext, task: DefenseTask, /, *, secret: str = "before dawn"
+    context: ModelContext, task: DefenseTask, /, *, secret: str = "velvet marmot 77"
 ) -> Defended:
     """Leave the adapter as it is, to be served behind a secret text."""
-    choice = ShieldChoice("secret-prefix", {"secret": secret, "where": "instruction"})
-    return Defended(context.adapter(), choice)
+    return Defended(context.adapter(), ShieldChoice("secret-prefix", {"secret": secret}))
