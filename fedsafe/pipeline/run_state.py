@@ -15,6 +15,7 @@ from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Detection, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
+from fedsafe.shields import load_shield
 from fedsafe.training.session import Session
 
 DEPLOYMENT = "deployment"
@@ -99,7 +100,7 @@ class Run:
         key: str = "",
         found: Detection | None = None,
     ) -> Stage:
-        """Evaluate a stage's adapter and keep the stage.
+        """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
         Args:
             name: Of the stage.
@@ -115,7 +116,9 @@ class Run:
             self.events("evaluate", stage=name, done=done, total=total)
 
         home = self.store.directory / "evaluations"
-        scores, directory = evaluate(self.session, adapter, self.experiment, home, name, told)
+        scores, directory = evaluate(
+            self.session, adapter, self.experiment, home, name, told, shield=load_shield(path)
+        )
         stage = Stage(
             name=name,
             adapter=adapters.digest(adapter),
