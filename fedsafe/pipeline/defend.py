@@ -16,6 +16,7 @@ from fedsafe.pipeline.run_state import ADAPTER, Run
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Scores, Stage, Summary
 from fedsafe.runs.store import Store
+from fedsafe.shields import load_shield, save_shield
 
 
 def defend_all(run: Run) -> None:
@@ -169,6 +170,7 @@ def defend_adapter(
             run.events("stage-start", stage=run.main)
             run.session.put(tensors)  # is it one of this model's?
             adapters.save(store.adapter, tensors, run.session.loaded.model)
+            save_shield(store.adapter, load_shield(adapter))
             run.finish(run.main, tensors, store.adapter, 0.0)
         elif given.adapter != adapters.digest(tensors):
             raise RunError(

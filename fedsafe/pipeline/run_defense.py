@@ -15,7 +15,6 @@ from fedsafe.contracts import (
     DefenseTask,
     Exchange,
     Sample,
-    ShieldChoice,
     Verdict,
     defenses,
 )
@@ -24,12 +23,20 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+<<<<<<< HEAD:fedsafe/pipeline/run_defense.py
 from fedsafe.redaction import masked, revealed
+=======
+from fedsafe.redaction import masked
+>>>>>>> pipeline:fedsafe/defenses/runner.py
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, write_json, write_lines
 from fedsafe.seeds import stream
+<<<<<<< HEAD:fedsafe/pipeline/run_defense.py
 from fedsafe.shields.serving import load_shield, save_shield
+=======
+from fedsafe.shields import save_shield
+>>>>>>> pipeline:fedsafe/defenses/runner.py
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -44,8 +51,6 @@ class Repaired:
     adapter: adapters.Tensors
     directory: Path
     seconds: float
-    shield: ShieldChoice | None = None
-    """What the adapter is to be served with, if anything."""
 
 
 def run_defense(
@@ -68,7 +73,8 @@ def run_defense(
         choice: Which defense, with its settings.
         seed: Of the experiment.
         key: sha256 of all that the result depends on.
-        directory: Gets the adapter, the data that the defense made, and ``defense.json``.
+        directory: Gets the adapter with its shield, if any, beside it, the data that the
+            defense made, and ``defense.json``.
         avoid: Normalised instructions that defense data must not hold.
         judge: The experiment's judge.
         events: Told how far it has come.
@@ -101,14 +107,18 @@ def run_defense(
         directory / RECORD,
         {
             "name": choice.name,
-            "settings": plain(defenses[choice.name].resolve(choice.settings)),
+            "settings": plain(masked(defenses[choice.name].resolve(choice.settings))),
             "key": key,
             "adapter": adapters.digest(repaired),
             "seconds": seconds,
             "shield": defended.shield.name if defended.shield else None,
         },
     )
+<<<<<<< HEAD:fedsafe/pipeline/run_defense.py
     return Repaired(repaired, directory, seconds, load_shield(directory / "adapter"))
+=======
+    return Repaired(repaired, directory, seconds)
+>>>>>>> pipeline:fedsafe/defenses/runner.py
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:

@@ -15,7 +15,11 @@ from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Detection, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
+<<<<<<< HEAD
 from fedsafe.shields.serving import load_shield
+=======
+from fedsafe.shields import load_shield
+>>>>>>> pipeline
 from fedsafe.training.session import Session
 
 DEPLOYMENT = "deployment"
@@ -92,7 +96,7 @@ class Run:
         key: str = "",
         found: Detection | None = None,
     ) -> Stage:
-        """Evaluate a stage's adapter and keep the stage.
+        """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
         Args:
             name: Of the stage.
