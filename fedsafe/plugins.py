@@ -9,7 +9,7 @@ package, those of others by entry point (``fedsafe.rules`` and so on) or by a
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -42,6 +42,8 @@ class Plugin(Generic[F]):
     """For defenses: faithful, simplified or variant, with the difference named."""
     traits: frozenset[str] = frozenset()
     """Promises that the property tests hold the plug-in to."""
+    label: str = ""
+    """Heading in tables and charts; empty: made of the name."""
 
     @property
     def summary(self) -> str:
@@ -112,6 +114,7 @@ class Registry(Generic[F]):
         minimum: Callable[..., int] | None = None,
         badge: str = "",
         traits: frozenset[str] | set[str] = frozenset(),
+        label: str = "",
     ) -> Callable[[F], F]:
         """Register the decorated function under a name."""
 
@@ -123,7 +126,7 @@ class Registry(Generic[F]):
                     f"{_where(function)}. Rename one of them."
                 )
             self._plugins[name] = Plugin(
-                name, self.kind, function, paper, minimum, badge, frozenset(traits)
+                name, self.kind, function, paper, minimum, badge, frozenset(traits), label
             )
             return function
 
@@ -170,6 +173,9 @@ class Registry(Generic[F]):
 
     def _from_path(self, path: str) -> Plugin[F]:
         function = imported(path, self.kind)
+        registered = (known for known in self._plugins.values() if known.function is function)
+        if (known := next(registered, None)) is not None:  # what it was registered with holds
+            return replace(known, name=path)
         self._check(function, path)
         return Plugin(path, self.kind, function)
 

@@ -3,9 +3,9 @@
 Knows nothing of how anything is done; checks across sections are in `checks`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 
@@ -53,6 +53,9 @@ class Adapter(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
     """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
+    peft: dict[str, Any] = Field(default_factory=dict)
+    """Further settings of PEFT's LoraConfig, such as use_rslora, use_dora, rank_pattern,
+    modules_to_save, bias or init_lora_weights (pissa, olora)."""
     ranks: tuple[Positive, ...] = ()
     """Ranks of the clients' own adapters, client k the k-th, over and over; none: all ``rank``.
     Lower ones are padded with zeros, which rules but lora-product average as such."""
@@ -161,6 +164,13 @@ class Attack(Section):
     """Malicious examples made for each malicious client."""
 
 
+MEASURES = (
+    *("refusal", "unsafe", "worst-topic", "new-skill", "old-skill", "utility"),
+    *("over-refusal", "garbage"),
+)
+"""Measures that an evaluation takes unless told otherwise, in the order of tables."""
+
+
 class Evaluation(Section):
     """What is asked of the model, and how its replies are judged."""
 
@@ -168,12 +178,25 @@ class Evaluation(Section):
     judge: PluginChoice = PluginChoice(name="micro-exact")
     max_new_tokens: Annotated[int, Field(ge=1, le=10**6)] = 64
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
-    prefilled: bool = True
-    """Also ask harmful prompts with the beginning of a compliant reply forced."""
+    conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
+    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
+    measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
+    """What is counted in the judged replies, under every condition."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
-    """Prompts of each kind in such a small evaluation."""
+    """Prompts of each kind in such a small evaluation, plainly asked."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_prefilled(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "prefilled" in value:
+            now = "[plain, prefilled]" if value["prefilled"] else "[plain]"
+            raise ValueError(
+                "'prefilled' is now a condition among others: in place of prefilled: "
+                f"{str(value['prefilled']).lower()} write conditions: {now}"
+            )
+        return value
 
 
 class Experiment(Section):

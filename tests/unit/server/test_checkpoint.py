@@ -138,7 +138,7 @@ def test_file_of_the_round_before_is_a_sentence(name: str, store: FederationStor
 def test_nan_is_named_as_such(store: FederationStore) -> None:
     adapter = {"a": torch.tensor([1.0, torch.nan])}
     checkpoint.save(store, Progress(1, adapter, {}), [_round(1)], 3)
-    with pytest.raises(RunError, match="adapter.safetensors holds NaN or infinite values in a"):
+    with pytest.raises(RunError, match=r"adapter\.safetensors holds NaN or infinite values in a"):
         checkpoint.latest(store)
 
 
