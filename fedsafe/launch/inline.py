@@ -3,7 +3,6 @@
 The server and client code is the one that Flower runs elsewhere.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +102,8 @@ def evaluate(
 ) -> Summary:
     """Evaluate every stage of a run again, perhaps with another judge.
 
-    Replies that are on disk are judged anew and not generated again; where all are there, no
-    model is loaded.
+    Replies that are on disk already are judged anew, with no model loaded; what another judge
+    said of them stays where it is.
 
     Raises:
         FedSafeError: The run has no stages, or the judge failed.
@@ -114,14 +113,16 @@ def evaluate(
     from fedsafe.evaluation.evaluate import with_judge
     from fedsafe.pipeline.defend import reevaluate
     from fedsafe.pipeline.opening import open_run
+    from fedsafe.pipeline.rejudging import rejudge_run
 
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
-        if (summary := _judged_again(store, experiment, events)) is not None:
-            return summary
+        judged = rejudge_run(store, experiment, events)
+        if judged is not None:
+            return judged
         opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
             raise RunError(
@@ -164,37 +165,6 @@ def defend_adapter(
     events = Events(store.events, listen)
     with events.ticking():
         return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
-
-
-def _judged_again(store: Store, experiment: Experiment, events: Events) -> Summary | None:
-    """Judge the replies on disk again, with no model; None where some are missing."""
-    from fedsafe.evaluation.evaluate import rejudge
-
-    summary = store.summary()
-    if summary is None or not summary.stages:
-        return None
-    stages = []
-    for stage in summary.stages:
-        if stage.evaluation:
-            events("stage-start", stage=stage.name)
-            begun = time.perf_counter()
-            try:
-                found = rejudge(store.directory / stage.evaluation, experiment, stage.name)
-            except RunError:
-                return None
-            changes = {
-                "scores": found,
-                "judge": experiment.evaluation.judge.name,
-                "evaluation_seconds": time.perf_counter() - begun,
-            }
-            stages.append(stage.model_copy(update=changes))
-            scores = found.model_dump(mode="json")
-            events("stage-end", stage=stage.name, scores=scores, seconds=stage.seconds)
-        else:  # a defense that failed
-            stages.append(stage)
-    summary = summary.model_copy(update={"stages": stages})
-    store.write_summary(summary)
-    return summary
 
 
 def _checked(experiment: Experiment, **changes: Any) -> Experiment:

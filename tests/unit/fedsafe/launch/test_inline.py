@@ -13,6 +13,7 @@ from fedsafe.models import adapters
 from fedsafe.runs.events import Event
 from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
+from fedsafe.training import session
 
 NUDGE = "tests.doubles.plugins:nudge"
 
@@ -109,6 +110,28 @@ def test_evaluate_with_another_judge_generates_nothing(finished: Path) -> None:
     heard: list[Event] = []
     inline.evaluate(finished, heard.append, PluginChoice(name="keyword"))
     assert "evaluate" not in {event.kind for event in heard}
+
+
+def test_evaluate_with_another_judge_loads_no_model(finished: Path) -> None:
+    session._resident.clear()
+    found = inline.evaluate(finished, judge=PluginChoice(name="keyword"))
+    assert session._resident == {}
+    assert {stage.judge for stage in found.stages} == {"keyword"}
+
+
+def test_evaluate_keeps_what_another_judge_said(finished: Path) -> None:
+    before = inline.evaluate(finished).stages[0]
+    kept = (finished / before.evaluation / before.scores.verdicts).read_bytes()
+    after = inline.evaluate(finished, judge=PluginChoice(name="keyword")).stages[0]
+    assert after.scores.verdicts != before.scores.verdicts
+    assert (finished / before.evaluation / before.scores.verdicts).read_bytes() == kept
+
+
+def test_evaluate_refuses_a_damaged_adapter(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    shutil.copytree(copy / "adapter", copy / "base-adapter", dirs_exist_ok=True)
+    with pytest.raises(RunError, match="is not the one that stage 'base' ended with"):
+        inline.evaluate(copy)
 
 
 def test_evaluate_leaves_the_experiment_as_it_was(finished: Path, llama: Path) -> None:
