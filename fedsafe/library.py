@@ -33,7 +33,8 @@ class RunFrames:
         experiment: The resolved experiment.
         summary: What summary.json says; None before there is one.
         stages: One row a stage: name, judge, seconds, and each score as ``unsafe``,
-            ``unsafe.n``, ``unsafe.low``, ``unsafe.high``; shares in [0, 1].
+            ``unsafe.n``, ``unsafe.low``, ``unsafe.high``, under a condition as
+            ``unsafe@prefilled``; shares in [0, 1].
         rounds: One row a round of a federation (``main`` or ``control``): accepted replies,
             norms, bytes, seconds, ``metrics.*``, ``probe.*``.
         clients: One row a client and round: status, reason, influence, norm, loss, malicious.
@@ -130,7 +131,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
     detection = {} if stage.detection is None else stage.detection.model_dump(mode="json")
     return {
         **values,
-        **dict(_rates(scores)),
+        **dict(_measured(scores)),
         **{f"detection.{name}": value for name, value in detection.items()},
     }
 
@@ -146,7 +147,7 @@ def _rounds(name: str, federation: FederationStore) -> Iterator[dict[str, Any]]:
 
 def _probe(record: Round) -> Iterator[tuple[str, Any]]:
     if record.probe is not None:
-        for name, value in _rates(record.probe.model_dump(mode="json")):
+        for name, value in _measured(record.probe.model_dump(mode="json")):
             yield f"probe.{name}", value
 
 
@@ -158,6 +159,12 @@ def _clients(name: str, federation: FederationStore) -> Iterator[dict[str, Any]]
                 "round": record.round,
                 **client.model_dump(mode="json"),
             }
+
+
+def _measured(scores: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the measures by their own names, and what else the scores say."""
+    rest = {name: value for name, value in scores.items() if name not in {"displays", "measures"}}
+    yield from _rates({**rest, **scores.get("measures", {})})
 
 
 def _rates(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from fedsafe.errors import RunError
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
     from fedsafe.runs.records import Summary
+    from fedsafe.runs.store import Store
 
 
 def existing(directory: Path) -> Path:
@@ -66,11 +67,18 @@ def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
     summary = store.summary()
     if summary is not None and summary.status == "completed":
         return summary
-    if not store.begun and not (summary and summary.stages):
+    if not _begun(store) and not (summary and summary.stages):
         return None
     raise RunError(
         f"{shown(directory)} holds an unfinished run of this experiment. Go on with "
         f"`fedsafe resume {shown(directory)}`, or start anew with --overwrite."
+    )
+
+
+def _begun(store: "Store") -> bool:
+    """Tell whether a run has come so far that there is something to go on with."""
+    return (store.directory / "base-adapter").exists() or any(
+        federation.rounds() or federation.checkpoints() for federation in (store, store.control)
     )
 
 

@@ -17,14 +17,12 @@ from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
 from fedsafe.runs.files import digest, file_digest, hold, read_lines, write_text
+from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
 
 R = TypeVar("R", bound=Record)
 CLIENTS = ".clients"
 """What the clients of one machine keep from round to round, inside the run directory."""
-
-LEFTOVERS = frozenset({"events.jsonl", "report.html"})
-"""Files that may lie in a directory in which no run ever began."""
 
 
 def default_directory(experiment: Experiment) -> Path:
@@ -121,18 +119,7 @@ class Store(FederationStore):
     @property
     def vacant(self) -> bool:
         """Whether no run is here: nothing, or what a start leaves that ended early."""
-        if not self.directory.is_dir():
-            return not self.directory.exists()
-        names = (path.name for path in self.directory.iterdir())
-        return all(name.startswith(".") or name in LEFTOVERS for name in names)
-
-    @property
-    def begun(self) -> bool:
-        """Whether a run has come so far that there is something to go on with."""
-        federations: tuple[FederationStore, ...] = (self, self.control)
-        return (self.directory / "base-adapter").exists() or any(
-            federation.rounds() or federation.checkpoints() for federation in federations
-        )
+        return holds_no_run(self.directory)
 
     @property
     def events(self) -> Path:
