@@ -130,7 +130,8 @@ def _stage(stage: Stage) -> dict[str, Any]:
     detection = {} if stage.detection is None else stage.detection.model_dump(mode="json")
     return {
         **values,
-        **dict(_rates(scores)),
+        **dict(_rates(scores["measures"])),
+        "verdicts": scores["verdicts"],
         **{f"detection.{name}": value for name, value in detection.items()},
     }
 
@@ -146,7 +147,7 @@ def _rounds(name: str, federation: FederationStore) -> Iterator[dict[str, Any]]:
 
 def _probe(record: Round) -> Iterator[tuple[str, Any]]:
     if record.probe is not None:
-        for name, value in _rates(record.probe.model_dump(mode="json")):
+        for name, value in _rates(record.probe.model_dump(mode="json")["measures"]):
             yield f"probe.{name}", value
 
 
