@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from fedsafe.app import ROLES, activate
 from fedsafe.errors import ConfigError, PluginError
 from fedsafe.plugin_modules import imported
+from fedsafe.secret_settings import with_secrets
 from fedsafe.signatures import misfit, settings_of
 from fedsafe.suggestions import suggestion
 from fedsafe.validation_errors import problems_of
@@ -84,8 +85,15 @@ class Plugin(Generic[F]):
         return {name: getattr(model, name) for name in type(model).model_fields}
 
     def configure(self, settings: Mapping[str, Any] | None = None) -> F:
-        """Return the function with its settings bound, after checking them."""
-        return partial(self.function, **self.resolve(settings))  # type: ignore[return-value]
+        """Return the function with its settings bound, after checking them.
+
+        A setting ``env:NAME`` is the value of that environment variable.
+
+        Raises:
+            ConfigError: A setting is wrong, or there is no such variable.
+        """
+        bound = with_secrets(self.resolve(settings))
+        return partial(self.function, **bound)  # type: ignore[return-value]
 
     def _unknown(self, location: Sequence[int | str]) -> str:
         known = list(self.schema.model_fields)

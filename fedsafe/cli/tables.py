@@ -68,7 +68,7 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     if stages:
         out.print(_stages(stages, defenses))
         for line in (*_judges(stages), *_skipped(stages)):
-            out.print(f"[dim]{safe(line)}[/dim]")
+            out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
     for stage in summary.stages:
         if stage.status == "failed":
