@@ -5,13 +5,13 @@ from pathlib import Path
 
 from fedsafe.contracts import Exchange, Verdict, defenses
 from fedsafe.data.dedup import normalise
-from fedsafe.defenses.runner import as_json, run_defense
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.evaluate import judge, prompts_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.opening import open_run
+from fedsafe.pipeline.run_defense import as_json, run_defense
 from fedsafe.pipeline.run_state import ADAPTER, Run
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Scores, Stage, Summary

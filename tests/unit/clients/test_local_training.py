@@ -9,9 +9,9 @@ import torch
 from clients.local_training import work
 from clients.node_config import Site
 from clients.role import POISON
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.errors import DataError, ModelError, RunError
 from fedsafe.experiment.load import validate
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters, compression
 from fedsafe.runs.files import write_lines
