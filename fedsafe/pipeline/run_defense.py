@@ -23,20 +23,12 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
-<<<<<<< HEAD:fedsafe/pipeline/run_defense.py
 from fedsafe.redaction import masked, revealed
-=======
-from fedsafe.redaction import masked
->>>>>>> pipeline:fedsafe/defenses/runner.py
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, write_json, write_lines
 from fedsafe.seeds import stream
-<<<<<<< HEAD:fedsafe/pipeline/run_defense.py
 from fedsafe.shields.serving import load_shield, save_shield
-=======
-from fedsafe.shields import save_shield
->>>>>>> pipeline:fedsafe/defenses/runner.py
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -114,11 +106,7 @@ def run_defense(
             "shield": defended.shield.name if defended.shield else None,
         },
     )
-<<<<<<< HEAD:fedsafe/pipeline/run_defense.py
-    return Repaired(repaired, directory, seconds, load_shield(directory / "adapter"))
-=======
     return Repaired(repaired, directory, seconds)
->>>>>>> pipeline:fedsafe/defenses/runner.py
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:
@@ -143,7 +131,7 @@ def _finished(directory: Path, key: str) -> Repaired | None:
             f"{directory} holds another shield than the one that {path.name} tells of. Remove it "
             "to run the defense again."
         )
-    return Repaired(tensors, directory, float(record["seconds"]), shield)
+    return Repaired(tensors, directory, float(record["seconds"]))
 
 
 def _task(

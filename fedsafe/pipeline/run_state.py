@@ -15,11 +15,7 @@ from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Detection, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
-<<<<<<< HEAD
 from fedsafe.shields.serving import load_shield
-=======
-from fedsafe.shields import load_shield
->>>>>>> pipeline
 from fedsafe.training.session import Session
 
 DEPLOYMENT = "deployment"

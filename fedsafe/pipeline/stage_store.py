@@ -42,11 +42,7 @@ class StageStore:
         with whole_directory(self._entry(key)) as aside:
             for name in names:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
-<<<<<<< HEAD
                 shutil.copy(home / name, aside / name)  # with its mode: a shield is secret
-=======
-                shutil.copy(home / name, aside / name)  # a shield's is 0600
->>>>>>> pipeline
             digests = {name: file_digest(aside / name) for name in names}
             write_sealed(aside / MANIFEST, {"key": key, "files": digests, "notes": notes})
 
