@@ -38,8 +38,9 @@ _PAPER = "Ye et al., ICLR 2025 (reference implementation)"
 def reference_krum(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
     """Average the update that is nearest to its neighbours, and those n - f - 1 neighbours.
 
-    Differs from Krum as the release does: one neighbour more, distances not squared, and the mean of the
-    whole neighbourhood instead of its centre; so f = 0 is the mean. No bound is proven.
+    Differs from Krum as the release does: one neighbour more, distances not squared, and the
+    mean of the whole neighbourhood instead of its centre; so f = 0 is the mean. No bound is
+    proven.
     (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
