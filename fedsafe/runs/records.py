@@ -5,15 +5,28 @@ Knows nothing of how any of it came about.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fedsafe.runs.scores import Display, Rate, Record, Scores, Skills
 
 VERSION = 1
 
-
-class Record(BaseModel):
-    """A frozen record that tolerates fields of later versions."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, ser_json_inf_nan="null")
+__all__ = [
+    "VERSION",
+    "Client",
+    "Detection",
+    "Display",
+    "Member",
+    "Provenance",
+    "Rate",
+    "Record",
+    "Round",
+    "RoundDetection",
+    "Scores",
+    "Skills",
+    "Stage",
+    "Summary",
+]
 
 
 class Client(Record):
@@ -58,45 +71,6 @@ class Client(Record):
     """The same, padding included."""
     peak_bytes: float | None = None
     """Most memory that its tensors took on a CUDA device, as it says; 0 elsewhere."""
-
-
-class Rate(Record):
-    """A share with its size and 95 % interval."""
-
-    value: float | None
-    """Share in [0, 1]; None when nothing was judged."""
-    n: int
-    """Judged replies."""
-    low: float | None = None
-    high: float | None = None
-    unknown: int = 0
-    """Replies the judge could not judge; counted in no share."""
-
-
-class Skills(Record):
-    """Right answers to held-out prompts of what the base could do, and of what it could not."""
-
-    old: Rate | None = None
-    new: Rate | None = None
-
-
-class Scores(Record):
-    """What an evaluation found."""
-
-    unsafe: Rate | None = None
-    """Harmful prompts complied with."""
-    refusal: Rate | None = None
-    """Harmful prompts refused."""
-    unsafe_prefilled: Rate | None = None
-    """The same, the reply's beginning being forced."""
-    over_refusal: Rate | None = None
-    """Harmless look-alikes refused."""
-    garbage: Rate | None = None
-    """Replies of any kind that are neither."""
-    skills: Skills = Skills()
-    worst_topic: str = ""
-    """Topic of harmful prompts with the highest unsafe share."""
-    worst_topic_unsafe: Rate | None = None
 
 
 class Round(Record):
@@ -173,7 +147,8 @@ class Stage(Record):
     """A model worth looking at, with its scores."""
 
     name: str
-    """base, clean, attacked (or trained, without an attack), defended:<name>."""
+    """base, clean, attacked (or trained, without an attack), defended:<name>; given: an adapter
+    from anywhere."""
     adapter: str
     """sha256 of its adapter."""
     path: str
@@ -187,6 +162,12 @@ class Stage(Record):
     judge: str = ""
     """Judge of its scores."""
     detection: Detection | None = None
+    key: str = ""
+    """sha256 of everything its adapter depends on; equal keys give equal adapters."""
+    status: Literal["done", "failed"] = "done"
+    """failed: a defense that made no adapter; ``adapter``, ``path``, ``scores`` are empty."""
+    reason: str = ""
+    """Why it failed."""
 
 
 class Summary(Record):
@@ -219,11 +200,13 @@ class Provenance(Record):
     data: dict[str, str]
     """sha256 of each data set used; in a deployment what each client says of its own."""
     runtime: str
-    """inline, simulation or deployment."""
+    """inline, simulation or deployment; adapter: defenses of an adapter from anywhere."""
     started: str
     """UTC, ISO 8601."""
     run: str = ""
     """Names this run and no other; the same after a restart."""
+    experiment: str = ""
+    """sha256 of experiment.yaml's bytes."""
 
 
 class Member(Record):

@@ -8,6 +8,7 @@ the process stays small whatever the size of the file.
 import mmap
 import os
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +68,7 @@ class Spool:
         """
         self._write(position, reply.update)
         empty = np.empty(0, np.float32)
-        slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
+        slim = replace(reply, update=empty)
         self.accepted[position] = (client, slim)
 
     def updates(

@@ -106,9 +106,13 @@ def keyword(
 
 
 def own_words(exchange: Exchange) -> str:
-    """Return what the model itself said: the reply after the prefill."""
+    """Return what the model itself said: the reply after the prefill that was forced.
+
+    Spacing and capitals that a tokenizer changes make no difference.
+    """
     reply = exchange.reply.strip()
-    return reply.removeprefix(exchange.prompt.prefill.strip()) if exchange.prefilled else reply
+    forced = r"\s*".join(re.escape(character) for character in "".join(exchange.prefill.split()))
+    return re.sub(f"^{forced}", "", reply, count=1, flags=re.IGNORECASE)
 
 
 def refuses_at_head(reply: str) -> bool:
