@@ -5,9 +5,10 @@ Tensors go by PEFT's saved names (``...lora_A.weight``), sorted, float32. Hu et 
 """
 
 import hashlib
-import logging
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,33 @@ def attach(base: Any, spec: Adapter) -> Any:
     Raises:
         ModelError: No module carries the wanted names.
     """
-    # Imported by peft, it says on some CPUs that it misses a kernel which is never used here.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with _without_bitsandbytes():
+        return _attach(base, spec)
+
+
+@contextmanager
+def _without_bitsandbytes() -> Iterator[None]:
+    """Keep peft from importing bitsandbytes for a base model that has no layer of it.
+
+    peft imports it whenever it is installed, which takes seconds and memory. A base model with
+    layers of bitsandbytes was loaded with it, so where it is not loaded yet nothing needs it.
+    """
+    if "bitsandbytes" in sys.modules:
+        yield
+        return
+    # None: not importable, as if it were not installed.
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["bitsandbytes"]
+        from peft import import_utils
+
+        for known in (import_utils.is_bnb_available, import_utils.is_bnb_4bit_available):
+            known.cache_clear()  # a quantized model may follow in this process
+
+
+def _attach(base: Any, spec: Adapter) -> Any:
     from peft import LoraConfig, get_peft_model
 
     targets = None if spec.targets == "auto" else spec.targets
