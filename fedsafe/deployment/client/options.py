@@ -13,6 +13,7 @@ import yaml
 
 from fedsafe.app import activate
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.text_files import suffix_of
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.schema import PluginChoice
 
@@ -36,8 +37,9 @@ def read_data(text: str) -> PluginChoice:
         PluginError: There is no source of that name.
     """
     path = Path(text).expanduser()
-    if path.suffix.lower() in SUFFIXES and (path.exists() or ":" not in text):
-        return choice("source", SUFFIXES[path.suffix.lower()], {"path": path}, "--data")
+    suffix = suffix_of(path)
+    if suffix in SUFFIXES and (path.exists() or ":" not in text):
+        return choice("source", SUFFIXES[suffix], {"path": path}, "--data")
     name, colon, rest = text.partition(":")
     if not colon:
         raise ConfigError(
