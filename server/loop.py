@@ -6,7 +6,7 @@ last complete round and ends with the same bytes.
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from flwr.serverapp import Grid
@@ -29,6 +29,7 @@ from server.aggregation.root_update import root_update
 from server.aggregation.update_attacks import forge
 from server.aggregation.update_store import Spool
 from server.cohort_replies import collect_replies
+from server.randomness import Draws
 from server.sampling import cohort
 from server.transport.client_registry import RollCall
 from server.transport.reply_journal import ReplyJournal
@@ -54,6 +55,8 @@ class Federation:
     """Names the run, the same after a restart."""
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
+    draws: Draws | None = None
+    """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -97,7 +100,7 @@ class Federation:
         self, number: int, progress: checkpoint.Progress, combining: Combiner
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
-        asked = cohort(self.experiment, number)
+        asked = cohort(self.experiment, number, self.draws.cohorts if self.draws else None)
         self.journal.begin_round(self.name, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
@@ -105,6 +108,10 @@ class Federation:
             client_status.note_attack(number, clients, self.events)
             combined = self._combine(number, progress, combining, spool, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
+        if (bad := adapters.not_finite(adapter)) is not None:
+            raise RunError(
+                f"Round {number} made an adapter with values that are not finite: {bad}."
+            )
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
@@ -157,6 +164,7 @@ class Federation:
         weighting = self.experiment.federation.weighting
         updates = spool.updates(number, progress.adapter, weighting, root)
         forge(self.experiment, updates, spool, clients, combining, progress.state)
+        updates = replace(updates, seed=self.draws.rules if self.draws else None)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             with spool.reading():
