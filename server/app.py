@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
+from fedsafe.flower.compatibility import check
 from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
@@ -25,6 +26,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run configuration names."""
+    check("serverapp")
     limit_server_memory()
     config = context.run_config
     reference = str(config.get("experiment", "micro"))
@@ -75,6 +77,6 @@ def _log(event: Event) -> None:
 def _say(text: str) -> None:
     from logging import INFO
 
-    from flwr.common.logger import log
+    from fedsafe.flower.internals import log
 
     log(INFO, text)

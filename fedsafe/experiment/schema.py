@@ -77,6 +77,9 @@ class Adapter(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
     """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
+    peft: dict[str, Any] = {}
+    """Further settings of PEFT's LoraConfig, such as use_rslora, use_dora, rank_pattern,
+    modules_to_save, bias or init_lora_weights (pissa, olora)."""
     ranks: tuple[Positive, ...] = ()
     """Ranks of the clients' own adapters, client k the k-th, over and over; none: all ``rank``.
     Lower ones are padded with zeros, which rules but lora-product average as such."""

@@ -40,6 +40,9 @@ def run(
     """
     _quiet()
     activate()
+    from fedsafe.flower.compatibility import check
+
+    check("launch")
     from clients.app import app
     from fedsafe.launch.grid import InlineGrid
     from fedsafe.pipeline.stage_store import StageStore

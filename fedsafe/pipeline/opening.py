@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
-from fedsafe.data.client_datasets import data_hashes
+from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Experiment
@@ -63,6 +63,8 @@ def open_run(
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    for what, times in ({} if apart else left_out(experiment)).items():
+        events("note", f"Left out of the data: {times} {what}.")
     if known is None:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = observe(

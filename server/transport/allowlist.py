@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes, uses_nist_ec_curve
-
 from fedsafe.errors import ConfigError
+from fedsafe.flower.internals import public_key_to_bytes, uses_nist_ec_curve
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.app import ArrayRecord, Message
-from flwr.supercore.inflatable.inflatable_object import get_object_head_values_from_object_content
+
+from fedsafe.flower.internals import get_object_head_values_from_object_content
 
 MARGIN = 2**20
 """Bytes that a reply may have beyond what its question promises, and words beside arrays."""

@@ -18,6 +18,7 @@ from fedsafe.deployment.server.superlink import Settings
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import environment, free_port
+from fedsafe.flower.internals import support
 from fedsafe.runs.files import write_text
 from fedsafe.runs.store import Store
 
@@ -104,6 +105,11 @@ class Backend:
         self._link.start()
         if not wait_until(self._answers, START_SECONDS) or not self._link.alive:
             raise LaunchError(f"The SuperLink did not start: {self._link.last_words()}")
+        if not self._control.guarded():
+            raise LaunchError(
+                "The SuperLink serves without the guard before it: its control interface answers "
+                f"without a token. {support()}"
+            )
         self._executor.start()
         self._control.register((one.name, one.key) for one in self._plan.keys)
         self.submit()

@@ -17,6 +17,7 @@ from fedsafe.deployment.server.flower_processes import Backend
 from fedsafe.deployment.server.nginx import Front
 from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
 from fedsafe.errors import FedSafeError, LaunchError, RunError
+from fedsafe.flower.compatibility import check
 from fedsafe.flower.environment import environment
 from fedsafe.runs.events import Listener
 from fedsafe.runs.records import Summary
@@ -42,6 +43,7 @@ def serve(plan: Plan, listen: Listener | None = None) -> Summary:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     os.environ["NO_PROXY"] = environment(plan.state)["NO_PROXY"]
+    check("server")
     with claim(plan.directory):
         fleet = Fleet(plan, listen)
         try:

@@ -21,6 +21,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedsafe.errors import LaunchError
+from fedsafe.flower.grids import RUNTIME_CALLS
 from fedsafe.messages import REFUSED
 from server.client_status import failure
 from server.transport import reply_fetcher
@@ -28,6 +30,7 @@ from server.transport.client_errors import transient
 from server.transport.reply_fetcher import Fence
 from server.transport.reply_limits import RefusedError, bounds, check_tree
 from server.validation import DroppedError, screen
+from tests.doubles.grids import Scripted, ScriptedGrid, at_once, empty_reply
 from tests.doubles.hostile import HOSTILE, NESTED
 from tests.doubles.letters import adapter, content, letter
 from tests.doubles.superlink import SuperLink, Uplink, superlink
@@ -536,12 +539,57 @@ def test_a_client_cannot_speak_as_the_guard() -> None:
     assert failure(found, DroppedError("why"))[0] == "failed"
 
 
-def test_other_grids_are_asked_as_they_are() -> None:
-    class Other:
-        def pull_messages(self, ids: list[str]) -> list[str]:
-            return ids
+def test_grids_of_this_process_are_asked_as_they_are() -> None:
+    asked = letter(adapter(), "float32")
+    grid = ScriptedGrid([asked.metadata.dst_node_id], empty_reply, at_once)
+    (identity,) = grid.push_messages([asked])
+    (found,) = Fence(grid).pull(identity, asked.metadata.dst_node_id, bounds(asked))
+    assert found.metadata.reply_to_message_id == identity
 
-    assert Fence(Other()).pull("7", 1, bounds(letter(adapter(), "float32"))) == ["7"]
+
+def test_a_grid_of_no_known_kind_is_not_asked_without_bounds() -> None:
+    class Other(Scripted):
+        pass
+
+    with pytest.raises(LaunchError, match=r"does not know the grid .*Other.*flwr>=1\.41"):
+        Fence(Other([], empty_reply, at_once))
+
+
+def test_a_network_grid_without_its_client_is_not_asked_without_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid = superlink(1).grid
+    monkeypatch.delattr(type(grid), "_runtime_client")
+    with pytest.raises(LaunchError, match=r"lacks flwr.*HttpGrid\._runtime_client"):
+        Fence(grid)
+
+
+def test_a_client_that_is_gone_later_is_not_blamed_on_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    desk.node().reply(desk.honest())
+    monkeypatch.delattr(type(desk.link.grid), "_runtime_client")
+    with pytest.raises(LaunchError, match="_runtime_client"):
+        desk.look()
+    with pytest.raises(LaunchError, match="_runtime_client"):
+        desk.fence.pull(desk.ids[0], desk.node().node, bounds(desk.letters[0]))
+
+
+@pytest.mark.parametrize("call", RUNTIME_CALLS)
+def test_a_renamed_call_of_the_client_is_not_blamed_on_a_node(call: str) -> None:
+    desk = Desk()
+    desk.node().reply(desk.honest())
+
+    class Renamed:
+        def __getattr__(self, name: str) -> object:
+            if name == call:
+                raise AttributeError(name)
+            return getattr(desk.link.runtime, name)
+
+    desk.link.grid._client = Renamed()  # type: ignore[assignment]
+    with pytest.raises(LaunchError, match=call):
+        desk.look()
 
 
 def test_bounds_hold_the_largest_honest_reply() -> None:
