@@ -67,7 +67,7 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     if summary.stages:
         out.print(_stages(summary.stages, defenses))
         for line in (*_judges(summary.stages), *_skipped(summary.stages)):
-            out.print(f"[dim]{safe(line)}[/dim]")
+            out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(summary.stages, defenses)), (0, 0, 1, 0)))
     if summary.status != "completed":
         reason = f": {summary.reason}" if summary.reason else ""

@@ -3,6 +3,7 @@
 The server and client code is the one that Flower runs elsewhere.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def run(
     grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
     events = Events(store.events, listen)
     stages = None if shared is None else StageStore(shared)
-    return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
+    with events.ticking():
+        return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
 
 
 def resume(directory: Path, listen: Listener | None = None) -> Summary:
@@ -89,8 +91,9 @@ def defend(
     planned = {choice.name: choice.settings for choice in experiment.defenses}
     choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
     _checked(experiment, defenses=(choice,))
-    with store.lock():
-        opened = open_run(experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    with store.lock(), events.ticking():
+        opened = open_run(experiment, store, events, RUNTIME)
         defend_run(opened, choice)
         return opened.settle()
 
@@ -100,7 +103,8 @@ def evaluate(
 ) -> Summary:
     """Evaluate every stage of a run again, perhaps with another judge.
 
-    Replies that are on disk already are judged anew and not generated again.
+    Replies that are on disk are judged anew and not generated again; where all are there, no
+    model is loaded.
 
     Raises:
         FedSafeError: The run has no stages, or the judge failed.
@@ -114,8 +118,11 @@ def evaluate(
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
-    with store.lock():
-        opened = open_run(store.experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    with store.lock(), events.ticking():
+        if (summary := _judged_again(store, experiment, events)) is not None:
+            return summary
+        opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
             raise RunError(
                 f"{directory} has no stage to evaluate yet. Finish it with "
@@ -155,7 +162,39 @@ def defend_adapter(
     )
     store = Store(output)
     events = Events(store.events, listen)
-    return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
+    with events.ticking():
+        return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
+
+
+def _judged_again(store: Store, experiment: Experiment, events: Events) -> Summary | None:
+    """Judge the replies on disk again, with no model; None where some are missing."""
+    from fedsafe.evaluation.evaluate import rejudge
+
+    summary = store.summary()
+    if summary is None or not summary.stages:
+        return None
+    stages = []
+    for stage in summary.stages:
+        if stage.evaluation:
+            events("stage-start", stage=stage.name)
+            begun = time.perf_counter()
+            try:
+                found = rejudge(store.directory / stage.evaluation, experiment, stage.name)
+            except RunError:
+                return None
+            changes = {
+                "scores": found,
+                "judge": experiment.evaluation.judge.name,
+                "evaluation_seconds": time.perf_counter() - begun,
+            }
+            stages.append(stage.model_copy(update=changes))
+            scores = found.model_dump(mode="json")
+            events("stage-end", stage=stage.name, scores=scores, seconds=stage.seconds)
+        else:  # a defense that failed
+            stages.append(stage)
+    summary = summary.model_copy(update={"stages": stages})
+    store.write_summary(summary)
+    return summary
 
 
 def _checked(experiment: Experiment, **changes: Any) -> Experiment:

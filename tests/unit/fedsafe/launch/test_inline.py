@@ -182,3 +182,30 @@ def _stage(directory: Path, name: str) -> Stage:
     summary = Store(directory).summary()
     assert summary is not None
     return next(stage for stage in summary.stages if stage.name == name)
+
+
+def test_another_judge_keeps_the_verdicts_of_the_first_and_loads_no_model(
+    llama: Path, tmp_path: Path
+) -> None:
+    first = inline.run(_tiny(llama), tmp_path / "run")
+    model, heard = llama.rename(llama.with_name("away")), list[Event]()
+    try:
+        judge = PluginChoice(name="keyword")
+        second = inline.evaluate(tmp_path / "run", heard.append, judge=judge)
+    finally:
+        model.rename(llama)
+    assert {stage.judge for stage in first.stages} == {"micro-exact"}
+    assert {stage.judge for stage in second.stages} == {"keyword"}
+    for stage in second.stages:
+        kept = (tmp_path / "run" / stage.evaluation / "verdicts").iterdir()
+        assert sorted(path.name.rsplit("-", 1)[0] for path in kept) == ["keyword", "micro-exact"]
+    assert "evaluate" not in {event.kind for event in heard}
+
+
+def test_evaluation_whose_replies_are_gone_is_made_with_the_model(
+    llama: Path, tmp_path: Path
+) -> None:
+    first = inline.run(_tiny(llama), tmp_path / "run")
+    (tmp_path / "run" / first.stages[-1].evaluation / "exchanges.jsonl").unlink()
+    second = inline.evaluate(tmp_path / "run")
+    assert [stage.scores for stage in second.stages] == [stage.scores for stage in first.stages]
