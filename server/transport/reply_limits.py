@@ -26,8 +26,7 @@ SMALLEST_PIECE = 2**16
 """Bytes; a client that cuts its arrays into smaller pieces is refused (Flower's own: 5 MB)."""
 DEPTH = 5
 """Levels of a reply: message, record dictionary, record, array, chunk."""
-DIMENSIONS = 32
-"""Most dimensions of an array, as in NumPy."""
+DIMENSIONS = 32  # of an array, as in NumPy
 VALUES_BYTES = 2**18
 """Most bytes of a metric or configuration record; FedSafe's own have less than one kilobyte."""
 HEAD_BYTES = 2**7
@@ -215,7 +214,7 @@ class _Opened:
         return self.content[len(self.content) - self.size :]
 
     def check_names(self, most: int) -> None:
-        """Check that each of at most so many names stands for one child, and none is left over."""
+        """Check that there are at most so many names, each of one child, and no other child."""
         names = json.loads(self.body)
         if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
             raise RefusedError(f"its {self.kind} is not a list of names")
