@@ -197,8 +197,9 @@ def test_boosted_update_is_the_poisoned_one_made_longer(
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(socket=tmp_path / "trainer.sock", state=tmp_path / "state")
+def site(tmp_path: Path, experiment: Experiment) -> Site:
+    model = experiment.model.path  # as `fedsafe client --model` says
+    return Site(socket=tmp_path / "trainer.sock", state=tmp_path / "state", model=model)
 
 
 def _with(site: Site, **values: Any) -> Site:
