@@ -15,10 +15,11 @@ from pydantic import BaseModel, SecretStr
 from fedsafe.errors import ConfigError
 
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
-_NAMED = re.compile(
+SECRET_NAME = re.compile(
     r"(^|[_-])(secret|password|passphrase|credentials?|(api|access|auth)[_-]?(key|token))($|[_-])"
     r"|^token$"
 )
+"""Names of settings that hold a secret, whatever their type says."""
 
 
 def literal_secrets(schema: type[BaseModel], settings: Mapping[str, Any]) -> list[str]:
@@ -59,5 +60,5 @@ def _is_secret(schema: type[BaseModel], name: str) -> bool:
         return False
     annotations = (field.annotation, *getattr(field.annotation, "__args__", ()))
     return SecretStr in annotations or (
-        str in annotations and _NAMED.search(name.casefold()) is not None
+        str in annotations and SECRET_NAME.search(name.casefold()) is not None
     )

@@ -114,14 +114,13 @@ def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
 
 
 def _judges(stages: Sequence[Stage]) -> list[str]:
-    """Return who judged the stages, each with its stages where they were several."""
-    by: dict[str, list[str]] = {}
-    for stage in stages:
-        by.setdefault(stage.scores.judge or stage.judge, []).append(stage.name)
-    known = {judge: names for judge, names in by.items() if judge}
-    if len(by) == 1:
-        return [f"judged by {judge}" for judge in known]
-    return [f"{', '.join(names)}: judged by {judge}" for judge, names in known.items()]
+    """Return whose verdicts the numbers are: one judge's, or each stage's own."""
+    named = {stage.name: stage.scores.judge or stage.judge for stage in stages}
+    judges = list(dict.fromkeys(judge for judge in named.values() if judge))
+    if len(judges) <= 1:
+        return [f"judged by {judge}" for judge in judges]
+    each = ", ".join(f"{name} by {judge}" for name, judge in named.items() if judge)
+    return [f"judged by different judges and not comparable: {each}"]
 
 
 def _skipped(stages: Sequence[Stage]) -> list[str]:

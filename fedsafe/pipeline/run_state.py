@@ -92,7 +92,7 @@ class Run:
         key: str = "",
         found: Detection | None = None,
     ) -> Stage:
-        """Evaluate a stage's adapter and keep the stage.
+        """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
         Args:
             name: Of the stage.

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedsafe.app import activate
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.text_files import suffix_of
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.experiment.yaml_text import scalar_or_collection
@@ -35,8 +36,9 @@ def read_data(text: str) -> PluginChoice:
         PluginError: There is no source of that name.
     """
     path = Path(text).expanduser()
-    if path.suffix.lower() in SUFFIXES and (path.exists() or ":" not in text):
-        return choice("source", SUFFIXES[path.suffix.lower()], {"path": path}, "--data")
+    suffix = suffix_of(path)
+    if suffix in SUFFIXES and (path.exists() or ":" not in text):
+        return choice("source", SUFFIXES[suffix], {"path": path}, "--data")
     name, colon, rest = text.partition(":")
     if not colon:
         raise ConfigError(

@@ -15,7 +15,6 @@ from fedsafe.contracts import (
     DefenseTask,
     Exchange,
     Sample,
-    ShieldChoice,
     Verdict,
     defenses,
 )
@@ -44,8 +43,6 @@ class Repaired:
     adapter: adapters.Tensors
     directory: Path
     seconds: float
-    shield: ShieldChoice | None = None
-    """What the adapter is to be served with, if anything."""
 
 
 def run_defense(
@@ -68,7 +65,8 @@ def run_defense(
         choice: Which defense, with its settings.
         seed: Of the experiment.
         key: sha256 of all that the result depends on.
-        directory: Gets the adapter, the data that the defense made, and ``defense.json``.
+        directory: Gets the adapter with its shield, if any, beside it, the data that the
+            defense made, and ``defense.json``.
         avoid: Normalised instructions that defense data must not hold.
         judge: The experiment's judge.
         events: Told how far it has come.
@@ -101,14 +99,14 @@ def run_defense(
         directory / RECORD,
         {
             "name": choice.name,
-            "settings": plain(defenses[choice.name].resolve(choice.settings)),
+            "settings": plain(masked(defenses[choice.name].resolve(choice.settings))),
             "key": key,
             "adapter": adapters.digest(repaired),
             "seconds": seconds,
             "shield": defended.shield.name if defended.shield else None,
         },
     )
-    return Repaired(repaired, directory, seconds, load_shield(directory / "adapter"))
+    return Repaired(repaired, directory, seconds)
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:
@@ -133,7 +131,7 @@ def _finished(directory: Path, key: str) -> Repaired | None:
             f"{directory} holds another shield than the one that {path.name} tells of. Remove it "
             "to run the defense again."
         )
-    return Repaired(tensors, directory, float(record["seconds"]), shield)
+    return Repaired(tensors, directory, float(record["seconds"]))
 
 
 def _task(
