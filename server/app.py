@@ -1,7 +1,7 @@
-"""The ServerApp: read the experiment from Flower's run configuration, and lead it.
+"""The ServerApp: read the experiment from Flower's run configuration, and run it.
 
 ``flwr run . --run-config 'experiment="micro" output="/abs/dir"'``. The in-process
-runtime calls the same `server.stages.lead`.
+runtime calls the same `server.experiment.run_experiment`.
 """
 
 from pathlib import Path
@@ -12,10 +12,11 @@ from flwr.serverapp import Grid, ServerApp
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
 from fedsafe.flower.compatibility import check
+from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store, run_directory
-from server.run import DEPLOYMENT
-from server.stages import lead
+from server.experiment import run_experiment
+from server.memory_limit import limit_server_memory
 from server.transport.allowlist import read_allow
 from server.transport.nodes import deployed
 
@@ -26,6 +27,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run configuration names."""
     check("serverapp")
+    limit_server_memory()
     config = context.run_config
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
@@ -36,7 +38,11 @@ def main(grid: Grid, context: Context) -> None:
     store = Store(output or run_directory("", experiment))
     store.directory.mkdir(parents=True, exist_ok=True)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
-    summary = lead(grid, experiment, store, Events(store.events, _log), runtime, allow)
+    randomness = _path("randomness", str(config.get("randomness", "")))
+    events = Events(store.events, _log)
+    summary = run_experiment(
+        grid, experiment, store, events, runtime, allow=allow, randomness=randomness
+    )
     _say(f"{summary.status}: {store.directory}")
 
 
@@ -53,7 +59,7 @@ def _path(key: str, text: str) -> Path | None:
 
 
 def _log(event: Event) -> None:
-    """Tell the run's log what happened, a line an event that matters."""
+    """Write the events that matter to the run's log, a line each."""
     data = event.data
     if event.kind == "round-end":
         record = data["record"]

@@ -46,6 +46,13 @@ def server(  # noqa: PLR0917 - each is an option of the command line
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is there.")
     ] = False,
+    randomness: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make the server's random draws from this file, as that of an earlier run.",
+        ),
+    ] = None,
     open_to_all: Annotated[
         bool,
         typer.Option(
@@ -73,7 +80,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    planned = plan(resolved, directory, Asked(listen, tls, allow, open=open_to_all))
+    planned = plan(resolved, directory, Asked(listen, tls, allow, randomness, open=open_to_all))
     work(
         directory,
         lambda hear: serve(planned, hear),

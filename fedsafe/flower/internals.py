@@ -58,11 +58,8 @@ if TYPE_CHECKING:
     from flwr.supercore.heartbeat import HeartbeatSender
     from flwr.supercore.inflatable.inflatable_object import (
         get_all_nested_objects,
-        get_object_body,
-        get_object_children_ids_from_object_content,
+        get_object_head_values_from_object_content,
         get_object_tree,
-        get_object_type_from_object_content,
-        iterate_object_tree,
     )
     from flwr.supercore.inflatable.inflatable_protobuf_utils import (
         make_confirm_message_received_fn_protobuf,
@@ -123,8 +120,7 @@ NAMES: Final[dict[str, str]] = {
     "flwr.supercore.fab": "Fab",
     "flwr.supercore.heartbeat": "HeartbeatSender",
     "flwr.supercore.inflatable.inflatable_object": (
-        "get_all_nested_objects get_object_body get_object_children_ids_from_object_content "
-        "get_object_tree get_object_type_from_object_content iterate_object_tree"
+        "get_all_nested_objects get_object_head_values_from_object_content get_object_tree"
     ),
     "flwr.supercore.inflatable.inflatable_protobuf_utils": (
         "make_confirm_message_received_fn_protobuf make_pull_object_fn_protobuf "

@@ -24,9 +24,8 @@ PARTS: Final[dict[str, str]] = {
     ),
     "serverapp": (
         "ErrorCode SUPERLINK_NODE_ID HttpGrid InMemoryGrid log make_message "
-        "inflate_object_from_contents ObjectPushError get_object_body "
-        "get_object_children_ids_from_object_content get_object_type_from_object_content "
-        "iterate_object_tree ConfirmMessageReceivedRequest PullObjectRequest PullAppMessagesRequest"
+        "inflate_object_from_contents ObjectPushError get_object_head_values_from_object_content "
+        "ConfirmMessageReceivedRequest PullObjectRequest PullAppMessagesRequest"
     ),
     "superlink": (
         "ErrorCode SUPERLINK_NODE_ID FLOWER_LOGGER log ProtoError ProtoMessage ProtoMetadata "
@@ -84,13 +83,10 @@ CALLS: Final[dict[str, tuple[int, str]]] = {
     "flower_superlink": (0, ""),
     "generate_rand_int_from_bytes": (1, ""),
     "get_all_nested_objects": (1, ""),
-    "get_object_body": (2, ""),
-    "get_object_children_ids_from_object_content": (1, ""),
+    "get_object_head_values_from_object_content": (1, ""),
     "get_object_tree": (1, ""),
-    "get_object_type_from_object_content": (1, ""),
     "get_runtime_version_incompatibility_exit_message": (1, ""),
     "inflate_object_from_contents": (2, ""),
-    "iterate_object_tree": (1, ""),
     "log": (2, ""),
     "make_confirm_message_received_fn_protobuf": (3, ""),
     "make_message": (0, "metadata error"),

@@ -1,8 +1,8 @@
 """The model context: a resident session as client algorithms, defenses and objectives meet it."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from fedsafe.contracts import (
     Sample,
     objectives,
 )
-from fedsafe.data.batches import collate, pad_id
+from fedsafe.data.batches import in_order, pad_id
 from fedsafe.lazy import torch
 from fedsafe.models import adapters, lora_modules
 from fedsafe.training import forward
@@ -99,11 +99,10 @@ class SessionContext:
         """Return the factor on the product B A of an adapter tensor's module."""
         return lora_modules.scaling(self.model, name)
 
-    @contextmanager
-    def load_other(self, path: str) -> Iterator[ModelContext]:
+    def load_other(self, path: str) -> AbstractContextManager[ModelContext]:
         """Load another model directory beside this one inside the block."""
         other = open_other(self.session.spec, Path(path), self.device)
-        yield replace(self, session=other, fits=[])
+        return nullcontext(replace(self, session=other, fits=[]))
 
     def write(
         self,
@@ -181,8 +180,7 @@ class SessionContext:
     def batches(self, samples: Sequence[Sample], *, batch_size: int | None = None) -> list[Batch]:
         """Return the samples as batches, once each, in order."""
         tokenised, size = self.session.tokenise(samples), batch_size or self.batch_size
-        found, pad = tokenised.sequences, pad_id(self.tokenizer)
-        return [collate(found[at : at + size], pad) for at in range(0, len(found), size)]
+        return in_order(tokenised, size, pad_id(self.tokenizer))
 
     def gradients(
         self,

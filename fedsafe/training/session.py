@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedsafe.contracts import Example, Rendered, Sample, templates
-from fedsafe.data.batches import Tokenised, batches, pad_id, prompt_ids, tokenise
+from fedsafe.data.batches import (
+    Tokenised,
+    batches,
+    pad_id,
+    reply_start,
+    reply_texts,
+    tokenise,
+)
 from fedsafe.experiment.schema import Experiment, Model
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -119,8 +126,8 @@ class Session:
         """
         begun = prefills or [""] * len(examples)
         tokenizer = self.loaded.tokenizer
-        prompts = [
-            prompt_ids(tokenizer, self.template(example).prompt, prefill)
+        asked = [
+            reply_start(tokenizer, self.template, example, prefill)
             for example, prefill in zip(examples, begun, strict=True)
         ]
         decoding = Decoding(
@@ -130,12 +137,9 @@ class Session:
             stop=self.stop,
             pad=pad_id(tokenizer),
         )
-        replies = generate(self.loaded, prompts, decoding, rng, progress)
-        texts = tokenizer.batch_decode(replies, skip_special_tokens=True)
-        return [
-            f"{prefill} {text.strip()}".strip() if prefill else text.strip()
-            for prefill, text in zip(begun, texts, strict=True)
-        ]
+        written = generate(self.loaded, [ids for ids, _ in asked], decoding, rng, progress)
+        replies = [ids[start:] + new for (ids, start), new in zip(asked, written, strict=True)]
+        return reply_texts(tokenizer, replies)
 
     def write(
         self,

@@ -1,4 +1,4 @@
-"""Fetch replies from the SuperLink within bounds on their size; an error replaces a bad one.
+"""Fetch replies from the SuperLink within bounds; whatever breaks them becomes an error reply.
 
 Flower's own grid to separate machines waits up to two hours for what a client announced
 and did not send, while everyone else waits too; holds all that it sent; builds an array
@@ -9,7 +9,7 @@ bounds, and its sender and question are those that the SuperLink has checked. Ot
 are asked as they are. Knows Flower's objects, and nothing of adapters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +30,14 @@ from fedsafe.flower.internals import (
 )
 from fedsafe.flower.task_messages import set_message_id
 from fedsafe.messages import REFUSED
+from server.memory_limit import bounded_growth
 from server.transport.nodes import deployed
-from server.transport.reply_limits import Bounds, RefusedError, check_sizes, parts
+from server.transport.reply_limits import Bounds, RefusedError, check_tree, parts
+
+OTHER_MEMORY = 2**26
+"""Bytes that the process may grow by while a reply is rebuilt, for whatever else it does."""
+COPIES = 4
+"""Times a reply's largest size that rebuilding it may take: as objects, bodies, pieces, arrays."""
 
 
 class LostError(RefusedError):
@@ -59,6 +65,8 @@ class Fence:
     """Takes replies off a grid."""
 
     grid: Any
+    before: Callable[[str], None] = lambda _: None
+    """Called with the id of the message that was answered, before its reply is rebuilt."""
     _bounded: bool = field(init=False)
     """Whether replies come off a network; else they are objects of this machine, and no bounds
     are needed."""
@@ -119,6 +127,9 @@ class Fence:
             code, reason = ErrorCode.MESSAGE_UNAVAILABLE, str(error)
         except RefusedError as error:
             code, reason = REFUSED, str(error)
+        except MemoryError:
+            allowed = _allowance(limits) >> 20
+            code, reason = REFUSED, f"to rebuild it takes more than the {allowed} MiB it may take"
         except Exception as error:  # noqa: BLE001 - whatever a client sent, the server goes on
             code, reason = REFUSED, f"it cannot be rebuilt ({type(error).__name__})"
         return [self._refuse(message_id, node, code, reason)]
@@ -137,12 +148,14 @@ class Fence:
             raise coming.error
         if coming.tree is not None:
             coming.parts, coming.tree = list(parts(coming.tree, limits)), None
-        contents = self._contents(coming, limits)
-        if contents is None:
-            return []
-        check_sizes(contents, limits)
         known = coming.metadata
-        found = inflate_object_from_contents(known.message_id, contents)
+        with bounded_growth(_allowance(limits)):
+            contents = self._contents(coming, limits)
+            if contents is None:
+                return []
+            self.before(message_id)
+            check_tree(known.message_id, contents, limits)
+            found = inflate_object_from_contents(known.message_id, contents)
         if not isinstance(found, Message):
             raise RefusedError(f"it is no message ({type(found).__name__})")
         for which in ("reply_to_message_id", "src_node_id", "run_id"):
@@ -230,3 +243,8 @@ class Fence:
             message_type="train",
         )
         return make_message(metadata=metadata, error=Error(code, f"refused: {reason}"))
+
+
+def _allowance(limits: Bounds) -> int:
+    """Return the bytes that the process may grow by while a reply is fetched and rebuilt."""
+    return COPIES * limits.bytes + OTHER_MEMORY

@@ -131,6 +131,7 @@ class Backend:
                 "experiment": str(self._plan.state / "experiment.yaml"),
                 "output": str(self._plan.directory),
                 "allow": str(self._plan.allow or ""),
+                "randomness": str(self._plan.randomness or ""),
             }
         )
         self._control.copy_log(self._run, self._plan.logs / "serverapp.log")
