@@ -63,12 +63,16 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
         directory: The run directory, for the settings of its defenses.
     """
     out = console()
-    defenses = defenses_of(directory, summary.stages)
-    if summary.stages:
-        out.print(_stages(summary.stages, defenses))
-        for line in (*_judges(summary.stages), *_skipped(summary.stages)):
-            out.print(f"[dim]{safe(line)}[/dim]")
-    out.print(Padding(safe(sentence(summary.stages, defenses)), (0, 0, 1, 0)))
+    stages = [stage for stage in summary.stages if stage.status == "done"]
+    defenses = defenses_of(directory, stages)
+    if stages:
+        out.print(_stages(stages, defenses))
+        for line in (*_judges(stages), *_skipped(stages)):
+            out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
+    out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
+    for stage in summary.stages:
+        if stage.status == "failed":
+            out.print(f"[yellow]{safe(stage.name)} failed: {safe(stage.reason)}[/yellow]")
     if summary.status != "completed":
         reason = f": {summary.reason}" if summary.reason else ""
         out.print(f"[yellow]The run is {safe(summary.status)}{safe(reason)}[/yellow]")

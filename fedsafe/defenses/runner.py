@@ -24,10 +24,12 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, write_json, write_lines
 from fedsafe.seeds import stream
+from fedsafe.shields.serving import load_shield, save_shield
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -93,6 +95,7 @@ def run_defense(
         raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
     adapters.check(repaired, session.shapes)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
+    save_shield(directory / "adapter", defended.shield)
     seconds = time.perf_counter() - begun
     write_sealed(  # last: with it the defense is done
         directory / RECORD,
@@ -105,7 +108,7 @@ def run_defense(
             "shield": defended.shield.name if defended.shield else None,
         },
     )
-    return Repaired(repaired, directory, seconds, defended.shield)
+    return Repaired(repaired, directory, seconds, load_shield(directory / "adapter"))
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:
@@ -124,7 +127,13 @@ def _finished(directory: Path, key: str) -> Repaired | None:
             f"{directory} holds another adapter than the one that {path.name} tells of. Remove "
             "it to run the defense again."
         )
-    return Repaired(tensors, directory, float(record["seconds"]))
+    shield = load_shield(directory / "adapter")
+    if record.get("shield") != (shield.name if shield else None):
+        raise RunError(
+            f"{directory} holds another shield than the one that {path.name} tells of. Remove it "
+            "to run the defense again."
+        )
+    return Repaired(tensors, directory, float(record["seconds"]), shield)
 
 
 def _task(
@@ -171,8 +180,17 @@ def defense_context(session: Session, rng: Random, events: Events) -> SessionCon
 
 
 def plain(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return settings as JSON values; what is none becomes its text, a secret asterisks."""
+    """Return settings as JSON values for a record; what is none becomes its text.
+
+    Secret ones are left out.
+    """
+    return as_json(masked(settings))
+
+
+def as_json(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings as JSON values, secret ones in the clear: for digests alone."""
+    values = {name: revealed(value) for name, value in settings.items()}
     return {
         name: value if isinstance(value, str | int | float | bool | None) else str(value)
-        for name, value in settings.items()
+        for name, value in values.items()
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fedsafe.contracts import Exchange, Verdict, defenses
 from fedsafe.data.dedup import normalise
-from fedsafe.defenses.runner import plain, run_defense
+from fedsafe.defenses.runner import as_json, run_defense
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.evaluate import judge, prompts_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -61,7 +61,7 @@ def attempt(run: Run, choice: PluginChoice) -> Stage:
             f"`fedsafe resume {run.store.directory}`."
         )
     adapter = run.adapter(defended)
-    settings = plain(defenses[choice.name].resolve(choice.settings))
+    settings = as_json(defenses[choice.name].resolve(choice.settings))
     whole = PluginChoice.model_validate({**settings, "name": choice.name})
     avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
     fingerprint = run.session.fingerprint

@@ -23,6 +23,9 @@ R = TypeVar("R", bound=Record)
 CLIENTS = ".clients"
 """What the clients of one machine keep from round to round, inside the run directory."""
 
+LEFTOVERS = frozenset({"events.jsonl", "report.html"})
+"""Files that may lie in a directory in which no run ever began."""
+
 
 def default_directory(experiment: Experiment) -> Path:
     """Return ``runs/<name>-<hash>``: equal experiments share a directory."""
@@ -116,6 +119,22 @@ class Store(FederationStore):
         return FederationStore(self.directory / "control")
 
     @property
+    def vacant(self) -> bool:
+        """Whether no run is here: nothing, or what a start leaves that ended early."""
+        if not self.directory.is_dir():
+            return not self.directory.exists()
+        names = (path.name for path in self.directory.iterdir())
+        return all(name.startswith(".") or name in LEFTOVERS for name in names)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has come so far that there is something to go on with."""
+        federations: tuple[FederationStore, ...] = (self, self.control)
+        return (self.directory / "base-adapter").exists() or any(
+            federation.rounds() or federation.checkpoints() for federation in federations
+        )
+
+    @property
     def events(self) -> Path:
         """Progress, a line an event."""
         return self.directory / "events.jsonl"
@@ -205,8 +224,7 @@ class Store(FederationStore):
                     "-o, or remove it."
                 )
             return
-        found = self.directory.iterdir() if self.directory.is_dir() else ()
-        if any(not path.name.startswith(".") for path in found):
+        if not self.vacant:
             raise RunError(
                 f"{self.directory} is not empty and holds no run. Choose another directory with -o."
             )

@@ -131,8 +131,8 @@ def apply_shield(
     Raises:
         RunError: The shield does not give one reply a sample.
     """
-    wrapped = shields[shield.name].function
-    replies = wrapped(complete, samples, prefills, **resolved(shield))
+    wrapped = shields[shield.name].configure(resolved(shield))
+    replies = wrapped(complete, samples, prefills)
     if len(replies) != len(samples) or not all(isinstance(reply, str) for reply in replies):
         raise RunError(
             f"Shield '{shield.name}' gave {len(replies)} replies to {len(samples)} samples. It "
