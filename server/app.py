@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.files import private_directory
 from fedsafe.runs.store import Store, run_directory
 from server.run import DEPLOYMENT
 from server.stages import lead
@@ -32,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
     allow = () if keys is None else read_allow(keys)
     output = _path("output", str(config.get("output", "")))
     store = Store(output or run_directory("", experiment))
-    store.directory.mkdir(parents=True, exist_ok=True)
+    private_directory(store.directory)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
     summary = lead(grid, experiment, store, Events(store.events, _log), runtime, allow)
     _say(f"{summary.status}: {store.directory}")

@@ -14,7 +14,7 @@ from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
-from fedsafe.runs.files import digest, write_json
+from fedsafe.runs.files import digest, private_directory, write_json
 from fedsafe.seeds import stream
 from fedsafe.training.session import Session
 
@@ -56,7 +56,7 @@ def repair(
     done = directory / "adapter"
     if done.is_dir():
         return Repaired(adapters.load(done), directory, 0.0)
-    directory.mkdir(parents=True, exist_ok=True)
+    private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     patient = SessionPatient(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.runs.files import digest, hold, read_lines, write_json, write_text
+from fedsafe.runs.files import digest, hold, private_directory, read_lines, write_json, write_text
 from fedsafe.runs.records import Member, Provenance, Round, Summary
 
 CLIENTS = ".clients"
@@ -198,7 +198,8 @@ class Store(FederationStore):
             RunError: Another process is writing to it.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            private_directory(self.directory)
+            self.directory.chmod(0o700)  # texts in it are not redacted
             file = hold(self.directory / ".lock", self._taken, patience=patience)
         except OSError as error:
             raise RunError(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -104,12 +105,26 @@ def server(tmp_path: Path) -> Iterator[Server]:
     assert server.all_gone(15)
 
 
+def test_no_secret_is_on_a_command_line(server: Server) -> None:
+    """Every user of the machine can read the command lines of all its processes."""
+    server.wait_for_clients(1)
+    server.meet("flwr-serverapp")
+    lines = {one.pid: one.cmdline() for one in server.family}
+    assert any("front.conf" in " ".join(line) for line in lines.values())
+    words = [word for line in lines.values() for word in line]
+    state = server.run / ".server"
+    secrets = [json.loads((state / "superlink.json").read_text())["token"],
+               (state / "secret").read_text()]  # fmt: skip
+    assert [word for word in words if any(secret in word for secret in secrets)] == []
+    assert [word for word in words if re.fullmatch(r"[0-9a-fA-F]{32,}|[\w+/=-]{40,}", word)] == []
+
+
 def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> None:
     server.wait_for_clients(1)
     for name in (
         "front.conf",
         "fedsafe.deployment.server.superlink",
-        "flower-superexec",
+        "fedsafe.deployment.server.launcher",
         "flwr-serverapp",
     ):
         server.meet(name)
@@ -122,7 +137,7 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     server.wait_for_clients(2)
     server.meet("flwr-serverapp").kill()
     server.wait_for_clients(3)
-    server.meet("flower-superexec").kill()
+    server.meet("fedsafe.deployment.server.launcher").kill()
     server.wait_for_clients(4)
     front = server.meet("front.conf")
     front.kill()

@@ -27,6 +27,7 @@ from flwr.supercore.fab import Fab
 from fedsafe.deployment.server.bundle import files
 from fedsafe.deployment.server.limits_middleware import TOKEN
 from fedsafe.errors import LaunchError
+from fedsafe.runs.files import private
 
 
 class _Token:
@@ -119,7 +120,7 @@ class Control:
 
     def _copy(self, run: int, path: Path) -> None:
         try:
-            with path.open("a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8", opener=private) as file:
                 for part in self._client.StreamLogs(StreamLogsRequest(run_id=run)):
                     file.write(part.log_output)
                     file.flush()

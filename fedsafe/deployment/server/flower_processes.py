@@ -18,7 +18,7 @@ from fedsafe.deployment.server.superlink import Settings
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import environment, free_port
-from fedsafe.runs.files import write_text
+from fedsafe.runs.files import private_directory, write_text
 from fedsafe.runs.store import Store
 
 START_SECONDS = 90.0
@@ -61,7 +61,8 @@ class Backend:
         )
         self._executor = Child(
             "Flower's launcher",
-            ["flower-superexec", "--runtime-api-address", self.loopback, *self._trust(),
+            [sys.executable, "-m", "fedsafe.deployment.server.launcher",
+             "--runtime-api-address", self.loopback, *self._trust(),
              "--superexec-auth-secret-file", str(plan.state / "secret")],
             log=plan.logs / "superexec.log",
             env=around,
@@ -134,13 +135,12 @@ class Backend:
 
     def _write_files(self) -> None:
         plan, state = self._plan, self._plan.state
-        plan.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(plan.logs)
         write_text(state / "experiment.yaml", as_yaml(plan.experiment))
         if plan.fronted and self.inside is not None:
             certs.write_loopback(self.inside)
         secret = state / "secret"
-        secret.touch(mode=0o600)
-        secret.write_text(secrets.token_hex(32))
+        write_text(secret, secrets.token_hex(32))
         Settings(
             host=self._host,
             port=self._port,
