@@ -16,7 +16,7 @@ from fedsafe.runs.files import private_directory
 from fedsafe.runs.store import Store, run_directory
 from server.run import DEPLOYMENT
 from server.stages import lead
-from server.transport.allowlist import read_allow
+from server.transport.allowlist import AllowList
 from server.transport.nodes import deployed
 
 app = ServerApp()
@@ -30,7 +30,7 @@ def main(grid: Grid, context: Context) -> None:
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
     experiment = load(reference, changes)
     keys = _path("allow", str(config.get("allow", "")))
-    allow = () if keys is None else read_allow(keys)
+    allow = () if keys is None else AllowList(keys)
     output = _path("output", str(config.get("output", "")))
     store = Store(output or run_directory("", experiment))
     private_directory(store.directory)

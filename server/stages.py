@@ -26,7 +26,7 @@ from fedsafe.runs.store import CLIENTS, FederationStore, Store
 from server.client_status import see_attack
 from server.loop import Federation
 from server.run import DEPLOYMENT, Run, open_run
-from server.transport.allowlist import Allowed
+from server.transport.allowlist import Allowed, AllowList
 from server.transport.client_identity import Members
 from server.transport.client_registry import RollCall
 from server.transport.completion_notice import Farewell
@@ -42,7 +42,7 @@ def lead(
     store: Store,
     events: Events,
     runtime: str,
-    allow: Sequence[Allowed] = (),
+    allow: Sequence[Allowed] | AllowList = (),
 ) -> Summary:
     """Run an experiment's whole story, or what is left of it.
 
@@ -100,7 +100,7 @@ def _give_up(run: Run, status: str, reason: str) -> None:
         run.summarise(status, reason)
 
 
-def _story(run: Run, grid: Grid, allow: Sequence[Allowed]) -> None:
+def _story(run: Run, grid: Grid, allow: Sequence[Allowed] | AllowList) -> None:
     experiment = run.experiment
     if run.known("base") is None:
         run.events("stage-start", stage="base")

@@ -40,6 +40,14 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             help="Public keys of the clients: a directory of .pub files, or a file of lines.",
         ),
     ] = None,
+    allow_fewer: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fewer",
+            help="Start although --allow lists fewer keys than there are clients; keys that are "
+            "added later take the free numbers.",
+        ),
+    ] = False,
     changes: Changes = None,
     output: Output = None,
     as_json: Json = False,
@@ -73,7 +81,9 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    planned = plan(resolved, directory, Asked(listen, tls, allow, open=open_to_all))
+    planned = plan(
+        resolved, directory, Asked(listen, tls, allow, open=open_to_all, fewer=allow_fewer)
+    )
     work(
         directory,
         lambda hear: serve(planned, hear),

@@ -81,7 +81,9 @@ class RollCall:
         """Say whether an offline client may be back soon: it left lately, or a node is new."""
         gone = self._gone.get(client)
         lately = gone is not None and time.monotonic() - gone < RETURN_SECONDS
-        return self.members is not None and (lately or bool(self._post.under_way))
+        if self.members is None or self.members.excluded(client):
+            return False
+        return lately or bool(self._post.under_way)
 
     def wait(self, seconds: float, enough: int | None = None) -> None:
         """Ask new nodes who they are, until every client is known or time is up.
@@ -120,13 +122,20 @@ class RollCall:
 
     def _see(self) -> None:
         """See who is online, and forget who went or was started again."""
-        now, self._online = time.monotonic(), online(self._grid)
+        now, self._online = time.monotonic(), self._admitted(online(self._grid))
         for number, node in list(self._nodes.items()):
             if self._asked[node] != self._online.get(node):
                 del self._nodes[number]
                 self._gone[number] = now
         self._asked = {n: one for n, one in self._asked.items() if self._online.get(n) == one}
         self._silent = {n: when for n, when in self._silent.items() if n in self._asked}
+
+    def _admitted(self, nodes: dict[int, Node]) -> dict[int, Node]:
+        """Return nodes without those whose keys were revoked since: they count as offline."""
+        if self.members is None:
+            return nodes
+        self.members.refresh()
+        return {n: node for n, node in nodes.items() if not self.members.dismissed(node)}
 
     def _new(self, node: Node) -> bool:
         """Say whether a node is to be asked: never before, or long ago in vain."""

@@ -27,17 +27,20 @@ CHANGES = (*TINY, "federation.clients=2", "attack=null", "red_team=false", "defe
 
 
 class Server:
-    """The same command again and again; no client ever comes."""
+    """The same command again and again, with further changes and options; no trainer comes."""
 
-    def __init__(self, home: Path) -> None:
-        certs.init(home / "certs", ["127.0.0.1"], clients=2, days=90)
+    def __init__(self, home: Path, *more: str) -> None:
+        self.certs, self.address = home / "certs", f"127.0.0.1:{free_port()}"
+        certs.init(self.certs, ["127.0.0.1"], clients=2, days=90)
         self.run = home / "run"
+        changes = [*CHANGES, *(text for text in more if not text.startswith("--"))]
         self.command = [
             sys.executable, "-W", "ignore", "-m", "fedsafe", "server", "--json",
             "--experiment", "micro-quick", "-o", str(self.run),
-            "--listen", f"127.0.0.1:{free_port()}", "--tls", str(home / "certs"),
+            "--listen", self.address, "--tls", str(home / "certs"),
             "--allow", str(home / "certs" / "allow"),
-            *(option for text in CHANGES for option in ("--set", text)),
+            *(option for text in changes for option in ("--set", text)),
+            *(text for text in more if text.startswith("--")),
         ]  # fmt: skip
         self.process: subprocess.Popen[str] | None = None
         self.family: list[psutil.Process] = []

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedsafe.deployment.child_processes import Child, runs, signal_group, wait_until
 from fedsafe.deployment.server import certs
@@ -20,6 +21,9 @@ from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import environment, free_port
 from fedsafe.runs.files import private_directory, write_text
 from fedsafe.runs.store import Store
+
+if TYPE_CHECKING:
+    from server.transport.allowlist import Allowed
 
 START_SECONDS = 90.0
 """Longest time for a SuperLink to answer."""
@@ -43,6 +47,8 @@ class Backend:
         self._host, self._port = host, port
         self._token = secrets.token_hex(32)
         self._prepared = False
+        self._keys = plan.keys
+        self._registered: set[bytes] = set()
         self._run: int | None = None
         self._leader: int | None = None
         self._gone: float | None = None
@@ -106,8 +112,26 @@ class Backend:
         if not wait_until(self._answers, START_SECONDS) or not self._link.alive:
             raise LaunchError(f"The SuperLink did not start: {self._link.last_words()}")
         self._executor.start()
-        self._control.register((one.name, one.key) for one in self._plan.keys)
+        self._registered = set()  # a SuperLink forgets them with its process
+        self._register()
         self.submit()
+
+    def admit(self, keys: "tuple[Allowed, ...]") -> None:
+        """Let the nodes of a changed allow list join; the SuperLink itself keeps the others out.
+
+        Raises:
+            LaunchError: It does not take a key.
+        """
+        self._keys = keys
+        if self._control is not None and self._link.alive:
+            self._register()
+
+    def _register(self) -> None:
+        assert self._control is not None
+        for one in self._keys:
+            if not one.revoked and one.key not in self._registered:
+                self._control.register([(one.name, one.key)])
+                self._registered.add(one.key)
 
     def submit(self) -> None:
         """Submit the run, which goes on where it stopped.

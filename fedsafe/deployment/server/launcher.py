@@ -40,7 +40,7 @@ def token_file(token: str) -> int:
     return descriptor
 
 
-class Executor(SubprocessExecutor):  # type: ignore[misc]
+class Executor(SubprocessExecutor):
     """Start tasks as subprocesses that read their token from an inherited file."""
 
     def __init__(self) -> None:

@@ -22,6 +22,7 @@ from starlette.middleware import Middleware
 
 from fedsafe.app import activate
 from fedsafe.deployment.child_processes import memory_of_machine, wall
+from fedsafe.deployment.server.admission import Admission
 from fedsafe.deployment.server.limits_middleware import Gate
 from fedsafe.deployment.server.quota import Ledger
 from fedsafe.deployment.server.quota_middleware import Guard
@@ -75,9 +76,9 @@ class Settings:
 def main(settings: Settings) -> None:
     """Serve until a signal comes."""
     wall(settings.memory or memory_of_machine() // 2)
-    keys = frozenset(_keys(settings.allow))
+    listed = _listed(settings.allow)
     _keep_node_ids()
-    _install(settings, keys)
+    _install(settings, listed)
     # Every poll is a line otherwise: of a node to the one, of our own to the other.
     logging.getLogger("uvicorn.access").addFilter(lambda record: record.levelno > logging.INFO)
     FLOWER_LOGGER.addFilter(lambda record: "ListRuns" not in str(record.msg))
@@ -85,16 +86,22 @@ def main(settings: Settings) -> None:
     flower_superlink()
 
 
-def _keys(allow: str) -> list[bytes]:
+Listed = Callable[[], frozenset[bytes]]
+"""Returns the keys that may join at this moment."""
+
+
+def _listed(allow: str) -> Listed | None:
+    """Return what follows an allow list; None without one."""
     if not allow:
-        return []
+        return None
     activate()
-    from server.transport.allowlist import read_allow
+    from server.transport.allowlist import AllowList
 
-    return [one.key for one in read_allow(Path(allow))]
+    keys = AllowList(Path(allow))
+    return lambda: frozenset(one.key for one in keys.read() if not one.revoked)
 
 
-def _install(settings: Settings, keys: frozenset[bytes]) -> None:
+def _install(settings: Settings, listed: Listed | None) -> None:
     """Put gate and guard into the SuperLink, through the hooks that it has for extensions."""
 
     def configure(app: Any) -> None:
@@ -106,9 +113,12 @@ def _install(settings: Settings, keys: frozenset[bytes]) -> None:
             state.object_store.delete(message)
 
         ledger = Ledger(release)
-        ready = _ready(state.get_node_id_by_public_key, keys)
-        app.user_middleware.insert(0, Middleware(Gate, token=settings.token, ready=ready))
-        guard = Middleware(Guard, ledger=ledger, nodes=Nodes(state), hold=settings.hold)
+        ready = _ready(state.get_node_id_by_public_key, listed() if listed else frozenset())
+        nodes = Nodes(state)
+        admission = None if listed is None else Admission(listed, nodes.registered, nodes.dismiss)
+        gate = Middleware(Gate, token=settings.token, ready=ready, admission=admission)
+        app.user_middleware.insert(0, gate)
+        guard = Middleware(Guard, ledger=ledger, nodes=nodes, hold=settings.hold)
         app.user_middleware.append(guard)
 
     setattr(extensions, "configure_app", configure)  # noqa: B010 - mypy forbids plain assignment
@@ -159,6 +169,17 @@ class Nodes:
             if found is not None:
                 found.metadata.delivered_at = ""
             return found is not None
+
+    def registered(self, key: bytes) -> bool:
+        """Return whether a key's node is known."""
+        return self._state.get_node_id_by_public_key(key) is not None
+
+    def dismiss(self, key: bytes) -> None:
+        """End the session of a node whose key was revoked: the server sees it go offline."""
+        node = self._state.get_node_id_by_public_key(key)
+        if node is not None:
+            self._seen.pop(node, None)
+            self._state.deactivate_node(node)
 
     def back(self, key: bytes) -> None:
         """End the session of a node that was killed; Flower would wait until it runs out.

@@ -16,6 +16,7 @@ from fedsafe.deployment.server.event_tail import Follower
 from fedsafe.deployment.server.flower_processes import Backend
 from fedsafe.deployment.server.nginx import Front
 from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
+from fedsafe.deployment.server.reloading import Reloading
 from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.flower.environment import environment
 from fedsafe.runs.events import Listener
@@ -69,6 +70,8 @@ class Fleet:
         self._follow = Follower(self._store.events, listen)
         self._backend = Backend(plan)
         self._front: Child | None = None
+        self._front_settings: Front | None = None
+        self._reloading = Reloading(plan, self._follow.tell)
         self._tries = self._progress = 0
         self._before = self._stamp()
 
@@ -89,6 +92,7 @@ class Fleet:
                 summary = self._settle(status)
                 if summary is not None:
                     return summary
+            self._reload()
             self._trim()
             time.sleep(TICK)
 
@@ -121,9 +125,23 @@ class Fleet:
             tls=plan.tls,
             inside=self._backend.inside,
             keys=tuple(one.key for one in plan.keys),
+            listed=plan.allow is not None,
         )
+        self._front_settings = front
         self._front = front.child()
         self._front.start()
+
+    def _reload(self) -> None:
+        """Have changed keys and certificates take effect."""
+        front = None
+        if self._front is not None and self._front_settings is not None:
+            front = (self._front_settings, self._front)
+        try:
+            changed = self._reloading.look(self._backend, front)
+        except LaunchError as error:
+            self._follow.tell(str(error))
+        else:
+            self._front_settings = changed or self._front_settings
 
     def _mend(self) -> bool:
         """Start again what ended; return whether the backend did.
