@@ -42,12 +42,18 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         list[str] | None,
         typer.Option(
             metavar="FILE",
+            envvar="FEDSAFE_CLIENT_DATA",
             help="Its own data, or a source as NAME:key=value,...; repeat in step with --key. "
             "Without it: the experiment's source.",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where the base model lies on this machine.")
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="FEDSAFE_CLIENT_MODEL",
+            help="Where the base model lies on this machine.",
+        ),
     ] = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="N", help="GPU of this machine that the trainer uses.")

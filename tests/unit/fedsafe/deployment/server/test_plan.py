@@ -221,6 +221,7 @@ def test_a_removed_key_neither_stops_a_run_nor_renumbers_it(
     own: Path, experiment: Experiment, tmp_path: Path
 ) -> None:
     _joined(tmp_path / "run", own / "allow")
+    (tmp_path / "run/experiment.yaml").write_text(as_yaml(experiment))
     (own / "allow/node1.pub").unlink()
     found = plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))
     assert {one.name: one.number for one in found.keys} == {"node0": 0, "node2": 2, "node3": 3}
