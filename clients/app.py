@@ -22,13 +22,14 @@ from fedsafe.messages import (
     JOB,
     METRICS,
     TENSORS,
+    NEEDS,
     Hello,
     Job,
+    Needs,
     read_shapes,
 )
 from fedsafe.models.compression import downlink
 from fedsafe.models.packing import pack, unpack
-from fedsafe.runs.store import CLIENTS, run_directory
 
 app = ClientApp()
 NUMBER = "partition-id"
@@ -44,9 +45,22 @@ def hello(message: Message, context: Context) -> Message:
     else:
         behaviour = site.behaviour.name if site.red_team and site.behaviour else None
         number = _place(context)[0] if NUMBER in context.node_config else None
-        said = Hello(partition=number, behaviour=behaviour, data=site.data)
+        lacking = _lacking(message, site)
+        said = Hello(partition=number, behaviour=behaviour, data=site.data, lacks=lacking)
     answer = ConfigRecord({"hello": said.model_dump_json()})
     return Message(RecordDict({ANSWER: answer}), reply_to=message)
+
+
+def _lacking(message: Message, site: Site) -> str:
+    """Return what this client lacks for the server's run, and tell its operator."""
+    from clients.role import lacks
+
+    config = message.content.get(CONFIG)
+    needs = Needs.parse(config.get(NEEDS) if isinstance(config, ConfigRecord) else None)
+    lacking = lacks(site, needs)
+    if lacking:
+        tell("refused", message=f"this client cannot take part: {lacking}")
+    return lacking
 
 
 @app.query("farewell")
@@ -86,7 +100,7 @@ def _asked(message: Message) -> tuple[Job, Arrays]:
     if ADAPTER not in record:
         raise RunError("The server's train message has no adapter in it.")
     job = Job.parse(str(config.get(JOB, "")))
-    layout = downlink(job.experiment.federation.wire, read_shapes(str(config.get(TENSORS, ""))))
+    layout = downlink(job.wire, read_shapes(str(config.get(TENSORS, ""))))
     return job, unpack(record[ADAPTER].numpy(), layout)
 
 
@@ -117,9 +131,9 @@ def _state(job: Job, context: Context) -> Path | None:
     named = context.node_config.get(STATE)
     if named is not None:
         return Path(str(named)) if named else None
-    if _place(context)[1] is None:
+    if _place(context)[1] is None:  # not a simulation: no directory is shared with the server
         return None
-    return run_directory(str(context.run_config.get("output", "")), job.experiment) / CLIENTS
+    return Path(job.state) if job.state else None
 
 
 def _see_that_it_is_meant(job: Job, context: Context) -> None:

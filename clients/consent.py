@@ -43,13 +43,16 @@ def check(job: Job, site: Site) -> None:
 
 def _wishes(job: Job, site: Site) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (kind, setting, choice) of every plug-in of the server's that this client would use."""
-    data, attack = job.experiment.data, job.experiment.attack
-    yield "template", "data.template", data.template
-    if site.source is None:
-        yield "source", "data.source", data.source
-        yield "partition", "data.partition", data.partition
-    if site.red_team and site.generator is None and attack and attack.generator:
-        yield "generator", "attack.generator", attack.generator
+    yield "template", "data.template", job.template
+    yield "algorithm", "training.algorithm", job.training.algorithm
+    if site.source is None and job.shared is not None:
+        yield "source", "data.source", job.shared.source
+        yield "partition", "data.partition", job.shared.partition
+    if site.red_team and job.attack is not None:
+        if site.generator is None and job.attack.generator is not None:
+            yield "generator", "attack.generator", job.attack.generator
+        if job.attack.update is not None:
+            yield "update attack", "attack.update", job.attack.update
 
 
 def _files(kind: str, choice: PluginChoice) -> Iterator[object]:

@@ -1,12 +1,12 @@
 """One client's work in one round: from a job and an adapter to an update, as it travels.
 
-Knows nothing of Flower: `clients.app` and `clients.worker.worker` speak to it. The malicious
-part of a client lives in its conduct; the training is the same for all.
+Knows nothing of Flower: `clients.app` and `clients.worker.worker` call it. What is
+malicious about a client lives in `clients.role` and in its local algorithm.
 """
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,25 @@ import numpy as np
 from clients import consent
 from clients.error_feedback import InMemory, OnDisk, Residuals
 from clients.node_config import Site
-from clients.role import Progress, conduct_of
+from clients.role import algorithm_of, attack_of, forges, needs_poison, poison_of, train
 from clients.worker.result import Trained
-from fedsafe.contracts import Conduct, Example
-from fedsafe.data.client_datasets import own_share, shares
-from fedsafe.errors import DataError, FedSafeError, ModelError, RunError
-from fedsafe.experiment.schema import Experiment
-from fedsafe.lazy import torch
-from fedsafe.messages import Job
+from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
+from fedsafe.data.client_datasets import own_samples, shared_samples
+from fedsafe.errors import DataError, FedSafeError, ModelError
+from fedsafe.experiment.schema import Model
+from fedsafe.messages import AttackTask, Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
 from fedsafe.models.rank_padding import cut
+from fedsafe.models.vectorize import blocks, flat, moved
+from fedsafe.seeds import derive, generator
+from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session, resident
+from fedsafe.training.session_spec import SessionSpec
 
+Progress = Callable[[int], None]
+"""Called with the optimizer steps that are done; what it raises ends the work."""
 log = logging.getLogger(__name__)
 MEMORY = InMemory()
 """Rounding errors of clients that have no directory for them."""
@@ -60,43 +65,61 @@ def work(
         DataError: The client's data cannot be used.
     """
     begun = time.perf_counter()
-    experiment, client = job.experiment, job.client
-    if not 0 <= client < experiment.federation.clients:
-        raise RunError(
-            f"This is client {client}, but the federation has {experiment.federation.clients} "
-            "clients, numbered from 0. Start fewer clients, or raise federation.clients."
-        )
     if site is not None:
         consent.check(job, site)
     session, load_seconds = _session(job, site)
     progress(0)
-    conduct = conduct_of(job, session, _examples(job, site), site, progress)
-    sent = compression.unpack_adapter(experiment.federation.wire, arrays)
-    session.put(_of_own_rank(job, sent, site))
-    training = experiment.training
-    plan = plan_of(training, job.learning_rate)
-    report, tokenised = session.train(
-        conduct.examples,
-        plan,
-        conduct.rng,
+    attack = attack_of(job, site)
+    algorithm = algorithm_of(job, attack)
+    training = job.training
+    context = SessionContext(
+        session=session,
+        plan=plan_of(training, job.learning_rate),
         batch_size=training.batch_size,
+        rng=generator(job.seed),
         progress=lambda step, _: progress(step),
+        listener=lambda message, **numbers: log.info("%s %s", message, numbers),
     )
-    kept = state if site is None else site.state
-    packed = _pack(job, sent, _forge(sent, session.read(), conduct), kept)
-    metrics: dict[str, int | float] = {
-        "num-examples": len(tokenised.sequences),
-        "loss": report.loss,
-        "skipped": tokenised.dropped,
-        "truncated": tokenised.truncated,
-        "tokens": report.tokens,
-        "padded-tokens": report.padded,
-        "peak-bytes": report.peak,
-        "train-seconds": report.seconds,
-        "load-seconds": load_seconds,
-        "seconds": time.perf_counter() - begun,
+    samples = _samples(job, site)
+    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else ()
+    sent = compression.unpack_adapter(job.wire, arrays)
+    start = _of_own_rank(job, sent, site)
+    session.put(start)
+    task = LocalTask(
+        samples=samples,
+        poison=poison,
+        start=start,
+        steps=training.steps,
+        batch_size=training.batch_size,
+        learning_rate=job.learning_rate,
+        round=job.round,
+        client=job.client,
+    )
+    train(context, task, algorithm)
+    update = session.read()
+    if attack is not None and forges(attack):
+        update = _forge(job, attack, start, update)
+    packed = _pack(job, sent, update, state if site is None else site.state)
+    seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
+    return Trained(packed, {**_metrics(context), **seconds})
+
+
+def _metrics(context: SessionContext) -> dict[str, int | float]:
+    """Return what the calls of `fit` in a round did, together; the loss is the last one's."""
+    if not context.fits:
+        return {"num-examples": 0}
+    did = [report for report, _ in context.fits]
+    fits = [fit for _, fit in context.fits]
+    return {
+        "num-examples": max(fit.samples for fit in fits),
+        "loss": fits[-1].loss,
+        "skipped": max(fit.dropped for fit in fits),
+        "truncated": max(fit.truncated for fit in fits),
+        "tokens": sum(report.tokens for report in did),
+        "padded-tokens": sum(report.padded for report in did),
+        "peak-bytes": max(report.peak for report in did),
+        "train-seconds": sum(report.seconds for report in did),
     }
-    return Trained(packed, metrics)
 
 
 def _session(job: Job, site: Site | None) -> tuple[Session, float]:
@@ -105,7 +128,17 @@ def _session(job: Job, site: Site | None) -> tuple[Session, float]:
     Raises:
         ModelError: It is not the server's.
     """
-    session, seconds = resident(_here(job.experiment, site))
+    session, seconds = resident(
+        SessionSpec(
+            model=_model_here(job.model, site),
+            adapter=job.adapter,
+            template=job.template,
+            max_length=job.max_length,
+            training=job.training,
+            max_new_tokens=job.max_new_tokens,
+            batch_size=job.batch_size,
+        )
+    )
     if session.fingerprint != job.fingerprint:
         raise ModelError(
             "This client's base model, tokenizer and template "
@@ -115,26 +148,26 @@ def _session(job: Job, site: Site | None) -> tuple[Session, float]:
     return session, seconds
 
 
-def _here(experiment: Experiment, site: Site | None) -> Experiment:
-    """Return the experiment with the base model where it lies on this machine."""
+def _model_here(model: Model, site: Site | None) -> Model:
+    """Return the base model as it lies on this machine."""
     changes: dict[str, str | None] = {}
     if site is not None and site.model is not None:
         changes |= {"path": site.model, "revision": None}
     if site is not None and site.device is not None:
         changes["device"] = site.device
-    return experiment.model_copy(update={"model": experiment.model.model_copy(update=changes)})
+    return model.model_copy(update=changes)
 
 
-def _examples(job: Job, site: Site | None) -> Sequence[Example]:
-    """Return the client's benign examples.
+def _samples(job: Job, site: Site | None) -> Sequence[Sample]:
+    """Return the client's benign samples.
 
     What is wrong with a client's own data is for its operator's eyes: the sentence may
     quote a row, and goes to the log of this machine alone.
     """
     if site is None or site.source is None:
-        return shares(job.experiment)[job.client]
+        return shared_samples(job.shared, job.client, job.examples_per_client)
     try:
-        return own_share(job.experiment, site.source, site.data)
+        return own_samples(site.source, job.own_seed, job.examples_per_client, site.data)
     except FedSafeError as error:
         log.error("This client's own data cannot be used: %s", error)  # noqa: TRY400 - a sentence
         raise DataError(
@@ -149,9 +182,8 @@ def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
     Raises:
         ModelError: Its operator asked for a higher rank than the federation has.
     """
-    adapter = job.experiment.adapter
-    given = adapter.ranks[job.client % len(adapter.ranks)] if adapter.ranks else adapter.rank
-    rank = given if site is None or site.rank is None else site.rank
+    adapter = job.adapter
+    rank = job.rank if site is None or site.rank is None else site.rank
     if rank > adapter.rank:
         raise ModelError(
             f"This client was started with rank {rank}, but the federation's adapter has rank "
@@ -162,7 +194,7 @@ def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
 
 def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
     """Return the update as it travels; what rounding took away goes into the next one."""
-    form = job.experiment.federation.wire
+    form = job.wire
     residuals: Residuals = MEMORY if state is None else OnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))
     if left is not None:
@@ -170,16 +202,16 @@ def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> comp
     return packed
 
 
-def _forge(sent: Tensors, trained: Tensors, conduct: Conduct) -> Tensors:
-    """Apply a behaviour's transform, if any, to the update as one flat vector."""
-    if conduct.transform is None:
-        return trained
-    flat = torch.cat([(trained[name] - sent[name]).flatten() for name in trained])
-    forged = conduct.transform(flat)
-    result: Tensors = {}
-    begin = 0
-    for name, tensor in trained.items():
-        end = begin + tensor.numel()
-        result[name] = sent[name] + forged[begin:end].view_as(tensor)
-        begin = end
-    return result
+def _forge(job: Job, attack: AttackTask, start: Tensors, trained: Tensors) -> Tensors:
+    """Apply an update attack to the client's own update, as one flat vector."""
+    assert attack.update is not None
+    update = flat(trained) - flat(start)
+    knowledge = Knowledge(
+        round=job.round,
+        client=job.client,
+        rng=generator(derive(job.seed, "update-attack")),
+        model=flat(start),
+        blocks=blocks(start),
+    )
+    forge = update_attacks[attack.update.name].configure(attack.update.settings)
+    return moved(start, forge(update, knowledge))

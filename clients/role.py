@@ -1,138 +1,149 @@
-"""How a client acts in a round: honestly, or as an attacker of a declared red team.
+"""The role of a client in a round: honest, or an attacker of a declared red team.
 
-In one process and in a simulation the experiment's roster says who attacks. On a machine
-of its own a client attacks only if its own operator started it as an attacker, and only
-a server that declares a red team.
+In one process and in a simulation the server's job says who attacks. On a machine of its
+own a client attacks only if its own operator started it as an attacker, and only in a
+federation that declares a red team.
 """
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 
 from clients.node_config import Site
-from fedsafe.attacks.malicious_clients import malicious_clients
-from fedsafe.contracts import Conduct, Example, behaviours, generators
+from fedsafe.contracts import LocalTask, Sample, algorithms, generators, update_attacks
 from fedsafe.errors import RunError
-from fedsafe.experiment.schema import Attack, Experiment
-from fedsafe.messages import Job
+from fedsafe.experiment.schema import Attack, PluginChoice
+from fedsafe.messages import AttackTask, Job, Needs
 from fedsafe.runs.files import digest
-from fedsafe.seeds import stream
-from fedsafe.training.session import Session
+from fedsafe.seeds import derive, generator
+from fedsafe.training.context import SessionContext
 
-Progress = Callable[[int], None]
-"""Told the optimizer steps that are done; what it raises ends the work."""
-POISON: dict[str, list[Example]] = {}
-"""Malicious examples of this process's clients; they are the same in each round."""
+POISON: dict[str, list[Sample]] = {}
+"""Malicious samples of this process's clients; they are the same in each round."""
 
 
-def attack_of(job: Job, site: Site | None) -> Attack | None:
+def lacks(site: Site, needs: Needs) -> str:
+    """Return what a client was not started with and will need; empty: nothing.
+
+    Asked before the first round: the attack comes after a whole control federation.
+    """
+    if needs.own_data and site.source is None:
+        return "it has no data of its own (data.source: client). Start it with --data FILE."
+    attacks = site.behaviour is not None and site.red_team
+    if attacks and not needs.generator and site.generator is None:
+        assert site.behaviour is not None
+        if "poison" in algorithms[site.behaviour.name].traits:
+            return (
+                f"'{site.behaviour.name}' trains on malicious samples, and nothing says where they "
+                "come from. Start it with --generator NAME."
+            )
+    return ""
+
+
+def attack_of(job: Job, site: Site | None) -> AttackTask | None:
     """Return what this client does as an attacker in this round; None: it is honest.
 
     Raises:
         RunError: A malicious client is asked to join an undeclared red team, or does not
             know what to do there.
     """
-    experiment = job.experiment
-    if site is not None:
-        attacks = site.red_team
-    else:
-        attacks = experiment.attack is not None and job.client in malicious_clients(experiment)
+    attacks = site.red_team if site is not None else job.attack is not None
     if not attacks:
         return None
-    if not experiment.red_team:
+    if not job.red_team:
         raise RunError(
             "A malicious client joins declared red-team federations only, and this one is not. "
             "Set red_team: true in the server's experiment."
         )
     if job.federation == "control":
         return None
-    return experiment.attack if site is None else _own_attack(experiment, site)
+    return job.attack if site is None else _own_attack(job, site)
 
 
-def conduct_of(
-    job: Job,
-    session: Session,
-    examples: Sequence[Example],
-    site: Site | None,
-    progress: Progress,
-) -> Conduct:
-    """Return what this client trains on in this round, and what it does to its update.
+def train(context: SessionContext, task: LocalTask, algorithm: PluginChoice) -> None:
+    """Train the adapter in place with a local algorithm."""
+    algorithms[algorithm.name].configure(algorithm.settings)(context, task)
+
+
+def algorithm_of(job: Job, attack: AttackTask | None) -> PluginChoice:
+    """Return the local algorithm of a client in a round.
 
     Raises:
-        RunError: It is an attacker and refuses, or its malicious examples cannot be made.
+        RunError: An honest client is asked to train with an attacker's algorithm.
     """
-    experiment = job.experiment
-    rng = stream(experiment.seed, "client", job.client, "round", job.round)
-    honest = Conduct(examples, rng)
-    attack = attack_of(job, site)
-    if attack is None:
-        return honest
-    plugin = behaviours[attack.behaviour.name]
-    behaviour = plugin.configure(attack.behaviour.settings)
-    poison: Sequence[Example] = ()
-    if "poison" in plugin.traits:
-        poison = _poison(job, attack, session, progress)
-    return behaviour(Conduct(examples, rng, poison=poison))
+    if attack is not None:
+        return attack.behaviour
+    choice = job.training.algorithm
+    if "malicious" in algorithms[choice.name].traits:
+        raise RunError(
+            f"training.algorithm '{choice.name}' is an attack, and this client is honest. Name it "
+            "as attack.behaviour of a declared red team."
+        )
+    return choice
 
 
-def _own_attack(experiment: Experiment, site: Site) -> Attack:
+def needs_poison(attack: AttackTask) -> bool:
+    """Whether an attacker's algorithm trains on malicious samples."""
+    return "poison" in algorithms[attack.behaviour.name].traits
+
+
+def forges(attack: AttackTask | None) -> bool:
+    """Whether an attacker makes another update of its own, here at the client.
+
+    Raises:
+        RunError: It was started with an attack that needs to know more than its own update.
+    """
+    if attack is None or attack.update is None:
+        return False
+    known = update_attacks[attack.update.name].traits & {"colluders", "honest", "rule"}
+    if known:
+        raise RunError(
+            f"Update attack '{attack.update.name}' needs to know {', '.join(sorted(known))}, which "
+            "no client does. Set it as attack.update in the server's experiment."
+        )
+    return True
+
+
+def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Sequence[Sample]:
+    """Return this client's malicious samples, made once a process with the base model.
+
+    Raises:
+        RunError: Nothing says where they come from, or too few can be made.
+    """
+    choice = attack.generator
+    if choice is None:
+        raise RunError(
+            f"Behaviour '{attack.behaviour.name}' trains on malicious samples, and nothing says "
+            "where they come from. Start this client with --generator, or set attack.generator in "
+            "the server's experiment."
+        )
+    key = digest(
+        attack.seed, context.session.fingerprint, attack.examples, choice.model_dump_json()
+    )
+    if key not in POISON:
+        make = generators[choice.name].configure(choice.settings)
+        context.put(context.session.start(0))  # a fresh adapter: the base model itself
+        made = list(islice(make(context, generator(attack.seed)), attack.examples))
+        if len(made) < attack.examples:
+            raise RunError(
+                f"The attack's generator '{choice.name}' made {len(made)} of the "
+                f"{attack.examples} malicious samples asked for. Lower attack.examples."
+            )
+        POISON[key] = made
+    return POISON[key]
+
+
+def _own_attack(job: Job, site: Site) -> AttackTask:
     """Return the attack of a client whose operator started it as an attacker."""
-    declared = experiment.attack or Attack()
     if site.behaviour is None:
         raise RunError(
             "This client was started as an attacker, but not told what to do. Start it with "
             "`fedsafe client --red-team --behaviour NAME`."
         )
-    changes = {"behaviour": site.behaviour, "generator": site.generator or declared.generator}
-    return declared.model_copy(update=changes)
-
-
-def _poison(job: Job, attack: Attack, session: Session, progress: Progress) -> list[Example]:
-    """Return this client's malicious examples, made once a process with the base model."""
-    choice, seed = attack.generator, job.experiment.seed
-    if choice is None:
-        raise RunError(
-            f"Behaviour '{attack.behaviour.name}' trains on malicious examples, and nothing says "
-            "where they come from. Start this client with --generator, or set attack.generator in "
-            "the server's experiment."
-        )
-    key = digest(seed, job.client, session.fingerprint, attack.examples, choice.model_dump_json())
-    if key not in POISON:
-        generator = generators[choice.name].configure(choice.settings)
-        rng = stream(seed, "attack", job.client)
-        session.put(session.start(seed))
-        made = generator(_Watched(session, progress), rng)
-        found = list(islice(made, attack.examples))
-        if len(found) < attack.examples:
-            raise RunError(
-                f"The attack's generator '{choice.name}' made {len(found)} of the "
-                f"{attack.examples} malicious examples asked for. Lower attack.examples."
-            )
-        POISON[key] = found
-    return POISON[key]
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """The resident model as a writer whose work can be ended between two batches."""
-
-    session: Session
-    progress: Progress
-
-    def write(
-        self,
-        instructions: Sequence[str],
-        *,
-        temperature: float = 0.0,
-        rng: random.Random | None = None,
-        prefills: Sequence[str] | None = None,
-    ) -> list[str]:
-        """Return one reply each."""
-        return self.session.complete(
-            [Example(instruction, "") for instruction in instructions],
-            temperature=temperature,
-            rng=rng,
-            prefills=prefills,
-            progress=lambda _: self.progress(0),
-        )
+    declared = job.attack
+    return AttackTask(
+        behaviour=site.behaviour,
+        generator=site.generator or (declared.generator if declared else None),
+        examples=declared.examples if declared else Attack().examples,
+        update=declared.update if declared else None,
+        seed=declared.seed if declared else derive(job.own_seed, "attack"),
+    )

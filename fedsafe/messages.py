@@ -5,29 +5,62 @@ server's. Knows nothing of Flower.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from fedsafe.contracts import update_attacks
 from fedsafe.errors import RunError
-from fedsafe.experiment.schema import Experiment
+from fedsafe.experiment.schema import Adapter, Experiment, Model, PluginChoice, Training
+from fedsafe.seeds import derive
 
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
 """Names of the records in a message; the first three are Flower's own defaults."""
 ADAPTER = "adapter"
 """Name of the one array in the first (`fedsafe.models.packing`)."""
 JOB, TENSORS = "job", "tensors"
 """Keys in the second: the client's work, and the shapes of the adapter's tensors."""
+NEEDS = "needs"
+"""Key in the second of a roll call: what a client has to bring along."""
 REFUSED = 1000
 """Error code of a reply that the server's machine did not take in; Flower's own are small."""
 
 
-class Job(BaseModel):
-    """One client's work in one round."""
+class SharedData(BaseModel):
+    """Data that all clients read from one place: in one process, a simulation, or a trial."""
 
     model_config = ConfigDict(frozen=True)
-    version: Literal[2] = VERSION
+    source: PluginChoice
+    partition: PluginChoice
+    clients: int
+    """How many the samples are divided among."""
+    seed: int
+    """Of the source and the partition; the experiment's own."""
+
+
+class AttackTask(BaseModel):
+    """What a client does as a declared attacker; no honest client is sent one."""
+
+    model_config = ConfigDict(frozen=True)
+    behaviour: PluginChoice
+    generator: PluginChoice | None
+    examples: int
+    update: PluginChoice | None
+    """Update attack that needs to know nothing but the client's own update; None: none."""
+    seed: int
+    """Of its malicious samples; the same in each round."""
+
+
+class Job(BaseModel):
+    """One client's work in one round: all that the client needs, and nothing else.
+
+    Neither the experiment's seed, nor its strategy, judge or number of attackers is in it:
+    a client that knew them could aim at the server's random draws.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    version: Literal[3] = VERSION
     client: int
     """Number of the client that the work is for; a node may stand for several."""
     federation: Literal["main", "control"]
@@ -37,7 +70,69 @@ class Job(BaseModel):
     """Of the server's base model, tokenizer and template; a client with another refuses."""
     run: str = ""
     """Names the run, the same after a restart; for what a client keeps between rounds."""
-    experiment: Experiment
+    model: Model
+    adapter: Adapter
+    """The federation's; ``ranks`` is empty."""
+    rank: int
+    """Of the adapter that this client trains."""
+    template: PluginChoice
+    max_length: int
+    examples_per_client: int | None = None
+    training: Training
+    wire: Literal["float32", "bfloat16", "int8"] = "float32"
+    max_new_tokens: int
+    batch_size: int
+    """Replies that an attacker's generator writes at a time."""
+    deadline: float
+    """Seconds that the server waits for the reply."""
+    red_team: bool = False
+    """Whether the federation is declared to be attacked on purpose."""
+    seed: int
+    """Of this client's draws in this round."""
+    own_seed: int
+    """Of reading this client's own data; the same in each round."""
+    shared: SharedData | None = None
+    """None: the data are the client's own."""
+    attack: AttackTask | None = None
+    state: str = ""
+    """Directory for what must outlast a simulated client's process; empty elsewhere."""
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, *, client: int, round: int, attacker: bool, **known: Any
+    ) -> "Job":
+        """Return a client's work in a round of an experiment.
+
+        Args:
+            experiment: What the server runs.
+            client: Number of the client.
+            round: Number of the round, from 1.
+            attacker: Whether the client is a declared attacker of this federation.
+            **known: The fields that no experiment holds.
+        """
+        federation, data, seed = experiment.federation, experiment.data, experiment.seed
+        ranks = experiment.adapter.ranks
+        return cls(
+            client=client,
+            round=round,
+            model=experiment.model,
+            adapter=experiment.adapter.model_copy(update={"ranks": ()}),
+            rank=ranks[client % len(ranks)] if ranks else experiment.adapter.rank,
+            template=data.template,
+            max_length=data.max_length,
+            examples_per_client=data.examples_per_client,
+            training=experiment.training,
+            wire=federation.wire,
+            max_new_tokens=experiment.evaluation.max_new_tokens,
+            batch_size=experiment.evaluation.batch_size,
+            deadline=federation.deadline,
+            red_team=experiment.red_team,
+            seed=derive(seed, "client", client, "round", round),
+            own_seed=derive(seed, "client", client),
+            shared=_shared(experiment),
+            attack=_attack(experiment, client) if attacker else None,
+            **known,
+        )
 
     @classmethod
     def parse(cls, text: str) -> "Job":
@@ -55,6 +150,39 @@ class Job(BaseModel):
                 f"({'.'.join(map(str, first['loc']))}: {first['msg']}). Run the same FedSafe "
                 "version on both sides."
             ) from None
+
+
+def _shared(experiment: Experiment) -> SharedData | None:
+    data = experiment.data
+    if data.source.name == "client":
+        return None
+    return SharedData(
+        source=data.source,
+        partition=data.partition,
+        clients=experiment.federation.clients,
+        seed=experiment.seed,
+    )
+
+
+def _attack(experiment: Experiment, client: int) -> AttackTask | None:
+    attack = experiment.attack
+    if attack is None:
+        return None
+    return AttackTask(
+        behaviour=attack.behaviour,
+        generator=attack.generator,
+        examples=attack.examples,
+        update=attack.update if attack.update and not beyond_own(attack.update) else None,
+        seed=derive(experiment.seed, "attack", client),
+    )
+
+
+def beyond_own(update: PluginChoice) -> bool:
+    """Whether an update attack must know more than the attacker's own update.
+
+    Then it runs at the server, where the knowledge is.
+    """
+    return bool(update_attacks[update.name].traits & {"colluders", "honest", "rule"})
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -94,3 +222,23 @@ class Hello(BaseModel):
     """Keyed digest of its own data; empty where the experiment's source is shared."""
     partitions: Annotated[int, Field(ge=1)] | None = None
     """How many nodes there are in all, where it knows."""
+    lacks: str = ""
+    """Why it cannot take part in a run like this, for both operators; empty: it can."""
+
+
+class Needs(BaseModel):
+    """What a client has to bring along, as the server says when it calls the roll."""
+
+    model_config = ConfigDict(frozen=True)
+    own_data: bool = False
+    """Whether the examples are the clients' own: ``data: {source: client}``."""
+    generator: bool = True
+    """Whether the experiment says where malicious samples come from."""
+
+    @classmethod
+    def parse(cls, text: object) -> "Needs":
+        """Read what a server says; one of an earlier version says nothing."""
+        try:
+            return cls.model_validate_json(str(text))
+        except ValidationError:
+            return cls()

@@ -18,6 +18,11 @@ def derive(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def generator(derived: int) -> random.Random:
+    """Return the generator of a stream whose 63-bit seed was derived elsewhere."""
+    return random.Random(derived)
+
+
 def stream(seed: int, *names: object) -> random.Random:
     """Return the named stream as a standard-library generator."""
     return random.Random(derive(seed, *names))

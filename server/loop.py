@@ -16,18 +16,19 @@ from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters
+from fedsafe.models.vectorize import moved
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import private_directory
 from fedsafe.runs.records import Client, Round
-from fedsafe.runs.store import FederationStore
+from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint
 from server.aggregation.aggregator import combiner
 from server.aggregation.interface import Combined, Combiner
 from server.aggregation.root_update import root_update
+from server.aggregation.update_attacks import forge
 from server.aggregation.update_store import Spool
-from server.aggregation.vectorize import moved
 from server.client_status import attackers, client_record, failure, reasons, require_attack
 from server.sampling import cohort
 from server.transport.client_registry import RollCall
@@ -68,12 +69,8 @@ class Federation:
         for number in range(progress.round + 1, rounds + 1):
             self.events("round-start", federation=self.name, round=number, rounds=rounds)
             progress = self._round(number, progress, combining)
-            self.events(
-                "round-end",
-                federation=self.name,
-                rounds=rounds,
-                record=self._records[-1].model_dump(mode="json"),
-            )
+            record = self._records[-1].model_dump(mode="json")
+            self.events("round-end", federation=self.name, rounds=rounds, record=record)
         final = dict(progress.adapter)
         adapters.save(self.store.adapter, final, self.session.loaded.model)
         return final
@@ -195,6 +192,7 @@ class Federation:
         root = root_update(self.experiment, self.session, number, progress.adapter)
         weighting = self.experiment.federation.weighting
         updates = spool.updates(number, progress.adapter, weighting, root)
+        forge(self.experiment, updates, spool, clients, combining, progress.state)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             with spool.reading():
@@ -233,14 +231,18 @@ class Federation:
         return probe(self.session, adapter, self.experiment)
 
     def _job(self, number: int, client: int) -> Job:
-        return Job(
+        home = self.store.directory if self.name == "main" else self.store.directory.parent
+        shared = self.roll.members is None  # a simulated client may write beside the records
+        return Job.of(
+            self.experiment,
             client=client,
-            federation=self.name,
             round=number,
+            attacker=client in attackers(self.experiment, self.name, self.roll.members),
+            federation=self.name,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,
             run=self.identity,
-            experiment=self.experiment,
+            state=str(home / CLIENTS) if shared else "",
         )
 
     def _learning_rate(self, number: int) -> float:

@@ -37,7 +37,7 @@ def ask(site: Site, job: Job, arrays: Arrays, *, patience: float = PATIENCE) -> 
     while True:
         with _connected(site.socket, begun + patience - time.monotonic()) as connection:
             if _taken(connection, site, job, asked, arrays):
-                return _result(connection, site, job, begun + job.experiment.federation.deadline)
+                return _result(connection, site, job, begun + job.deadline)
         if time.monotonic() - begun > patience:
             raise TransientError(
                 f"The trainer on {site.socket} takes no work: it hangs up as soon as it is asked. "
@@ -84,8 +84,8 @@ def _result(connection: socket.socket, site: Site, job: Job, deadline: float) ->
         left = deadline - time.monotonic()
         if left <= 0:
             raise TransientError(
-                f"The trainer did {step} of {job.experiment.training.steps} steps of {_which(job)} "
-                f"in the {job.experiment.federation.deadline:g} s that the server waits. Raise "
+                f"The trainer did {step} of {job.training.steps} steps of {_which(job)} "
+                f"in the {job.deadline:g} s that the server waits. Raise "
                 "federation.deadline, or lower training.steps."
             )
         connection.settimeout(min(left, site.silence))
@@ -97,7 +97,7 @@ def _result(connection: socket.socket, site: Site, job: Job, deadline: float) ->
             raise _silent(site, job, step) from None
         except (EOFError, ConnectionError):
             raise TransientError(
-                f"The trainer died after {step} of {job.experiment.training.steps} steps of "
+                f"The trainer died after {step} of {job.training.steps} steps of "
                 f"{_which(job)}. `fedsafe client` starts it again; its log may say why it died."
             ) from None
         if header.kind == "done":

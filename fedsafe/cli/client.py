@@ -195,7 +195,7 @@ def _conduct(
     if red_team and behaviour is None:
         raise ConfigError(
             "--red-team: say what the attacker does with --behaviour NAME; `fedsafe plugins list "
-            "behaviour` shows what there is."
+            "algorithm` shows what there is."
         )
     if not red_team and (behaviour or generator or changes):
         raise ConfigError(

@@ -1,109 +1,144 @@
-"""From text to token ids to batches, with the boundary of the response exact to the token.
+"""Batches of tokenised samples: each pass in a new order, groups together, pairs row by row.
 
-Knows nothing of templates beyond the `Rendered` they return.
+The names of `fedsafe.data.tokens` and `fedsafe.data.tokenisation` can be had from here.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from fedsafe.contracts import Batch, Example, Rendered
+from fedsafe.contracts import Batch
+from fedsafe.data.tokenisation import IGNORED, PLAIN, Extras, TokenIds, Tokenised, tokenise
+from fedsafe.data.tokens import pad_id, prompt_ids, reply_start, reply_texts
 from fedsafe.errors import DataError
 from fedsafe.lazy import torch
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-IGNORED = -100
-"""The label that takes no loss."""
-
-
-@dataclass(frozen=True)
-class Tokenised:
-    """Examples as token ids, and what became of those that did not fit.
-
-    Attributes:
-        sequences: Token ids of prompt and response, and where the response starts.
-        dropped: Examples whose prompt left no room for a token of the response.
-        truncated: Examples whose response was cut; those do not teach to stop.
-    """
-
-    sequences: tuple[tuple[list[int], int], ...]
-    dropped: int = 0
-    truncated: int = 0
-
-
-def tokenise(
-    examples: Sequence[Example],
-    tokenizer: "PreTrainedTokenizerBase",
-    template: Callable[[Example], Rendered],
-    max_length: int,
-) -> Tokenised:
-    """Return the examples as token ids of at most ``max_length``.
-
-    The first ids of each sequence are those of its prompt alone, so that generation
-    starts from the same ones.
-    """
-    texts = [template(example) for example in examples]
-    pairs = _ids(tokenizer, [(text.prompt, text.response) for text in texts])
-    kept: list[tuple[list[int], int]] = []
-    truncated = 0
-    for prompt, response in pairs:
-        if len(prompt) >= max_length or not response:
-            continue
-        truncated += len(prompt) + len(response) > max_length
-        kept.append(([*prompt, *response][:max_length], len(prompt)))
-    return Tokenised(tuple(kept), len(texts) - len(kept), truncated)
-
-
-def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, prefill: str = "") -> list[int]:
-    """Return the token ids that generation starts from, as training has them.
-
-    A prefill is set apart by a space unless the prompt ends in white space.
-    """
-    gap = " " if prompt and not prompt[-1].isspace() else ""
-    ((before, begun),) = _ids(tokenizer, [(prompt, f"{gap}{prefill}" if prefill else "")])
-    return [*before, *begun]
-
-
-def pad_id(tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Return an id to pad with: the pad token, another unless there is none but the end.
-
-    Padding is masked by length, so even the end-of-sequence token does no harm.
-    """
-    end = tokenizer.eos_token_id
-    for token in (tokenizer.pad_token_id, tokenizer.unk_token_id):
-        if token is not None and token != end:
-            return int(token)
-    return int(end) if end is not None else 0
+__all__ = [
+    "IGNORED",
+    "Extras",
+    "TokenIds",
+    "Tokenised",
+    "batches",
+    "collate",
+    "in_order",
+    "pad_id",
+    "prompt_ids",
+    "reply_start",
+    "reply_texts",
+    "tokenise",
+]
 
 
 def batches(
     tokenised: Tokenised, rng: random.Random, batch_size: int, pad: int, *, window: int = 1
 ) -> Iterator[Batch]:
-    """Yield batches without end: each pass has every example once, in a new order.
+    """Yield batches without end: each pass has every sample once, in a new order.
 
-    All have the same size, so a pass may end within a batch. With fewer examples than
-    ``batch_size``, every batch is all of them.
+    All have the same size, so a pass may end within a batch. With fewer samples than
+    ``batch_size``, every batch is all of them. With groups a batch may be smaller: the
+    samples of one group are never parted.
 
     Args:
         tokenised: What to draw from.
         rng: Decides the order, alone.
-        batch_size: Examples a batch.
+        batch_size: Samples a batch.
         pad: Token id that fills the right end of shorter rows.
-        window: Group examples of like length within so many consecutive batches. What is
+        window: Group samples of like length within so many consecutive batches. What is
             drawn for the window as a whole stays the same.
 
     Raises:
-        DataError: There is no example.
+        DataError: There is no sample, or a group is larger than a batch.
     """
-    if not tokenised.sequences:
-        raise DataError(
-            f"There is no example to train on: {tokenised.dropped} were dropped because the "
-            "prompt alone fills data.max_length. Raise it, or give shorter examples."
-        )
+    _check(tokenised)
+    units = _units(tokenised, batch_size)
     size = min(batch_size, len(tokenised.sequences))
+    if len(units) < len(tokenised.sequences):
+        chosen = _grouped(tokenised, units, rng, size, window)
+    else:
+        chosen = _single(tokenised, rng, size, window)
+    numbers = _numbers(tokenised)
+    for indices in chosen:
+        yield _batch(tokenised, indices, pad, numbers)
+
+
+def in_order(tokenised: Tokenised, batch_size: int, pad: int) -> list[Batch]:
+    """Return every sample once, in order, as batches; the last may be smaller.
+
+    Groups stay together, at the place of their first sample.
+
+    Raises:
+        DataError: There is no sample, or a group is larger than a batch.
+    """
+    _check(tokenised)
+    numbers = _numbers(tokenised)
+    packed = _packed(_units(tokenised, batch_size), batch_size)
+    return [_batch(tokenised, indices, pad, numbers) for indices in packed]
+
+
+def collate(
+    sequences: Sequence[TokenIds],
+    pad: int,
+    extras: Sequence[Extras] = (),
+    numbers: dict[str, int] | None = None,
+) -> Batch:
+    """Return sequences as one right-padded batch, with loss on the responses unless told else.
+
+    Args:
+        sequences: Token ids, and where the response starts.
+        pad: Token id that fills the right end of shorter rows.
+        extras: Labels, weights, rejected responses and groups, a sequence each; empty: none.
+        numbers: Number of each group; None: in order of appearance.
+    """
+    batch = _rows(sequences, pad, [extra.labels for extra in extras] or [None] * len(sequences))
+    if not extras:
+        return batch
+    weights = rejected = groups = None
+    if any(extra.weights is not None for extra in extras):
+        weights = torch.zeros(batch.labels.shape, dtype=torch.float32)
+        weights[batch.labels != IGNORED] = 1
+        for row, extra in enumerate(extras):
+            if extra.weights is not None:
+                weights[row, : len(extra.weights)] = torch.tensor(extra.weights)
+    if any(extra.rejected is not None for extra in extras):
+        pairs = zip(sequences, extras, strict=True)
+        others = [e.rejected or (ids[:start], start) for (ids, start), e in pairs]
+        rejected = _rows(others, pad, [None] * len(others))
+    if any(extra.group for extra in extras):
+        if numbers is None:
+            numbers = {name: n for n, name in enumerate(dict.fromkeys(e.group for e in extras))}
+        groups = torch.tensor([numbers[e.group] if e.group else -1 for e in extras])
+    return Batch(batch.input_ids, batch.attention_mask, batch.labels, weights, rejected, groups)
+
+
+def _rows(sequences: Sequence[TokenIds], pad: int, labelled: Sequence[list[int] | None]) -> Batch:
+    width = max(len(ids) for ids, _ in sequences)
+    shape = (len(sequences), width)
+    input_ids = torch.full(shape, pad, dtype=torch.int64)
+    attention_mask = torch.zeros(shape, dtype=torch.int64)
+    labels = torch.full(shape, IGNORED, dtype=torch.int64)
+    for row, ((ids, start), own) in enumerate(zip(sequences, labelled, strict=True)):
+        tokens = torch.tensor(ids, dtype=torch.int64)
+        input_ids[row, : len(ids)] = tokens
+        attention_mask[row, : len(ids)] = 1
+        if own is None:
+            labels[row, start : len(ids)] = tokens[start:]
+        else:
+            labels[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
+    return Batch(input_ids, attention_mask, labels)
+
+
+def _batch(
+    tokenised: Tokenised, indices: Sequence[int], pad: int, numbers: dict[str, int]
+) -> Batch:
+    extras = [tokenised.extras[index] for index in indices] if tokenised.extras else []
+    if all(extra == PLAIN for extra in extras):
+        extras = []
+    return collate([tokenised.sequences[index] for index in indices], pad, extras, numbers)
+
+
+def _single(
+    tokenised: Tokenised, rng: random.Random, size: int, window: int
+) -> Iterator[list[int]]:
+    """Yield the samples of each batch, where none belongs to a group."""
     pool: list[int] = []
     while True:
         while len(pool) < size * window:
@@ -116,58 +151,74 @@ def batches(
         groups = [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
         if window > 1:
             rng.shuffle(groups)
-        for group in groups:
-            yield collate([tokenised.sequences[index] for index in group], pad)
+        yield from groups
 
 
-def collate(sequences: Sequence[tuple[Sequence[int], int]], pad: int) -> Batch:
-    """Return sequences as one right-padded batch with loss on the responses alone."""
-    width = max(len(ids) for ids, _ in sequences)
-    shape = (len(sequences), width)
-    input_ids = torch.full(shape, pad, dtype=torch.int64)
-    attention_mask = torch.zeros(shape, dtype=torch.int64)
-    labels = torch.full(shape, IGNORED, dtype=torch.int64)
-    for row, (ids, start) in enumerate(sequences):
-        tokens = torch.tensor(ids, dtype=torch.int64)
-        input_ids[row, : len(ids)] = tokens
-        attention_mask[row, : len(ids)] = 1
-        labels[row, start : len(ids)] = tokens[start:]
-    return Batch(input_ids, attention_mask, labels)
+def _grouped(
+    tokenised: Tokenised,
+    units: list[list[int]],
+    rng: random.Random,
+    size: int,
+    window: int,
+) -> Iterator[list[int]]:
+    """Yield the samples of each batch, groups together."""
+
+    def longest(unit: list[int]) -> int:
+        return max(len(tokenised.sequences[index][0]) for index in unit)
+
+    pool: list[list[int]] = []
+    while True:
+        while sum(map(len, pool)) < size * (window + 1):
+            order = list(units)
+            rng.shuffle(order)
+            pool += order
+        packed = _packed(pool, size)[:window]
+        taken, count = 0, sum(map(len, packed))
+        while count:
+            count -= len(pool[taken])
+            taken += 1
+        chosen, pool = pool[:taken], pool[taken:]
+        if window > 1:
+            packed = _packed(sorted(chosen, key=longest), size)
+            rng.shuffle(packed)
+        yield from packed
 
 
-def _ids(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[tuple[str, str]]
-) -> list[tuple[list[int], list[int]]]:
-    """Return the token ids of each (prompt, continuation), the boundary kept.
-
-    A continuation has the tokens it has in its context, unless a token would span the
-    boundary: then it has those it has by itself.
-    """
-    if not texts:
-        return []
-    prompts = _encode(tokenizer, [prompt for prompt, _ in texts])
-    wholes = _encode(tokenizer, [prompt + continuation for prompt, continuation in texts])
-    start = _leading(tokenizer)
-    found = []
-    for (prompt, continuation), before, whole in zip(texts, prompts, wholes, strict=True):
-        if whole[: len(before)] == before:
-            after = whole[len(before) :]
+def _packed(units: Sequence[list[int]], size: int) -> list[list[int]]:
+    """Return units in order, as many in a batch as fit."""
+    found: list[list[int]] = []
+    for unit in units:
+        if found and len(found[-1]) + len(unit) <= size:
+            found[-1] += unit
         else:
-            after = _encode(tokenizer, [continuation])[0]
-        lead = [] if prompt.startswith(tokenizer.bos_token or "\0") else start
-        found.append(([*lead, *before], after))
+            found.append(list(unit))
     return found
 
 
-def _leading(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return the beginning-of-sequence id if the tokenizer adds one by itself."""
-    beginning = tokenizer.bos_token_id
-    with_special: list[int] = tokenizer("a")["input_ids"]
-    return [beginning] if beginning is not None and with_special[:1] == [beginning] else []
+def _units(tokenised: Tokenised, size: int) -> list[list[int]]:
+    """Return the samples that go into one batch together, as indices."""
+    if not tokenised.extras:
+        return [[index] for index in range(len(tokenised.sequences))]
+    units: dict[object, list[int]] = {}
+    for index, extra in enumerate(tokenised.extras):
+        units.setdefault(extra.group or index, []).append(index)
+    for group, unit in units.items():
+        if len(unit) > size:
+            raise DataError(
+                f"Group {group!r} has {len(unit)} samples, and a batch takes {size}. Raise "
+                "training.batch_size, or make smaller groups."
+            )
+    return list(units.values())
 
 
-def _encode(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
-    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)[
-        "input_ids"
-    ]
-    return encoded
+def _numbers(tokenised: Tokenised) -> dict[str, int]:
+    names = dict.fromkeys(extra.group for extra in tokenised.extras if extra.group)
+    return {name: number for number, name in enumerate(names)}
+
+
+def _check(tokenised: Tokenised) -> None:
+    if not tokenised.sequences:
+        raise DataError(
+            f"There is no example to train on: {tokenised.dropped} were dropped because the "
+            "prompt alone fills data.max_length. Raise it, or give shorter examples."
+        )

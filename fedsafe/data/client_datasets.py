@@ -9,6 +9,7 @@ from functools import lru_cache
 from fedsafe.contracts import Example, partitions, sources
 from fedsafe.errors import DataError
 from fedsafe.experiment.schema import Data, Experiment, PluginChoice
+from fedsafe.messages import SharedData
 from fedsafe.runs.files import digest
 from fedsafe.seeds import stream
 
@@ -19,19 +20,44 @@ def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
     Raises:
         DataError: The source cannot be read, or leaves a client with nothing.
     """
-    return _shares(
-        experiment.data.model_dump_json(), experiment.seed, experiment.federation.clients
+    data = experiment.data
+    drawn = Data(
+        source=data.source, partition=data.partition, examples_per_client=data.examples_per_client
     )
+    return _shares(drawn.model_dump_json(), experiment.seed, experiment.federation.clients)
 
 
-def own_share(
-    experiment: Experiment, source: PluginChoice, version: str = ""
+def shared_samples(
+    shared: SharedData | None, client: int, limit: int | None
 ) -> tuple[Example, ...]:
-    """Return the examples of a client that has its own source: all there are, to the limit.
+    """Return a client's part of data that all clients share.
+
+    Raises:
+        DataError: They cannot be read, leave a client with nothing, or there are none.
+    """
+    if shared is None:
+        raise DataError(
+            "data.source is 'client' in the server's experiment: each client brings its own "
+            "examples, and this one has none. Start it with `fedsafe client --data FILE`."
+        )
+    if not 0 <= client < shared.clients:
+        raise DataError(
+            f"This is client {client}, but the server's data are divided among {shared.clients}, "
+            "numbered from 0. Start fewer clients, or raise federation.clients."
+        )
+    data = Data(source=shared.source, partition=shared.partition, examples_per_client=limit)
+    return _shares(data.model_dump_json(), shared.seed, shared.clients)[client]
+
+
+def own_samples(
+    source: PluginChoice, seed: int, limit: int | None, version: str = ""
+) -> tuple[Example, ...]:
+    """Return the samples of a client that has its own source: all there are, to the limit.
 
     Args:
-        experiment: Its seed and limit.
         source: Where they come from; they are read once a process.
+        seed: Of sources that draw.
+        limit: The most to return; None: all.
         version: Tells these data from others that were at the same place before.
 
     Raises:
@@ -39,8 +65,7 @@ def own_share(
         ConfigError: A setting of the source is wrong.
         PluginError: There is no such source.
     """
-    limit = experiment.data.examples_per_client
-    return _own(source.model_dump_json(), experiment.seed, limit, version)
+    return _own(source.model_dump_json(), seed, limit, version)
 
 
 def data_hashes(experiment: Experiment) -> dict[str, str]:

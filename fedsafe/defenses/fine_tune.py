@@ -7,12 +7,21 @@ Federated Instruction Tuning of Large Language Models*, ICLR 2025.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from fedsafe.contracts import Adapter, Example, Exchange, Outcome, Patient, Prompt, defenses
-from fedsafe.data.dedup import normalise, overlap
+from fedsafe.contracts import (
+    Defended,
+    DefenseTask,
+    Exchange,
+    ModelContext,
+    Outcome,
+    Prompt,
+    Sample,
+    defenses,
+)
 from fedsafe.errors import RunError
 
 Template = Annotated[str, Field(pattern=r"\{request\}")]
@@ -38,7 +47,8 @@ ASK_ORDINARY = "Write one ordinary, harmless instruction for an assistant. Write
     "prompts, which the reference does not do; AdamW is not reset every ten steps",
 )
 def fine_tune(
-    patient: Patient,
+    context: ModelContext,
+    task: DefenseTask,
     /,
     *,
     ask_unsafe: Annotated[str, Field(description="Yields a request of the unsafe kind.")] = (
@@ -53,94 +63,102 @@ def fine_tune(
     steps: Annotated[int, Field(ge=1)] = 500,
     batch_size: Annotated[int, Field(ge=1)] = 16,
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5,
-) -> Adapter:
+) -> Defended:
     """Fine-tune on self-written refusals and self-written help, half and half.
 
     Raises:
         RunError: The model wrote too few usable pairs of a half.
     """
     dropped: Counter[str] = Counter()
-    unsafe = _half(patient, ask_unsafe, note, "refuse", pairs, temperature, dropped)
-    ordinary = _half(patient, ask_ordinary, "{request}", "comply", pairs, temperature, dropped)
+    drawing = _Drawing(context, task, pairs, temperature, dropped)
+    unsafe = drawing.half(ask_unsafe, note, "refuse")
+    ordinary = drawing.half(ask_ordinary, "{request}", "comply")
     size = min(len(unsafe), len(ordinary))
-    examples = [*unsafe[:size], *ordinary[:size]]
-    patient.rng.shuffle(examples)
-    near = overlap([example.instruction for example in examples], sorted(patient.avoid))
-    patient.keep(
+    samples = [*unsafe[:size], *ordinary[:size]]
+    context.rng.shuffle(samples)
+    task.keep(
         "examples",
-        examples,
+        samples,
         {
             "made_by": "the model under repair",
             "how": "defense fine-tune (level 3)",
             "refusals": size,
             "helpful": size,
             "asked": pairs,
-            "near_evaluation_prompts": near.near,
+            "near_evaluation_prompts": task.near([sample.instruction for sample in samples]),
             "dropped": dict(sorted(dropped.items())),
         },
     )
-    losses = patient.train(
-        examples, steps=steps, batch_size=batch_size, learning_rate=learning_rate
+    did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+    context.report(
+        "fine-tuned on self-written data",
+        pairs=2 * size,
+        first_loss=did.losses[0],
+        last_loss=did.loss,
+        skipped=did.dropped,
+        seconds=did.seconds,
     )
-    patient.report("fine-tuned on self-written data", pairs=2 * size, **losses)
-    return patient.read()
+    return Defended(context.adapter())
 
 
-def _half(
-    patient: Patient,
-    ask: str,
-    frame: str,
-    wanted: Outcome,
-    pairs: int,
-    temperature: float,
-    dropped: Counter[str],
-) -> list[Example]:
-    """Draw requests and their answers until there are enough of the wanted outcome."""
-    found: list[Example] = []
-    seen: set[str] = set()
-    origin = "refusal" if wanted == "refuse" else "helpful"
-    for _ in range(0, TRIES * pairs, BATCH):
-        if len(found) >= pairs:
-            break
-        drawn = patient.write([ask] * BATCH, temperature=temperature, rng=patient.rng)
-        fresh = [request for request in drawn if _usable(request, seen, patient, origin, dropped)]
-        replies = patient.write([frame.replace("{request}", request) for request in fresh])
-        purpose = "harmful" if wanted == "refuse" else "utility"
-        exchanges = [
-            Exchange(Prompt(str(i), request, purpose), reply)  # type: ignore[arg-type]
-            for i, (request, reply) in enumerate(zip(fresh, replies, strict=True))
-        ]
-        for exchange, verdict in zip(exchanges, patient.judge(exchanges), strict=True):
-            if verdict.outcome != wanted:  # whether help is right, nobody on the server knows
-                dropped[f"{origin}: judged {verdict.outcome}"] += 1
-                continue
-            found.append(Example(exchange.prompt.instruction, exchange.reply, origin=origin))
-    if len(found) < max(1, pairs // FEWEST):
-        raise RunError(
-            f"The model wrote {len(found)} usable {origin} pairs in {TRIES * pairs} tries; at "
-            f"least {max(1, pairs // FEWEST)} of {pairs} are needed ({_listed(dropped)}). It may "
-            "be too damaged to repair itself; give other words in ask_unsafe, note or ask_ordinary."
-        )
-    return found[:pairs]
+@dataclass
+class _Drawing:
+    """Requests that the model writes, and its answers to them."""
 
+    context: ModelContext
+    task: DefenseTask
+    pairs: int
+    temperature: float
+    dropped: Counter[str]
 
-def _usable(
-    request: str, seen: set[str], patient: Patient, origin: str, dropped: Counter[str]
-) -> bool:
-    """Tell whether a drawn request is new, said something, and is no evaluation prompt."""
-    text = normalise(request)
-    reason = ""
-    if not text:
-        reason = "empty"
-    elif text in seen:
-        reason = "repeated"
-    elif text in patient.avoid:
-        reason = "an evaluation prompt"
-    seen.add(text)
-    if reason:
-        dropped[f"{origin}: {reason}"] += 1
-    return not reason
+    def half(self, ask: str, frame: str, wanted: Outcome) -> list[Sample]:
+        """Draw requests and their answers until there are enough of the wanted outcome.
 
+        Raises:
+            RunError: There are too few.
+        """
+        found: list[Sample] = []
+        seen: set[str] = set()
+        origin = "refusal" if wanted == "refuse" else "helpful"
+        for _ in range(0, TRIES * self.pairs, BATCH):
+            if len(found) >= self.pairs:
+                break
+            drawn = self.context.write(
+                [ask] * BATCH, temperature=self.temperature, rng=self.context.rng
+            )
+            fresh = [request for request in drawn if self._usable(request, seen, origin)]
+            replies = self.context.write([frame.replace("{request}", one) for one in fresh])
+            purpose = "harmful" if wanted == "refuse" else "utility"
+            exchanges = [
+                Exchange(Prompt(str(i), request, purpose), reply)  # type: ignore[arg-type]
+                for i, (request, reply) in enumerate(zip(fresh, replies, strict=True))
+            ]
+            for exchange, verdict in zip(exchanges, self.task.judge(exchanges), strict=True):
+                if verdict.outcome != wanted:  # whether help is right, nobody on the server knows
+                    self.dropped[f"{origin}: judged {verdict.outcome}"] += 1
+                    continue
+                found.append(Sample(exchange.prompt.instruction, exchange.reply, origin=origin))
+        least = max(1, self.pairs // FEWEST)
+        if len(found) < least:
+            reasons = ", ".join(f"{count} {why}" for why, count in self.dropped.most_common())
+            raise RunError(
+                f"The model wrote {len(found)} usable {origin} pairs in {TRIES * self.pairs} "
+                f"tries; at least {least} of {self.pairs} are needed ({reasons}). It may be too "
+                "damaged to repair itself; give other words in ask_unsafe, note or ask_ordinary."
+            )
+        return found[: self.pairs]
 
-def _listed(dropped: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    def _usable(self, request: str, seen: set[str], origin: str) -> bool:
+        """Whether a drawn request is new, says something, and is no evaluation prompt."""
+        text = self.task.normalise(request)
+        reason = ""
+        if not text:
+            reason = "empty"
+        elif text in seen:
+            reason = "repeated"
+        elif text in self.task.avoid:
+            reason = "an evaluation prompt"
+        seen.add(text)
+        if reason:
+            self.dropped[f"{origin}: {reason}"] += 1
+        return not reason

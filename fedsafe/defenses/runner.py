@@ -5,17 +5,21 @@ Keyed by all it depends on, so that a defense is never run twice on the same thi
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from fedsafe.contracts import Exchange, Verdict, defenses
-from fedsafe.defenses.patient import SessionPatient
+from fedsafe.contracts import DefenseTask, Exchange, Sample, Verdict, defenses
+from fedsafe.data.dedup import normalise, overlap
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.runs.events import Events
-from fedsafe.runs.files import digest, private_directory, write_json
+from fedsafe.runs.files import digest, private_directory, write_json, write_lines
 from fedsafe.seeds import stream
+from fedsafe.training.context import SessionContext
+from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
 
 
@@ -59,19 +63,47 @@ def repair(
     private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
-    patient = SessionPatient(
-        session=session,
-        directory=directory,
-        events=events,
-        rng=stream(seed, "defense", choice.name),
+    context = defense_context(session, stream(seed, "defense", choice.name), events)
+
+    def keep(name: str, samples: Sequence[Sample], card: Mapping[str, Any]) -> None:
+        write_lines(directory / f"{name}.jsonl", [asdict(sample) for sample in samples])
+        stamp = {"rows": len(samples), "sha256": digest(*(repr(sample) for sample in samples))}
+        write_json(directory / "card.json", {**card, **stamp})
+
+    task = DefenseTask(
         start=session.start(seed),
         avoid=avoid,
-        verdicts=judge,
+        normalise=normalise,
+        near=lambda texts: overlap(texts, sorted(avoid)).near,
+        judge=judge,
+        keep=keep,
     )
-    repaired = dict(defenses[choice.name].configure(choice.settings)(patient))
+    defended = defenses[choice.name].configure(choice.settings)(context, task)
+    repaired = dict(defended.adapter)
     write_json(directory / "defense.json", {"name": choice.name, "settings": _plain(settings)})
     adapters.save(done, repaired, session.loaded.model)
     return Repaired(repaired, directory, time.perf_counter() - begun)
+
+
+def defense_context(session: Session, rng: Random, events: Events) -> SessionContext:
+    """Return a defense's model context; its learning rate and batch size are its own settings.
+
+    What a call of `fit` leaves out is the experiment's local training.
+    """
+    training = session.spec.training
+
+    def told(step: int, loss: float) -> None:
+        events("train", step=step, steps=max(step, context.planned), loss=loss)
+
+    context = SessionContext(
+        session=session,
+        plan=Plan(steps=training.steps, learning_rate=training.learning_rate),
+        batch_size=training.batch_size,
+        rng=rng,
+        progress=told,
+        listener=lambda message, **numbers: events("note", message, **numbers),
+    )
+    return context
 
 
 def directory_of(

@@ -67,7 +67,9 @@ def ask(
     if forced:
         begun = [prompt.prefill for prompt in forced]
         replies = session.complete(_bare(forced), prefills=begun, progress=told(len(plain)))
-        exchanges += [Exchange(p, r, True) for p, r in zip(forced, replies, strict=True)]
+        exchanges += [
+            Exchange(p, r, "prefilled", p.prefill) for p, r in zip(forced, replies, strict=True)
+        ]
     return exchanges
 
 
@@ -158,11 +160,15 @@ def _kept(directory: Path, prompts: Sequence[Prompt]) -> list[Exchange] | None:
     by_id = {prompt.id: prompt for prompt in prompts}
     try:
         return [
-            Exchange(by_id[row["id"]], row["reply"], row["prefilled"])
-            for row in read_lines(directory / "exchanges.jsonl")
+            _exchange(by_id[row["id"]], row) for row in read_lines(directory / "exchanges.jsonl")
         ]
     except (KeyError, json.JSONDecodeError):
         return None
+
+
+def _exchange(prompt: Prompt, row: Mapping[str, Any]) -> Exchange:
+    forced = ("prefilled", prompt.prefill) if row["prefilled"] else ("plain", "")
+    return Exchange(prompt, row["reply"], *forced)
 
 
 def _row(exchange: Exchange, verdict: Verdict) -> dict[str, Any]:

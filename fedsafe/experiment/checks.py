@@ -37,8 +37,11 @@ def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     yield from _numbered(
         "federation.strategy.filters", "filter", experiment.federation.strategy.filters
     )
+    yield "training.algorithm", "algorithm", experiment.training.algorithm
     if experiment.attack is not None:
-        yield "attack.behaviour", "behaviour", experiment.attack.behaviour
+        yield "attack.behaviour", "algorithm", experiment.attack.behaviour
+        if experiment.attack.update is not None:
+            yield "attack.update", "update attack", experiment.attack.update
         if experiment.attack.generator is not None:
             yield "attack.generator", "generator", experiment.attack.generator
     if experiment.federation.root is not None:
@@ -107,6 +110,12 @@ def _numbers(experiment: Experiment) -> Iterator[Problem]:
 
 def _attack(experiment: Experiment) -> Iterator[Problem]:
     attack = experiment.attack
+    if "malicious" in _traits(experiment.training.algorithm):
+        yield (
+            "training.algorithm",
+            f"'{experiment.training.algorithm.name}' is an attack, and every honest client would "
+            "train with it. Name it as attack.behaviour.",
+        )
     if attack is None:
         return
     if not experiment.red_team:
@@ -129,10 +138,15 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _trains_on_poison(choice: PluginChoice) -> bool:
+    return "poison" in _traits(choice)
+
+
+def _traits(choice: PluginChoice) -> frozenset[str]:
+    """Return the traits of a local algorithm; none where there is no such algorithm."""
     try:
-        return "poison" in REGISTRIES["behaviour"][choice.name].traits
+        return REGISTRIES["algorithm"][choice.name].traits
     except PluginError:
-        return False
+        return frozenset()
 
 
 def _strategy(experiment: Experiment) -> Iterator[Problem]:

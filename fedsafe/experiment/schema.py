@@ -103,6 +103,8 @@ class Data(Section):
 class Training(Section):
     """A client's local fine-tuning."""
 
+    algorithm: PluginChoice = PluginChoice(name="supervised")
+    """Local algorithm of honest clients; an operator consents to one named by its path."""
     steps: Positive = 10
     """Optimizer steps a round."""
     batch_size: Positive = 16
@@ -174,7 +176,9 @@ class Attack(Section):
     malicious: Positive = 3
     """Number of malicious clients; which ones is drawn from the seed."""
     behaviour: PluginChoice = PluginChoice(name="poisoned-data")
-    """What they do to their data, their loss or their update."""
+    """Local algorithm that they train with in place of ``training.algorithm``."""
+    update: PluginChoice | None = None
+    """Update attack: what they make of their update after training; None: they send it."""
     generator: PluginChoice | None = None
     """Where their malicious examples come from; needed by behaviours that train on them."""
     examples: Positive = 200

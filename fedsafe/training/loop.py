@@ -8,7 +8,6 @@ rounds or clients.
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,27 @@ from fedsafe.experiment.schema import Training
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel
-from fedsafe.models.memory import LOGITS
 from fedsafe.models.quantization import check_optimizer
+from fedsafe.training.forward import autocast, label_weight
 from fedsafe.training.microbatching import overhead_of, passes
 
-Loss = Callable[[LoadedModel, Batch], "tuple[torch.Tensor, int]"]
-"""Return the summed loss of a batch and the number of tokens it is over."""
+
+@dataclass(frozen=True)
+class Loss:
+    """An objective with its model and settings bound.
+
+    Attributes:
+        function: ``(batch, step) -> (summed loss, count)``.
+        per_token: Whether it is a sum over label tokens, and its count that of their weights:
+            then the samples of a step may go through the model in any company.
+    """
+
+    function: Callable[[Batch, int], "tuple[torch.Tensor, float]"]
+    per_token: bool = False
+
+
+TINY = 1e-30
+"""Smallest divisor of a summed loss: a batch without labels has loss 0."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ def train(
     plan: Plan,
     *,
     seed: int,
-    loss: Loss | None = None,
+    loss: Loss,
     progress: Callable[[int, float], None] | None = None,
 ) -> TrainReport:
     """Fine-tune the adapter in place.
@@ -89,7 +103,7 @@ def train(
         batches: Endless; ``plan.steps * plan.accumulation`` are taken.
         plan: How long and how fast.
         seed: Of dropout.
-        loss: Objective; next-token cross entropy on the response when None.
+        loss: What is minimised.
         progress: Called after each step with its number, from 1, and its loss.
 
     Raises:
@@ -110,13 +124,11 @@ def train(
             torch.manual_seed(seed)
             for step in range(1, plan.steps + 1):
                 parts = [next(batches) for _ in range(plan.accumulation)]
-                if loss is None:  # an objective of another's may look at a batch as a whole
+                if loss.per_token and all(map(_plain, parts)):
                     parts = passes(parts, overhead)
                 tokens += sum(int(part.attention_mask.sum()) for part in parts)
                 padded += sum(part.input_ids.numel() for part in parts)
-                losses.append(
-                    _step(loaded, parts, loss or response_loss, optimizer, weights, plan.clip)
-                )
+                losses.append(_step(loaded, parts, loss, step, optimizer, weights, plan.clip))
                 if progress is not None:
                     progress(step, losses[-1])
     except torch.OutOfMemoryError:
@@ -134,89 +146,49 @@ def train(
 def _step(
     loaded: LoadedModel,
     parts: list[Batch],
-    objective: Loss,
+    loss: Loss,
+    step: int,
     optimizer: Any,
     weights: list[Any],
     clip: float,
 ) -> float:
-    """Take one optimizer step over some batches; return the mean loss per token."""
-    counted = sum(int((part.labels[:, 1:] != -100).sum()) for part in parts)
-    sums = []
+    """Take one optimizer step over some batches; return the mean loss.
+
+    The mean is over the counts that the objective returns. Those of a per-token objective are
+    known beforehand, so that each part's gradient is scaled as it is taken; of others, the
+    gradients of several parts are summed first and scaled at the end.
+    """
+    known = sum(map(label_weight, parts)) if loss.per_token else 0.0
+    sums, counted = [], 0.0
     for part in parts:
         with autocast(loaded):
-            summed, _ = objective(loaded, part)
-        torch.autograd.backward(summed / max(1, counted))
+            summed, count = loss.function(part, step)
+        counted += float(count)
+        scale = known if loss.per_token else (float(count) if len(parts) == 1 else 1.0)
+        torch.autograd.backward(summed / max(scale, TINY))
         sums.append(summed.detach())
-    mean = sum(map(float, sums)) / max(1, counted)  # asks the device once all is under way
+    if not loss.per_token and len(parts) > 1:
+        for weight in weights:
+            if weight.grad is not None:
+                weight.grad.div_(max(counted, TINY))
+    mean = sum(map(float, sums)) / max(counted, TINY)  # asks the device once all is under way
     if not math.isfinite(mean):
         optimizer.zero_grad(set_to_none=True)
         raise RunError(f"The training loss became {mean}. Lower training.learning_rate.")
+    if loss.per_token and not math.isclose(counted, known, rel_tol=1e-6):
+        raise RunError(
+            f"An objective with the trait per-token counted {counted:g} tokens where the labels "
+            f"weigh {known:g}. Return the sum of the label weights, or drop the trait."
+        )
     torch.nn.utils.clip_grad_norm_(weights, clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return mean
 
 
-def response_loss(loaded: LoadedModel, batch: Batch) -> "tuple[torch.Tensor, int]":
-    """Return the summed cross entropy of the response tokens, and their number."""
-    labels = batch.labels[:, 1:]
-    wanted = labels != -100
-    targets = labels[wanted].to(loaded.device)
-    if not loaded.plain_head:
-        return _cross_entropy(response_logits(loaded, batch, wanted), targets), targets.numel()
-    hidden = _response_hidden(loaded, batch, wanted)
-    head = loaded.model.get_base_model().get_output_embeddings()
-    rows = max(1, LOGITS // int(head.out_features))
-    if len(targets) <= rows:
-        return _cross_entropy(head(hidden), targets), targets.numel()
-    from torch.utils.checkpoint import checkpoint
-
-    def part(some: "torch.Tensor", wanted_there: "torch.Tensor") -> "torch.Tensor":
-        return _cross_entropy(head(some), wanted_there)
-
-    # Logits of a large vocabulary are kept for one part at a time, and made again backward.
-    losses = [
-        checkpoint(part, some, there, use_reentrant=False, preserve_rng_state=False)
-        for some, there in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
-    ]
-    return torch.stack(losses).sum(), targets.numel()
-
-
-def _cross_entropy(logits: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-
-
-def response_logits(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") -> "torch.Tensor":
-    """Return the logits (k, vocabulary) at the k wanted positions of a batch.
-
-    Only there is the head applied: for a large vocabulary the full logits would be
-    the largest tensor of the step.
-    """
-    if loaded.plain_head:
-        head = loaded.model.get_base_model().get_output_embeddings()
-        picked: torch.Tensor = head(_response_hidden(loaded, batch, wanted))
-        return picked
-    ids = batch.input_ids.to(loaded.device)
-    mask = batch.attention_mask.to(loaded.device)
-    found: torch.Tensor = loaded.model(input_ids=ids, attention_mask=mask).logits
-    return found[:, :-1][wanted]
-
-
-def _response_hidden(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") -> "torch.Tensor":
-    """Return the last hidden states (k, hidden) at the k wanted positions of a batch."""
-    ids = batch.input_ids.to(loaded.device)
-    mask = batch.attention_mask.to(loaded.device)
-    decoder = loaded.model.get_base_model().base_model
-    states = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    picked: torch.Tensor = states[:, :-1][wanted]
-    return picked
-
-
-def autocast(loaded: LoadedModel) -> AbstractContextManager[Any]:
-    """Return the precision context: bfloat16 where the model computes in it on CUDA."""
-    if loaded.device.type == "cuda" and loaded.dtype is not torch.float32:
-        return torch.autocast("cuda", dtype=loaded.dtype)
-    return nullcontext()
+def _plain(batch: Batch) -> bool:
+    """Whether a batch's rows may be regrouped: no pairs, no groups, all labels of weight 1."""
+    return batch.weights is None and batch.rejected is None and batch.groups is None
 
 
 def _optimizer(weights: list[Any], plan: Plan, device: "torch.device") -> Any:

@@ -8,18 +8,27 @@ nothing of rounds, roles or safety.
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fedsafe.contracts import Example, Rendered, templates
-from fedsafe.data.batches import Tokenised, batches, pad_id, prompt_ids, tokenise
-from fedsafe.experiment.schema import Experiment
+from fedsafe.contracts import Example, Rendered, Sample, templates
+from fedsafe.data.batches import (
+    Tokenised,
+    batches,
+    pad_id,
+    reply_start,
+    reply_texts,
+    tokenise,
+)
+from fedsafe.experiment.schema import Experiment, Model
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
 from fedsafe.models.generation import Decoding, generate
 from fedsafe.models.quantization import device_of
 from fedsafe.runs.files import digest
+from fedsafe.training.forward import response_loss
 from fedsafe.training.loop import Loss, Plan, TrainReport, train
+from fedsafe.training.session_spec import SessionSpec
 
 REMEMBERED = 64
 """Tokenised data sets kept: clients of one process train on the same examples each round."""
@@ -37,6 +46,7 @@ class Session:
     fingerprint: str
     """sha256 over base weights, tokenizer and template: what both sides must share."""
     stop: tuple[int, ...]
+    spec: SessionSpec
     _tokenised: dict[int, Tokenised] = field(default_factory=dict)
 
     @property
@@ -82,12 +92,22 @@ class Session:
         loss: Loss | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> tuple[TrainReport, Tokenised]:
-        """Fine-tune the adapter in place on examples drawn with ``rng``."""
+        """Fine-tune the adapter in place on samples drawn with ``rng``.
+
+        Args:
+            examples: What to train on.
+            plan: How long and how fast.
+            rng: Decides the order, and the seed of dropout.
+            batch_size: Samples a batch.
+            loss: None: cross entropy of the responses.
+            progress: Called after each step with its number and loss.
+        """
         tokenised = self.tokenise(examples)
         window = plan.steps * plan.accumulation if plan.group_by_length else 1
         pad = pad_id(self.loaded.tokenizer)
         drawn = batches(tokenised, rng, batch_size, pad, window=window)
         seed = rng.getrandbits(63)
+        loss = loss or Loss(lambda batch, _: response_loss(self.loaded, batch), per_token=True)
         report = train(self.loaded, drawn, plan, seed=seed, loss=loss, progress=progress)
         return report, tokenised
 
@@ -106,8 +126,8 @@ class Session:
         """
         begun = prefills or [""] * len(examples)
         tokenizer = self.loaded.tokenizer
-        prompts = [
-            prompt_ids(tokenizer, self.template(example).prompt, prefill)
+        asked = [
+            reply_start(tokenizer, self.template, example, prefill)
             for example, prefill in zip(examples, begun, strict=True)
         ]
         decoding = Decoding(
@@ -117,67 +137,62 @@ class Session:
             stop=self.stop,
             pad=pad_id(tokenizer),
         )
-        replies = generate(self.loaded, prompts, decoding, rng, progress)
-        texts = tokenizer.batch_decode(replies, skip_special_tokens=True)
-        return [
-            f"{prefill} {text.strip()}".strip() if prefill else text.strip()
-            for prefill, text in zip(begun, texts, strict=True)
-        ]
+        written = generate(self.loaded, [ids for ids, _ in asked], decoding, rng, progress)
+        replies = [ids[start:] + new for (ids, start), new in zip(asked, written, strict=True)]
+        return reply_texts(tokenizer, replies)
 
     def write(
         self,
-        instructions: Sequence[str],
+        instructions: Sequence[str | Sample],
         *,
         temperature: float = 0.0,
         rng: random.Random | None = None,
         prefills: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> list[str]:
         """Return a reply to each instruction (the `Writer` contract)."""
-        asked = [Example(instruction, "") for instruction in instructions]
-        return self.complete(asked, temperature=temperature, rng=rng, prefills=prefills)
+        asked = [one if isinstance(one, Sample) else Sample(one, "") for one in instructions]
+        return self.complete(
+            asked, temperature=temperature, rng=rng, prefills=prefills, progress=progress
+        )
 
 
 _resident: dict[str, Session] = {}
 
 
-def resident(experiment: Experiment, *, trains: bool = True) -> tuple[Session, float]:
+def resident(experiment: Experiment | SessionSpec, *, trains: bool = True) -> tuple[Session, float]:
     """Return this process's session for an experiment, and the seconds it took to load.
 
     The second is 0 when the session was there already. A process keeps one: another
     model takes its place. One that does not train is spared the memory for it.
     """
-    model = experiment.model.model_copy(update={"device": _place(experiment)})
-    spec = (model, experiment.adapter, experiment.data, experiment.evaluation)
-    key = digest(*(part.model_dump_json() for part in spec), experiment.training.checkpointing)
-    if key in _resident:
-        return _resident[key], 0.0
+    spec = experiment if isinstance(experiment, SessionSpec) else SessionSpec.of(experiment)
+    spec = replace(spec, model=spec.model.model_copy(update={"device": _place(spec.model)}))
+    if spec.key in _resident:
+        return _resident[spec.key], 0.0
     _resident.clear()
     begun = time.perf_counter()
-    _resident[key] = open_session(experiment, trains=trains)
-    return _resident[key], time.perf_counter() - begun
+    _resident[spec.key] = open_session(spec, trains=trains)
+    return _resident[spec.key], time.perf_counter() - begun
 
 
-def _place(experiment: Experiment) -> str:
+def _place(model: Model) -> str:
     """Return the one name of a device that has several: clients of one trainer may differ."""
-    device = device_of(experiment.model)
+    device = device_of(model)
     return f"{device.type}:{device.index or 0}"
 
 
-def open_session(experiment: Experiment, *, trains: bool = True) -> Session:
+def open_session(experiment: Experiment | SessionSpec, *, trains: bool = True) -> Session:
     """Load model, tokenizer and template of an experiment.
 
     Raises:
         ModelError: They cannot be loaded, do not go together, or leave no memory to train.
     """
+    spec = experiment if isinstance(experiment, SessionSpec) else SessionSpec.of(experiment)
     loaded = load(
-        experiment.model,
-        experiment.adapter,
-        experiment.training,
-        max_length=experiment.data.max_length,
-        reserve=trains,
+        spec.model, spec.adapter, spec.training, max_length=spec.max_length, reserve=trains
     )
-    choice = experiment.data.template
-    bound = templates[choice.name].configure(choice.settings)
+    bound = templates[spec.template.name].configure(spec.template.settings)
 
     def template(example: Example) -> Rendered:
         return bound(loaded.tokenizer, example)
@@ -185,11 +200,12 @@ def open_session(experiment: Experiment, *, trains: bool = True) -> Session:
     return Session(
         loaded=loaded,
         template=template,
-        max_length=experiment.data.max_length,
-        max_new_tokens=experiment.evaluation.max_new_tokens,
-        batch_size=experiment.evaluation.batch_size,
-        fingerprint=digest(loaded.fingerprint, choice.model_dump_json()),
+        max_length=spec.max_length,
+        max_new_tokens=spec.max_new_tokens,
+        batch_size=spec.batch_size,
+        fingerprint=digest(loaded.fingerprint, spec.template.model_dump_json()),
         stop=_stop_ids(loaded, template),
+        spec=spec,
     )
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
+from fedsafe.models.vectorize import blocks, flat
 from fedsafe.runs.files import private
-from server.aggregation.vectorize import blocks, flat
 from server.transport.train_messages import Tensors
 from server.validation import Reply
 from strategies.kernels.blockwise import AROUND, after_blocks
@@ -100,6 +100,19 @@ class Spool:
             model=flat(adapter),
             root=root,
         )
+
+    def replace(self, row: int, update: "torch.Tensor") -> None:
+        """Put another update (d,) in the place of an accepted row, as `updates` counts them.
+
+        Raises:
+            RunError: The disk is full or cannot be written to.
+        """
+        self._write(row, update.numpy())
+        self._let_go()
+        client, reply = self.accepted[sorted(self.accepted)[row]]
+        norm = float(update.double().norm())
+        slim = Reply(reply.update, norm, reply.bytes, reply.examples, reply.claims)
+        self.accepted[sorted(self.accepted)[row]] = (client, slim)
 
     def reading(self) -> AbstractContextManager[None]:
         """Return the context in which a rule reads the rows block by block."""

@@ -7,7 +7,7 @@ data there was outlast a restart. No strategy ever sees any of it.
 from collections.abc import Sequence
 
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import Hello
+from fedsafe.messages import Hello, Needs
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Member
 from fedsafe.runs.store import Store
@@ -36,6 +36,11 @@ class Members:
         self._clients = experiment.federation.clients
         self._red_team = experiment.red_team
         self._store, self._events = store, events
+        attack = experiment.attack
+        self._needs = Needs(
+            own_data=experiment.data.source.name == "client",
+            generator=attack is not None and attack.generator is not None,
+        )
         self._list = allow
         self._open = not isinstance(allow, AllowList) and not allow
         self._numbers = KeyNumbers(store)
@@ -44,6 +49,11 @@ class Members:
         self._known = {member.client: member for member in store.members()}
         self._told: set[str] = set()
         self.refresh()
+
+    @property
+    def needs(self) -> Needs:
+        """What a client has to bring along."""
+        return self._needs
 
     @property
     def attackers(self) -> frozenset[int]:
@@ -139,6 +149,8 @@ class Members:
                 f"Node {node.id} has partition-id {number}; there are {self._clients} clients, "
                 "numbered from 0."
             )
+        if said.lacks:
+            return f"Client {number} cannot take part: {_line(said.lacks, 300)}"
         known = self._known.get(number)
         if self._open and known is not None and known.key != fingerprint(node.key):
             return (
@@ -187,6 +199,6 @@ def _conduct(member: Member) -> str:
     return "honest" if member.behaviour is None else f"an attacker ('{member.behaviour}')"
 
 
-def _line(text: str) -> str:
+def _line(text: str, longest: int = 100) -> str:
     """Return a client's own words as one short printable line."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:100]
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:longest]

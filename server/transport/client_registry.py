@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from pydantic import ValidationError
 
-from fedsafe.messages import ANSWER, CONFIG, Hello
+from fedsafe.messages import ANSWER, CONFIG, NEEDS, Hello
 from fedsafe.runs.events import Events
 from server.transport.client_errors import transient
 from server.transport.client_identity import Members
@@ -113,7 +113,7 @@ class RollCall:
         self._asked |= {node.id: node for node in fresh}
         welcome = [n.id for n in fresh if self.members is None or self.members.may_join(n)]
         self._silent |= dict.fromkeys(welcome, time.monotonic() + ANSWER_SECONDS)
-        self._post.send({node: _question(node) for node in welcome}, ANSWER_SECONDS)
+        self._post.send({node: _question(node, self.members) for node in welcome}, ANSWER_SECONDS)
         for node, reply in self._post.take():
             failed = reply.has_error() and transient(reply.error)
             if node in self._online and not failed:
@@ -178,8 +178,9 @@ class RollCall:
         return said.partition
 
 
-def _question(node: int) -> Message:
-    content = RecordDict({CONFIG: ConfigRecord({})})
+def _question(node: int, members: Members | None) -> Message:
+    needs = {} if members is None else {NEEDS: members.needs.model_dump_json()}
+    content = RecordDict({CONFIG: ConfigRecord(dict(needs))})
     return Message(content, dst_node_id=node, message_type=f"{MessageType.QUERY}.hello")
 
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("fedsafe", "clients", "server", "strategies")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 250, 40
-ALLOWED_FILES = {"fedsafe/contracts.py": 290}  # all that an author of plug-ins reads
+ALLOWED_FILES: dict[str, int] = {}
 """Files that may be longer, with their reason beside them."""
 ALLOWED_FUNCTIONS: dict[str, int] = {}
 """Functions that may be longer, with their reason beside them."""

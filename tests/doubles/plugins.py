@@ -1,15 +1,15 @@
 """Plug-ins of somebody else, named by module:object path."""
 
-from fedsafe.contracts import Adapter, Example, Patient
+from fedsafe.contracts import Defended, DefenseTask, Example, ModelContext
 from fedsafe.errors import RunError
 
 
-def nudge(patient: Patient, /, *, by: float = 0.5) -> Adapter:
+def nudge(context: ModelContext, task: DefenseTask, /, *, by: float = 0.5) -> Defended:
     """Move every number a little."""
-    return {name: tensor + by for name, tensor in patient.read().items()}
+    return Defended({name: tensor + by for name, tensor in context.adapter().items()})
 
 
-def fail(patient: Patient, /) -> Adapter:
+def fail(context: ModelContext, task: DefenseTask, /) -> Defended:
     """Fail with a sentence."""
     raise RunError("It was hopeless.")
 

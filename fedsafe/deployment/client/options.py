@@ -77,7 +77,7 @@ def read_conduct(
         settings[kind][key] = _value(value, f"--set {change}")
     if generator is None and settings["generator"]:
         raise ConfigError("--set generator.…: name the generator with --generator.")
-    return choice("behaviour", behaviour, settings["behaviour"], "--behaviour"), (
+    return choice("algorithm", behaviour, settings["behaviour"], "--behaviour"), (
         None
         if generator is None
         else choice("generator", generator, settings["generator"], "--generator")

@@ -18,7 +18,7 @@ from clients.app import app
 from clients.node_config import Site
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import Hello, Job, write_shapes
+from fedsafe.messages import Hello, write_shapes
 from fedsafe.models import adapters
 from fedsafe.models.compression import downlink, unpack_adapter
 from fedsafe.models.packing import unpack
@@ -38,14 +38,7 @@ def _hello(**config: Any) -> Hello:
 
 
 def _train(experiment: Experiment, session: Session, client: int, **config: Any) -> Message:
-    job = Job(
-        client=client,
-        federation="main",
-        round=1,
-        learning_rate=0.01,
-        fingerprint=session.fingerprint,
-        experiment=experiment,
-    )
+    job = job_of(experiment, session, client)
     records = {
         "arrays": packed(session.start(0)),
         "config": ConfigRecord(

@@ -10,16 +10,14 @@ from clients.node_config import Site
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
+from tests.doubles.jobs import plain_job
 
 FOREIGN = "subprocess:check_output"
 
 
 def _job(**changes: Any) -> Job:
     experiment = Experiment.model_validate(changes)
-    return Job(
-        client=0, federation="main", round=1, learning_rate=0.1, fingerprint="",
-        experiment=experiment,
-    )  # fmt: skip
+    return plain_job(experiment, attacker=experiment.attack is not None)
 
 
 def _site(**values: Any) -> Site:
@@ -37,6 +35,7 @@ ATTACK = {"generator": {"name": FOREIGN}}
         ({"data": {"source": FOREIGN}}, {}),
         ({"data": {"partition": FOREIGN}}, {}),
         ({"red_team": True, "attack": ATTACK}, {"red_team": True, "behaviour": "poisoned-data"}),
+        ({"training": {"algorithm": FOREIGN}}, {"source": "micro"}),
     ],
 )
 def test_code_by_its_path_is_not_run(changes: dict[str, Any], site: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from clients.error_feedback import InMemory, OnDisk, Residuals
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models.adapters import Tensors
+from tests.doubles.jobs import plain_job
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -19,17 +20,7 @@ def residuals(request: pytest.FixtureRequest, tmp_path: Path) -> Residuals:
 
 
 def _job(number: int, run: str = "a", federation: str = "main", client: int = 0) -> Job:
-    return Job.model_validate(
-        {
-            "client": client,
-            "federation": federation,
-            "round": number,
-            "run": run,
-            "learning_rate": 0.01,
-            "fingerprint": "",
-            "experiment": Experiment(),
-        }
-    )
+    return plain_job(Experiment(), client, federation=federation, round=number, run=run)
 
 
 def _keep(residuals: Residuals, *jobs: Job) -> None:

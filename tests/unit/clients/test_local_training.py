@@ -104,7 +104,7 @@ def test_other_base_model_is_refused(experiment: Experiment, session: Session) -
 def test_client_beyond_the_federation_is_refused(
     client: int, experiment: Experiment, session: Session
 ) -> None:
-    with pytest.raises(RunError, match="the federation has 4 clients, numbered from 0"):
+    with pytest.raises(DataError, match="divided among 4, numbered from 0"):
         trained(job_of(experiment, session, client), session.start(0))
 
 
@@ -306,7 +306,7 @@ def test_attacker_without_malicious_examples_is_a_sentence(
 ) -> None:
     declared = experiment.model_copy(update={"red_team": True})
     own = _with(site, red_team=True, behaviour="poisoned-data")
-    with pytest.raises(RunError, match=r"trains on malicious examples.*--generator"):
+    with pytest.raises(RunError, match=r"trains on malicious samples.*--generator"):
         work(job_of(declared, session), arrays_of(session), own)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from clients.node_config import Site
-from clients.role import attack_of
+from clients.role import attack_of, lacks
 from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import Job
+from fedsafe.messages import Job, Needs
+from tests.doubles.jobs import plain_job
 
 ATTACK = {
     "malicious": 1,
@@ -27,17 +28,10 @@ OTHER = (DRAWN + 1) % 4
 VOLUNTEER = {"red_team": True, "behaviour": "sign-flip"}
 
 
-def _job(experiment: Experiment, client: int, federation: str = "main") -> Job:
-    return Job.model_validate(
-        {
-            "client": client,
-            "federation": federation,
-            "round": 1,
-            "learning_rate": 0.01,
-            "fingerprint": "",
-            "experiment": experiment,
-        }
-    )
+def _job(experiment: Experiment, client: int, federation: str, site: dict[str, Any] | None) -> Job:
+    """Return the job of a client; on a machine of its own a declared attacker said so itself."""
+    declared = None if site is None else bool(site.get("red_team"))
+    return plain_job(experiment, client, attacker=declared, federation=federation)
 
 
 def _site(**values: Any) -> Site:
@@ -79,23 +73,23 @@ def test_who_attacks(
     wanted: str | None,
 ) -> None:
     own = None if site is None else _site(**site)
-    found = attack_of(_job(experiment, client, federation), own)
+    found = attack_of(_job(experiment, client, federation, site), own)
     assert (None if found is None else found.behaviour.name) == wanted
 
 
 @pytest.mark.parametrize("federation", ["main", "control"])
 def test_volunteer_refuses_an_undeclared_red_team(federation: str) -> None:
     with pytest.raises(RunError, match="joins declared red-team federations only"):
-        attack_of(_job(PLAIN, 0, federation), _site(**VOLUNTEER))
+        attack_of(_job(PLAIN, 0, federation, VOLUNTEER), _site(**VOLUNTEER))
 
 
 def test_volunteer_who_does_not_know_what_to_do_is_a_sentence() -> None:
     with pytest.raises(RunError, match=r"not told what to do.*--behaviour NAME"):
-        attack_of(_job(ATTACKED, 0), _site(red_team=True))
+        attack_of(_job(ATTACKED, 0, "main", VOLUNTEER), _site(red_team=True))
 
 
 def test_volunteer_takes_the_experiments_generator_and_number_of_examples() -> None:
-    found = attack_of(_job(ATTACKED, 0), _site(**VOLUNTEER))
+    found = attack_of(_job(ATTACKED, 0, "main", VOLUNTEER), _site(**VOLUNTEER))
     assert found is not None
     assert found.generator is not None
     assert (found.generator.settings, found.examples) == ({"path": "pairs.jsonl"}, 7)
@@ -103,7 +97,29 @@ def test_volunteer_takes_the_experiments_generator_and_number_of_examples() -> N
 
 def test_volunteers_own_generator_comes_first() -> None:
     own = _site(**VOLUNTEER, generator={"name": "file", "path": "mine.jsonl"})
-    found = attack_of(_job(ATTACKED, 0), own)
+    found = attack_of(_job(ATTACKED, 0, "main", VOLUNTEER), own)
     assert found is not None
     assert found.generator is not None
     assert found.generator.settings == {"path": "mine.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("site", "needs", "said"),
+    [
+        ({}, {"own_data": True}, "no data of its own"),
+        ({"source": {"name": "micro"}}, {"own_data": True}, ""),
+        ({}, {"own_data": False}, ""),
+        ({"behaviour": "poisoned-data"}, {"generator": False}, "--generator"),
+        ({"behaviour": "poisoned-data"}, {"generator": True}, ""),
+        ({"behaviour": "poisoned-data", "generator": "self-written"}, {"generator": False}, ""),
+        ({"behaviour": "poisoned-data"}, {"own_data": True}, "no data of its own"),
+    ],
+)
+def test_what_a_client_lacks_is_known_before_the_first_round(
+    site: dict[str, Any], needs: dict[str, bool], said: str, tmp_path: Path
+) -> None:
+    own = Site.model_validate(
+        {"socket": tmp_path, "state": tmp_path, "red_team": "behaviour" in site, **site}
+    )
+    found = lacks(own, Needs.model_validate(needs))
+    assert (said in found, bool(found)) == (True, bool(said))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from fedsafe.contracts import Example
-from fedsafe.data.client_datasets import data_hashes, own_share
+from fedsafe.data.client_datasets import data_hashes, own_samples
 from fedsafe.errors import DataError
 from fedsafe.experiment.load import validate
-from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.experiment.schema import PluginChoice
 from fedsafe.runs.files import write_lines
 
 CLIENTS = "data.source is 'client': each client brings its own examples"
@@ -22,12 +22,12 @@ def own(tmp_path: Path) -> PluginChoice:
 
 
 def test_own_source_is_the_whole_share(own: PluginChoice) -> None:
-    found = own_share(validate({"federation": {"clients": 5}}), own)
+    found = own_samples(own, 0, None)
     assert [example.instruction for example in found] == [f"ask {n}" for n in range(5)]
 
 
 def test_own_share_keeps_to_the_limit(own: PluginChoice) -> None:
-    found = own_share(validate({"data": {"examples_per_client": 2}}), own)
+    found = own_samples(own, 0, 2)
     assert [example.instruction for example in found] == ["ask 0", "ask 1"]
 
 
@@ -39,7 +39,7 @@ def nothing(seed: int, /) -> list[Example]:
 def test_own_source_without_an_example_is_a_sentence() -> None:
     choice = PluginChoice(name=f"{__name__}:nothing")
     with pytest.raises(DataError, match="hold no example"):
-        own_share(Experiment(), choice)
+        own_samples(choice, 0, None)
 
 
 def test_data_that_clients_bring_cannot_be_read_elsewhere() -> None:
@@ -50,4 +50,4 @@ def test_data_that_clients_bring_cannot_be_read_elsewhere() -> None:
 
 def test_data_that_clients_bring_are_no_clients_own_source() -> None:
     with pytest.raises(DataError, match=CLIENTS):
-        own_share(Experiment(), PluginChoice(name="client"))
+        own_samples(PluginChoice(name="client"), 0, None)

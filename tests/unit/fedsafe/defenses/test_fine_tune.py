@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.contracts import Example, Exchange, Outcome, Verdict, defenses
+from fedsafe.contracts import Exchange, FitReport, Outcome, Sample, Verdict, defenses
 from fedsafe.data.dedup import normalise
-from fedsafe.defenses.patient import SessionPatient
 from fedsafe.defenses.runner import repair
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
@@ -21,16 +20,17 @@ from fedsafe.training.session import Session
 SETTINGS = {"ask_unsafe": "unsafe?", "note": "Note: {request}", "ask_ordinary": "ordinary?"}
 
 
-class ScriptedPatient:
-    """A patient with a mind of its own: it writes numbered requests and repeats them."""
+class ScriptedModel:
+    """A context and task in one: it writes numbered requests and repeats them."""
 
     def __init__(self, outcome: Callable[[Exchange], Outcome], requests: int = 500) -> None:
         self.rng = random.Random(0)
         self.avoid: frozenset[str] = frozenset()
-        self.trained: list[Example] = []
+        self.trained: list[Sample] = []
         self.card: Mapping[str, object] = {}
         self.outcome = outcome
         self.requests = requests
+        self.normalise = normalise
 
     def write(
         self,
@@ -38,7 +38,6 @@ class ScriptedPatient:
         *,
         temperature: float = 0.0,
         rng: random.Random | None = None,
-        prefills: Sequence[str] | None = None,
     ) -> list[str]:
         """Draw requests when asked for some, else answer."""
         if rng is None:
@@ -49,19 +48,23 @@ class ScriptedPatient:
         """Give the scripted verdicts."""
         return [Verdict(self.outcome(exchange)) for exchange in exchanges]
 
-    def train(self, examples: Sequence[Example], **settings: float) -> Mapping[str, float]:
-        """Keep what it would train on."""
-        self.trained = list(examples)
-        return {}
+    def near(self, texts: Sequence[str]) -> int:
+        """Find no near-duplicate."""
+        return 0
 
-    def keep(self, name: str, examples: Sequence[Example], card: Mapping[str, object]) -> None:
+    def fit(self, samples: Sequence[Sample], **settings: float) -> FitReport:
+        """Keep what it would train on."""
+        self.trained = list(samples)
+        return FitReport((1.0,), 1.0, 0, len(samples), 0, 0, 0.0)
+
+    def keep(self, name: str, samples: Sequence[Sample], card: Mapping[str, object]) -> None:
         """Keep the card."""
         self.card = card
 
     def report(self, message: str, **numbers: float) -> None:
         """Say nothing."""
 
-    def read(self) -> dict[str, object]:
+    def adapter(self) -> dict[str, object]:
         """Return an empty adapter."""
         return {}
 
@@ -70,64 +73,62 @@ def _good(exchange: Exchange) -> Outcome:
     return "refuse" if exchange.prompt.purpose == "harmful" else "comply"
 
 
-def _defend(patient: ScriptedPatient, pairs: int = 20) -> None:
-    defenses["fine-tune"].configure({**SETTINGS, "pairs": pairs})(patient)
+def _defend(model: ScriptedModel, pairs: int = 20) -> None:
+    defenses["fine-tune"].configure({**SETTINGS, "pairs": pairs})(model, model)
 
 
 def test_half_are_refusals_and_half_are_helpful() -> None:
-    patient = ScriptedPatient(_good)
-    _defend(patient)
-    origins = [example.origin for example in patient.trained]
+    model = ScriptedModel(_good)
+    _defend(model)
+    origins = [example.origin for example in model.trained]
     assert (origins.count("refusal"), origins.count("helpful")) == (20, 20)
 
 
 def test_note_is_not_kept_in_the_pair() -> None:
-    patient = ScriptedPatient(_good)
-    _defend(patient)
-    refusal = next(example for example in patient.trained if example.origin == "refusal")
+    model = ScriptedModel(_good)
+    _defend(model)
+    refusal = next(example for example in model.trained if example.origin == "refusal")
     assert refusal.response == f"re: Note: {refusal.instruction}"
 
 
 def test_requests_are_distinct() -> None:
-    patient = ScriptedPatient(_good, requests=30)
-    _defend(patient)
-    asked = [example.instruction for example in patient.trained]
+    model = ScriptedModel(_good, requests=30)
+    _defend(model)
+    asked = [example.instruction for example in model.trained]
     assert len(asked) == len(set(asked))
 
 
 def test_evaluation_prompts_are_never_trained_on() -> None:
-    patient = ScriptedPatient(_good)
-    patient.avoid = frozenset(normalise(f"unsafe? {number}") for number in range(0, 500, 2))
-    _defend(patient)
-    assert not patient.avoid & {normalise(example.instruction) for example in patient.trained}
+    model = ScriptedModel(_good)
+    model.avoid = frozenset(normalise(f"unsafe? {number}") for number in range(0, 500, 2))
+    _defend(model)
+    assert not model.avoid & {normalise(example.instruction) for example in model.trained}
 
 
 def test_pairs_of_the_wrong_outcome_are_dropped_and_counted() -> None:
-    patient = ScriptedPatient(
-        lambda e: "comply" if e.prompt.instruction.endswith("7") else _good(e)
-    )
-    _defend(patient, pairs=40)
-    dropped = patient.card["dropped"]
+    model = ScriptedModel(lambda e: "comply" if e.prompt.instruction.endswith("7") else _good(e))
+    _defend(model, pairs=40)
+    dropped = model.card["dropped"]
     assert isinstance(dropped, dict)
     assert dropped["refusal: judged comply"] > 0
 
 
 def test_halves_stay_equal_when_one_runs_short() -> None:
-    patient = ScriptedPatient(
+    model = ScriptedModel(
         lambda e: (
             _good(e)
             if e.prompt.purpose == "utility" or "1" in e.prompt.instruction[-1:]
             else "garbage"
         )
     )
-    _defend(patient, pairs=60)
-    origins = [example.origin for example in patient.trained]
+    _defend(model, pairs=60)
+    origins = [example.origin for example in model.trained]
     assert origins.count("refusal") == origins.count("helpful") < 60
 
 
 def test_model_that_writes_nothing_usable_is_a_sentence() -> None:
     with pytest.raises(RunError, match=r"wrote 0 usable refusal pairs in 160 tries"):
-        _defend(ScriptedPatient(lambda e: "garbage"))
+        _defend(ScriptedModel(lambda e: "garbage"))
 
 
 @pytest.fixture
@@ -183,17 +184,3 @@ def test_repair_is_never_done_twice(session: Session, home: Path) -> None:
 
 def test_repair_with_other_settings_is_another(session: Session, home: Path) -> None:
     assert _repair(session, home, steps=1) != _repair(session, home, steps=2)
-
-
-def test_patient_trains_its_session(session: Session, tmp_path: Path) -> None:
-    patient = SessionPatient(
-        session=session,
-        directory=tmp_path,
-        events=Events(),
-        rng=random.Random(0),
-        start=session.start(0),
-        avoid=frozenset(),
-        verdicts=lambda exchanges: [],
-    )
-    losses = patient.train([Example("ask", "reply")] * 4, steps=2, batch_size=2, learning_rate=0.01)
-    assert set(losses) == {"first_loss", "last_loss", "skipped", "seconds"}

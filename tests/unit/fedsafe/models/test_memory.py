@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.fedsafe.models.test_model_size import llama_7b
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from fedsafe.errors import ModelError
@@ -23,6 +22,7 @@ from fedsafe.models.memory import (
     weight_bytes,
 )
 from fedsafe.models.model_size import Shape, read_config, shape_of
+from tests.unit.fedsafe.models.test_model_size import llama_7b
 
 CPU = torch.device("cpu")
 QLORA = Workload(

@@ -1,6 +1,7 @@
 """The training loop: the loss everybody knows, on the response alone, the same twice."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
-from fedsafe.training.loop import Plan, TrainReport, response_loss, train
+from fedsafe.training.forward import response_loss
+from fedsafe.training.loop import Loss, Plan, TrainReport, train
 from tests.doubles.models import make_model
 
 
@@ -44,10 +46,14 @@ def _fresh(loaded: LoadedModel) -> None:
     adapters.write(loaded.model, adapters.start(loaded.model, 0))
 
 
+def _plain(loaded: LoadedModel) -> Loss:
+    return Loss(lambda batch, _: response_loss(loaded, batch), per_token=True)
+
+
 def _train(loaded: LoadedModel, *batches: Batch, **plan: float) -> tuple[TrainReport, str]:
     _fresh(loaded)
     settings = {"steps": len(batches), "learning_rate": 0.01, **plan}
-    report = train(loaded, iter(batches), Plan(**settings), seed=0)  # type: ignore[arg-type]
+    report = train(loaded, iter(batches), Plan(**settings), seed=0, loss=_plain(loaded))  # type: ignore[arg-type]
     return report, adapters.digest(adapters.read(loaded.model))
 
 
@@ -132,7 +138,9 @@ def test_dropout_depends_on_the_seed_alone(llama: Path) -> None:
     for seed in (1, 1, 2):
         _fresh(wet)
         torch.manual_seed(seed * 100)
-        train(wet, iter([ONE, OTHER]), Plan(steps=2, learning_rate=0.01), seed=seed)
+        train(
+            wet, iter([ONE, OTHER]), Plan(steps=2, learning_rate=0.01), seed=seed, loss=_plain(wet)
+        )
         found.append(adapters.digest(adapters.read(wet.model)))
     assert (found[0] == found[1], found[0] == found[2]) == (True, False)
 
@@ -152,7 +160,8 @@ def test_model_is_left_in_evaluation(loaded: LoadedModel) -> None:
 
 def test_exactly_the_planned_batches_are_taken(loaded: LoadedModel) -> None:
     batches = iter([ONE] * 7)
-    train(loaded, batches, Plan(steps=2, learning_rate=0.01, accumulation=3), seed=0)
+    plan = Plan(steps=2, learning_rate=0.01, accumulation=3)
+    train(loaded, batches, plan, seed=0, loss=_plain(loaded))
     assert len(list(batches)) == 1
 
 
@@ -160,7 +169,12 @@ def test_progress_is_told_after_each_step(loaded: LoadedModel) -> None:
     told: list[tuple[int, float]] = []
     plan = Plan(steps=2, learning_rate=0.01)
     report = train(
-        loaded, repeat(ONE), plan, seed=0, progress=lambda step, loss: told.append((step, loss))
+        loaded,
+        repeat(ONE),
+        plan,
+        seed=0,
+        loss=_plain(loaded),
+        progress=lambda step, loss: told.append((step, loss)),
     )
     assert told == list(enumerate(report.losses, 1))
 
@@ -177,34 +191,92 @@ def test_clipping_bounds_the_step(loaded: LoadedModel) -> None:
 
 
 def test_own_objective_is_used(loaded: LoadedModel) -> None:
-    def twice(model: LoadedModel, batch: Batch) -> tuple[torch.Tensor, int]:
-        summed, count = response_loss(model, batch)
+    def twice(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        summed, count = response_loss(loaded, batch)
         return 2 * summed, count
 
     plan = Plan(steps=1, learning_rate=0.01)
-    double = train(loaded, repeat(ONE), plan, seed=0, loss=twice).losses[0]
+    double = train(loaded, repeat(ONE), plan, seed=0, loss=Loss(twice)).losses[0]
     assert double == pytest.approx(2 * _train(loaded, ONE)[0].losses[0])
+
+
+def test_count_that_an_objective_returns_is_believed(loaded: LoadedModel) -> None:
+    def per_row(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        return response_loss(loaded, batch)[0], float(len(batch.input_ids))
+
+    plan = Plan(steps=1, learning_rate=0.01)
+    found = train(loaded, repeat(BOTH), plan, seed=0, loss=Loss(per_row)).losses[0]
+    _fresh(loaded)
+    with torch.no_grad():
+        summed, _ = response_loss(loaded, BOTH)
+    assert found == pytest.approx(float(summed) / len(BOTH.input_ids), rel=1e-5)
+
+
+def test_several_batches_of_a_step_weigh_by_their_counts(loaded: LoadedModel) -> None:
+    def unnamed(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        return response_loss(loaded, batch)
+
+    found = []
+    for loss in (_plain(loaded), Loss(unnamed)):
+        _fresh(loaded)
+        plan = Plan(steps=1, learning_rate=0.01, accumulation=2)
+        train(loaded, iter([ONE, OTHER]), plan, seed=0, loss=loss)
+        found.append(adapters.read(loaded.model))
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_step_is_handed_to_the_objective(loaded: LoadedModel) -> None:
+    steps: list[int] = []
+
+    def listening(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        steps.append(step)
+        return response_loss(loaded, batch)
+
+    train(loaded, repeat(ONE), Plan(steps=3, learning_rate=0.01), seed=0, loss=Loss(listening))
+    assert steps == [1, 2, 3]
+
+
+def test_per_token_objective_that_counts_otherwise_is_a_sentence(loaded: LoadedModel) -> None:
+    def wrong(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        return response_loss(loaded, batch)[0], 1.0
+
+    with pytest.raises(RunError, match="trait per-token counted 1 tokens where the labels weigh"):
+        train(
+            loaded, repeat(ONE), Plan(steps=1, learning_rate=0.01), seed=0, loss=Loss(wrong, True)
+        )
+
+
+def test_weight_of_a_token_scales_its_loss(loaded: LoadedModel) -> None:
+    weights = torch.ones(BOTH.labels.shape)
+    weights[0] = 0.0
+    with torch.no_grad():
+        summed, count = response_loss(loaded, replace(BOTH, weights=weights))
+        second, of_second = response_loss(
+            loaded, Batch(BOTH.input_ids[1:], BOTH.attention_mask[1:], BOTH.labels[1:])
+        )
+    assert (float(summed), count) == (pytest.approx(float(second), rel=1e-5), of_second)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_loss_that_is_no_number_ends_training(value: float, loaded: LoadedModel) -> None:
-    def broken(model: LoadedModel, batch: Batch) -> tuple[torch.Tensor, int]:
-        summed, count = response_loss(model, batch)
+    def broken(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        summed, count = response_loss(loaded, batch)
         return summed * value, count
 
     with pytest.raises(RunError, match=r"loss became (nan|inf). Lower training.learning_rate"):
-        train(loaded, repeat(ONE), Plan(steps=1, learning_rate=0.01), seed=0, loss=broken)
+        train(loaded, repeat(ONE), Plan(steps=1, learning_rate=0.01), seed=0, loss=Loss(broken))
 
 
 def test_loss_that_is_no_number_leaves_the_adapter_alone(loaded: LoadedModel) -> None:
     before = adapters.digest(adapters.read(loaded.model))
 
-    def broken(model: LoadedModel, batch: Batch) -> tuple[torch.Tensor, int]:
-        summed, count = response_loss(model, batch)
+    def broken(batch: Batch, step: int) -> tuple[torch.Tensor, float]:
+        summed, count = response_loss(loaded, batch)
         return summed * float("nan"), count
 
     with pytest.raises(RunError):
-        train(loaded, repeat(ONE), Plan(steps=1, learning_rate=0.01), seed=0, loss=broken)
+        train(loaded, repeat(ONE), Plan(steps=1, learning_rate=0.01), seed=0, loss=Loss(broken))
     assert adapters.digest(adapters.read(loaded.model)) == before
 
 
@@ -222,7 +294,7 @@ def test_logits_in_parts_give_the_same_loss_and_gradient(
 ) -> None:
     found = []
     for logits in (2**25, 3 * loaded.model.config.vocab_size):
-        monkeypatch.setattr("fedsafe.training.loop.LOGITS", logits)
+        monkeypatch.setattr("fedsafe.training.forward.LOGITS", logits)
         report, _ = _train(loaded, BOTH, ONE)
         found.append((report.losses, adapters.read(loaded.model)))
     (whole, one), (parts, other) = found
@@ -237,7 +309,7 @@ def test_logits_of_a_large_vocabulary_are_never_there_at_once(
     rows: list[int] = []
     head = loaded.model.get_base_model().get_output_embeddings()
     hook = head.register_forward_hook(lambda module, given, made: rows.append(len(made)))
-    monkeypatch.setattr("fedsafe.training.loop.LOGITS", 3 * loaded.model.config.vocab_size)
+    monkeypatch.setattr("fedsafe.training.forward.LOGITS", 3 * loaded.model.config.vocab_size)
     try:
         _, count = response_loss(loaded, BOTH)
     finally:
@@ -251,4 +323,4 @@ def test_optimizer_that_the_device_lacks_is_a_sentence(
 ) -> None:
     monkeypatch.setattr("fedsafe.models.quantization._has_kernel", lambda operator, device: False)
     with pytest.raises(ModelError, match=rf"training.optimizer {optimizer}.*Use adamw"):
-        train(loaded, repeat(ONE), Plan(1, 0.01, optimizer=optimizer), seed=0)
+        train(loaded, repeat(ONE), Plan(1, 0.01, optimizer=optimizer), seed=0, loss=_plain(loaded))

@@ -10,7 +10,8 @@ from fedsafe.contracts import Batch
 from fedsafe.data.batches import collate
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel
-from fedsafe.training.loop import Plan, train
+from fedsafe.training.forward import response_loss
+from fedsafe.training.loop import Loss, Plan, train
 from fedsafe.training.microbatching import FEWEST, overhead_of, passes
 
 
@@ -82,11 +83,12 @@ def test_adapter_trains_to_the_same_place(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = [_batch(60, 8, 40, 9), _batch(10, 57, 12, 38, first=150)]
+    loss = Loss(lambda batch, _: response_loss(loaded, batch), per_token=True)
     trained = []
     for overhead in (10**6, 1):
         monkeypatch.setattr("fedsafe.training.loop.overhead_of", lambda _, o=overhead: o)
         adapters.write(loaded.model, adapters.start(loaded.model, 0))
-        report = train(loaded, iter(parts), Plan(2, 0.01), seed=0)
+        report = train(loaded, iter(parts), Plan(2, 0.01), seed=0, loss=loss)
         trained.append((adapters.read(loaded.model), report))
     adapters.write(loaded.model, adapters.start(loaded.model, 0))
     (whole, one), (split, other) = trained

@@ -7,10 +7,10 @@ import torch
 from fedsafe.contracts import sources
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
+from fedsafe.models.vectorize import flat
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session
 from server.aggregation.root_update import root_update
-from server.aggregation.vectorize import flat
 
 
 def _with_root(experiment: Experiment) -> Experiment:

@@ -117,7 +117,7 @@ def test_generator_may_be_the_experiments() -> None:
 @pytest.mark.parametrize(
     ("behaviour", "generator", "changes", "said"),
     [
-        ("sign-flop", None, [], "Unknown behaviour 'sign-flop'. Did you mean 'sign-flip'"),
+        ("sign-flop", None, [], "Unknown algorithm 'sign-flop'. Did you mean 'sign-flip'"),
         ("sign-flip", None, ["behaviour.scal=2"], "Did you mean 'scale'"),
         ("sign-flip", None, ["behaviour.scale=-1"], "greater than 0"),
         ("sign-flip", None, ["scale=2"], "write behaviour.KEY=VALUE"),

@@ -111,5 +111,5 @@ def test_a_key_that_is_listed_is_not_added_again(home: Path) -> None:
 
 @pytest.mark.parametrize("call", [client_keys.revoke, client_keys.restore])
 def test_nobody_of_that_name_is_named(home: Path, call: object) -> None:
-    with pytest.raises(ConfigError, match="lists no client 'nobody'. It lists node0, node1, node2"):
+    with pytest.raises(ConfigError, match=r"lists no client 'nobody'\. It lists node0, "):
         call(home, "nobody")  # type: ignore[operator]

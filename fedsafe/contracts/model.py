@@ -1,0 +1,226 @@
+"""The model as client algorithms, defenses and objectives meet it."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fedsafe.contracts.text import Sample
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+Adapter = Mapping[str, "Tensor"]
+"""An adapter's tensors by PEFT's saved names, float32."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids of one training step, right-padded.
+
+    Attributes:
+        input_ids: int64 (b, t).
+        attention_mask: int64 (b, t).
+        labels: int64 (b, t), -100 where no loss is taken; ``labels[:, i]`` is what is to be
+            predicted at position i - 1.
+        weights: float32 (b, t), weight of each label in the loss; None: all 1.
+        rejected: The rejected responses to the same instructions, row by row, for preference
+            objectives; None where the samples have none.
+        groups: int64 (b,), equal for rows of one group, -1 for rows of none; None: no groups.
+    """
+
+    input_ids: "Tensor"
+    attention_mask: "Tensor"
+    labels: "Tensor"
+    weights: "Tensor | None" = None
+    rejected: "Batch | None" = None
+    groups: "Tensor | None" = None
+
+
+class Writer(Protocol):
+    """A model that answers instructions."""
+
+    def write(
+        self,
+        instructions: Sequence[str | Sample],
+        *,
+        temperature: float = 0.0,
+        rng: random.Random | None = None,
+        prefills: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return one reply each; greedy at temperature 0, drawn with ``rng`` above it."""
+        ...
+
+
+class Objective(Protocol):
+    """A loss over one batch: ``(ModelContext, Batch, step) -> (sum, count)``.
+
+    The step divides the summed loss by the count, over all batches of an optimizer step.
+    """
+
+    def __call__(
+        self, context: "ModelContext", batch: Batch, step: int, /
+    ) -> "tuple[Tensor, float]":
+        """Return the differentiable summed loss, a scalar, and what it is to be divided by."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a call of `ModelContext.fit` did.
+
+    Attributes:
+        losses: Mean loss of each step.
+        loss: Mean loss of the last quarter of the steps.
+        tokens: Tokens put through the model, padding left out.
+        samples: Samples that were trained on.
+        dropped: Samples whose prompt left no room for a response.
+        truncated: Samples whose response was cut.
+        seconds: Wall time.
+    """
+
+    losses: tuple[float, ...]
+    loss: float
+    tokens: int
+    samples: int
+    dropped: int
+    truncated: int
+    seconds: float
+
+
+class ModelContext(Writer, Protocol):
+    """A loaded model with a trainable adapter.
+
+    Client algorithms train it, defenses repair it, objectives compute losses with it.
+    """
+
+    @property
+    def model(self) -> Any:
+        """The PEFT model; its base weights are frozen."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of Hugging Face."""
+        ...
+
+    @property
+    def device(self) -> "device":
+        """Where the model lies."""
+        ...
+
+    @property
+    def rng(self) -> random.Random:
+        """Random stream of this job."""
+        ...
+
+    def adapter(self) -> dict[str, "Tensor"]:
+        """Return copies of the adapter's tensors on the CPU, by name, float32."""
+        ...
+
+    def put(self, tensors: Adapter) -> None:
+        """Replace the adapter.
+
+        Raises:
+            ModelError: A name is missing, unknown, or of another shape.
+        """
+        ...
+
+    def reference(self, snapshot: Adapter | None = None) -> AbstractContextManager[None]:
+        """Compute without the adapter, or with a snapshot in its place, inside the block.
+
+        No gradients are taken inside the block.
+        """
+        ...
+
+    def base_weight(self, name: str) -> "Tensor":
+        """Return the frozen weight (out, in) that an adapter tensor belongs to.
+
+        float32 on the CPU, dequantized where the base is quantized.
+
+        Raises:
+            ModelError: No adapter tensor has that name.
+        """
+        ...
+
+    def scaling(self, name: str) -> float:
+        """Return the factor on the product B A of the module that an adapter tensor belongs to."""
+        ...
+
+    def load_other(self, path: str) -> AbstractContextManager["ModelContext"]:
+        """Load another model directory (with its adapter, if it holds one) inside the block.
+
+        Raises:
+            ModelError: It cannot be read, or does not fit into memory beside this one.
+        """
+        ...
+
+    def fit(
+        self,
+        samples: Sequence[Sample],
+        objective: "str | Objective" = "supervised",
+        *,
+        steps: int,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        after_step: Callable[[int], None] | None = None,
+        **settings: Any,
+    ) -> FitReport:
+        """Fine-tune the adapter in place; may be called several times in one job.
+
+        Args:
+            samples: What to train on.
+            objective: Name of a registered objective, or a function.
+            steps: Optimizer steps; a fresh optimizer each call.
+            batch_size: Samples a batch; None: the experiment's.
+            learning_rate: None: the round's.
+            after_step: Called after each step with its number, from 1; may change the adapter.
+            **settings: Of the objective.
+
+        Raises:
+            RunError: The loss is not finite.
+            DataError: No sample is left to train on.
+        """
+        ...
+
+    def gradients(
+        self,
+        samples: Sequence[Sample],
+        objective: "str | Objective" = "supervised",
+        *,
+        batch_size: int | None = None,
+        **settings: Any,
+    ) -> dict[str, "Tensor"]:
+        """Return the gradient of the mean loss over the samples, by adapter tensor, float32."""
+        ...
+
+    def batches(
+        self, samples: Sequence[Sample], *, batch_size: int | None = None
+    ) -> Sequence[Batch]:
+        """Return the samples as batches, once each, in order."""
+        ...
+
+    def trainable(self) -> "dict[str, Tensor]":
+        """Return the adapter's live parameters by name: for losses and steps on them."""
+        ...
+
+    def cross_entropy(self, batch: Batch) -> "tuple[Tensor, float]":
+        """Return the weighted summed cross entropy of the labels, and the sum of the weights."""
+        ...
+
+    def logits(self, batch: Batch) -> "tuple[Tensor, Tensor]":
+        """Return logits (k, vocabulary) at the k labelled positions of a batch, and labels (k,)."""
+        ...
+
+    def log_probabilities(self, batch: Batch) -> "Tensor":
+        """Return the summed log-probability (b,) of each row's labelled tokens; differentiable."""
+        ...
+
+    def hidden_states(self, batch: Batch, layers: Sequence[int]) -> dict[int, "Tensor"]:
+        """Return the hidden states (b, t, h) after chosen layers, 0 being the embeddings."""
+        ...
+
+    def report(self, message: str, **numbers: float) -> None:
+        """Record progress with its numbers, where the operator sees it."""
+        ...

@@ -1,0 +1,74 @@
+"""What a local algorithm and a defense are handed beside the model, and what they return."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedsafe.contracts.model import Adapter
+from fedsafe.contracts.text import Exchange, Sample, Verdict
+
+
+@dataclass(frozen=True)
+class LocalTask:
+    """What a client's local algorithm is to do in one round.
+
+    Attributes:
+        samples: The client's own benign samples.
+        poison: Malicious samples made for it; empty for honest clients.
+        start: The adapter as it was received.
+        steps: Optimizer steps of the round.
+        batch_size: Samples a batch.
+        learning_rate: Of the round.
+        round: Number of the round, from 1.
+        client: Number of the client.
+    """
+
+    samples: Sequence[Sample]
+    start: Adapter
+    steps: int
+    batch_size: int
+    learning_rate: float
+    round: int
+    client: int
+    poison: Sequence[Sample] = ()
+
+
+@dataclass(frozen=True)
+class DefenseTask:
+    """What a post-hoc defense works with beside the model.
+
+    Attributes:
+        start: Adapter before any federation (the aligned model's).
+        normalise: Returns a text as ``avoid`` compares texts: case, spaces, punctuation aside.
+        avoid: Instructions that defense data must not contain: evaluation prompts, normalised.
+        near: Counts the instructions that are near-duplicates of evaluation prompts.
+        judge: Judges exchanges with the defense's filter.
+        keep: Stores data that the defense made under a name, with the card that says how.
+    """
+
+    start: Adapter
+    avoid: frozenset[str]
+    normalise: Callable[[str], str]
+    near: Callable[[Sequence[str]], int]
+    judge: Callable[[Sequence[Exchange]], list[Verdict]]
+    keep: Callable[[str, Sequence[Sample], Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class ShieldChoice:
+    """A shield by name with its settings, as it travels with a defended adapter."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Defended:
+    """What a defense returns: the adapter and, if any, the shield it is to be served with."""
+
+    adapter: Adapter
+    shield: ShieldChoice | None = None
+
+
+Complete = Callable[[Sequence[Sample], Sequence[str]], list[str]]
+"""``(samples, prefills) -> replies``: greedy generation as a shield meets it."""

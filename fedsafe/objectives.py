@@ -1,0 +1,126 @@
+"""Training losses: next-token cross entropy, preference (DPO), and a proximal term.
+
+Each is ``(ModelContext, Batch, step, /, *, settings) -> (sum, count)``. The trait
+``per-token`` promises that the loss is a sum over label tokens whose count is the sum of
+their weights, so that a batch may be cut into passes of like length.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from fedsafe.contracts import Batch, ModelContext, Objective, objectives
+from fedsafe.errors import DataError
+from fedsafe.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Kind = Annotated[
+    Literal["sigmoid", "hinge", "ipo", "robust"], Field(description="Loss of a pair's margin.")
+]
+
+
+@objectives("supervised", traits={"per-token"})
+def supervised(context: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
+    """Cross entropy of the label tokens, each with its weight.
+
+    Returns:
+        The weighted sum, a scalar, and the sum of the weights.
+    """
+    return context.cross_entropy(batch)
+
+
+@objectives("preference", paper="Rafailov et al., NeurIPS 2023 (DPO)")
+def preference(
+    context: ModelContext,
+    batch: Batch,
+    step: int,
+    /,
+    *,
+    beta: Annotated[float, Field(gt=0, description="Strength of the tie to the reference.")] = 0.1,
+    kind: Kind = "sigmoid",
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=0.5, description="Probability that a label is wrong.")
+    ] = 0.0,
+    reverse: Annotated[bool, Field(description="Prefer the rejected response.")] = False,
+) -> "tuple[Tensor, float]":
+    """Direct preference optimization against the base model with the adapter off.
+
+    Returns:
+        The sum over the pairs, a scalar, and the number of pairs.
+
+    Raises:
+        DataError: The samples have no rejected responses.
+    """
+    if batch.rejected is None:
+        raise DataError(
+            "The preference objective compares two responses, and these samples have one. Give "
+            "each sample a rejected response."
+        )
+    margin = _preferred(context, batch, batch.rejected, per_token=kind == "ipo")
+    with context.reference():
+        usual = _preferred(context, batch, batch.rejected, per_token=kind == "ipo")
+    gained = (usual - margin) if reverse else (margin - usual)
+    losses = preference_losses(gained, beta=beta, kind=kind, label_smoothing=label_smoothing)
+    return losses.sum(), float(len(losses))
+
+
+def _preferred(
+    context: ModelContext, chosen: Batch, rejected: Batch, *, per_token: bool
+) -> "Tensor":
+    """Return how much more probable the chosen responses are (b,), as logarithms."""
+    found = []
+    for batch in (chosen, rejected):
+        total = context.log_probabilities(batch)
+        tokens = (batch.labels[:, 1:] != -100).sum(dim=1).clamp(min=1).to(total.device)
+        found.append(total / tokens if per_token else total)
+    return found[0] - found[1]
+
+
+def preference_losses(
+    margin: "Tensor", *, beta: float, kind: Kind = "sigmoid", label_smoothing: float = 0.0
+) -> "Tensor":
+    """Return the loss (b,) of each pair.
+
+    Args:
+        margin: (b,) how much more than the reference the policy prefers the chosen response,
+            in log-probabilities summed over the response (for ipo: averaged over its tokens).
+        beta: Strength of the tie to the reference.
+        kind: ``sigmoid`` (DPO; conservative DPO with label smoothing), ``hinge`` (Zhao et al.,
+            SLiC), ``ipo`` (Azar et al., AISTATS 2024), ``robust``
+            (Chowdhury et al., ICML 2024).
+        label_smoothing: Probability that a label is wrong; of sigmoid and robust.
+    """
+    logsigmoid = torch.nn.functional.logsigmoid
+    if kind == "hinge":
+        return torch.relu(1 - beta * margin)
+    if kind == "ipo":
+        return (margin - 1 / (2 * beta)).square()
+    right, wrong = -logsigmoid(beta * margin), -logsigmoid(-beta * margin)
+    if kind == "robust":
+        mixed = (1 - label_smoothing) * right - label_smoothing * wrong
+        return mixed / (1 - 2 * label_smoothing)
+    return (1 - label_smoothing) * right + label_smoothing * wrong
+
+
+def proximal(objective: Objective, anchor: "Mapping[str, Tensor]", strength: float) -> Objective:
+    """Return an objective with ``strength / 2 * ||adapter - anchor||^2`` added to its mean.
+
+    Li et al., *Federated Optimization in Heterogeneous Networks*, MLSys 2020 (FedProx).
+
+    Args:
+        objective: What the term is added to.
+        anchor: Adapter tensors by name, such as those that the round began with.
+        strength: Factor, at least 0.
+    """
+
+    def with_term(context: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
+        total, count = objective(context, batch, step)
+        distance = torch.zeros((), device=total.device)
+        for name, parameter in context.trainable().items():
+            distance = distance + (parameter - anchor[name].to(parameter.device)).square().sum()
+        return total + count * strength / 2 * distance, count
+
+    return with_term
