@@ -14,6 +14,7 @@ from fedsafe.experiment import load
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import private_directory
 from fedsafe.runs.store import Store, run_directory
+from server.progress_file import ProgressFile
 from server.run import DEPLOYMENT
 from server.stages import lead
 from server.transport.allowlist import AllowList
@@ -35,7 +36,13 @@ def main(grid: Grid, context: Context) -> None:
     store = Store(output or run_directory("", experiment))
     private_directory(store.directory)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
-    summary = lead(grid, experiment, store, Events(store.events, _log), runtime, allow)
+    progress = ProgressFile(store.directory)
+
+    def listen(event: Event) -> None:
+        _log(event)
+        progress.hear(event)
+
+    summary = lead(grid, experiment, store, Events(store.events, listen), runtime, allow)
     _say(f"{summary.status}: {store.directory}")
 
 

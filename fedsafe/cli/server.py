@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 from fedsafe.cli.command import finish, work
@@ -48,6 +49,16 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             "added later take the free numbers.",
         ),
     ] = False,
+    metrics: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, metavar="PORT", help="Serve Prometheus figures on 127.0.0.1:PORT."
+        ),
+    ] = None,
+    systemd: Annotated[
+        bool,
+        typer.Option("--systemd", help="Print a systemd unit of this command, and start nothing."),
+    ] = False,
     changes: Changes = None,
     output: Output = None,
     as_json: Json = False,
@@ -65,6 +76,11 @@ def server(  # noqa: PLR0917 - each is an option of the command line
 
     Given again after a stop, it goes on from the last complete round.
     """
+    if systemd:
+        from fedsafe.cli.systemd import unit
+
+        typer.echo(unit("server", click.get_current_context()), nl=False)
+        return
     from fedsafe.app import activate
     from fedsafe.deployment.server.plan import Asked, plan
     from fedsafe.deployment.server.supervisor import serve
@@ -86,7 +102,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
     )
     work(
         directory,
-        lambda hear: serve(planned, hear),
+        lambda hear: serve(planned, hear, metrics=metrics),
         as_json=as_json,
         again="the same command",
     )

@@ -9,7 +9,12 @@ from base64 import b64decode
 from binascii import Error
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 
+from fedsafe.app import activate
+
+Listed = Callable[[], frozenset[bytes]]
+"""Returns the keys that may join at this moment, PEM."""
 LOOK_SECONDS = 1.0
 """Between two looks at the allow list."""
 
@@ -33,7 +38,7 @@ class Admission:
 
     def __init__(
         self,
-        listed: Callable[[], frozenset[bytes]],
+        listed: Listed,
         registered: Callable[[bytes], bool],
         dismiss: Callable[[bytes], None],
     ) -> None:
@@ -80,6 +85,21 @@ class Admission:
         while True:
             self.look()
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def follow_list(allow: str) -> Listed | None:
+    """Return what follows an allow list on disk, revoked keys left out; None without one.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if not allow:
+        return None
+    activate()
+    from server.transport.allowlist import AllowList
+
+    keys = AllowList(Path(allow))
+    return lambda: frozenset(one.key for one in keys.read() if not one.revoked)
 
 
 def decode(header: bytes) -> bytes:

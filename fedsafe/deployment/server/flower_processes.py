@@ -15,6 +15,7 @@ from fedsafe.deployment.child_processes import Child, runs, signal_group, wait_u
 from fedsafe.deployment.server import certs
 from fedsafe.deployment.server.control import Control, Status
 from fedsafe.deployment.server.plan import Plan
+from fedsafe.deployment.server.status import NODES
 from fedsafe.deployment.server.superlink import Settings
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
@@ -172,6 +173,7 @@ class Backend:
             secret=str(secret),
             tls="" if self.inside is None else str(self.inside),
             allow=str(plan.allow or ""),
+            nodes=str(state / NODES),
         ).write(state / "superlink.json")
 
     def _wait_for_the_directory(self) -> None:

@@ -20,12 +20,12 @@ from flwr.superlink import extensions
 from flwr.superlink.cli.flower_superlink import flower_superlink
 from starlette.middleware import Middleware
 
-from fedsafe.app import activate
 from fedsafe.deployment.child_processes import memory_of_machine, wall
-from fedsafe.deployment.server.admission import Admission
+from fedsafe.deployment.server.admission import Admission, Listed, follow_list
 from fedsafe.deployment.server.limits_middleware import Gate
 from fedsafe.deployment.server.quota import Ledger
 from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.deployment.server.status import keep_nodes
 from fedsafe.runs.files import write_json
 
 INTERVAL = 30.0
@@ -50,6 +50,8 @@ class Settings:
     """Allow list; empty: every node may join."""
     memory: int = 0
     """Bytes that the process may allocate; 0: half of the machine's memory."""
+    nodes: str = ""
+    """File that says who was heard of when, for `fedsafe status`; empty: none."""
     hold: float = 20.0
     """Longest wait, seconds, of a node that asks for work; its own patience is 30."""
 
@@ -76,7 +78,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Serve until a signal comes."""
     wall(settings.memory or memory_of_machine() // 2)
-    listed = _listed(settings.allow)
+    listed = follow_list(settings.allow)
     _keep_node_ids()
     _install(settings, listed)
     # Every poll is a line otherwise: of a node to the one, of our own to the other.
@@ -84,21 +86,6 @@ def main(settings: Settings) -> None:
     FLOWER_LOGGER.addFilter(lambda record: "ListRuns" not in str(record.msg))
     sys.argv = settings.command()
     flower_superlink()
-
-
-Listed = Callable[[], frozenset[bytes]]
-"""Returns the keys that may join at this moment."""
-
-
-def _listed(allow: str) -> Listed | None:
-    """Return what follows an allow list; None without one."""
-    if not allow:
-        return None
-    activate()
-    from server.transport.allowlist import AllowList
-
-    keys = AllowList(Path(allow))
-    return lambda: frozenset(one.key for one in keys.read() if not one.revoked)
 
 
 def _install(settings: Settings, listed: Listed | None) -> None:
@@ -115,6 +102,8 @@ def _install(settings: Settings, listed: Listed | None) -> None:
         ledger = Ledger(release)
         ready = _ready(state.get_node_id_by_public_key, listed() if listed else frozenset())
         nodes = Nodes(state)
+        if settings.nodes:
+            keep_nodes(Path(settings.nodes), nodes.seen)
         admission = None if listed is None else Admission(listed, nodes.registered, nodes.dismiss)
         gate = Middleware(Gate, token=settings.token, ready=ready, admission=admission)
         app.user_middleware.insert(0, gate)
@@ -169,6 +158,19 @@ class Nodes:
             if found is not None:
                 found.metadata.delivered_at = ""
             return found is not None
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """Return of every node, by its key's sha256: whether it is online, when it was seen."""
+        lag, found = time.time() - self._clock(), {}
+        for node in self._state.get_node_info():
+            when = self._seen.get(node.node_id)
+            online = node.status == "online"
+            heard = None if when is None else when + lag
+            if when == math.inf or (online and heard is None):
+                heard = time.time()
+            key = hashlib.sha256(node.public_key).hexdigest()
+            found[key] = {"online": online, "seen": heard}
+        return found
 
     def registered(self, key: bytes) -> bool:
         """Return whether a key's node is known."""

@@ -17,6 +17,7 @@ from fedsafe.deployment.server.flower_processes import Backend
 from fedsafe.deployment.server.nginx import Front
 from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
 from fedsafe.deployment.server.reloading import Reloading
+from fedsafe.deployment.server.status import enter
 from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.flower.environment import environment
 from fedsafe.runs.events import Listener
@@ -33,8 +34,13 @@ RAISED = "ServerApp failed with exception: "
 """What Flower puts before the words of an exception that ended the ServerApp."""
 
 
-def serve(plan: Plan, listen: Listener | None = None) -> Summary:
+def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None) -> Summary:
     """Run an experiment over the network until it is done, or what is left of it.
+
+    Args:
+        plan: What is run, where it listens, whom it lets in.
+        listen: Told of the run's events.
+        metrics: Port of this machine for figures in Prometheus' format; None: none.
 
     Raises:
         RunError: The run failed, or another server has the directory.
@@ -44,6 +50,11 @@ def serve(plan: Plan, listen: Listener | None = None) -> Summary:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     os.environ["NO_PROXY"] = environment(plan.state)["NO_PROXY"]
     with claim(plan.directory):
+        enter(plan.directory, plan.address, plan.tls, plan.allow)
+        if metrics is not None:
+            from fedsafe.deployment.server.metrics import serve_metrics
+
+            serve_metrics(plan.directory, metrics)
         fleet = Fleet(plan, listen)
         try:
             return fleet.run()
