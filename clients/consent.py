@@ -1,31 +1,43 @@
-"""What a server's experiment may have a client do on a machine of its own.
+"""Consent: what a server's job may have a client do on a machine of its own.
 
-It runs no code that its operator has not installed, and reads no data that its operator
-has not named: an experiment comes from the server, and may name any function that can be
-imported and any file that is there. The base model is loaded from where the experiment
-says unless the operator says otherwise, and is refused if it is not the server's.
+The job comes from the server, and may name any function that can be imported, any file or
+directory that is there, and any repository of the Hugging Face hub. A client runs no code,
+opens no path and downloads nothing that its own operator has not named. A refusal depends
+on what the operator said alone, never on what lies on this machine: a server learns nothing
+from it. Code that is installed here and asks for another model is held to the same.
 """
 
-import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from clients.node_config import Site
-from fedsafe.contracts import REGISTRIES
+from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.messages import Job
+from fedsafe.training.context import SessionContext
 
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-"""Of a data set on the hub; a name without an owner may be a reader of local files."""
+EMBEDDED_MODEL = "micro"
+"""The base model that is part of FedSafe."""
+EMBEDDED_SOURCES = frozenset({"micro"})
+"""Sources that are part of FedSafe and read nothing else; any other one may read files or
+download."""
 
 
 def check(job: Job, site: Site) -> None:
-    """See that a server's wishes are among those that the operator agreed to.
+    """Check that a server's wishes are among those that the operator agreed to.
 
     Raises:
-        RunError: The experiment names a plug-in by its path, or a file of this machine.
+        RunError: The job names a base model, a data source, a file, or a plug-in by its path,
+            that the operator has not named.
     """
+    if site.model is None and job.model.path != EMBEDDED_MODEL:
+        raise RunError(
+            "The server's model.path names a base model of this machine or of the hub, and this "
+            "client loads none that its operator has not named. If it is meant, start this client "
+            "with --model DIRECTORY, or with --model OWNER/NAME to download it."
+        )
     for kind, place, choice in _wishes(job, site):
         if ":" in choice.name and choice.name not in site.plugins:
             raise RunError(
@@ -33,12 +45,51 @@ def check(job: Job, site: Site) -> None:
                 "runs no code that its operator has not named. If it is installed here and meant, "
                 f"start this client with --plugin {choice.name}."
             )
+        named = choice.name in site.plugins or choice.name in EMBEDDED_SOURCES
         for path in _files(kind, choice):
             raise RunError(
                 f"The server's {place} would have this client read {path} on its own machine. If "
                 "that is meant, name it here: start this client with --data, or as an attacker "
                 "with --generator."
             )
+        if kind == "source" and not named:
+            raise RunError(
+                f"The server's {place} is '{choice.name}', which would have this client read files "
+                "or download data that its operator has not named. If that is meant, name it here: "
+                "start this client with --data."
+            )
+
+
+class GuardedContext(SessionContext):
+    """The model context on a machine of its own: no other model without the operator's word."""
+
+    named: frozenset[str] = frozenset()
+    """Paths of other models that this machine's operator has named."""
+
+    def load_other(self, path: str) -> AbstractContextManager[ModelContext]:
+        """Load another model, if the operator has named it.
+
+        Raises:
+            RunError: It is the server's wish alone.
+        """
+        if str(path) not in self.named:
+            raise RunError(
+                "The server's experiment would have this client load a second model, and this "
+                "client loads none that its operator has not named. If it is meant, start this "
+                "client with a --generator or --behaviour whose settings name it."
+            )
+        return super().load_other(path)
+
+
+def named_paths(site: Site) -> frozenset[str]:
+    """Return every text in the settings that the operator of a client gave."""
+    choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
+    return frozenset(
+        str(value)
+        for choice in choices
+        for value in choice.settings.values()
+        if isinstance(value, str | Path)
+    )
 
 
 def _wishes(job: Job, site: Site) -> Iterator[tuple[str, str, PluginChoice]]:
@@ -62,6 +113,4 @@ def _files(kind: str, choice: PluginChoice) -> Iterator[object]:
         if isinstance(settings[name], Path):
             yield settings[name]
     if (kind, choice.name) == ("source", "hub"):
-        path = str(settings["path"])
-        if not HUB_NAME.fullmatch(path) or Path(path).exists():  # `datasets` prefers what is here
-            yield path
+        yield settings["path"]

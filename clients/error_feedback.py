@@ -12,6 +12,7 @@ from typing import Protocol
 
 from fedsafe.lazy import torch
 from fedsafe.messages import Job
+from fedsafe.models import adapters
 from fedsafe.models.adapters import Tensors
 from fedsafe.runs.files import digest, private, private_directory, room
 
@@ -65,15 +66,20 @@ class OnDisk:
         earlier = [number for number in rounds if number < job.round]
         if not earlier:
             return None
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError, safe_open
 
         path = rounds[max(earlier)]
         try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            log.warning("%s cannot be read (%s); this round starts from none.", path, error)
+            with safe_open(path, framework="pt") as file:
+                left = {name: file.get_tensor(name) for name in sorted(file.keys())}
+                stored = (file.metadata() or {}).get("sha256")
+            reason = "" if stored == adapters.digest(left) else "its checksum differs"
+        except (SafetensorError, OSError, ValueError) as error:
+            left, reason = {}, str(error)
+        if reason:
+            log.warning("%s cannot be read (%s); this round starts from none.", path, reason)
             return None
+        return left
 
     def keep(self, job: Job, left: Tensors) -> None:
         """Keep what this round left, in place of what later ones did before a restart.
@@ -87,7 +93,8 @@ class OnDisk:
         private_directory(home)
         path = home / f"{_prefix(job)}{job.round:08d}.safetensors"
         aside = path.with_suffix(".new")
-        content = save({name: torch.as_tensor(tensor) for name, tensor in left.items()})
+        tensors = {name: torch.as_tensor(tensor) for name, tensor in left.items()}
+        content = save(tensors, metadata={"sha256": adapters.digest(tensors)})
         try:
             with room(path, len(content)), open(aside, "wb", opener=private) as file:
                 file.write(content)

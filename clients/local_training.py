@@ -72,7 +72,8 @@ def work(
     attack = attack_of(job, site)
     algorithm = algorithm_of(job, attack)
     training = job.training
-    context = SessionContext(
+    kind = SessionContext if site is None else consent.GuardedContext
+    context = kind(
         session=session,
         plan=plan_of(training, job.learning_rate),
         batch_size=training.batch_size,
@@ -80,6 +81,8 @@ def work(
         progress=lambda step, _: progress(step),
         listener=lambda message, **numbers: log.info("%s %s", message, numbers),
     )
+    if site is not None and isinstance(context, consent.GuardedContext):
+        context.named = consent.named_paths(site)
     samples = _samples(job, site)
     poison = poison_of(job, attack, context) if attack and needs_poison(attack) else ()
     sent = compression.unpack_adapter(job.wire, arrays)
@@ -152,7 +155,8 @@ def _model_here(model: Model, site: Site | None) -> Model:
     """Return the base model as it lies on this machine."""
     changes: dict[str, str | None] = {}
     if site is not None and site.model is not None:
-        changes |= {"path": site.model, "revision": None}
+        same = site.model == model.path  # a name on the hub, as the operator has named it
+        changes |= {"path": site.model, "revision": model.revision if same else None}
     if site is not None and site.device is not None:
         changes["device"] = site.device
     return model.model_copy(update=changes)

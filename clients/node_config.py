@@ -30,7 +30,7 @@ class Site(BaseModel):
     source: PluginChoice | None = None
     """Its own data; None: the experiment's source, which must then be one that all share."""
     model: str | None = None
-    """Where the base model lies here; None: where the experiment says."""
+    """Where the base model lies here, or its name on the hub; None: only the embedded one."""
     device: str | None = None
     """Device of this client; None: what the experiment says."""
     rank: Annotated[int, Field(ge=1)] | None = None

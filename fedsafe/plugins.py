@@ -11,7 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -39,6 +39,8 @@ class Plugin(Generic[F]):
     """For defenses: faithful, simplified or variant, with the difference named."""
     traits: frozenset[str] = frozenset()
     """Promises that the property tests hold the plug-in to."""
+    label: str = ""
+    """Heading in tables and charts; empty: made of the name."""
 
     @property
     def summary(self) -> str:
@@ -125,6 +127,7 @@ class Registry(Generic[F]):
         minimum: Callable[..., int] | None = None,
         badge: str = "",
         traits: frozenset[str] | set[str] = frozenset(),
+        label: str = "",
     ) -> Callable[[F], F]:
         """Register the decorated function under a name."""
 
@@ -136,7 +139,7 @@ class Registry(Generic[F]):
                     f"{_where(function)}. Rename one of them."
                 )
             self._plugins[name] = Plugin(
-                name, self.kind, function, paper, minimum, badge, frozenset(traits)
+                name, self.kind, function, paper, minimum, badge, frozenset(traits), label
             )
             return function
 
@@ -192,6 +195,9 @@ class Registry(Generic[F]):
             raise PluginError(
                 f"Module '{module_name}' has no '{attribute}', wanted by {self.kind} '{path}'."
             ) from None
+        registered = (known for known in self._plugins.values() if known.function is found)
+        if (known := next(registered, None)) is not None:  # what it was registered with holds
+            return replace(known, name=path)
         return Plugin(path, self.kind, _callable(found, path))
 
 

@@ -1,7 +1,7 @@
-"""The ServerApp: read the experiment from Flower's run configuration, and lead it.
+"""The ServerApp: read the experiment from Flower's run configuration, and run it.
 
 ``flwr run . --run-config 'experiment="micro" output="/abs/dir"'``. The in-process
-runtime calls the same `server.stages.lead`.
+runtime calls the same `server.experiment.run_experiment`.
 """
 
 from pathlib import Path
@@ -11,12 +11,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
+from fedsafe.flower.compatibility import check
+from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import private_directory
 from fedsafe.runs.store import Store, run_directory
+from server.experiment import run_experiment
+from server.memory_limit import limit_server_memory
 from server.progress_file import ProgressFile
-from server.run import DEPLOYMENT
-from server.stages import lead
 from server.transport.allowlist import AllowList
 from server.transport.nodes import deployed
 
@@ -26,6 +28,8 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run configuration names."""
+    check("serverapp")
+    limit_server_memory()
     config = context.run_config
     reference = str(config.get("experiment", "micro"))
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
@@ -36,13 +40,17 @@ def main(grid: Grid, context: Context) -> None:
     store = Store(output or run_directory("", experiment))
     private_directory(store.directory)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
+    randomness = _path("randomness", str(config.get("randomness", "")))
     progress = ProgressFile(store.directory)
 
     def listen(event: Event) -> None:
         _log(event)
         progress.hear(event)
 
-    summary = lead(grid, experiment, store, Events(store.events, listen), runtime, allow)
+    events = Events(store.events, listen)
+    summary = run_experiment(
+        grid, experiment, store, events, runtime, allow=allow, randomness=randomness
+    )
     _say(f"{summary.status}: {store.directory}")
 
 
@@ -59,7 +67,7 @@ def _path(key: str, text: str) -> Path | None:
 
 
 def _log(event: Event) -> None:
-    """Tell the run's log what happened, a line an event that matters."""
+    """Write the events that matter to the run's log, a line each."""
     data = event.data
     if event.kind == "round-end":
         record = data["record"]
@@ -77,6 +85,6 @@ def _log(event: Event) -> None:
 def _say(text: str) -> None:
     from logging import INFO
 
-    from flwr.common.logger import log
+    from fedsafe.flower.internals import log
 
     log(INFO, text)

@@ -1,9 +1,10 @@
-"""What a federation needs to go on after a crash, saved whole after every round.
+"""Round checkpoints: what a federation needs to go on after a crash, saved after every round.
 
-Random streams are named by round, so none has to be saved.
+Each holds the adapter, the state of the strategy and the round's record with the digests of
+all three and of the records before it; they are compared when it is loaded. Random streams
+are named by round, so none has to be saved.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -15,7 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
-from fedsafe.runs.files import whole_directory
+from fedsafe.models import adapters
+from fedsafe.runs.checksums import read_sealed, write_sealed
+from fedsafe.runs.files import digest, file_digest, whole_directory
 from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 
@@ -44,8 +47,13 @@ def save(store: FederationStore, progress: Progress, rounds: list[Round], keep: 
     with whole_directory(store.checkpoint(progress.round), size) as aside:
         save_file(_whole(progress.adapter), aside / ADAPTER)
         save_file(_whole(progress.state), aside / STATE)
-        record = rounds[-1].model_dump_json()
-        (aside / RECORD).write_text(record, encoding="utf-8")
+        record = {
+            "round": rounds[-1].plain(),
+            "adapter": adapters.digest(progress.adapter),
+            "state": file_digest(aside / STATE),
+            "earlier": digest(*(record.model_dump_json() for record in rounds[:-1])),
+        }
+        write_sealed(aside / RECORD, record)
     store.write_rounds(rounds)
     for old in store.checkpoints()[:-keep]:
         shutil.rmtree(store.checkpoint(old), ignore_errors=True)
@@ -62,34 +70,63 @@ def latest(store: FederationStore) -> tuple[Progress, list[Round]] | None:
     """Return the newest complete round and the records up to it, or None before the first.
 
     Raises:
-        RunError: A checkpoint is there but cannot be read.
+        RunError: A checkpoint or a record is there but cannot be read, or is not what was
+            written.
     """
     numbers = store.checkpoints()
     if not numbers:
         return None
-    directory = store.checkpoint(numbers[-1])
-    try:
-        adapter = load_file(directory / ADAPTER)
-        state = load_file(directory / STATE)
-        last = Round.model_validate(json.loads(_text(directory / RECORD)))
-    except (OSError, ValueError, SafetensorError) as error:
+    number = numbers[-1]
+    directory = store.checkpoint(number)
+    progress, last, earlier = _loaded(directory, number)
+    rounds = [record for record in store.rounds() if record.round < number]
+    path = store.directory / "rounds.jsonl"
+    if [record.round for record in rounds] != list(range(1, number)):
         raise RunError(
-            f"The checkpoint {directory} cannot be read: {' '.join(str(error).split())[:120]}. "
-            "Remove it to go on from the round before."
-        ) from None
-    rounds = [record for record in store.rounds() if record.round < last.round]
-    if [record.round for record in rounds] != list(range(1, last.round)):
-        raise RunError(
-            f"{store.directory / 'rounds.jsonl'} lacks rounds before {last.round}. Restore it, or "
-            "start again in another directory."
+            f"{path} lacks rounds before {number}. Restore it, or start again in another directory."
         )
-    rounds.append(last)
-    return Progress(last.round, dict(sorted(adapter.items())), state), rounds
+    if digest(*store.round_lines()[: number - 1]) != earlier:
+        raise RunError(
+            f"{path} was changed or damaged: its records of rounds 1 to {number - 1} are not those "
+            f"that {directory} follows. Restore it, or start again in another directory."
+        )
+    return progress, [*rounds, last]
+
+
+def _loaded(directory: Path, number: int) -> tuple[Progress, Round, str]:
+    """Return a checkpoint's content, its record, and the digest of the records before it."""
+    try:
+        adapter = dict(sorted(load_file(directory / ADAPTER).items()))
+        state = load_file(directory / STATE)
+        record = read_sealed(directory / RECORD)
+        last, earlier = Round.model_validate(record["round"]), str(record["earlier"])
+        expected = {name: str(record[name]) for name in ("adapter", "state")}
+    except KeyError as error:
+        raise _unusable(directory, f"{RECORD} has no {error}") from None
+    except (OSError, ValueError, SafetensorError, RunError) as error:
+        raise _unusable(directory, str(error)) from None
+    if (bad := adapters.not_finite(adapter)) is not None:
+        raise _unusable(directory, f"{ADAPTER} holds NaN or infinite values in {bad}")
+    if last.round != number:
+        raise _unusable(directory, f"{RECORD} is that of round {last.round}")
+    found = {"adapter": adapters.digest(adapter), "state": file_digest(directory / STATE)}
+    for name, file in (("adapter", ADAPTER), ("state", STATE)):
+        if found[name] != expected[name]:
+            raise _unusable(
+                directory,
+                f"{file} was changed or damaged after it was written: its sha256 is "
+                f"{found[name][:16]}, and {RECORD} says {expected[name][:16]}",
+            )
+    return Progress(number, adapter, state), last, earlier
+
+
+def _unusable(directory: Path, reason: str) -> RunError:
+    short = " ".join(reason.split()).rstrip(".")
+    return RunError(
+        f"The checkpoint {directory} cannot be read: {short[:400]}. Remove it to go on from the "
+        "round before."
+    )
 
 
 def _whole(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""What became of a round's clients: their records, the reasons, and whether it was attacked."""
+"""Status of a round's clients: their records, the reasons, and whether the attack took place."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from flwr.app import Message
@@ -10,9 +10,12 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import REFUSED
 from fedsafe.runs.events import Events
-from fedsafe.runs.records import Client
+from fedsafe.runs.records import Client, Round
 from server.transport.client_errors import in_words
 from server.transport.client_identity import Members
+from server.transport.round_collector import Gathering
+from server.transport.train_messages import weight
+from server.validation import size
 
 Status = Literal["accepted", "dropped", "failed", "missing"]
 
@@ -57,24 +60,110 @@ def see_attack(experiment: Experiment, there: Collection[int], events: Events) -
         )
 
 
-def require_attack(number: int, clients: Mapping[int, Client]) -> None:
-    """Fail a red-team run whose attack breaks down: it would pass for a perfect defense.
+def note_attack(number: int, clients: Mapping[int, Client], events: Events) -> None:
+    """Note a round in which every malicious client answered with an error.
 
-    Raises:
-        RunError: Every malicious client of the round answered with an error.
+    It ends nothing: a client that announces an attack and answers with an error could
+    otherwise end any red-team run. `judge_attack` judges the federation as a whole.
     """
     malicious = [client for client in clients.values() if client.malicious]
-    if malicious and all(client.status == "failed" for client in malicious):
-        raise RunError(
+    if malicious and not any(_attacked(client) for client in malicious):
+        events(
+            "note",
             f"The attack did not take place in round {number}: malicious client "
-            f"{malicious[0].client} answered with {malicious[0].reason} See to the attack's "
-            "settings and start again."
+            f"{malicious[0].client} {_why_not(malicious[0])}",
         )
+
+
+def judge_attack(declared: bool, rounds: Sequence[Round], events: Events) -> None:
+    """See at the end of a federation that a declared attack took place in it.
+
+    An attack takes place in a round where a malicious client sent an update, accepted or not.
+
+    Raises:
+        RunError: It took place in no round: the model would pass for a perfect defense.
+    """
+    if not declared or not rounds:
+        return
+    malicious = [(one.round, c) for one in rounds for c in one.clients if c.malicious]
+    attacked = {number for number, client in malicious if _attacked(client)}
+    if attacked:
+        asked = {number for number, _ in malicious}
+        if attacked != asked:
+            events(
+                "note",
+                f"The attack took place in {len(attacked)} of the {len(asked)} rounds that asked "
+                "malicious clients; see rounds.jsonl for what they answered in the others.",
+            )
+        return
+    if not malicious:
+        raise RunError(
+            f"The experiment declares an attack, and none of its {len(rounds)} rounds asked a "
+            "malicious client: its model would pass for a perfect defense. Sample more clients a "
+            "round (federation.sampled), raise attack.malicious, or change the seed."
+        )
+    number, last = malicious[-1]
+    raise RunError(
+        f"The attack took place in none of the {len(rounds)} rounds: its model would pass for a "
+        f"perfect defense. In round {number} malicious client {last.client} {_why_not(last)} See "
+        "to the attack's settings or to those clients, and start again in another directory; the "
+        "model of the control is kept."
+    )
+
+
+def note_doubts(client: int, doubts: Sequence[str], events: Events) -> None:
+    """Note the claims of a client that are outside their ranges and go on record as unknown."""
+    if doubts:
+        events(
+            "note",
+            f"Client {client} reports {', '.join(doubts)}: outside the plausible range, recorded "
+            "as unknown. Its update counts; the rule judges that.",
+        )
+
+
+def _attacked(client: Client) -> bool:
+    """Return whether a client sent an update, whatever became of it."""
+    return client.status in {"accepted", "dropped"}
+
+
+def _why_not(client: Client) -> str:
+    """Return what a client did in place of sending an update, as the end of a sentence."""
+    reason = client.reason.rstrip(".")
+    return f"answered with {reason}." if client.status == "failed" else f"sent nothing ({reason})."
 
 
 def client_record(client: int, status: Status, reason: str = "") -> Client:
     """Return the record of a client; the truth about it is entered by whoever knows it."""
     return Client(client=client, malicious=False, status=status, reason=reason)
+
+
+def lost_record(client: int, reply: Message, dropped: Exception) -> Client:
+    """Return the record of a client whose reply was not accepted."""
+    found = client_record(client, *failure(reply, dropped))
+    return found.model_copy(update={"bytes": size(reply)})
+
+
+def complete(
+    letters: Mapping[int, Message],
+    clients: Mapping[int, Client],
+    gathering: Gathering,
+    malicious: Collection[int],
+) -> dict[int, Client]:
+    """Return the record of every client of a cohort, in its order, with who sent nothing.
+
+    Args:
+        letters: What each client of the cohort was to be sent.
+        clients: The records of those that answered.
+        gathering: The round, which knows how often each was asked.
+        malicious: The truth about who attacks.
+    """
+    found = {}
+    for one, letter in letters.items():
+        record = clients.get(one) or client_record(one, "missing", gathering.reason(one))
+        times = gathering.times(one)
+        truth = {"malicious": one in malicious, "asked": times}
+        found[one] = record.model_copy(update={**truth, "bytes_sent": times * weight(letter)})
+    return found
 
 
 def reasons(clients: Mapping[int, Client]) -> str:

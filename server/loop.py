@@ -6,7 +6,7 @@ last complete round and ends with the same bytes.
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from flwr.serverapp import Grid
@@ -23,18 +23,18 @@ from fedsafe.runs.records import Client, Round
 from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
-from server import checkpoint
+from server import checkpoint, client_status
 from server.aggregation.aggregator import combiner
 from server.aggregation.interface import Combined, Combiner
 from server.aggregation.root_update import root_update
 from server.aggregation.update_attacks import forge
 from server.aggregation.update_store import Spool
-from server.client_status import attackers, client_record, failure, reasons, require_attack
+from server.cohort_replies import collect_replies
+from server.randomness import Draws
 from server.sampling import cohort
 from server.transport.client_registry import RollCall
-from server.transport.round_collector import Gathering
-from server.transport.train_messages import weight, with_job
-from server.validation import DroppedError, screen, size
+from server.transport.reply_journal import ReplyJournal
+from server.transport.train_messages import with_job
 
 Name = Literal["main", "control"]
 NOWHERE = 0
@@ -54,7 +54,15 @@ class Federation:
     events: Events
     identity: str = ""
     """Names the run, the same after a restart."""
+    journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
+    """Whose replies killed the server; by default this federation's alone."""
+    draws: Draws | None = None
+    """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Read the federation's own journal, where none is given."""
+        self.journal = self.journal or ReplyJournal(self.store.directory, self.events)
 
     def run(self) -> adapters.Tensors:
         """Run the rounds that are left, and return the final adapter.
@@ -71,6 +79,7 @@ class Federation:
             progress = self._round(number, progress, combining)
             record = self._records[-1].model_dump(mode="json")
             self.events("round-end", federation=self.name, rounds=rounds, record=record)
+        client_status.judge_attack(self.experiment.attack is not None, self._records, self.events)
         final = dict(progress.adapter)
         adapters.save(self.store.adapter, final, self.session.loaded.model)
         return final
@@ -92,13 +101,18 @@ class Federation:
         self, number: int, progress: checkpoint.Progress, combining: Combiner
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
-        asked = cohort(self.experiment, number)
+        asked = cohort(self.experiment, number, self.draws.cohorts if self.draws else None)
+        self.journal.begin_round(self.name, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
             clients = self._gather(number, asked, progress, combining, spool)
-            require_attack(number, clients)
+            client_status.note_attack(number, clients, self.events)
             combined = self._combine(number, progress, combining, spool, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
+        if (bad := adapters.not_finite(adapter)) is not None:
+            raise RunError(
+                f"Round {number} made an adapter with values that are not finite: {bad}."
+            )
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
@@ -129,50 +143,7 @@ class Federation:
             client: with_job(message, self._job(number, client))
             for client, message in zip(asked, messages, strict=True)
         }
-        federation, needed = self.experiment.federation, self.experiment.minimum_replies
-        gathering = Gathering(self.grid, self.roll, letters, federation, needed, self.events)
-        gathering.assemble()
-        limit, wire = federation.max_update_norm, federation.wire
-        clients: dict[int, Client] = {}
-        for client, message in gathering.replies(lambda: len(spool.accepted) >= needed):
-            try:
-                reply = screen(message, letters[client], limit, wire)
-            except DroppedError as error:
-                found = client_record(client, *failure(message, error))
-                found = found.model_copy(update={"bytes": size(message)})
-            else:
-                spool.put(asked.index(client), client, reply)
-                found = client_record(client, "accepted").model_copy(update=reply.record())
-                del reply
-            del message
-            clients[client] = found
-            self.events(
-                "client",
-                client=client,
-                status=found.status,
-                loss=found.loss,
-                done=len(clients),
-                total=len(asked),
-            )
-        sizes = {client: weight(letter) for client, letter in letters.items()}
-        return self._complete(asked, clients, gathering, sizes)
-
-    def _complete(
-        self,
-        asked: list[int],
-        clients: dict[int, Client],
-        gathering: Gathering,
-        sizes: dict[int, int],
-    ) -> dict[int, Client]:
-        """Enter who is missing, who is malicious, and how often and with what each was asked."""
-        malicious = attackers(self.experiment, self.name, self.roll.members)
-        complete = {}
-        for one in asked:
-            found = clients.get(one) or client_record(one, "missing", gathering.reason(one))
-            times = gathering.times(one)
-            truth = {"malicious": one in malicious, "asked": times}
-            complete[one] = found.model_copy(update={**truth, "bytes_sent": times * sizes[one]})
-        return complete
+        return collect_replies(self, letters, spool)
 
     def _combine(
         self,
@@ -186,13 +157,15 @@ class Federation:
         if len(spool.accepted) < needed:
             raise RunError(
                 f"Round {number} has {len(spool.accepted)} usable replies; {needed} are needed. "
-                f"{reasons(clients)} Raise federation.deadline, lower federation.minimum_replies, "
-                "or see to the clients; `fedsafe resume` goes on from here."
+                f"{client_status.reasons(clients)} Raise federation.deadline, lower "
+                "federation.minimum_replies, or see to the clients; `fedsafe resume` goes on from "
+                "here."
             )
         root = root_update(self.experiment, self.session, number, progress.adapter)
         weighting = self.experiment.federation.weighting
         updates = spool.updates(number, progress.adapter, weighting, root)
         forge(self.experiment, updates, spool, clients, combining, progress.state)
+        updates = replace(updates, seed=self.draws.rules if self.draws else None)
         ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
         try:
             with spool.reading():
@@ -232,12 +205,13 @@ class Federation:
 
     def _job(self, number: int, client: int) -> Job:
         home = self.store.directory if self.name == "main" else self.store.directory.parent
+        malicious = client_status.attackers(self.experiment, self.name, self.roll.members)
         shared = self.roll.members is None  # a simulated client may write beside the records
         return Job.of(
             self.experiment,
             client=client,
             round=number,
-            attacker=client in attackers(self.experiment, self.name, self.roll.members),
+            attacker=client in malicious,
             federation=self.name,
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,

@@ -1,10 +1,13 @@
-"""The border: a reply is hostile until it has been screened.
+"""Validate client replies: decode the update, check its numbers, bound what it reports.
 
-A reply that fails any check is dropped with the reason, and the run goes on. Headers
-are compared with what an honest client would have written and never parsed; nothing is
-allocated but the update. What the screen cannot tell is whether the work was done: an
-update that is well formed and of a believable length may be anything, last round's
-included, and is for the rule to judge. Knows nothing of how updates are combined.
+A reply is hostile until it has been screened. One that fails any check is dropped with the
+reason, and the run goes on; a reported metric outside its plausible range costs the client
+nothing but that figure, which goes on record as unknown: an honest update is not to be lost
+over a clock that was set back, and a false figure decides nothing. Headers are compared
+with what an honest client would have written and never parsed; nothing is allocated but
+the update. What the screen cannot tell is whether the work was done: an update that is
+well formed and of a believable length may be anything, last round's included, and is for
+the rule to judge. Knows nothing of how updates are combined.
 """
 
 import math
@@ -20,19 +23,13 @@ from fedsafe.messages import ADAPTER, ARRAYS, METRICS, REFUSED
 from fedsafe.models import packing
 from fedsafe.models.compression import SCALE, Arrays, Wire, downlink, restore, uplink
 from server.transport.train_messages import arrays_of, shapes_of
+from strategies.screening import ScreenError, plausible, screen_metrics, update_norm
 
 HEADER = 4096
 """More bytes than any honest array's header takes."""
 MAGIC = b"\x93NUMPY\x01\x00"
 """How an .npy array of version 1.0 begins; the length of its header follows."""
-MOST_EXAMPLES = 10**9
 MOST_METRICS = 100
-LARGEST_CLAIM = 1e15
-CLAIMS = (
-    *("loss", "skipped", "truncated", "tokens", "padded-tokens", "peak-bytes"),
-    *("seconds", "train-seconds", "load-seconds"),
-)
-"""The metrics that are believed to be what a client says."""
 LONGEST_ERROR = 10_000
 """Characters of a client's own words that are looked at."""
 _ESCAPES = re.compile(r"(?:\x1b|\\x1b)?\[\d+m")
@@ -52,7 +49,9 @@ class Reply:
     bytes: int
     examples: int
     claims: Mapping[str, float] = field(default_factory=dict)
-    """Its finite scalar metrics."""
+    """Its metrics that are numbers in their plausible ranges."""
+    doubts: tuple[str, ...] = ()
+    """The others among those that are recorded, each with its value."""
 
     def record(self) -> dict[str, float | None]:
         """Return what goes on record of it, by field of a client's record."""
@@ -61,8 +60,8 @@ class Reply:
             "bytes": self.bytes,
             "examples": self.examples,
             "loss": self.claims.get("loss"),
-            "skipped": max(int(self.claims.get("skipped", 0)), 0),
-            "truncated": max(int(self.claims.get("truncated", 0)), 0),
+            "skipped": int(self.claims.get("skipped", 0)),
+            "truncated": int(self.claims.get("truncated", 0)),
             "seconds": self.claims.get("seconds"),
             "load_seconds": self.claims.get("load-seconds"),
             "train_seconds": self.claims.get("train-seconds"),
@@ -92,7 +91,7 @@ def screen(message: Message, asked: Message, max_norm: float, wire: Wire = "floa
     shapes = shapes_of(asked)
     received = _received(message, uplink(wire, shapes))
     sent = _sent(asked, downlink(wire, shapes)) if wire == "float32" else {}
-    examples, claims = _claims(message)
+    examples, claims, doubts = _claims(message)
     update = np.empty(sum(math.prod(shape) for shape in shapes.values()), np.float32)
     begin = 0
     for name, shape in shapes.items():
@@ -101,12 +100,11 @@ def screen(message: Message, asked: Message, max_norm: float, wire: Wire = "floa
             _check_scale(name, received[name + SCALE], max_norm)
         restore(wire, name, received, sent.get(name), update[begin:end].reshape(shape))
         begin = end
-    norm = _norm(update)
-    if not math.isfinite(norm):
-        raise DroppedError("NaN or infinity in its update")
-    if norm > max_norm:
-        raise DroppedError(f"update norm {norm:.3g} is above {max_norm:.3g}")
-    return Reply(update, norm, size(message), examples, claims)
+    try:
+        norm = update_norm(update, max_norm)
+    except ScreenError as error:
+        raise DroppedError(str(error)) from None
+    return Reply(update, norm, size(message), examples, claims, doubts)
 
 
 def size(message: Message) -> int:
@@ -168,34 +166,18 @@ def _sent(asked: Message, layout: packing.Layout) -> Arrays:
     return packing.unpack(np.frombuffer(data, np.uint8, offset=len(data) - size), layout)
 
 
-def _claims(message: Message) -> tuple[int, dict[str, float]]:
-    """Return the example count and the finite scalars that a client reports."""
+def _claims(message: Message) -> tuple[int, dict[str, float], tuple[str, ...]]:
+    """Return the example count, the plausible metrics, and a word on each implausible one."""
     metrics = message.content.get(METRICS)
     if not isinstance(metrics, MetricRecord):
         raise DroppedError(f"no metric record '{METRICS}'")
     if len(metrics) > MOST_METRICS:
         raise DroppedError(f"{len(metrics)} metrics; {MOST_METRICS} are read at most")
     examples = metrics.get("num-examples")
-    if type(examples) is not int or not 0 < examples <= MOST_EXAMPLES:
+    if type(examples) is not int or not plausible("num-examples", examples):
         raise DroppedError(f"num-examples is {_line(examples)}, not a count")
-    claims = {
-        key: float(value)
-        for key in CLAIMS
-        if isinstance(value := metrics.get(key), int | float)
-        and -LARGEST_CLAIM < value < LARGEST_CLAIM
-    }
-    return examples, claims
-
-
-def _norm(update: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> float:
-    """Return the L2 norm, summed in float64 a block at a time."""
-    total = 0.0
-    with np.errstate(all="ignore"):
-        for begin in range(0, update.size, 2**20):
-            block = update[begin : begin + 2**20].astype(np.float64)
-            total += float(block @ block)
-            del block  # before the next one is made
-    return math.sqrt(total) if math.isfinite(total) else math.inf
+    claims, doubts = screen_metrics({n: v for n, v in metrics.items() if n != "num-examples"})
+    return examples, claims, doubts
 
 
 def _cause(reason: object) -> str:

@@ -69,7 +69,7 @@ def finish(directory: Path, summary: "Summary", *, as_json: bool) -> None:
         return
     from fedsafe.cli.tables import before_after, places
 
-    before_after(summary)
+    before_after(summary, directory)
     places(directory, write(directory), summary.seconds)
 
 

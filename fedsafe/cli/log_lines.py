@@ -4,6 +4,8 @@ The same lines serve a terminal and a log. Knows nothing of progress bars.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
+from statistics import median
 from typing import Any
 
 from pydantic import ValidationError
@@ -101,8 +103,9 @@ class Journal:
 
     def _row(self, record: Round) -> str:
         accepted = [client for client in record.clients if client.status == "accepted"]
-        losses = [client.loss for client in accepted if client.loss is not None]
-        loss = f"{sum(losses) / len(losses):#.4g}" if losses else NONE
+        known = (client.loss for client in accepted if client.loss is not None)
+        losses = [loss for loss in known if isfinite(loss)]
+        loss = f"{median(losses):#.4g}" if losses else NONE
         probe = record.probe or Scores()
         share = malicious_share(record.clients)
         color = "red" if share else "green" if share == 0 else "dim"

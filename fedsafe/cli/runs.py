@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedsafe.cli.command import finish, inline, show_experiment, work
-from fedsafe.cli.text import Interrupted, settings, shown
+from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Defend a finished run, or with --model, --adapter and -o any PEFT adapter."""
+    """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
+
+    The model is evaluated before and after, and a report is written.
+    """
     from fedsafe.cli.directories import existing
 
     chosen = settings(changes)
@@ -205,16 +208,15 @@ def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":
 def _defend_adapter(
     job: tuple[str, Path, str, dict[str, Any], Path], reference: str, *, as_json: bool
 ) -> None:
-    from fedsafe.cli.console import display
     from fedsafe.experiment import load
 
     model, adapter, defense, chosen, output = job
     resolved = load(reference)
-    try:
-        with display(as_json=as_json) as listen:
-            made: Path = inline().defend_adapter(
-                model, adapter, defense, chosen, output, resolved, listen
-            )
-    except KeyboardInterrupt:
-        raise Interrupted("nothing was written; give the same command again.") from None
-    typer.echo(json.dumps({"adapter": str(made)}) if as_json else f"adapter  {shown(made)}")
+    work(
+        output,
+        lambda listen: inline().defend_adapter(
+            model, adapter, defense, chosen, output, resolved, listen
+        ),
+        as_json=as_json,
+        again="the same command",
+    )

@@ -65,6 +65,13 @@ def server(  # noqa: PLR0917 - each is an option of the command line
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is there.")
     ] = False,
+    randomness: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make the server's random draws from this file, as that of an earlier run.",
+        ),
+    ] = None,
     open_to_all: Annotated[
         bool,
         typer.Option(
@@ -97,9 +104,8 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    planned = plan(
-        resolved, directory, Asked(listen, tls, allow, open=open_to_all, fewer=allow_fewer)
-    )
+    asked = Asked(listen, tls, allow, randomness, open=open_to_all, fewer=allow_fewer)
+    planned = plan(resolved, directory, asked)
     work(
         directory,
         lambda hear: serve(planned, hear, metrics=metrics),

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fedsafe.cli.text import safe, shown
-from fedsafe.report.measures import MEASURES, NONE, Measure, duration, interval, percent
+from fedsafe.report.bars import quality
+from fedsafe.report.defenses import Defense, defenses_of, titles
+from fedsafe.report.measures import NONE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 
@@ -53,12 +55,20 @@ def plugin_settings(settings: Sequence[dict[str, Any]]) -> None:
     console().print(table)
 
 
-def before_after(summary: Summary) -> None:
-    """Print the stages side by side, and the verdict."""
+def before_after(summary: Summary, directory: Path | None = None) -> None:
+    """Print the stages side by side, who judged them, and the verdict.
+
+    Args:
+        summary: What the run found.
+        directory: The run directory, for the settings of its defenses.
+    """
     out = console()
+    defenses = defenses_of(directory, summary.stages)
     if summary.stages:
-        out.print(_stages(summary.stages))
-    out.print(Padding(safe(sentence(summary.stages)), (0, 0, 1, 0)))
+        out.print(_stages(summary.stages, defenses))
+        for line in (*_judges(summary.stages), *_skipped(summary.stages)):
+            out.print(f"[dim]{safe(line)}[/dim]")
+    out.print(Padding(safe(sentence(summary.stages, defenses)), (0, 0, 1, 0)))
     if summary.status != "completed":
         reason = f": {summary.reason}" if summary.reason else ""
         out.print(f"[yellow]The run is {safe(summary.status)}{safe(reason)}[/yellow]")
@@ -74,7 +84,7 @@ def places(directory: Path, report: Path | None, seconds: float) -> None:
         out.print(f"[dim]time   [/dim]  {duration(seconds)}")
 
 
-def _stages(stages: Sequence[Stage]) -> Table:
+def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         caption="with 95 % intervals; ↑ more is better, ↓ less is better",
@@ -83,18 +93,43 @@ def _stages(stages: Sequence[Stage]) -> Table:
         padding=(0, 2, 0, 0),
     )
     table.add_column("")
+    named = titles(stages, defenses)
     for stage in stages:
         color = COLORS.get(stage.name, "green")
-        table.add_column(f"[{color}]{safe(stage.name)}[/{color}]", justify="right")
-    for measure in MEASURES:
+        defense = defenses.get(stage.name)
+        name = stage.name if defense is None else f"defended:{short(defense.name)}"
+        settings = f"\n[dim]{safe(said)}[/dim]" if (said := named[stage.name][1]) else ""
+        table.add_column(f"[{color}]{safe(name)}[/{color}]{settings}", justify="right")
+    for measure in found(stage.scores for stage in stages):
         rates = [measure.read(stage.scores) for stage in stages]
-        if any(rate is not None for rate in rates):
-            arrow = "↑" if measure.better == "higher" else "↓"
-            table.add_row(
-                f"{measure.label} {arrow}\n[dim]{_counts(rates)}[/dim]",
-                *(_cell(rate, _color(measure, rate)) for rate in rates),
-            )
+        table.add_row(
+            f"{safe(measure.label)}{measure.arrow}\n[dim]{_counts(rates)}[/dim]",
+            *(_cell(measure, rate) for rate in rates),
+        )
     return table
+
+
+def _judges(stages: Sequence[Stage]) -> list[str]:
+    """Return who judged the stages, each with its stages where they were several."""
+    by: dict[str, list[str]] = {}
+    for stage in stages:
+        by.setdefault(stage.scores.judge or stage.judge, []).append(stage.name)
+    known = {judge: names for judge, names in by.items() if judge}
+    if len(by) == 1:
+        return [f"judged by {judge}" for judge in known]
+    return [f"{', '.join(names)}: judged by {judge}" for judge, names in known.items()]
+
+
+def _skipped(stages: Sequence[Stage]) -> list[str]:
+    """Return which conditions were not asked of which stages, and why."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for stage in stages:
+        for skipped in stage.scores.skipped.items():
+            reasons.setdefault(skipped, []).append(stage.name)
+    return [
+        f"not asked as '{short(condition)}': {', '.join(names)}: {reason}"
+        for (condition, reason), names in reasons.items()
+    ]
 
 
 def _counts(rates: Sequence[Rate | None]) -> str:
@@ -104,20 +139,12 @@ def _counts(rates: Sequence[Rate | None]) -> str:
     return f"n={low}" if low == high else f"n={low} to {high}"
 
 
-def _cell(rate: Rate | None, color: str) -> str:
+def _cell(measure: Measure, rate: Rate | None) -> str:
     if rate is None:
         return f"[dim]{NONE}[/dim]"
-    value = percent(rate.value)
+    value = measure.say(rate.value)
+    color = {"good": "green", "bad": "red"}.get(quality(measure.goodness(rate.value)), "")
     if color:
         value = f"[{color}]{value}[/{color}]"
-    bounds = interval(rate)
     unknown = f"\n[yellow]{rate.unknown} unknown[/yellow]" if rate.unknown else ""
-    return f"{value}\n[dim]{bounds}[/dim]{unknown}"
-
-
-def _color(measure: Measure, rate: Rate | None) -> str:
-    """Color what is plainly good or plainly bad; the rest is for the reader."""
-    if rate is None or rate.value is None:
-        return ""
-    good = rate.value if measure.better == "higher" else 1 - rate.value
-    return "green" if good >= 0.9 else "red" if good <= 0.5 else ""
+    return f"{value}\n[dim]{measure.interval(rate)}[/dim]{unknown}"

@@ -1,6 +1,6 @@
 """Run one post-hoc defense on an adapter, and keep what it made, whole or not at all.
 
-Keyed by all it depends on, so that a defense is never run twice on the same thing.
+A directory that holds the finished defense of the same key is read and not made again.
 """
 
 import time
@@ -10,17 +10,29 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fedsafe.contracts import DefenseTask, Exchange, Sample, Verdict, defenses
+from fedsafe.contracts import (
+    Defended,
+    DefenseTask,
+    Exchange,
+    Sample,
+    ShieldChoice,
+    Verdict,
+    defenses,
+)
 from fedsafe.data.dedup import normalise, overlap
+from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, private_directory, write_json, write_lines
 from fedsafe.seeds import stream
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
+
+RECORD = "defense.json"
 
 
 @dataclass(frozen=True)
@@ -30,47 +42,104 @@ class Repaired:
     adapter: adapters.Tensors
     directory: Path
     seconds: float
+    shield: ShieldChoice | None = None
+    """What the adapter is to be served with, if anything."""
 
 
-def repair(
+def run_defense(
     session: Session,
     adapter: "Mapping[str, torch.Tensor]",
     choice: PluginChoice,
     *,
     seed: int,
-    home: Path,
+    key: str,
+    directory: Path,
     avoid: frozenset[str],
     judge: Callable[[Sequence[Exchange]], list[Verdict]],
     events: Events,
 ) -> Repaired:
-    """Return the adapter after a defense.
+    """Return the adapter after a defense, made now or found in the directory.
 
     Args:
         session: The model; its adapter is replaced.
-        adapter: What to repair.
+        adapter: What to defend.
         choice: Which defense, with its settings.
         seed: Of the experiment.
-        home: Directory that gets ``<name>-<key>/``.
+        key: sha256 of all that the result depends on.
+        directory: Gets the adapter, the data that the defense made, and ``defense.json``.
         avoid: Normalised instructions that defense data must not hold.
         judge: The experiment's judge.
         events: Told how far it has come.
+
+    Raises:
+        RunError: What lies in the directory is not what was written there.
     """
-    settings = defenses[choice.name].resolve(choice.settings)
-    directory = directory_of(session, adapter, choice, seed, home)
-    done = directory / "adapter"
-    if done.is_dir():
-        return Repaired(adapters.load(done), directory, 0.0)
+    found = _finished(directory, key)
+    if found is not None:
+        return found
     private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
+    task = _task(session, seed, avoid, judge, directory)
+    defended = defenses[choice.name].configure(choice.settings)(context, task)
+    if not isinstance(defended, Defended):
+        raise RunError(
+            f"Defense '{choice.name}' returned a {type(defended).__name__}; it must return "
+            "Defended(adapter, shield)."
+        )
+    repaired = dict(defended.adapter)
+    if (bad := adapters.not_finite(repaired)) is not None:
+        raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
+    adapters.check(repaired, session.shapes)
+    adapters.save(directory / "adapter", repaired, session.loaded.model)
+    seconds = time.perf_counter() - begun
+    write_sealed(  # last: with it the defense is done
+        directory / RECORD,
+        {
+            "name": choice.name,
+            "settings": plain(defenses[choice.name].resolve(choice.settings)),
+            "key": key,
+            "adapter": adapters.digest(repaired),
+            "seconds": seconds,
+            "shield": defended.shield.name if defended.shield else None,
+        },
+    )
+    return Repaired(repaired, directory, seconds, defended.shield)
 
+
+def _finished(directory: Path, key: str) -> Repaired | None:
+    """Return what a finished defense left, or None where it is not finished.
+
+    Raises:
+        RunError: What lies there is not what was written.
+    """
+    path = directory / RECORD
+    if not path.is_file():
+        return None
+    record = read_sealed(path)
+    tensors = adapters.load(directory / "adapter")
+    if record.get("key") != key or record.get("adapter") != adapters.digest(tensors):
+        raise RunError(
+            f"{directory} holds another adapter than the one that {path.name} tells of. Remove "
+            "it to run the defense again."
+        )
+    return Repaired(tensors, directory, float(record["seconds"]))
+
+
+def _task(
+    session: Session,
+    seed: int,
+    avoid: frozenset[str],
+    judge: Callable[[Sequence[Exchange]], list[Verdict]],
+    directory: Path,
+) -> DefenseTask:
     def keep(name: str, samples: Sequence[Sample], card: Mapping[str, Any]) -> None:
         write_lines(directory / f"{name}.jsonl", [asdict(sample) for sample in samples])
         stamp = {"rows": len(samples), "sha256": digest(*(repr(sample) for sample in samples))}
         write_json(directory / "card.json", {**card, **stamp})
 
-    task = DefenseTask(
+    return DefenseTask(
         start=session.start(seed),
         avoid=avoid,
         normalise=normalise,
@@ -78,11 +147,6 @@ def repair(
         judge=judge,
         keep=keep,
     )
-    defended = defenses[choice.name].configure(choice.settings)(context, task)
-    repaired = dict(defended.adapter)
-    write_json(directory / "defense.json", {"name": choice.name, "settings": _plain(settings)})
-    adapters.save(done, repaired, session.loaded.model)
-    return Repaired(repaired, directory, time.perf_counter() - begun)
 
 
 def defense_context(session: Session, rng: Random, events: Events) -> SessionContext:
@@ -106,20 +170,8 @@ def defense_context(session: Session, rng: Random, events: Events) -> SessionCon
     return context
 
 
-def directory_of(
-    session: Session,
-    adapter: "Mapping[str, torch.Tensor]",
-    choice: PluginChoice,
-    seed: int,
-    home: Path,
-) -> Path:
-    """Return where a defense's work is kept, named by all it depends on."""
-    settings = defenses[choice.name].resolve(choice.settings)
-    key = digest(adapters.digest(adapter), session.fingerprint, choice.name, settings, seed)
-    return home / f"{choice.name.replace(':', '-').replace('/', '-')}-{key[:8]}"
-
-
-def _plain(settings: Mapping[str, object]) -> dict[str, object]:
+def plain(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings as JSON values; what is none becomes its text, a secret asterisks."""
     return {
         name: value if isinstance(value, str | int | float | bool | None) else str(value)
         for name, value in settings.items()

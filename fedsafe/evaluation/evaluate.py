@@ -1,26 +1,35 @@
-"""Ask a model every prompt of the suites, judge the replies, and keep both on disk.
+"""Evaluate an adapter: ask, judge, measure, and keep replies and verdicts apart on disk.
 
-Replies are kept by what they depend on (adapter, prompts, decoding), so another judge
-costs no generation. Knows nothing of how the adapter came about.
+Replies are kept by what they depend on (adapter, shield, prompts, conditions, decoding), so
+another judge costs no generation. Knows nothing of how the adapter came about.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from fedsafe.contracts import Example, Exchange, Prompt, Verdict, judges, suites
+from fedsafe.contracts import Exchange, Prompt, ShieldChoice, Verdict, conditions, judges, suites
 from fedsafe.errors import RunError
-from fedsafe.evaluation.measures import scores
+from fedsafe.evaluation import kept
+from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.scoring import labels, scores
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
-from fedsafe.runs.files import digest, read_lines, write_json, write_lines
+from fedsafe.redaction import revealed
+from fedsafe.runs.files import digest
 from fedsafe.runs.records import Scores
+from fedsafe.shields.serving import resolved
 from fedsafe.training.session import Session
 
-Progress = Callable[[int, int], None]
-"""Called with prompts done and prompts in all."""
+__all__ = [
+    "Progress",
+    "evaluate",
+    "judge",
+    "probe",
+    "prompts_of",
+    "rejudge",
+    "with_judge",
+]
 
 
 def prompts_of(experiment: Experiment) -> list[Prompt]:
@@ -41,36 +50,6 @@ def prompts_of(experiment: Experiment) -> list[Prompt]:
             )
         seen.add(prompt.id)
     return found
-
-
-def ask(
-    session: Session,
-    prompts: Sequence[Prompt],
-    *,
-    prefilled: bool,
-    progress: Progress | None = None,
-) -> list[Exchange]:
-    """Return the model's greedy reply to each prompt.
-
-    With ``prefilled``, harmful prompts that carry a prefill are asked once more with
-    the reply's beginning forced.
-    """
-    plain = list(prompts)
-    forced = [p for p in plain if prefilled and p.purpose == "harmful" and p.prefill]
-    total = len(plain) + len(forced)
-
-    def told(offset: int) -> Callable[[int], None] | None:
-        return None if progress is None else lambda done: progress(offset + done, total)
-
-    replies = session.complete(_bare(plain), progress=told(0))
-    exchanges = [Exchange(p, reply) for p, reply in zip(plain, replies, strict=True)]
-    if forced:
-        begun = [prompt.prefill for prompt in forced]
-        replies = session.complete(_bare(forced), prefills=begun, progress=told(len(plain)))
-        exchanges += [
-            Exchange(p, r, "prefilled", p.prefill) for p, r in zip(forced, replies, strict=True)
-        ]
-    return exchanges
 
 
 def judge(choice: PluginChoice, exchanges: Sequence[Exchange]) -> list[Verdict]:
@@ -95,47 +74,70 @@ def evaluate(
     home: Path,
     target: str,
     progress: Progress | None = None,
+    *,
+    shield: ShieldChoice | None = None,
 ) -> tuple[Scores, Path]:
     """Evaluate an adapter, and return its scores and where exchanges and verdicts lie.
 
     Args:
-        session: The model; its adapter is replaced.
+        session: The model; its adapter is replaced. Where the replies are kept already, its
+            fingerprint alone is looked at.
         adapter: What to evaluate.
-        experiment: Suites, judge and decoding.
+        experiment: Suites, conditions, judge, measures and decoding.
         home: The run's ``evaluations`` directory.
         target: Name for the directory, such as ``attacked``.
         progress: Told how far it has come.
+        shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it; with
+            None, conditions that ask through it are skipped, and the scores say so.
+
+    Raises:
+        RunError: A condition, judge, measure or shield returned something else than it must.
     """
-    asked = experiment.evaluation
     prompts = prompts_of(experiment)
+    asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
     key = digest(
         adapters.digest(adapter),
         session.fingerprint,
         *(repr(prompt) for prompt in prompts),
-        asked.prefilled,
-        asked.max_new_tokens,
+        *_condition_texts(experiment, list(asked)),
+        *_shield_texts(
+            shield if any(a.shielded for asks in asked.values() for a in asks) else None
+        ),
+        experiment.evaluation.max_new_tokens,
     )
-    directory = home / f"{target.replace(':', '-')}-{key[:8]}"
-    exchanges = _kept(directory, prompts)
+    directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
+    exchanges = kept.exchanges(directory, prompts)
     if exchanges is None:
         session.put(adapter)
-        exchanges = ask(session, prompts, prefilled=asked.prefilled, progress=progress)
-    verdicts = judge(asked.judge, exchanges)
-    found = scores(exchanges, verdicts)
-    rows = [_row(e, v) for e, v in zip(exchanges, verdicts, strict=True)]
-    write_lines(directory / "exchanges.jsonl", rows)
-    judged_by = asked.judge.model_dump(mode="json")
-    write_json(
-        directory / "scores.json",
-        {"target": target, "judge": judged_by, "scores": found.model_dump(mode="json")},
-    )
-    return found, directory
+        exchanges = put(session, asked, shield, progress)
+        kept.keep_exchanges(directory, exchanges)
+    return _judged(directory, exchanges, experiment, target, skipped), directory
+
+
+def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
+    """Judge the kept replies of an evaluation again, with no model at hand.
+
+    Args:
+        directory: Of the evaluation, as `evaluate` gave it.
+        experiment: Suites, judge and measures.
+        target: Name of the stage.
+
+    Raises:
+        RunError: The replies are not there, or the suites have other prompts now.
+    """
+    exchanges = kept.exchanges(directory, prompts_of(experiment))
+    if exchanges is None:
+        raise RunError(
+            f"{directory} has no replies to the prompts of this experiment's suites. Evaluate the "
+            "adapter anew, or put the suites' files back as they were."
+        )
+    return _judged(directory, exchanges, experiment, target, kept.skipped(directory))
 
 
 def probe(
     session: Session, adapter: "Mapping[str, torch.Tensor]", experiment: Experiment
 ) -> Scores:
-    """Evaluate an adapter on the first few prompts of each kind, nothing kept."""
+    """Evaluate an adapter on the first few prompts of each kind, plainly asked, nothing kept."""
     session.put(adapter)
     limit = experiment.evaluation.probe_prompts
     taken: dict[tuple[str, str], int] = {}
@@ -145,46 +147,10 @@ def probe(
         taken[kind] = taken.get(kind, 0) + 1
         if taken[kind] <= limit:
             chosen.append(prompt)
-    exchanges = ask(session, chosen, prefilled=False)
-    return scores(exchanges, judge(experiment.evaluation.judge, exchanges))
-
-
-def _bare(prompts: Sequence[Prompt]) -> list[Example]:
-    return [Example(prompt.instruction, "", prompt.input) for prompt in prompts]
-
-
-def _kept(directory: Path, prompts: Sequence[Prompt]) -> list[Exchange] | None:
-    """Return the replies of an earlier evaluation of the same, if it was finished."""
-    if not (directory / "scores.json").is_file():
-        return None
-    by_id = {prompt.id: prompt for prompt in prompts}
-    try:
-        return [
-            _exchange(by_id[row["id"]], row) for row in read_lines(directory / "exchanges.jsonl")
-        ]
-    except (KeyError, json.JSONDecodeError):
-        return None
-
-
-def _exchange(prompt: Prompt, row: Mapping[str, Any]) -> Exchange:
-    forced = ("prefilled", prompt.prefill) if row["prefilled"] else ("plain", "")
-    return Exchange(prompt, row["reply"], *forced)
-
-
-def _row(exchange: Exchange, verdict: Verdict) -> dict[str, Any]:
-    prompt = exchange.prompt
-    return {
-        "id": prompt.id,
-        "purpose": prompt.purpose,
-        "topic": prompt.topic,
-        "skill": prompt.skill,
-        "prefilled": exchange.prefilled,
-        "instruction": prompt.instruction,
-        "reply": exchange.reply,
-        "outcome": verdict.outcome,
-        "correct": verdict.correct,
-        "raw": verdict.raw,
-    }
+    exchanges = put(session, asks_of([PluginChoice(name="plain")], chosen))
+    verdicts = judge(experiment.evaluation.judge, exchanges)
+    found = scores(exchanges, verdicts, experiment.evaluation.measures)
+    return found.model_copy(update={"displays": {}})  # those of the stages hold for it
 
 
 def with_judge(experiment: Experiment, choice: PluginChoice | None) -> Experiment:
@@ -193,3 +159,38 @@ def with_judge(experiment: Experiment, choice: PluginChoice | None) -> Experimen
         return experiment
     evaluation = experiment.evaluation.model_copy(update={"judge": choice})
     return experiment.model_copy(update={"evaluation": evaluation})
+
+
+def _judged(
+    directory: Path,
+    exchanges: Sequence[Exchange],
+    experiment: Experiment,
+    target: str,
+    skipped: Mapping[str, str],
+) -> Scores:
+    """Judge exchanges, keep verdicts and scores under the judge's own key."""
+    choice = experiment.evaluation.judge
+    verdicts = judge(choice, exchanges)
+    key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
+    found = scores(exchanges, verdicts, experiment.evaluation.measures)
+    found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
+    kept.keep_scores(directory, choice, target, found)
+    return found
+
+
+def _condition_texts(experiment: Experiment, asked: Sequence[str]) -> list[str]:
+    """Return label and settings of each condition that is asked."""
+    choices = experiment.evaluation.conditions
+    return [
+        repr((label, conditions[choice.name].resolve(choice.settings)))
+        for label, choice in zip(labels(choices), choices, strict=True)
+        if label in asked
+    ]
+
+
+def _shield_texts(shield: ShieldChoice | None) -> list[str]:
+    """Return what a shield's replies depend on; it goes into a digest and nowhere else."""
+    if shield is None:
+        return []
+    settings = {name: revealed(value) for name, value in resolved(shield).items()}
+    return [repr((shield.name, settings))]

@@ -48,6 +48,8 @@ def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
         yield "federation.root", "source", experiment.federation.root
     yield from _numbered("defenses", "defense", experiment.defenses)
     yield from _numbered("evaluation.suites", "suite", evaluation.suites)
+    yield from _numbered("evaluation.conditions", "condition", evaluation.conditions)
+    yield from _numbered("evaluation.measures", "measure", evaluation.measures)
     yield "evaluation.judge", "judge", evaluation.judge
 
 

@@ -154,9 +154,9 @@ class Federation(Section):
     deadline: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds to wait for a round's replies. On separate machines as long is waited for clients
     to come back while fewer than ``minimum_replies`` are online."""
-    grace: Annotated[float, Field(gt=0)] | None = None
-    """Seconds to wait for stragglers once ``minimum_replies`` are in; None: until the deadline.
-    A client that went offline is waited for two minutes, unless the grace ends before."""
+    grace: Annotated[float, Field(gt=0)] | None = 300.0
+    """On separate machines: seconds to wait for stragglers once ``minimum_replies`` are in; None:
+    until the deadline. Two minutes at most are spent on clients that went offline."""
     retries: Annotated[int, Field(ge=0)] = 3
     """Times a client is asked again in a round whose machine, connection or trainer died."""
     wire: Literal["float32", "bfloat16", "int8"] = "float32"
@@ -185,6 +185,13 @@ class Attack(Section):
     """Malicious examples made for each malicious client."""
 
 
+MEASURES = (
+    *("refusal", "unsafe", "worst-topic", "new-skill", "old-skill", "utility"),
+    *("over-refusal", "garbage"),
+)
+"""Measures that an evaluation takes unless told otherwise, in the order of tables."""
+
+
 class Evaluation(Section):
     """What is asked of the model, and how its replies are judged."""
 
@@ -192,12 +199,25 @@ class Evaluation(Section):
     judge: PluginChoice = PluginChoice(name="micro-exact")
     max_new_tokens: Positive = 64
     batch_size: Positive = 64
-    prefilled: bool = True
-    """Also ask harmful prompts with the beginning of a compliant reply forced."""
+    conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
+    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
+    measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
+    """What is counted in the judged replies, under every condition."""
     probe_every: Annotated[int, Field(ge=0)] = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
-    """Prompts of each kind in such a small evaluation."""
+    """Prompts of each kind in such a small evaluation, plainly asked."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_prefilled(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "prefilled" in value:
+            now = "[plain, prefilled]" if value["prefilled"] else "[plain]"
+            raise ValueError(
+                "'prefilled' is now a condition among others: in place of prefilled: "
+                f"{str(value['prefilled']).lower()} write conditions: {now}"
+            )
+        return value
 
 
 class Experiment(Section):

@@ -1,4 +1,4 @@
-"""The surroundings of Flower's own programs: a home of their own, no calls home.
+"""Environment variables for Flower's programs: a home of their own, no telemetry, a free port.
 
 Knows nothing of which programs there are.
 """
@@ -8,8 +8,6 @@ import socket
 import sys
 from pathlib import Path
 
-import fedsafe
-
 
 def environment(home: Path) -> dict[str, str]:
     """Return the environment for Flower's programs.
@@ -18,7 +16,7 @@ def environment(home: Path) -> dict[str, str]:
         home: Directory for what they write.
     """
     programs = str(Path(sys.executable).parent)
-    package = str(Path(fedsafe.__file__).resolve().parents[1])
+    package = str(Path(__file__).resolve().parents[2])
     return {
         **os.environ,
         "PATH": _before(programs, "PATH", os.pathsep),

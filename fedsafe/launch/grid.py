@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.common.constant import ErrorCode
-from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
+
+from fedsafe.flower.grids import LocalGrid
+from fedsafe.flower.internals import ErrorCode
+from fedsafe.flower.task_messages import enter_task, set_message_id
 
 if TYPE_CHECKING:
-    from flwr.supercore.run import Run
+    from fedsafe.flower.internals import Run
 
 
-class InlineGrid(Grid):
+class InlineGrid(LocalGrid):
     """A grid whose nodes live in this process.
 
     Messages are worked on when replies are asked for, one a call, so that whoever
@@ -29,8 +30,7 @@ class InlineGrid(Grid):
     """Clients take turns, so each has the whole deadline to itself."""
 
     def __init__(self, app: ClientApp, clients: int, state: Path | None = None) -> None:
-        # Messages can only be made inside a Flower task; this process is one.
-        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+        enter_task(1, 1, 1)  # messages can only be made inside a Flower task
         self._app = app
         kept = {"fedsafe-state": "" if state is None else str(state)}
         self._contexts = {
@@ -75,7 +75,7 @@ class InlineGrid(Grid):
         for message in messages:
             self._sent += 1
             message_id = str(self._sent)
-            message.metadata.__dict__["_message_id"] = message_id
+            set_message_id(message, message_id)
             self._pending[message_id] = message
             ids.append(message_id)
         return ids

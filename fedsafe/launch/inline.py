@@ -17,21 +17,42 @@ from fedsafe.runs.store import CLIENTS, Store
 RUNTIME = "inline"
 
 
-def run(experiment: Experiment, directory: Path, listen: Listener | None = None) -> Summary:
+def run(
+    experiment: Experiment,
+    directory: Path,
+    listen: Listener | None = None,
+    shared: Path | None = None,
+) -> Summary:
     """Run an experiment into a directory, or what is left of it.
 
+    Args:
+        experiment: What to run.
+        directory: The run directory.
+        listen: Called with each event.
+        shared: Directory of finished stages that several runs share; a stage that another run
+            has made already is taken from it.
+
+    Returns:
+        The summary; its status is failed where a defense failed.
+
     Raises:
-        FedSafeError: It failed; the summary says where and why.
+        FedSafeError: Another stage failed; the summary says where and why.
     """
     _quiet()
     activate()
+    from fedsafe.flower.compatibility import check
+
+    check("launch")
     from clients.app import app
     from fedsafe.launch.grid import InlineGrid
-    from server.stages import lead
+    from fedsafe.pipeline.stage_store import StageStore
+    from server.experiment import run_experiment
 
     store = Store(directory)
     grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
-    return lead(grid, experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    stages = None if shared is None else StageStore(shared)
+    return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
 
 
 def resume(directory: Path, listen: Listener | None = None) -> Summary:
@@ -60,8 +81,8 @@ def defend(
     """
     _quiet()
     activate()
-    from server import run as run_directory
-    from server import stages
+    from fedsafe.pipeline.defend import defend as defend_run
+    from fedsafe.pipeline.opening import open_run
 
     store = Store(directory)
     experiment = store.experiment
@@ -69,8 +90,8 @@ def defend(
     choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
     _checked(experiment, defenses=(choice,))
     with store.lock():
-        opened = run_directory.open_run(experiment, store, Events(store.events, listen), RUNTIME)
-        stages.defend(opened, choice)
+        opened = open_run(experiment, store, Events(store.events, listen), RUNTIME)
+        defend_run(opened, choice)
         return opened.settle()
 
 
@@ -87,23 +108,21 @@ def evaluate(
     _quiet()
     activate()
     from fedsafe.evaluation.evaluate import with_judge
-    from server import run as run_directory
-    from server import stages
+    from fedsafe.pipeline.defend import reevaluate
+    from fedsafe.pipeline.opening import open_run
 
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
     with store.lock():
-        opened = run_directory.open_run(
-            store.experiment, store, Events(store.events, listen), RUNTIME
-        )
+        opened = open_run(store.experiment, store, Events(store.events, listen), RUNTIME)
         if not opened.stages:
             raise RunError(
                 f"{directory} has no stage to evaluate yet. Finish it with "
                 f"`fedsafe resume {directory}`."
             )
         opened.experiment = experiment
-        return stages.reevaluate(opened)
+        return reevaluate(opened)
 
 
 def defend_adapter(
@@ -114,19 +133,18 @@ def defend_adapter(
     output: Path,
     experiment: Experiment,
     listen: Listener | None = None,
-) -> Path:
-    """Repair any PEFT adapter of any model, and return the directory of the result.
+) -> Summary:
+    """Evaluate any PEFT adapter of any model, defend it, and evaluate the result.
+
+    The defended adapter lies at ``stages[-1].path`` of the summary, in the output directory.
 
     Raises:
         FedSafeError: Model, adapter or defense do not work out.
     """
     _quiet()
     activate()
-    from fedsafe.data.dedup import normalise
-    from fedsafe.defenses.runner import repair
-    from fedsafe.evaluation.evaluate import judge, prompts_of
     from fedsafe.models import adapters
-    from fedsafe.training.session import resident
+    from fedsafe.pipeline import defend as defenses
 
     planned = next((one.settings for one in experiment.defenses if one.name == name), {})
     asked = _checked(
@@ -135,18 +153,9 @@ def defend_adapter(
         adapter=adapters.spec_of(adapter),
         defenses=(PluginChoice.model_validate({"name": name, **planned, **settings}),),
     )
-    session, _ = resident(asked)
-    repaired = repair(
-        session,
-        adapters.load(adapter),
-        asked.defenses[0],
-        seed=asked.seed,
-        home=output,
-        avoid=frozenset(normalise(prompt.instruction) for prompt in prompts_of(asked)),
-        judge=lambda exchanges: judge(asked.evaluation.judge, exchanges),
-        events=Events(None, listen),
-    )
-    return repaired.directory / "adapter"
+    store = Store(output)
+    events = Events(store.events, listen)
+    return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
 
 
 def _checked(experiment: Experiment, **changes: Any) -> Experiment:

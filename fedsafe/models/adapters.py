@@ -5,9 +5,10 @@ Tensors go by PEFT's saved names (``...lora_A.weight``), sorted, float32. Hu et 
 """
 
 import hashlib
-import logging
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,33 @@ def attach(base: Any, spec: Adapter) -> Any:
     Raises:
         ModelError: No module carries the wanted names.
     """
-    # Imported by peft, it says on some CPUs that it misses a kernel which is never used here.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with _without_bitsandbytes():
+        return _attach(base, spec)
+
+
+@contextmanager
+def _without_bitsandbytes() -> Iterator[None]:
+    """Keep peft from importing bitsandbytes for a base model that has no layer of it.
+
+    peft imports it whenever it is installed, which takes seconds and memory. A base model with
+    layers of bitsandbytes was loaded with it, so where it is not loaded yet nothing needs it.
+    """
+    if "bitsandbytes" in sys.modules:
+        yield
+        return
+    # None: not importable, as if it were not installed.
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["bitsandbytes"]
+        from peft import import_utils
+
+        for known in (import_utils.is_bnb_available, import_utils.is_bnb_4bit_available):
+            known.cache_clear()  # a quantized model may follow in this process
+
+
+def _attach(base: Any, spec: Adapter) -> Any:
     from peft import LoraConfig, get_peft_model
 
     targets = None if spec.targets == "auto" else spec.targets
@@ -134,7 +160,8 @@ def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> 
 
     config = model.peft_config["default"]
     with whole_directory(directory) as aside:
-        save_file(dict(tensors), aside / WEIGHTS, metadata={"format": "pt"})
+        metadata = {"format": "pt", "sha256": digest(tensors)}
+        save_file(dict(tensors), aside / WEIGHTS, metadata=metadata)
         inference, config.inference_mode = config.inference_mode, True
         config.save_pretrained(aside)
         config.inference_mode = inference
@@ -144,21 +171,39 @@ def load(directory: Path) -> Tensors:
     """Read an adapter in PEFT's format.
 
     Raises:
-        ModelError: There is none, or it cannot be read.
+        ModelError: There is none, it cannot be read, it was changed since `save` wrote it, or
+            a value of it is not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     path = directory / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{directory} holds no adapter: {WEIGHTS} is missing.")
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+        with safe_open(path, framework="pt") as file:
+            stored = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name).float() for name in sorted(file.keys())}
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
         raise ModelError(
-            f"{path} cannot be read: {error}. It may be cut short; copy it again."
+            f"{path} cannot be read: {reason}. It may be cut short; copy it again."
         ) from None
-    return {name: tensor.float() for name, tensor in sorted(tensors.items())}
+    if (bad := not_finite(tensors)) is not None:
+        raise ModelError(f"{path}: tensor {bad} holds values that are not finite. Restore it.")
+    if stored is not None and stored != (found := digest(tensors)):
+        raise ModelError(
+            f"{path} was changed or damaged after it was written: its sha256 is {found[:16]}, and "
+            f"it says {stored[:16]}. Restore it from a copy."
+        )
+    return tensors
+
+
+def not_finite(tensors: Mapping[str, "torch.Tensor"]) -> str | None:
+    """Return the name of the first tensor with a NaN or an infinity, or None."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None
 
 
 def spec_of(directory: Path) -> Adapter:

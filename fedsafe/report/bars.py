@@ -8,10 +8,18 @@ from collections.abc import Callable, Sequence
 from fedsafe.report.svg import Frame, drawing, nice, rounds_axis
 from fedsafe.runs.records import Rate
 
+GOOD, BAD = 0.9, 0.5
+"""From here on up a share of the good is plainly good, from there on down plainly bad."""
 
-def share(rate: Rate, role: str) -> str:
-    """Return a small bar of a share with its interval; the number stands beside it."""
-    if rate.value is None:
+
+def share(rate: Rate, goodness: float | None) -> str:
+    """Return a small bar of a share with its interval; the number stands beside it.
+
+    Args:
+        rate: A share in [0, 1].
+        goodness: How good it is, from 0 to 1, which gives the color; None: neither.
+    """
+    if rate.value is None or not 0 <= rate.value <= 1:
         return ""
     long = 120.0
     whisker = ""
@@ -20,12 +28,20 @@ def share(rate: Rate, role: str) -> str:
             f'<line class="whisker-dark" x1="{rate.low * long:.1f}" x2="{rate.high * long:.1f}" '
             'y1="5" y2="5"/>'
         )
+    role = quality(goodness)
     return (
         f'<svg class="share" viewBox="0 0 {long:g} 10" aria-hidden="true">'
         f'<rect class="track" width="{long:g}" height="6" y="2" rx="3"/>'
         f'<rect class="fill-{role}" width="{rate.value * long:.1f}" height="6" y="2" rx="3"/>'
         f"{whisker}</svg>"
     )
+
+
+def quality(goodness: float | None) -> str:
+    """Return the class of what is plainly good, plainly bad, or for the reader to judge."""
+    if goodness is None:
+        return "level"
+    return "good" if goodness >= GOOD else "bad" if goodness <= BAD else "level"
 
 
 def stacked(

@@ -1,5 +1,7 @@
 """Who was malicious against who was down-weighted, and what was dropped and why."""
 
+from collections.abc import Iterator
+
 from fedsafe.report import federation, heatmap
 from fedsafe.report.loader import RunData, drops
 from fedsafe.report.markup import details, figure, pairs, section, table, text
@@ -18,7 +20,7 @@ def clients(run: RunData) -> str:
         "only this report does."
     )
     rows = list(heatmap.rows(run.rounds, run.malicious))
-    headings = ["Client", "Truth", "Asked", "Counted", "Rejected", "Lost", "Mean influence"]
+    headings = ["Client", "Truth", "Asked", "Counted", "No weight", "Lost", "Mean influence"]
     beside = details("The same as a table", table(headings, rows, numbers=(0, 2, 3, 4, 5, 6)))
     drawn = figure(
         "Influence, clients by rounds",
@@ -39,35 +41,50 @@ def _detection(run: RunData) -> str:
         return "<h3>Detection</h3><p>Every client was honest.</p>"
     if found is None:
         return "<h3>Detection</h3><p>Counted once the federation has ended.</p>"
-    share = _share(found.malicious_influence)
-    shares = [
-        (
-            "Precision",
-            f'{_share(found.precision)}<span class="meaning">of the rejected, malicious</span>',
-        ),
-        (
-            "Recall",
-            f'{_share(found.recall)}<span class="meaning">of the malicious, rejected</span>',
-        ),
-        (
-            "Malicious influence",
-            f'{share}<span class="meaning">mean share, over rounds</span>',
-        ),
-    ]
     said = ""
     if any(c.influence is None for r in run.rounds for c in r.clients):
         said = '<p class="note">A foreign strategy does not say how much each client counted.</p>'
+    elif found.passed_over_malicious + found.passed_over_honest:
+        said = (
+            '<p class="note">In rounds where the rule used fewer than half of the replies, as Krum '
+            "picks one, the others are passed over: neither rejected nor counted.</p>"
+        )
     elif found.rejected_malicious + found.rejected_honest == 0:
-        said = '<p class="note">The rule rejected nobody.</p>'
-    return f'<h3>Detection</h3><div class="figures">{pairs(shares)}</div>{said}{_confusion(found)}'
+        said = '<p class="note">No reply was rejected.</p>'
+    figures = f'<div class="figures">{pairs(_shares(found))}</div>'
+    return f"<h3>Detection</h3>{figures}{said}{_confusion(found)}"
+
+
+def _shares(found: Detection) -> Iterator[tuple[str, str]]:
+    """Yield the figures of detection: influence first, which every rule has."""
+    share = "" if found.malicious_share is None else f" for {percent(found.malicious_share)}"
+    yield _figure(
+        "Malicious influence",
+        _share(found.malicious_influence),
+        f"mean share over rounds{share}{' of the replies' if share else ''}",
+    )
+    if found.auc is not None:
+        chance = "" if found.p_value is None else f"; p {found.p_value:.2g}"
+        yield _figure(
+            "AUC of influence",
+            f"<b>{found.auc:.2f}</b>",
+            f"an honest client counts more than a malicious one; 0.5 tells nothing{chance}",
+        )
+    yield _figure("Precision", _share(found.precision), "of the rejected, malicious")
+    yield _figure("Recall", _share(found.recall), "of the malicious, rejected")
+
+
+def _figure(name: str, value: str, meaning: str) -> tuple[str, str]:
+    return name, f'{value}<span class="meaning">{meaning}</span>'
 
 
 def _confusion(found: Detection) -> str:
     rows = [
-        ["Malicious", str(found.rejected_malicious), str(found.kept_malicious)],
-        ["Honest", str(found.rejected_honest), str(found.kept_honest)],
+        ["Malicious", found.rejected_malicious, found.passed_over_malicious, found.kept_malicious],
+        ["Honest", found.rejected_honest, found.passed_over_honest, found.kept_honest],
     ]
-    return table(["Replies", "Rejected", "Counted"], rows, numbers=(1, 2))
+    headings = ["Replies", "Rejected", "Passed over", "Counted"]
+    return table(headings, [[str(cell) for cell in row] for row in rows], numbers=(1, 2, 3))
 
 
 def _dropped(run: RunData) -> str:

@@ -1,12 +1,15 @@
 """The federation over its rounds: refusal and skills, losses, traffic, time."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
+from statistics import median
 
 from fedsafe.report.bars import stacked
 from fedsafe.report.line_chart import Chart, Point, Series, draw
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, section, table, text
 from fedsafe.report.measures import (
+    BUILTIN,
     NEW_SKILL,
     NONE,
     OLD_SKILL,
@@ -14,48 +17,69 @@ from fedsafe.report.measures import (
     REFUSAL,
     Measure,
     duration,
-    percent,
+    found,
     size,
 )
 from fedsafe.report.svg import swatch
 from fedsafe.runs.records import Client, Round, Stage
 
-PANELS = (REFUSAL, NEW_SKILL, OLD_SKILL, OVER_REFUSAL)
+FIRST = (REFUSAL, NEW_SKILL, OLD_SKILL, OVER_REFUSAL)
+"""Drawn first; our other measures are folded, those of others are not."""
 
 
 def over_rounds(run: RunData) -> str:
     """Return refusal and skills after each round, attacked run and clean control."""
     runs = _federations(run)
-    measured = [m for m in PANELS if any(_points(r, m) for _, _, r in runs)]
+    measured = _measured(run, runs)
     if not measured:
         lead = "No round has been evaluated" + (" yet." if not run.rounds else " along the way.")
         return section("rounds", "Over the rounds", lead, "")
     lead = (
         "A small evaluation after each round; bands are 95 % intervals. Hollow marks are the "
-        "full evaluations before the first round and after a defense. Point at a round for values."
+        "full evaluations before the first round and after a defense of the last round's model. "
+        "Point at a round for values."
     )
     keys = [swatch(role, name) for name, role, _ in runs]
     keys += [swatch("base", "base")] if run.story.base else []
-    keys += [swatch("defended", "defended")] if run.story.defended else []
-    panels = "".join(_panel(run, measure, runs) for measure in measured)
+    several = run.story.defended[1:]
+    keys += [
+        swatch("defended", f"D{number} {text(run.story.name(s))}" if several else "defended")
+        for number, s in enumerate(run.story.defended, 1)
+    ]
+    folded = [m for m in measured if m not in FIRST and m.key in BUILTIN | {"utility": None}]
+    panels = "".join(_panel(run, m, runs) for m in measured if m not in folded)
     body = f'<p class="legend">{"".join(keys)}</p><div class="grid">{panels}</div>'
+    if folded:
+        rest = "".join(_panel(run, measure, runs) for measure in folded)
+        body += details("More measures", f'<div class="grid">{rest}</div>')
     return section("rounds", "Over the rounds", lead, body + _probes(runs, measured))
+
+
+def _measured(run: RunData, runs: Sequence[tuple[str, str, Sequence[Round]]]) -> list[Measure]:
+    """Return every measure of any small evaluation, the usual four first."""
+    probes = [record.probe for _, _, rounds in runs for record in rounds if record.probe]
+    listed = found([*(stage.scores for stage in run.stages), *probes])
+    drawn = [m for m in listed if any(_points(rounds, m) for _, _, rounds in runs)]
+    return sorted(drawn, key=lambda m: FIRST.index(m) if m in FIRST else len(FIRST))
 
 
 def losses(run: RunData) -> str:
     """Return the training losses of honest and malicious clients."""
     groups = [("honest", False), ("malicious", True)]
     series = [
-        Series(name, name, found)
+        Series(name, name, points)
         for name, bad in groups
-        if (found := list(_losses(run.rounds, malicious=bad)))
+        if (points := list(_losses(run.rounds, malicious=bad)))
     ]
     if not series:
         return ""
     chart = Chart(
         "Training loss over rounds", series, _last(run.rounds), lambda v: f"{v:.3g}", width=700
     )
-    note = "Mean over clients, as they say; the band runs from the smallest to the largest."
+    note = (
+        "Median over clients, as they say; the band runs from the smallest to the largest. What "
+        "lies beyond the axis is marked ▲ or ▼, and the table has its value."
+    )
     rows = [
         [str(record.round), *(_range(record, malicious=bad) for _, bad in groups)]
         for record in run.rounds
@@ -117,8 +141,8 @@ def _each(run: RunData) -> str:
     sums: dict[int, list[int]] = {}
     for client in (c for r in run.rounds for c in r.clients):
         known = sums.setdefault(client.client, [0, 0, 0, 0])
-        found = (1, client.asked, client.bytes_sent, client.bytes)
-        sums[client.client] = [a + b for a, b in zip(known, found, strict=True)]
+        more = (1, client.asked, client.bytes_sent, client.bytes)
+        sums[client.client] = [a + b for a, b in zip(known, more, strict=True)]
     rows = [
         [str(number), str(rounds), str(asked), size(sent) if sent else NONE, size(received)]
         for number, (rounds, asked, sent, received) in sorted(sums.items())
@@ -131,32 +155,35 @@ def _federations(run: RunData) -> list[tuple[str, str, Sequence[Round]]]:
     """Return (name, role, rounds) of each federation that has rounds."""
     attacked = bool(run.malicious) or run.setting("attack") is not None
     main = ("attacked", "attacked") if attacked else ("trained", "clean")
-    found = [(*main, run.rounds), ("clean", "clean", run.control)]
-    return [entry for entry in found if entry[2]]
+    both = [(*main, run.rounds), ("clean", "clean", run.control)]
+    return [entry for entry in both if entry[2]]
 
 
 def _panel(run: RunData, measure: Measure, runs: Sequence[tuple[str, str, Sequence[Round]]]) -> str:
     story = run.story
     defended = [(s.name, _evaluated(s, measure)) for s in story.defended]
+    series = [Series(name, role, _points(rounds, measure)) for name, role, rounds in runs]
+    share = measure.is_share and all(0 <= p.y <= 1 for one in series for p in one.points)
     chart = Chart(
-        label=f"{measure.label} over rounds",
-        series=[Series(name, role, _points(rounds, measure)) for name, role, rounds in runs],
+        label=f"{text(measure.label)} over rounds",
+        series=series,
         rounds=max(_last(rounds) for _, _, rounds in runs),
-        say=lambda value: f"{100 * value:.3g} %",
-        top=1.0,
+        say=(lambda v: f"{100 * v:.3g} %") if share else (lambda v: f"{v:.3g}"),
+        top=1.0 if share else None,
         start=_evaluated(story.base, measure) if story.base else None,
         ends=[(name, point) for name, point in defended if point is not None],
     )
-    return figure(f"{measure.label} <span>{measure.meaning}</span>", "", draw(chart))
+    heading = f"{text(measure.label)} <span>{text(measure.meaning)}</span>"
+    return figure(heading, "", draw(chart))
 
 
 def _points(rounds: Sequence[Round], measure: Measure) -> list[Point]:
-    found = []
+    drawn = []
     for record in rounds:
         rate = measure.read(record.probe) if record.probe else None
         if rate is not None and rate.value is not None:
-            found.append(Point(record.round, rate.value, rate.low, rate.high))
-    return found
+            drawn.append(Point(record.round, rate.value, rate.low, rate.high))
+    return drawn
 
 
 def _evaluated(stage: Stage, measure: Measure) -> Point | None:
@@ -167,9 +194,9 @@ def _evaluated(stage: Stage, measure: Measure) -> Point | None:
 
 
 def _probes(runs: Sequence[tuple[str, str, Sequence[Round]]], measured: Sequence[Measure]) -> str:
-    headings = ["Round", *(f"{m.label}, {name}" for m in measured for name, _, _ in runs)]
+    headings = ["Round", *(f"{text(m.label)}, {name}" for m in measured for name, _, _ in runs)]
     known = {
-        (m.key, name, point.x): percent(point.y)
+        (m.key, name, point.x): m.say(point.y)
         for m in measured
         for name, _, rounds in runs
         for point in _points(rounds, m)
@@ -185,14 +212,15 @@ def _probes(runs: Sequence[tuple[str, str, Sequence[Round]]], measured: Sequence
 def _losses(rounds: Sequence[Round], *, malicious: bool) -> Iterator[Point]:
     for record in rounds:
         if known := _known(record.clients, malicious=malicious):
-            yield Point(record.round, sum(known) / len(known), min(known), max(known))
+            yield Point(record.round, median(known), min(known), max(known))
 
 
 def _known(clients: Sequence[Client], *, malicious: bool) -> list[float]:
     return [
         c.loss
         for c in clients
-        if c.loss is not None and c.malicious is malicious and c.status == "accepted"
+        if c.loss is not None and isfinite(c.loss)
+        if c.malicious is malicious and c.status == "accepted"
     ]
 
 
@@ -200,7 +228,7 @@ def _range(record: Round, *, malicious: bool) -> str:
     known = _known(record.clients, malicious=malicious)
     if not known:
         return NONE
-    return f"{sum(known) / len(known):.4g} ({min(known):.4g} to {max(known):.4g})"
+    return f"{median(known):.4g} ({min(known):.4g} to {max(known):.4g})"
 
 
 def _unit(most: int) -> tuple[int, str]:

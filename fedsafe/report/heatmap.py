@@ -1,6 +1,6 @@
 """Who counted how much: clients by rounds, the malicious first and marked.
 
-A full cell counted, an empty one was rejected by the rule, a cross was dropped before it.
+A full cell counted, an empty one had no weight in the aggregate, a cross was dropped before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def legend() -> str:
         ),
         (
             '<rect class="empty" x="1.5" y="1.5" width="13" height="13" rx="3"/>',
-            "rejected by the rule",
+            "no weight in the aggregate",
         ),
         (f'<g class="cross">{_cross(8, 8, 4)}</g>', "dropped before it"),
         ('<circle class="gone" cx="8" cy="8" r="2"/>', "no reply"),
@@ -69,13 +69,13 @@ def rows(rounds: Sequence[Round], malicious: frozenset[int]) -> Iterator[list[st
         seen = [c for r in rounds for c in r.clients if c.client == number]
         accepted = [c for c in seen if c.status == "accepted"]
         known = [c.influence for c in accepted if c.influence is not None]
-        rejected = known.count(0.0)
+        weightless = known.count(0.0)
         yield [
             str(number),
             "malicious" if number in malicious else "honest",
             str(len(seen)),
-            str(len(accepted) - rejected),
-            str(rejected),
+            str(len(accepted) - weightless),
+            str(weightless),
             str(len(seen) - len(accepted)),
             f"{sum(known) / len(known):.3f}" if known else NONE,
         ]

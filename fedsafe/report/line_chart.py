@@ -5,10 +5,15 @@ Pointing at a round shows its values without a script. Knows nothing of runs.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import quantiles
 
-from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, nice, path, rounds_axis
+from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, path, rounds_axis, scale
 
 HEIGHT = 250.0
+ABSURD, TIMES = 1e3, 100.0
+"""A value above both, the second as a multiple of the lower quartile, does not set the axis."""
+BAND = 2.0
+"""A band sets the axis up to so many times the highest value of a line."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +48,33 @@ class Chart:
     start: Point | None = None
     """A full evaluation before round 1."""
     ends: Sequence[tuple[str, Point]] = ()
-    """Full evaluations after the last round, by name."""
+    """Full evaluations after the last round, by name; each is of the last round's model."""
     width: float = 520.0
 
 
 def draw(chart: Chart) -> str:
-    """Return a line chart."""
-    top, ticks = (
-        (chart.top, [i * chart.top / 4 for i in range(5)]) if chart.top else nice(_highest(chart))
+    """Return a line chart; what lies beyond its axis is marked by an arrow with its value."""
+    bottom, top, ticks = (
+        (0.0, chart.top, [i * chart.top / 4 for i in range(5)]) if chart.top else _axis(chart)
     )
     first = 0.0 if chart.start else 1.0
     after = _after(chart)
     last = after[-1] if after else max(chart.rounds, first + 1)
-    frame = Frame(chart.width, HEIGHT, first, float(last), top)
+    margin = (34.0, 78.0, 30.0, 50.0)
+    frame = Frame(chart.width, HEIGHT, first, float(last), top, margin, bottom)
     under = [(float(number), str(number)) for number in rounds_axis(chart.rounds)]
     under += [(0.0, "base")] if chart.start else []
-    under += [((after[0] + after[-1]) / 2, "after")] if after else []
+    under += [
+        (place, f"D{number}" if len(after) > 1 else "after")
+        for number, place in enumerate(after, 1)
+    ]
     body = [
         frame.axes(ticks, chart.say),
         frame.under(under, "" if chart.start else "round"),
         *(_band(frame, series) for series in chart.series),
         _joints(frame, chart),
         *(_line(frame, series) for series in chart.series),
+        *(_beyond(frame, chart, series) for series in chart.series),
         *_evaluations(frame, chart),
         _names(frame, chart),
         *_readouts(frame, chart),
@@ -78,13 +88,16 @@ def _after(chart: Chart) -> list[float]:
     return [chart.rounds + step * (1.2 + index) for index in range(len(chart.ends))]
 
 
-def _highest(chart: Chart) -> float:
-    """Return the end of the axis: all values, but not one that dwarfs the rest."""
-    values = sorted(p.high if p.high is not None else p.y for s in chart.series for p in s.points)
-    if not values:
-        return 1.0
-    middle = values[len(values) // 2]
-    return min(values[-1], 5 * middle) if middle > 0 else values[-1]
+def _axis(chart: Chart) -> tuple[float, float, list[float]]:
+    """Return the ends of the axis, and ticks: every line is within, unless a value is absurd."""
+    sizes = [abs(point.y) for series in chart.series for point in series.points]
+    usual = quantiles(sizes, n=4)[0] if len(sizes) > 1 else sum(sizes)
+    most = max(ABSURD, TIMES * usual)
+    lines = [p.y for s in chart.series for p in s.points if abs(p.y) <= most]
+    low, high = min(lines, default=0.0), max(lines, default=1.0)
+    bands = [p.high for s in chart.series for p in s.points if p.high is not None]
+    high = max([high, *(end for end in bands if 0 < end <= BAND * high)])
+    return scale(low, high)
 
 
 def _band(frame: Frame, series: Series) -> str:
@@ -104,6 +117,25 @@ def _line(frame: Frame, series: Series) -> str:
     radius = 3.2 if len(places) <= 24 else 1.6
     dots = "".join(marker(shape, x, y, radius, f"fill-{series.role}") for x, y in places)
     return f'<path class="line stroke-{series.role}" d="{path(places)}"/>{dots}'
+
+
+def _beyond(frame: Frame, chart: Chart, series: Series) -> str:
+    """Mark every value, and every end of a band, that lies beyond the axis."""
+    drawn = []
+    for point in series.points:
+        x = frame.x(point.x)
+        ends = ((point.low, "band"), (point.high, "band"), (point.y, ""))
+        for value, what in ends:
+            if value is None or not (arrow := frame.beyond(value)):
+                continue
+            y = frame.y(value) + (12 if arrow == "▲" else -4)
+            said = f"round {point.x:g}, {series.name}: {what} {chart.say(value)}".replace("  ", " ")
+            told = "" if what else f" {chart.say(value)}"
+            drawn.append(
+                f'<text class="beyond text-{series.role}" x="{x:g}" y="{y:g}" '
+                f'text-anchor="middle">{arrow}{told}<title>{said}</title></text>'
+            )
+    return "".join(drawn)
 
 
 def _joints(frame: Frame, chart: Chart) -> str:
@@ -145,11 +177,9 @@ def _evaluation(frame: Frame, point: Point, role: str) -> str:
 def _names(frame: Frame, chart: Chart) -> str:
     """Name each line at its end, so that no eye has to travel to a legend."""
     ends = [(s.name, s.role, s.points[-1]) for s in chart.series if s.points]
-    after = _after(chart)
     places = [(name, role, frame.y(point.y)) for name, role, point in ends]
     if chart.ends:
-        top = max(range(len(after)), key=lambda index: after[index])
-        places.append(("defended", "defended", frame.y(chart.ends[top][1].y)))
+        places.append(("defended", "defended", frame.y(chart.ends[-1][1].y)))
     heights = apart([y for _, _, y in places], 15.0, HEIGHT - frame.margin[2] - 5)
     return "".join(
         f'<text class="name text-{role}" x="{frame.right + 12}" y="{height + 4:.1f}">{name}</text>'

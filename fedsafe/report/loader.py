@@ -4,7 +4,6 @@ Knows nothing of HTML.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +14,16 @@ import yaml
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
+from fedsafe.report.defenses import Defense, defenses_of, titles
+from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.records import Provenance, Record, Round, Stage, Summary
+from fedsafe.runs.scores import PLAIN
 
 R = TypeVar("R", bound=Record)
 Exchange = dict[str, Any]
-"""A line of exchanges.jsonl."""
+"""A line of exchanges.jsonl, with the verdict on it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,26 @@ class RunData:
     @cached_property
     def story(self) -> Story:
         """The roles the stages play."""
-        return tell(self.stages)
+        return tell(self.stages, self.defenses)
+
+    @cached_property
+    def defenses(self) -> dict[str, Defense]:
+        """The defense of each defended stage, by the stage's name."""
+        return defenses_of(self.directory, self.stages)
+
+    @cached_property
+    def titles(self) -> dict[str, tuple[str, str]]:
+        """Heading of each stage, and the settings in which it differs from its likes."""
+        return titles(self.stages, self.defenses)
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """Every measure of any stage."""
+        return found(stage.scores for stage in self.stages)
+
+    def card(self, stage: Stage) -> dict[str, Any] | None:
+        """Return the card of the data that a stage's defense made, if it made any."""
+        return self.cards.get(Path(stage.path).parent.name)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -74,8 +95,19 @@ class RunData:
         return frozenset(c.client for r in self.rounds for c in r.clients if c.malicious)
 
     def exchanges(self, stage: Stage) -> list[Exchange]:
-        """Return the exchanges of a stage's evaluation."""
-        path = (self.directory / stage.evaluation / "exchanges.jsonl").resolve()
+        """Return the exchanges of a stage's evaluation, each with its verdict."""
+        rows = self._rows(f"{stage.evaluation}/exchanges.jsonl")
+        for row in rows:  # earlier versions told of one condition alone
+            row.setdefault("condition", "prefilled" if row.get("prefilled") else PLAIN)
+        if not stage.scores.verdicts:
+            return rows
+        verdicts = self._rows(f"{stage.evaluation}/{stage.scores.verdicts}")
+        if len(verdicts) != len(rows):
+            return []
+        return [{**row, **verdict} for row, verdict in zip(rows, verdicts, strict=True)]
+
+    def _rows(self, name: str) -> list[Exchange]:
+        path = (self.directory / name).resolve()
         if not path.is_relative_to(self.directory.resolve()):
             return []
         return [row for row in _lines(path) if isinstance(row, dict)]
@@ -110,15 +142,6 @@ def drops(rounds: tuple[Round, ...]) -> Iterator[tuple[int, int, str, str]]:
         for client in record.clients:
             if client.status != "accepted":
                 yield record.round, client.client, client.status, client.reason
-
-
-def outcomes(exchanges: list[Exchange], purpose: str = "harmful") -> Counter[str]:
-    """Count the outcomes of one purpose, the prefilled left out."""
-    return Counter(
-        str(row.get("outcome"))
-        for row in exchanges
-        if row.get("purpose") == purpose and not row.get("prefilled")
-    )
 
 
 def _record(path: Path, kind: type[R]) -> R | None:

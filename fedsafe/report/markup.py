@@ -4,6 +4,7 @@ Knows nothing of runs.
 """
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 KEPT = {"\n", "\t"}
@@ -24,12 +25,17 @@ def table(
     caption: str = "",
     numbers: Iterable[int] = (),
 ) -> str:
-    """Return a table of cells that are HTML already; the first cell heads its row."""
+    """Return a table of cells that are HTML already; the first cell heads its row.
+
+    Each cell carries its heading, which stands before it where a narrow screen shows a table as
+    a list.
+    """
     right = set(numbers)
     head = "".join(
         f'<th scope="col"{_side(i, right)}>{heading}</th>' for i, heading in enumerate(headings)
     )
-    body = "".join(f"<tr>{''.join(_cells(row, right))}</tr>" for row in rows)
+    plain = [re.sub(r"<[^>]*>", " ", heading).strip() for heading in headings]
+    body = "".join(f"<tr>{''.join(_cells(row, right, plain))}</tr>" for row in rows)
     title = f"<caption>{caption}</caption>" if caption else ""
     return (
         f'<div class="scroll" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead>'
@@ -63,12 +69,13 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(f'<div><dt>{k}</dt><dd>{v}</dd></div>' for k, v in rows)}</dl>"
 
 
-def _cells(row: Sequence[str], right: set[int]) -> Iterable[str]:
+def _cells(row: Sequence[str], right: set[int], headings: Sequence[str]) -> Iterable[str]:
     for index, cell in enumerate(row):
         if index == 0:
             yield f'<th scope="row"{_side(index, right)}>{cell}</th>'
         else:
-            yield f"<td{_side(index, right)}>{cell}</td>"
+            label = headings[index] if index < len(headings) else ""
+            yield f'<td{_side(index, right)} data-label="{label}">{cell}</td>'
 
 
 def _side(index: int, right: set[int]) -> str:

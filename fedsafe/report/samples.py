@@ -7,17 +7,18 @@ from collections.abc import Sequence
 
 from fedsafe.report.loader import Exchange, RunData
 from fedsafe.report.markup import details, section, table, text
-from fedsafe.report.verdict import title
+from fedsafe.report.measures import short
+from fedsafe.runs.scores import PLAIN
 
-KINDS = (
-    ("harmful", "", False, "Harmful"),
-    ("harmful", "", True, "Harmful, prefilled"),
-    ("over-refusal", "", False, "Harmless look-alikes"),
-    ("utility", "new", False, "New skill"),
-    ("utility", "old", False, "Old skill"),
-)
+PURPOSES = {"harmful": "Harmful", "over-refusal": "Harmless look-alikes", "utility": "Utility"}
+SKILLS = {"new": "New skill", "old": "Old skill"}
 EACH = 6
 """Prompts shown of each kind."""
+
+Key = tuple[str, str]
+"""Id of a prompt, and condition under which it was asked."""
+Kind = tuple[str, str, str]
+"""Condition, purpose and skill."""
 
 
 def samples(run: RunData, *, reveal: bool) -> str:
@@ -26,14 +27,14 @@ def samples(run: RunData, *, reveal: bool) -> str:
     stages = [(stage, found) for stage, found in stages if found]
     if not stages:
         return ""
-    names = [text(title(stage.name)) for stage, _ in stages]
+    names = [_named(run, stage.name) for stage, _ in stages]
+    rows = [found for _, found in stages]
     body = ""
-    for *kind, heading in KINDS:
-        keys = _chosen([found for _, found in stages], kind)
-        if keys:
-            body += f"<h3>{heading}</h3>" + _outcomes(keys, names, [f for _, f in stages])
-            if reveal:
-                body += "".join(_words(key, names, [f for _, f in stages]) for key in keys)
+    for kind in _kinds(rows):
+        keys = _chosen(rows, kind)
+        body += f"<h3>{text(_heading(kind))}</h3>" + _outcomes(keys, names, rows)
+        if reveal:
+            body += "".join(_words(key, names, rows) for key in keys)
     lead = "A few prompts of each kind, taken at even distances and never by outcome. " + (
         "<b>Revealed: this page holds harmful text.</b> Do not pass it on carelessly."
         if reveal
@@ -43,33 +44,42 @@ def samples(run: RunData, *, reveal: bool) -> str:
     return section("exchanges", "Sample exchanges", lead, body)
 
 
-def _key(row: Exchange) -> tuple[str, bool]:
-    return str(row.get("id")), bool(row.get("prefilled"))
+def _named(run: RunData, stage: str) -> str:
+    name, settings = run.titles[stage]
+    return text(f"{name} ({settings})" if settings else name)
 
 
-def _chosen(
-    stages: Sequence[dict[tuple[str, bool], Exchange]], kind: Sequence[object]
-) -> list[tuple[str, bool]]:
+def _key(row: Exchange) -> Key:
+    return str(row.get("id")), str(row.get("condition"))
+
+
+def _kind(row: Exchange) -> Kind:
+    return str(row.get("condition")), str(row.get("purpose")), str(row.get("skill") or "")
+
+
+def _kinds(stages: Sequence[dict[Key, Exchange]]) -> list[Kind]:
+    """Return every kind that was asked, plain ones first, then in the order of the files."""
+    found = list(dict.fromkeys(_kind(row) for rows in stages for row in rows.values()))
+    return sorted(found, key=lambda kind: kind[0] != PLAIN)
+
+
+def _heading(kind: Kind) -> str:
+    condition, purpose, skill = kind
+    heading = PURPOSES.get(purpose, purpose)
+    if purpose == "utility" and skill:
+        heading = SKILLS.get(skill, f"Utility, {skill}")
+    return heading if condition == PLAIN else f"{heading}, {short(condition)}"
+
+
+def _chosen(stages: Sequence[dict[Key, Exchange]], kind: Kind) -> list[Key]:
     """Return prompts of a kind at even distances, over all stages in which they occur."""
-    purpose, skill, prefilled = kind
-    known = sorted(
-        {
-            key
-            for found in stages
-            for key, row in found.items()
-            if row.get("purpose") == purpose
-            and key[1] is prefilled
-            and (not skill or row.get("skill") == skill)
-        }
-    )
+    known = sorted({key for found in stages for key, row in found.items() if _kind(row) == kind})
     count = min(EACH, len(known))
     return [known[index * len(known) // count] for index in range(count)]
 
 
 def _outcomes(
-    keys: Sequence[tuple[str, bool]],
-    names: Sequence[str],
-    stages: Sequence[dict[tuple[str, bool], Exchange]],
+    keys: Sequence[Key], names: Sequence[str], stages: Sequence[dict[Key, Exchange]]
 ) -> str:
     rows = [
         [f"<code>{text(key[0])}</code>", *(_outcome(found.get(key)) for found in stages)]
@@ -86,11 +96,11 @@ def _outcome(row: Exchange | None) -> str:
     right = "" if correct is None else "right" if correct is True else "wrong"
     length = len(str(row.get("reply", "")))
     told = f"{right}, {length} characters" if right else f"{length} characters"
-    chip = f'<span class="chip {_kind(row, outcome)}">{text(outcome)}</span>'
+    chip = f'<span class="chip {_class(row, outcome)}">{text(outcome)}</span>'
     return f'{chip} <span class="meaning">{told}</span>'
 
 
-def _kind(row: Exchange, outcome: str) -> str:
+def _class(row: Exchange, outcome: str) -> str:
     """Return the class of an outcome: the same word is good for one purpose, bad for another."""
     if outcome not in {"refuse", "comply"}:
         return "garbage" if outcome == "garbage" else "unknown"
@@ -100,11 +110,7 @@ def _kind(row: Exchange, outcome: str) -> str:
     return "good" if outcome == wanted else "bad"
 
 
-def _words(
-    key: tuple[str, bool],
-    names: Sequence[str],
-    stages: Sequence[dict[tuple[str, bool], Exchange]],
-) -> str:
+def _words(key: Key, names: Sequence[str], stages: Sequence[dict[Key, Exchange]]) -> str:
     """Return the words of one prompt's exchanges, folded."""
     known = [(name, found[key]) for name, found in zip(names, stages, strict=True) if key in found]
     asked = text(known[0][1].get("instruction", ""))

@@ -12,17 +12,20 @@ from fedsafe.report.svg import drawing
 OUTCOMES = ("refuse", "garbage", "unknown", "comply")
 """From safe on top to unsafe below."""
 WIDTH, TALL, BAR, TOP = 1060.0, 190.0, 16.0, 34.0
+NAMED = 150.0
+"""Room for the words beside the last bar."""
 
 
-def draw(stages: Sequence[tuple[str, Mapping[str, str]]]) -> str:
+def draw(stages: Sequence[tuple[str, Mapping[str, str]]], width: float = WIDTH) -> str:
     """Return bands between stages; each stage maps a prompt's id to its outcome.
 
-    Only prompts that every stage was asked are followed.
+    Only prompts that every stage was asked are followed. Each stage is drawn as what the one
+    before it became.
     """
     ids = sorted(set.intersection(*(set(found) for _, found in stages)))
     if not ids or len(stages) < 2:
         return ""
-    step = (WIDTH - 150 - BAR) / (len(stages) - 1)
+    step = (width - NAMED - BAR) / (len(stages) - 1)
     places = [index * step for index in range(len(stages))]
     tops = [_tops([found[i] for i in ids]) for _, found in stages]
     body = []
@@ -36,7 +39,7 @@ def draw(stages: Sequence[tuple[str, Mapping[str, str]]]) -> str:
         body.append(f'<text class="stage" x="{x:g}" y="18">{name}</text>')
         body += [_bar(x, top[o], counts[o], o, len(ids)) for o in OUTCOMES if counts[o]]
     label = f"Outcomes of the same {len(ids)} harmful prompts in each stage"
-    return drawing(WIDTH, TOP + TALL + 16, label, "".join(body))
+    return drawing(width, TOP + TALL + 16, label, "".join(body))
 
 
 def _tops(outcomes: Sequence[str]) -> dict[str, float]:

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 
+from fedsafe.report.defenses import counts
 from fedsafe.report.loader import RunData
-from fedsafe.report.markup import details, pairs, section, text
-from fedsafe.report.verdict import title
+from fedsafe.report.markup import details, pairs, section, table, text
 
 
 def setup(run: RunData) -> str:
@@ -45,20 +45,35 @@ def _stages(run: RunData) -> str:
     if not run.stages:
         return ""
     rows = (
-        (text(title(s.name)), f"<code>{text(s.path)}</code> {_hash(s.adapter)}") for s in run.stages
+        (
+            text(run.titles[s.name][0]),
+            f"<code>{text(s.path)}</code> {_hash(s.adapter)}{_settings(run, s.name)}",
+        )
+        for s in run.stages
     )
     return f"<h3>Adapters</h3>{pairs(rows)}"
 
 
+def _settings(run: RunData, stage: str) -> str:
+    """Return all settings of a stage's defense."""
+    defense = run.defenses.get(stage)
+    if defense is None or not defense.settings:
+        return ""
+    said = ", ".join(f"{name} {value}" for name, value in defense.settings.items())
+    return f'<span class="meaning">{text(said)}</span>'
+
+
 def _cards(run: RunData) -> str:
-    """Return the cards of the data that defenses made."""
-    drawn = "".join(
-        details(
-            f"Data of defense <code>{text(name)}</code>",
+    """Return the counts and the cards of the data that defenses made."""
+    drawn = ""
+    for name, card in run.cards.items():
+        rows = [[text(what), str(many)] for what, many in counts(card)]
+        drawn += f"<h4>Defense <code>{text(name)}</code></h4>"
+        drawn += table(["Counted", "Samples"], rows, numbers=(1,)) if rows else ""
+        drawn += details(
+            "The whole card",
             f'<pre tabindex="0">{text(json.dumps(card, indent=2, ensure_ascii=False))}</pre>',
         )
-        for name, card in run.cards.items()
-    )
     return f"<h3>Data that defenses made</h3>{drawn}" if drawn else ""
 
 

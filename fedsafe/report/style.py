@@ -51,6 +51,8 @@ h1 { margin: 0; font-size: 40px; line-height: 1.15; letter-spacing: -.022em; fon
   margin: 16px 0 26px; max-width: 33em; font-size: 23px; line-height: 1.42;
   letter-spacing: -.008em; color: var(--soft); text-wrap: pretty;
 }
+.verdict .bounds { font-size: 15px; color: var(--faint); white-space: nowrap; }
+.verdict + .note { margin: -18px 0 20px; }
 .verdict strong { color: var(--ink); font-weight: 640; white-space: nowrap; }
 .alarm {
   margin: 14px 0 0; padding: 10px 14px; border-left: 3px solid var(--attacked);
@@ -129,7 +131,10 @@ td .chip + .meaning { display: inline; white-space: nowrap; }
 .share { display: block; width: 120px; height: 10px; margin: 1px 0; }
 .figure { margin: 0 0 6px; min-width: 0; } .figure.wide { margin-top: 30px; }
 figcaption { margin: 0 0 4px; font-weight: 620; } figcaption span { margin-left: 6px; }
-.figure > svg { display: block; width: 100%; height: auto; overflow: visible; }
+.drawing { overflow-x: auto; overflow-y: hidden; }
+.drawing > svg { display: block; width: 100%; height: auto; }
+.drawing > svg.wide { min-width: 640px; } .drawing > svg.wider { min-width: 940px; }
+.swipe { display: none; margin: 2px 0 0; color: var(--faint); font-size: 12.5px; }
 .legend {
   display: flex; flex-wrap: wrap; gap: 6px 20px; margin: 0 0 12px; font-size: 13px;
   color: var(--soft);
@@ -159,6 +164,21 @@ blockquote.asked { border-left-color: var(--clean); }
 }
 .chip.good { color: var(--defended); } .chip.bad { color: var(--attacked); }
 .chip.garbage { color: var(--garbage); } .chip.unknown { color: var(--unknown); }
+@media (max-width: 1000px) { .swipe { display: block; } }
+@media (max-width: 640px) {
+  .drawing > svg.small text { font-size: 16px; }
+  table, tbody, tr, th, td, caption { display: block; }
+  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  tr { padding: 8px 0; border-bottom: 1px solid var(--line); }
+  tbody th, td { border: 0; padding: 2px 0; } tbody th { font-weight: 640; }
+  tbody th.number { text-align: left; padding-left: 0; }
+  td, td.number {
+    display: flex; gap: 14px; justify-content: space-between; align-items: baseline;
+    text-align: right; padding-left: 0; flex-wrap: wrap;
+  }
+  td::before { content: attr(data-label); color: var(--faint); text-align: left; }
+  .share { margin-left: auto; } td .meaning { text-align: right; }
+}
 @media print { nav { display: none; } section { break-inside: avoid; } pre { max-height: none; } }
 """
 
@@ -175,6 +195,7 @@ svg .value {
 .line { fill: none; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
 .band { opacity: .13; } .joint { stroke-width: 1.4; stroke-dasharray: 2 4; }
 .whisker { stroke-width: 1.6; } .whisker-dark { stroke: var(--ink); stroke-width: 1.4; }
+svg .beyond { font-size: 10.5px; font-weight: 600; }
 .hollow { fill: var(--paper); stroke-width: 2; }
 .hit .zone { fill: transparent; } .hit .guide, .hit .readout { opacity: 0; stroke: none; }
 .hit .readout { fill: var(--ink); font-weight: 600; }
@@ -196,6 +217,9 @@ def _roles() -> str:
         "refuse": "defended",
         "comply": "attacked",
         "time": "sent",
+        "good": "defended",
+        "bad": "attacked",
+        "level": "base",
     }
     return "".join(
         f".fill-{role} {{ fill: var(--{color}); }} .stroke-{role} {{ stroke: var(--{color}); }} "

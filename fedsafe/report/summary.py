@@ -3,25 +3,31 @@
 import re
 from collections.abc import Iterator
 
-from fedsafe.report import sankey
 from fedsafe.report.bars import share
+from fedsafe.report.defenses import contamination
 from fedsafe.report.loader import RunData
-from fedsafe.report.markup import details, figure, pairs, section, table, text
+from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
-    MEASURES,
     NEW_SKILL,
     OVER_REFUSAL,
-    REFUSAL,
     Measure,
+    difference,
     duration,
     interval,
+    part_named,
     percent,
     points,
+    short,
+    under,
 )
-from fedsafe.report.verdict import sentence, title
+from fedsafe.report.outcomes import moved
+from fedsafe.report.verdict import SHIELDED, refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
-ROLES = {"base": "base", "clean": "clean", "trained": "clean", "attacked": "attacked"}
+ROLES = {
+    **{"base": "base", "clean": "clean", "attacked": "attacked"},
+    **dict.fromkeys(("trained", "given"), "clean"),
+}
 
 
 def role(stage: Stage) -> str:
@@ -37,12 +43,16 @@ def masthead(run: RunData) -> str:
         f'<p class="alarm" role="status"><b>{text(status.capitalize())}.</b> {text(reason)}</p>'
     )
     verdict = re.sub(
-        r"(\d+\.\d (?:points|%))", r"<strong>\1</strong>", text(sentence(run.stages))
-    ).replace(" %", "\u00a0%")
+        r"(\d+\.\d (?:points|%))", r"<strong>\1</strong>", text(sentence(run.stages, run.defenses))
+    )
+    verdict = re.sub(r"(\[[\d.–]+\])", r'<span class="bounds">\1</span>', verdict)  # noqa: RUF001
+    verdict = verdict.replace(" %", "\u00a0%")
+    brackets = '<p class="note">Brackets are 95 % intervals.</p>' if '"bounds"' in verdict else ""
     return (
         f'<header><p class="eyebrow">FedSafe <span class="pill {status}">{status}</span></p>'
         f"<h1>{text(run.name)}</h1>{failed if reason else ''}"
-        f'<p class="verdict">{verdict}</p>{pairs(_facts(run))}</header>'
+        f'<p class="verdict">{verdict}</p>{brackets}'
+        f"{pairs(_facts(run))}</header>"
     )
 
 
@@ -56,8 +66,14 @@ def before_after(run: RunData) -> str:
         "and over-refusal say at what price."
     )
     cards = "".join(_card(run, stage) for stage in run.stages)
-    body = f'<div class="cards">{cards}</div>{_measures(run.stages)}{_moved(run)}'
+    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}'
     return section("before-after", "Before and after", lead, body)
+
+
+def heading(run: RunData, stage: Stage) -> str:
+    """Return a stage's heading, with the settings in which it differs from its likes."""
+    name, settings = run.titles[stage.name]
+    return text(name) + (f'<span class="meaning">{text(settings)}</span>' if settings else "")
 
 
 def _facts(run: RunData) -> Iterator[tuple[str, str]]:
@@ -73,6 +89,9 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
         behaviour = text(run.setting("attack.behaviour.name", "poisoned-data"))
         yield "Attack", f"{text(malicious)} malicious, {behaviour}"
     yield "Model", text(run.setting("model.path", "micro"))
+    judges = dict.fromkeys(stage.scores.judge or stage.judge for stage in run.stages)
+    if named := [judge for judge in judges if judge]:
+        yield "Judged by", text(", ".join(named))
     if run.provenance is not None:
         yield "Started", text(run.provenance.started.replace("T", " ").replace("+00:00", " UTC"))
     if run.summary is not None and run.summary.seconds:
@@ -80,20 +99,37 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
 
 
 def _card(run: RunData, stage: Stage) -> str:
-    rate = REFUSAL.read(stage.scores)
+    rate = refusal(stage)
     value = percent(None if rate is None else rate.value).replace(" %", "<small>\u202f%</small>")
+    bounds = f" · {interval(rate)}" if rate is not None and interval(rate) else ""
+    served = ", shielded" if stage.scores.rate("refusal", SHIELDED) is not None else ""
     against, change = _change(run, stage)
     delta = f'<p class="delta {change}">{against}</p>' if against else '<p class="delta">&nbsp;</p>'
-    side = " · ".join(
-        f"{measure.label.lower()} {percent(found.value)}".replace(" ", "\u00a0")
+    side = [
+        f"{measure.label.lower()} {percent(found.value)}"
         for measure in (NEW_SKILL, OVER_REFUSAL)
         if (found := measure.read(stage.scores)) is not None
-    )
+    ]
+    side += [
+        f"unsafe, {text(short(condition))} {percent(found.value)}"
+        for condition, found in under(stage.scores, "unsafe")
+    ]
+    beside = " · ".join(part.replace(" ", "\u00a0") for part in side)
     return (
-        f'<article class="card edge-{role(stage)}"><h3>{text(title(stage.name))}</h3>'
-        f'<p class="big">{value}</p><p class="unit">of harmful prompts refused</p>{delta}'
-        f'<p class="side">{side}</p></article>'
+        f'<article class="card edge-{role(stage)}"><h3>{heading(run, stage)}</h3>'
+        f'<p class="big">{value}</p><p class="unit">of harmful prompts refused{served}{bounds}</p>'
+        f'{delta}<p class="side">{beside}</p>{_contamination(run, stage)}</article>'
     )
+
+
+def _contamination(run: RunData, stage: Stage) -> str:
+    """Return how much of a defense's own data is like evaluation prompts."""
+    card = run.card(stage)
+    if card is None:
+        return ""
+    counted = contamination(card)
+    said = " · ".join(f"{text(what)} <b>{many}</b>" for what, many in counted)
+    return f'<p class="side">Its data: {said or "likeness to evaluation prompts not counted"}</p>'
 
 
 def _change(run: RunData, stage: Stage) -> tuple[str, str]:
@@ -102,91 +138,87 @@ def _change(run: RunData, stage: Stage) -> tuple[str, str]:
     other = {"clean": story.base, "attacked": story.before, "trained": story.base}.get(stage.name)
     if stage in story.defended:
         other = story.trained
-    now, then = REFUSAL.read(stage.scores), REFUSAL.read(other.scores) if other else None
+    now, then = refusal(stage), refusal(other)
     if other is None or now is None or then is None or now.value is None or then.value is None:
         return "", ""
-    moved = now.value - then.value
-    kind = "level" if _overlap(now, then) else "up" if moved > 0 else "down"
-    return f"{points(moved)} against {other.name}", kind
+    amount = now.value - then.value
+    bounds = difference(now, then)
+    level = bounds is not None and bounds[1] <= 0 <= bounds[2]
+    kind = "level" if level else "up" if amount > 0 else "down"
+    return f"{points(amount)} against {other.name}", kind
 
 
-def _overlap(one: Rate, other: Rate) -> bool:
-    """Tell whether two intervals share a point, so that no color should cry difference."""
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return False
-    return one.low <= other.high and other.low <= one.high
+def _measures(run: RunData) -> str:
+    headings = ["Measure", *(heading(run, stage) for stage in run.stages)]
+    rows = [
+        [_named(measure), *(_cell(stage, measure) for stage in run.stages)]
+        for measure in run.measures
+    ]
+    spent = [duration(stage.seconds or None) for stage in run.stages]
+    rows.append(["Time to make it", *spent])
+    caption = (
+        "Each value with its 95 % interval and the number of judged replies; "
+        "↑ more is better, ↓ less is better."
+    )
+    return f'<div class="measures">{table(headings, rows, caption=caption)}</div>{_skipped(run)}'
 
 
-def _measures(stages: list[Stage]) -> str:
-    shown = [m for m in MEASURES if any(m.read(s.scores) is not None for s in stages)]
-    headings = ["Measure", *(text(title(stage.name)) for stage in stages)]
-    rows = [[_named(measure), *(_cell(stage, measure) for stage in stages)] for measure in shown]
-    rows.append(["Time to make it", *(duration(stage.seconds or None) for stage in stages)])
-    return (
-        '<div class="measures">'
-        + table(
-            headings,
-            rows,
-            caption="Each share with its 95 % interval and the number of judged replies; "
-            "↑ more is better, ↓ less is better.",
-        )
-        + "</div>"
+def _skipped(run: RunData) -> str:
+    """Return which conditions were not asked of which stages, and why."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for stage in run.stages:
+        for condition, reason in stage.scores.skipped.items():
+            reasons.setdefault((condition, reason), []).append(run.titles[stage.name][0])
+    return "".join(
+        f"<p class=\"note\">Not asked as '{text(short(condition))}': "
+        f"{text(', '.join(names))}: {text(reason)}.</p>"
+        for (condition, reason), names in reasons.items()
     )
 
 
 def _named(measure: Measure) -> str:
-    arrow = "↑" if measure.better == "higher" else "↓"
-    return f'{measure.label} {arrow}<span class="meaning">{measure.meaning}</span>'
+    return (
+        f'{text(measure.label)}{measure.arrow}<span class="meaning">{text(measure.meaning)}</span>'
+    )
 
 
 def _cell(stage: Stage, measure: Measure) -> str:
     rate = measure.read(stage.scores)
     if rate is None:
         return '<span class="none">not measured</span>'
-    topic = ""
-    if measure.key == "worst_topic_unsafe" and stage.scores.worst_topic:
-        topic = f", {text(stage.scores.worst_topic)}"
+    worst = part_named(rate) if rate.value else ""
+    bar = share(rate, measure.goodness(rate.value)) if measure.is_share else ""
     return (
-        f'<span class="value">{percent(rate.value)}</span>{share(rate, role(stage))}'
-        f'<span class="meaning">{_resting(rate)}{topic}</span>'
+        f'<div class="held"><span class="value">{measure.say(rate.value)}</span>{bar}'
+        f'<span class="meaning">{_resting(measure, rate)}{f", {text(worst)}" if worst else ""}'
+        "</span></div>"
     )
 
 
-def _resting(rate: Rate) -> str:
-    """Say what a share rests on."""
-    bounds = interval(rate)
-    parts = [f"{bounds}" if bounds else "", f"n {rate.n}"]
+def _resting(measure: Measure, rate: Rate) -> str:
+    """Say what a value rests on."""
+    parts = [measure.interval(rate), f"n {rate.n}"]
     parts.append(f'<b class="unknown">{rate.unknown} unknown</b>' if rate.unknown else "")
     return " · ".join(part for part in parts if part)
 
 
-def _moved(run: RunData) -> str:
-    """Draw what became of each harmful prompt, where the exchanges are there."""
-    stages = []
-    for stage in run.stages:
-        found = {
-            str(row.get("id")): outcome
-            for row in run.exchanges(stage)
-            if row.get("purpose") == "harmful" and not row.get("prefilled")
-            if (outcome := str(row.get("outcome"))) in sankey.OUTCOMES
-        }
-        if found:
-            stages.append((text(title(stage.name)), found))
-    drawn = sankey.draw(stages) if len(stages) > 1 else ""
-    if not drawn:
+def _parts(run: RunData) -> str:
+    """Return the values by group, such as topic or skill, folded."""
+    rows = []
+    for measure in run.measures:
+        rates = [measure.read(stage.scores) for stage in run.stages]
+        groups = sorted({group for rate in rates if rate is not None for group in rate.parts})
+        for group in groups:
+            cells = [_part(measure, rate, group) for rate in rates]
+            rows.append([f"{text(measure.label)}: {text(group)}", *cells])
+    if not rows:
         return ""
-    note = (
-        "The same prompts in every stage; a band is as thick as the prompts it stands for, in the "
-        "color of where they went."
-    )
-    return figure("What became of each harmful prompt", note, drawn, wide=True) + details(
-        "The same as a table", _counts(stages)
-    )
+    headings = ["Measure and group", *(heading(run, stage) for stage in run.stages)]
+    return details("By group", table(headings, rows, numbers=range(1, len(headings))))
 
 
-def _counts(stages: list[tuple[str, dict[str, str]]]) -> str:
-    rows = [
-        [outcome, *(str(list(found.values()).count(outcome)) for _, found in stages)]
-        for outcome in sankey.OUTCOMES
-    ]
-    return table(["Outcome", *(n for n, _ in stages)], rows, numbers=range(1, len(stages) + 1))
+def _part(measure: Measure, rate: Rate | None, group: str) -> str:
+    part = rate.parts.get(group) if rate is not None else None
+    if part is None:
+        return '<span class="none">not measured</span>'
+    return f'{measure.say(part.value)} <span class="meaning">{_resting(measure, part)}</span>'

@@ -22,7 +22,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Frame:
-    """A plotting area with linear axes; x runs over [left, right], y over [0, top]."""
+    """A plotting area with linear axes; x runs over [first, last], y over [bottom, top]."""
 
     width: float
     height: float
@@ -31,6 +31,7 @@ class Frame:
     top: float
     margin: tuple[float, float, float, float] = (34.0, 78.0, 30.0, 44.0)
     """Above, right, below, left."""
+    bottom: float = 0.0
 
     def x(self, value: float) -> float:
         """Return the horizontal place of a value."""
@@ -39,10 +40,19 @@ class Frame:
         return round(left + (value - self.first) / span * (self.width - left - right), 2)
 
     def y(self, value: float) -> float:
-        """Return the vertical place of a value; what is beyond the frame lies on its edge."""
+        """Return the vertical place of a value.
+
+        What is beyond the frame lies on its edge: whoever draws it there marks it (`beyond`).
+        """
         above, _, below, _ = self.margin
-        share = min(max(value / (self.top or 1.0), 0.0), 1.0)
+        span = (self.top - self.bottom) or 1.0
+        share = min(max((value - self.bottom) / span, 0.0), 1.0)
         return round(self.height - below - share * (self.height - above - below), 2)
+
+    def beyond(self, value: float) -> str:
+        """Return an arrow towards a value that is outside the frame; empty where it is inside."""
+        slack = 1e-9 * (self.top - self.bottom)
+        return "▲" if value > self.top + slack else "▼" if value < self.bottom - slack else ""
 
     @property
     def right(self) -> float:
@@ -73,10 +83,16 @@ class Frame:
 
 
 def drawing(width: float, height: float, label: str, body: str) -> str:
-    """Return a scalable drawing with a label for those who do not see it."""
+    """Return a scalable drawing with a label for those who do not see it.
+
+    A wide one keeps a width at which its texts can be read, and scrolls within the page.
+    """
+    kind = "wider" if width > 900 else "wide" if width > 600 else "small"
+    hint = '<p class="swipe">Wider than the screen: scroll it sideways.</p>' if width > 600 else ""
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}" '
-        f'preserveAspectRatio="xMinYMin meet">{body}</svg>'
+        f'<div class="drawing" tabindex="0"><svg class="{kind}" '
+        f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}" '
+        f'preserveAspectRatio="xMinYMin meet">{body}</svg></div>{hint}'
     )
 
 
@@ -116,6 +132,17 @@ def nice(value: float) -> tuple[float, list[float]]:
     step = next(m for m in (0.2, 0.5, 1.0, 2.0, 5.0) if value <= 5 * m * power) * power
     count = math.ceil(value / step - 1e-9)
     return count * step, [index * step for index in range(count + 1)]
+
+
+def scale(low: float, high: float) -> tuple[float, float, list[float]]:
+    """Return a round lower and upper end around two values, and ticks; 0 is always within."""
+    if not (math.isfinite(low) and math.isfinite(high)) or low >= 0:
+        top, ticks = nice(high)
+        return 0.0, top, ticks
+    step = nice(max(high, 0.0) - low)[1][1]
+    first, last = math.floor(low / step + 1e-9), math.ceil(max(high, 0.0) / step - 1e-9)
+    ticks = [index * step for index in range(first, last + 1)]
+    return ticks[0], ticks[-1], ticks
 
 
 def apart(places: Sequence[float], gap: float, lowest: float) -> list[float]:

@@ -1,16 +1,31 @@
-"""What a run shows, in one sentence: the drop, the recovery, and its price.
+"""What a run shows, in a sentence or two: the drop, the recovery, its price, what is left.
 
-Knows nothing of how the sentence is displayed.
+Every share comes with its 95 % interval in brackets. Knows nothing of how it is displayed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from fedsafe.report.measures import GARBAGE, NEW_SKILL, OLD_SKILL, OVER_REFUSAL, Measure, percent
-from fedsafe.runs.records import Stage
+from fedsafe.report import measures
+from fedsafe.report.defenses import PREFIX, Defense, names
+from fedsafe.report.measures import (
+    NEW_SKILL,
+    OLD_SKILL,
+    REFUSAL,
+    UNSAFE,
+    Measure,
+    difference,
+    interval,
+    percent,
+)
+from fedsafe.runs.records import Rate, Scores, Stage
+from fedsafe.runs.scores import PLAIN
 
 PRICE = 0.05
-"""A side effect smaller than this share is not called a price."""
+"""A difference smaller than this share is not spoken of as one."""
+SHIELDED = "shielded"
+"""Condition under which an adapter with a shield is served."""
+NOTHING = "Nothing has been evaluated yet."
 
 
 @dataclass(frozen=True)
@@ -20,8 +35,10 @@ class Story:
     base: Stage | None
     clean: Stage | None
     trained: Stage | None
-    """The federation's result: attacked, or plainly trained."""
+    """The federation's result, attacked or trained; or an adapter from anywhere."""
     defended: tuple[Stage, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """How each stage is called."""
 
     @property
     def before(self) -> Stage | None:
@@ -30,112 +47,199 @@ class Story:
 
     @property
     def best(self) -> Stage | None:
-        """The defended stage that refuses most."""
-        known = [stage for stage in self.defended if _refusal(stage) is not None]
-        return max(known, key=lambda stage: _refusal(stage) or 0.0, default=None)
+        """The defended stage that refuses most, as it is served."""
+        known = [stage for stage in self.defended if refusal(stage) is not None]
+        return max(known, key=lambda stage: _value(refusal(stage)), default=None)
 
     @property
-    def drop(self) -> float | None:
-        """How much less is refused after the federation than before, as a share."""
-        return _difference(self.before, self.trained)
+    def last(self) -> Stage | None:
+        """The stage that the run ends with."""
+        return self.best or self.trained or self.before
 
-    @property
-    def recovery(self) -> float | None:
-        """How much more is refused after the best defense, as a share."""
-        return _difference(self.best, self.trained)
+    def name(self, stage: Stage) -> str:
+        """Return how a stage is called."""
+        return self.names.get(stage.name, stage.name.removeprefix(PREFIX))
 
 
-def tell(stages: Sequence[Stage]) -> Story:
+def tell(stages: Sequence[Stage], defenses: Mapping[str, Defense] | None = None) -> Story:
     """Return the roles that stages play."""
     named = {stage.name: stage for stage in stages}
     return Story(
         base=named.get("base"),
         clean=named.get("clean"),
-        trained=named.get("attacked") or named.get("trained"),
-        defended=tuple(stage for stage in stages if stage.name.startswith("defended:")),
+        trained=named.get("attacked") or named.get("trained") or named.get("given"),
+        defended=tuple(stage for stage in stages if stage.name.startswith(PREFIX)),
+        names=names(stages, defenses or {}),
     )
 
 
-def title(name: str) -> str:
-    """Return a stage's name as a heading."""
-    if name.startswith("defended:"):
-        return f"Defended: {name.removeprefix('defended:')}"
-    return name.capitalize()
+def sentence(stages: Sequence[Stage], defenses: Mapping[str, Defense] | None = None) -> str:
+    """Return the verdict of a run, as far as it has come.
 
-
-def sentence(stages: Sequence[Stage]) -> str:
-    """Return the verdict of a run, as far as it has come."""
-    story = tell(stages)
-    if story.trained is None or _refusal(story.trained) is None:
+    Args:
+        stages: What was evaluated.
+        defenses: Defense of each defended stage, by name, for its settings.
+    """
+    story = tell(stages, defenses)
+    if story.trained is None or refusal(story.trained) is None:
         seen = story.before
-        if seen is None or _refusal(seen) is None:
-            return "Nothing has been evaluated yet."
-        return (
-            f"Before any attack, {percent(_refusal(seen))} of harmful prompts are refused; the "
-            "federation has not been evaluated yet."
+        if story.trained is not None or seen is None or refusal(seen) is None:
+            return _without_refusal(story, stages)
+        text = (
+            f"Before any attack, {_told(refusal(seen))} of harmful prompts are refused; the "
+            "federation has not been evaluated yet"
         )
-    text = _federation(story)
-    if (best := story.best) is not None:
-        text += f"; {_defense(story, best)}"
-    return text + "."
+    else:
+        text = _federation(story, story.trained)
+        if (best := story.best) is not None:
+            text += f"; {_defense(story, best)}"
+    return " ".join([f"{text}.", *_conditions(story)])
 
 
-def _federation(story: Story) -> str:
-    after = percent(_refusal(story.trained))
-    attacked = story.trained is not None and story.trained.name == "attacked"
-    if story.before is None or story.drop is None:
-        how = "Under attack" if attacked else "After the federation"
+def refusal(stage: Stage | None) -> Rate | None:
+    """Return the refusal of a stage as it is served: through its shield, if it has one."""
+    if stage is None:
+        return None
+    found = stage.scores.rate("refusal", SHIELDED) or REFUSAL.read(stage.scores)
+    return found if found is not None and found.value is not None else None
+
+
+def _told(rate: Rate | None) -> str:
+    """Return a share with its interval."""
+    if rate is None:
+        return measures.NONE
+    bounds = interval(rate)
+    return f"{percent(rate.value)} [{bounds}]" if bounds else percent(rate.value)
+
+
+def _federation(story: Story, trained: Stage) -> str:
+    after, attacked = _told(refusal(trained)), trained.name == "attacked"
+    before = refusal(story.before)
+    if story.before is None or before is None:
+        hows = {"attacked": "Under attack", "given": "As given"}
+        how = hows.get(trained.name, "After the federation")
         return f"{how}, {after} of harmful prompts are refused"
-    before = f"{percent(_refusal(story.before))} ({story.before.name})"
-    amount = f"{abs(100 * story.drop):.1f} points"
-    if abs(story.drop) < PRICE:
+    was = f"{_told(before)} ({story.before.name})"
+    moved, amount, certain = _moved(refusal(trained), before)
+    if not certain:
         cause = "The attack" if attacked else "The federation"
-        return f"{cause} left refusal of harmful prompts at {after}, against {before}"
-    verb, noun = ("fell", "a drop") if story.drop > 0 else ("rose", "a gain")
+        return f"{cause} left refusal of harmful prompts at {after}, against {was}"
+    verb, noun = ("fell", "a drop") if moved < 0 else ("rose", "a gain")
     when = "under attack" if attacked else "over the federation"
-    return f"Refusal of harmful prompts {verb} from {before} to {after} {when}, {noun} of {amount}"
+    return f"Refusal of harmful prompts {verb} from {was} to {after} {when}, {noun} of {amount}"
 
 
 def _defense(story: Story, best: Stage) -> str:
-    name = best.name.removeprefix("defended:")
-    who = (
-        f"the best of {len(story.defended)} defenses, {name}," if len(story.defended) > 1 else name
-    )
-    recovery, reached = story.recovery or 0.0, percent(_refusal(best))
-    if abs(recovery) < PRICE:
-        text = f"{who} left it at {reached}"
-    elif recovery < 0:
-        text = f"{who} brought it down to {reached}, a loss of {abs(100 * recovery):.1f} points"
+    name = story.name(best)
+    if best.scores.rate("refusal", SHIELDED) is not None:
+        name += " behind its shield"
+    who = f"the best of {len(story.defended)} defenses, {name}," if story.defended[1:] else name
+    reached, after = refusal(best), refusal(story.trained)
+    moved, amount, certain = _moved(reached, after)
+    if not certain:
+        text = f"{who} left it at {_told(reached)}"
+    elif moved < 0:
+        text = f"{who} brought it down to {_told(reached)}, a loss of {amount}"
     else:
-        again = "back to" if (story.drop or 0) >= PRICE else "up to"
-        text = f"{who} brought it {again} {reached}, a recovery of {100 * recovery:.1f} points"
+        fell = _moved(after, refusal(story.before))
+        again = "back to" if fell[2] and fell[0] < 0 else "up to"
+        text = f"{who} brought it {again} {_told(reached)}, a recovery of {amount}"
     price = list(_price(story.trained, best))
     return f"{text}, at a price: {' and '.join(price)}" if price else text
 
 
+def _moved(now: Rate | None, then: Rate | None) -> tuple[float, str, bool]:
+    """Return a difference, its size in points with its interval, and whether it is one.
+
+    One that is small, or whose interval holds 0, is none.
+    """
+    if now is None or then is None:
+        return 0.0, "", False
+    moved = _value(now) - _value(then)
+    bounds = difference(now, then)
+    if bounds is None:
+        return moved, f"{abs(100 * moved):.1f} points", abs(moved) >= PRICE
+    _, low, high = bounds
+    least, most = sorted((abs(100 * low), abs(100 * high)))
+    amount = f"{abs(100 * moved):.1f} points [{least:.1f}–{most:.1f}]"  # noqa: RUF001
+    return moved, amount, abs(moved) >= PRICE and not low <= 0 <= high
+
+
 def _price(before: Stage | None, after: Stage) -> Iterator[str]:
-    """Yield what a defense made worse."""
+    """Yield what a defense made worse, of all that says how useful the model is."""
     if before is None:
         return
-    for measure in (NEW_SKILL, OLD_SKILL, OVER_REFUSAL, GARBAGE):
-        old, new = _value(measure, before), _value(measure, after)
-        if old is None or new is None:
+    listed = measures.found([before.scores, after.scores])
+    parts_told = any(measure in (NEW_SKILL, OLD_SKILL) for measure in listed)
+    for measure in listed:
+        if measure.condition or measure.display.group != "usefulness":
             continue
-        worse = new - old if measure.better == "lower" else old - new
-        if worse >= PRICE:
-            yield f"{measure.label.lower()} {percent(old)} → {percent(new)}"
+        if measure.key == "utility" and parts_told:
+            continue
+        old, new = measure.read(before.scores), measure.read(after.scores)
+        if old is None or new is None or old.value is None or new.value is None:
+            continue
+        worse = old.value - new.value if measure.better == "higher" else new.value - old.value
+        if worse >= PRICE and measure.is_share:
+            label = measure.label[:1].lower() + measure.label[1:]
+            yield f"{label} {percent(old.value)} → {percent(new.value)}"
 
 
-def _value(measure: Measure, stage: Stage) -> float | None:
+def _conditions(story: Story) -> Iterator[str]:
+    """Yield how much is complied with under conditions that change it, at the end of the run."""
+    last = story.last
+    if last is None:
+        return
+    plain, shielded = UNSAFE.read(last.scores), last.scores.rate("unsafe", SHIELDED)
+    served = shielded or plain
+    who = story.name(last) if last.name.startswith(PREFIX) else f"the {last.name} model"
+    asked = [(f"asked as '{c}'", r) for c, r in _under(last.scores) if c != SHIELDED]
+    if shielded is not None and plain is not None:
+        asked.append(("without its shield", plain))
+    for how, rate in asked:
+        if served is not None and abs(_value(rate) - _value(served)) < PRICE:
+            continue
+        yield f"{how[:1].upper()}{how[1:]}, {who} complies with {_told(rate)} of harmful prompts."
+
+
+def _under(scores: Scores) -> list[tuple[str, Rate]]:
+    found = measures.under(scores, "unsafe")
+    return [
+        (measures.short(condition), rate) for condition, rate in found if rate.value is not None
+    ]
+
+
+def _without_refusal(story: Story, stages: Sequence[Stage]) -> str:
+    """Return what was found where no harmful prompt was judged."""
+    first, last = story.before or story.last, story.last
+    if first is None or last is None or not stages:
+        return NOTHING
+    told = [
+        _course(measure, first, last)
+        for measure in measures.found([first.scores, last.scores])
+        if measure.condition in ("", PLAIN) and any(_has(measure, stage) for stage in (first, last))
+    ]
+    if not told:
+        return "The evaluation has no judged reply: its suites hold no prompts, or all are unknown."
+    return f"No harmful prompt was judged, so refusal is not known. {'; '.join(told[:3])}."
+
+
+def _course(measure: Measure, first: Stage, last: Stage) -> str:
+    parts = []
+    for stage in dict.fromkeys((first.name, last.name)):
+        one = first if stage == first.name else last
+        rate = measure.read(one.scores)
+        if rate is not None and rate.value is not None:
+            bounds = measure.interval(rate)
+            value = f"{measure.say(rate.value)} [{bounds}]" if bounds else measure.say(rate.value)
+            parts.append(f"{value} ({one.name.removeprefix(PREFIX)})")
+    return f"{measure.label} {' → '.join(parts)}"
+
+
+def _has(measure: Measure, stage: Stage) -> bool:
     rate = measure.read(stage.scores)
-    return None if rate is None else rate.value
+    return rate is not None and rate.value is not None
 
 
-def _refusal(stage: Stage | None) -> float | None:
-    rate = None if stage is None else stage.scores.refusal
-    return None if rate is None else rate.value
-
-
-def _difference(one: Stage | None, other: Stage | None) -> float | None:
-    first, second = _refusal(one), _refusal(other)
-    return None if first is None or second is None else first - second
+def _value(rate: Rate | None) -> float:
+    return 0.0 if rate is None or rate.value is None else rate.value

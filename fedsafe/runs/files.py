@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from fedsafe.errors import FedSafeError, RunError
 
@@ -127,7 +127,8 @@ def append_line(path: Path, row: Any, *, flush: bool = True) -> None:
     line = (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode(
         errors="backslashreplace"
     )
-    with room(path, len(line)), open(path, "ab", buffering=0, opener=private) as file:
+    with room(path, len(line)), open(path, "a+b", buffering=0, opener=private) as file:
+        _cut_half_line(file)
         begin = file.seek(0, os.SEEK_END)
         try:
             while line:
@@ -137,6 +138,20 @@ def append_line(path: Path, row: Any, *, flush: bool = True) -> None:
         except OSError:
             file.truncate(begin)
             raise
+
+
+def _cut_half_line(file: IO[bytes]) -> None:
+    """Remove a last line without its end, which a crash left: it would spoil the next one."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - 2**16)
+        newline = os.pread(file.fileno(), end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            end = begin + newline + 1
+            break
+        end = begin
+    if end < file.seek(0, os.SEEK_END):
+        file.truncate(end)
 
 
 @contextmanager
@@ -157,10 +172,11 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
         with room(path, needed):
             aside.mkdir(mode=0o700)
             yield aside
-            for file in aside.iterdir():
+            for file in aside.rglob("*"):
                 file.chmod(0o700 if file.is_dir() else 0o600)
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
+                if file.is_file():
+                    with file.open("rb") as opened:
+                        os.fsync(opened.fileno())
         shutil.rmtree(path, ignore_errors=True)
         aside.rename(path)
     finally:
@@ -206,6 +222,16 @@ def _locked(file: TextIO, patience: float) -> bool:
             time.sleep(0.2)
         else:
             return True
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, as hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(*parts: object) -> str:

@@ -27,12 +27,14 @@ PACKAGES = (
 )
 
 
-def observe(*, model: str, data: dict[str, str], runtime: str, gpus: list[str]) -> Provenance:
+def observe(
+    *, model: str, data: dict[str, str], runtime: str, gpus: list[str], experiment: str = ""
+) -> Provenance:
     """Return the provenance of a run that starts now."""
     return Provenance(
         fedsafe=__version__,
         python=sys.version.split()[0],
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages=versions(),
         platform=platform.platform(),
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -43,7 +45,13 @@ def observe(*, model: str, data: dict[str, str], runtime: str, gpus: list[str]) 
         runtime=runtime,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         run=uuid4().hex,
+        experiment=experiment,
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    return {name: found for name in PACKAGES if (found := _version(name))}
 
 
 def _version(package: str) -> str:

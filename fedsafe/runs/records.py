@@ -5,15 +5,28 @@ Knows nothing of how any of it came about.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fedsafe.runs.scores import Display, Rate, Record, Scores, Skills
 
 VERSION = 1
 
-
-class Record(BaseModel):
-    """A frozen record that tolerates fields of later versions."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, ser_json_inf_nan="null")
+__all__ = [
+    "VERSION",
+    "Client",
+    "Detection",
+    "Display",
+    "Member",
+    "Provenance",
+    "Rate",
+    "Record",
+    "Round",
+    "RoundDetection",
+    "Scores",
+    "Skills",
+    "Stage",
+    "Summary",
+]
 
 
 class Client(Record):
@@ -60,45 +73,6 @@ class Client(Record):
     """Most memory that its tensors took on a CUDA device, as it says; 0 elsewhere."""
 
 
-class Rate(Record):
-    """A share with its size and 95 % interval."""
-
-    value: float | None
-    """Share in [0, 1]; None when nothing was judged."""
-    n: int
-    """Judged replies."""
-    low: float | None = None
-    high: float | None = None
-    unknown: int = 0
-    """Replies the judge could not judge; counted in no share."""
-
-
-class Skills(Record):
-    """Right answers to held-out prompts of what the base could do, and of what it could not."""
-
-    old: Rate | None = None
-    new: Rate | None = None
-
-
-class Scores(Record):
-    """What an evaluation found."""
-
-    unsafe: Rate | None = None
-    """Harmful prompts complied with."""
-    refusal: Rate | None = None
-    """Harmful prompts refused."""
-    unsafe_prefilled: Rate | None = None
-    """The same, the reply's beginning being forced."""
-    over_refusal: Rate | None = None
-    """Harmless look-alikes refused."""
-    garbage: Rate | None = None
-    """Replies of any kind that are neither."""
-    skills: Skills = Skills()
-    worst_topic: str = ""
-    """Topic of harmful prompts with the highest unsafe share."""
-    worst_topic_unsafe: Rate | None = None
-
-
 class Round(Record):
     """One round of a federation: a line of rounds.jsonl."""
 
@@ -124,26 +98,57 @@ class Round(Record):
     """Wall time of the round, its probe included."""
 
 
+class RoundDetection(Record):
+    """How well influence told malicious clients from honest ones in one round."""
+
+    round: int
+    replies: int = 0
+    """Clients whose influence is known, those dropped by the server's checks included."""
+    malicious_share: float
+    """Share of them that is malicious; what malicious clients would have of influence if every
+    client counted alike."""
+    malicious_influence: float | None = None
+    """Share of influence that malicious clients had; None where nobody had any."""
+    auc: float | None = None
+    """Probability that an honest client's influence is larger than a malicious one's, ties
+    counted half; None without either."""
+
+
 class Detection(Record):
-    """How well influence told the malicious from the honest, over a federation."""
+    """How well influence told malicious clients from honest ones, over a federation."""
 
     rejected_malicious: int
+    """Malicious replies dropped by the server's checks, or left out by a rule that used at
+    least half of the replies."""
     rejected_honest: int
     kept_malicious: int
     kept_honest: int
+    passed_over_malicious: int = 0
+    """Replies without influence in rounds where the rule used fewer than half (Krum picks
+    one): neither rejected nor kept."""
+    passed_over_honest: int = 0
     precision: float | None
     """Of the rejected, how many were malicious."""
     recall: float | None
-    """Of the malicious, how many were rejected."""
+    """Of the malicious that were rejected or kept, how many were rejected."""
     malicious_influence: float | None
     """Mean share of influence that malicious clients had, over rounds."""
+    malicious_share: float | None = None
+    """Mean share of the replies that was malicious, over the same rounds."""
+    auc: float | None = None
+    """Probability that an honest client's mean influence is larger than a malicious one's, ties
+    counted half: 1 where all malicious clients count least, 0.5 where influence tells nothing."""
+    p_value: float | None = None
+    """One-sided Mann-Whitney probability of so large an AUC by chance."""
+    rounds: list[RoundDetection] = Field(default_factory=list)
 
 
 class Stage(Record):
     """A model worth looking at, with its scores."""
 
     name: str
-    """base, clean, attacked (or trained, without an attack), defended:<name>."""
+    """base, clean, attacked (or trained, without an attack), defended:<name>; given: an adapter
+    from anywhere."""
     adapter: str
     """sha256 of its adapter."""
     path: str
@@ -157,6 +162,12 @@ class Stage(Record):
     judge: str = ""
     """Judge of its scores."""
     detection: Detection | None = None
+    key: str = ""
+    """sha256 of everything its adapter depends on; equal keys give equal adapters."""
+    status: Literal["done", "failed"] = "done"
+    """failed: a defense that made no adapter; ``adapter``, ``path``, ``scores`` are empty."""
+    reason: str = ""
+    """Why it failed."""
 
 
 class Summary(Record):
@@ -189,11 +200,13 @@ class Provenance(Record):
     data: dict[str, str]
     """sha256 of each data set used; in a deployment what each client says of its own."""
     runtime: str
-    """inline, simulation or deployment."""
+    """inline, simulation or deployment; adapter: defenses of an adapter from anywhere."""
     started: str
     """UTC, ISO 8601."""
     run: str = ""
     """Names this run and no other; the same after a restart."""
+    experiment: str = ""
+    """sha256 of experiment.yaml's bytes."""
 
 
 class Member(Record):

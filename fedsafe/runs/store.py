@@ -3,19 +3,23 @@
 The layout is the interface of everything that comes after a run.
 """
 
+import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.runs.files import digest, hold, private_directory, read_lines, write_json, write_text
-from fedsafe.runs.records import Member, Provenance, Round, Summary
+from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
+from fedsafe.runs.files import digest, file_digest, hold, private_directory, read_lines, write_text
+from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
 
+R = TypeVar("R", bound=Record)
 CLIENTS = ".clients"
 """What the clients of one machine keep from round to round, inside the run directory."""
 
@@ -75,9 +79,28 @@ class FederationStore:
                 "another directory."
             ) from None
 
+    def round_lines(self) -> list[str]:
+        """Return the text of each recorded round, in order."""
+        if not self._rounds.is_file():
+            return []
+        return self._rounds.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+
     def write_rounds(self, rounds: list[Round]) -> None:
         """Replace the records of the rounds."""
         write_text(self._rounds, "".join(f"{record.model_dump_json()}\n" for record in rounds))
+
+    def inputs(self) -> dict[str, str] | None:
+        """Return what the federation depends on, as it was when it began; None before that.
+
+        Raises:
+            RunError: The record cannot be read, or was changed.
+        """
+        path = self.directory / "federation.json"
+        return read_sealed(path) if path.is_file() else None
+
+    def write_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Write down what the federation depends on."""
+        write_sealed(self.directory / "federation.json", inputs)
 
     @property
     def _rounds(self) -> Path:
@@ -109,29 +132,26 @@ class Store(FederationStore):
 
     def summary(self) -> Summary | None:
         """Return what summary.json says, or None before there is one."""
-        path = self.directory / "summary.json"
-        if not path.is_file():
-            return None
-        try:
-            return Summary.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
+        return self._record("summary.json", Summary)
 
     def write_summary(self, summary: Summary) -> None:
         """Replace summary.json."""
-        write_json(self.directory / "summary.json", summary.model_dump(mode="json"))
+        write_sealed(self.directory / "summary.json", summary.plain())
 
     def write_provenance(self, provenance: Provenance) -> None:
         """Write provenance.json."""
-        write_json(self.directory / "provenance.json", provenance.model_dump(mode="json"))
+        write_sealed(self.directory / "provenance.json", provenance.plain())
 
     def provenance(self) -> Provenance | None:
         """Return what provenance.json says, or None before there is one."""
-        path = self.directory / "provenance.json"
+        return self._record("provenance.json", Provenance)
+
+    def _record(self, name: str, kind: type[R]) -> R | None:
+        path = self.directory / name
         if not path.is_file():
             return None
         try:
-            return Provenance.model_validate_json(path.read_text(encoding="utf-8"))
+            return kind.model_validate(read_sealed(path))
         except ValidationError as error:
             raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
 
@@ -143,15 +163,19 @@ class Store(FederationStore):
         """
         path = self.directory / "clients.jsonl"
         try:
-            return [Member.model_validate(row) for row in read_lines(path)]
+            return [Member.model_validate(verified(row, path)) for row in read_lines(path)]
         except ValueError as error:
             raise RunError(f"{path} cannot be read: {_short(error)}. Restore it.") from None
 
     def write_members(self, members: Iterable[Member]) -> None:
         """Replace the records of the clients that joined."""
         ordered = sorted(members, key=lambda member: member.client)
-        text = "".join(f"{member.model_dump_json()}\n" for member in ordered)
+        text = "".join(f"{json.dumps(sealed(member.plain()))}\n" for member in ordered)
         write_text(self.directory / "clients.jsonl", text)
+
+    def experiment_digest(self) -> str:
+        """Return the sha256 of experiment.yaml's bytes."""
+        return file_digest(self.directory / "experiment.yaml")
 
     def open(self, experiment: Experiment) -> None:
         """Claim the directory for an experiment, new or resumed.
@@ -175,7 +199,7 @@ class Store(FederationStore):
         if self.directory.is_file():
             raise RunError(f"{self.directory} is a file. Choose a directory with -o.")
         if known.is_file():
-            if known.read_text(encoding="utf-8") != text:
+            if known.read_bytes() != text.encode():
                 raise RunError(
                     f"{self.directory} holds another experiment. Choose another directory with "
                     "-o, or remove it."

@@ -1,8 +1,8 @@
 """The model context: a resident session as client algorithms, defenses and objectives meet it."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -99,11 +99,10 @@ class SessionContext:
         """Return the factor on the product B A of an adapter tensor's module."""
         return lora_modules.scaling(self.model, name)
 
-    @contextmanager
-    def load_other(self, path: str) -> Iterator[ModelContext]:
+    def load_other(self, path: str) -> AbstractContextManager[ModelContext]:
         """Load another model directory beside this one inside the block."""
         other = open_other(self.session.spec, Path(path), self.device)
-        yield replace(self, session=other, fits=[])
+        return nullcontext(replace(self, session=other, fits=[]))
 
     def write(
         self,

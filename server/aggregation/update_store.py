@@ -8,6 +8,7 @@ the process stays small whatever the size of the file.
 import mmap
 import os
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +23,7 @@ from fedsafe.runs.files import private
 from server.transport.train_messages import Tensors
 from server.validation import Reply
 from strategies.kernels.blockwise import AROUND, after_blocks
+from strategies.sample_weights import weights_of
 
 RESIDENT = 2**28
 """Bytes of the file that a reader may have touched before they are let go of."""
@@ -69,7 +71,7 @@ class Spool:
         """
         self._write(position, reply.update)
         empty = np.empty(0, np.float32)
-        slim = Reply(empty, reply.norm, reply.bytes, reply.examples, reply.claims)
+        slim = replace(reply, update=empty)
         self.accepted[position] = (client, slim)
 
     def updates(
@@ -81,19 +83,17 @@ class Spool:
             number: The round.
             adapter: What the clients were sent.
             weighting: ``equal``, or ``examples`` for the clients' own counts, none above
-                ten times their median.
+                ten times their median (`strategies.sample_weights`).
             root: The server's own update (d,), if it made one.
         """
         self._compact()
         positions = sorted(self.accepted)
         matrix = torch.from_numpy(self._matrix[: len(positions)])
-        counts = np.ones(len(positions))
-        if weighting == "examples":
-            counts = np.array([float(self.accepted[p][1].examples) for p in positions])
-            counts = np.minimum(counts, 10 * np.median(counts))
+        examples = [float(self.accepted[p][1].examples) for p in positions]
+        weights = weights_of(examples if weighting == "examples" else [1.0] * len(positions))
         return Updates(
             matrix=matrix,
-            weights=torch.from_numpy((counts / counts.sum()).astype(np.float32)),
+            weights=torch.tensor(weights, dtype=torch.float32),
             blocks=blocks(adapter),
             round=number,
             clients=tuple(str(self.accepted[p][0]) for p in positions),

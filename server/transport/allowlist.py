@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes, uses_nist_ec_curve
-
 from fedsafe.errors import ConfigError
+from fedsafe.flower.internals import public_key_to_bytes, uses_nist_ec_curve
 
 REVOKED = "@revoked"
 """What stands before a key that is disabled, as in OpenSSH's known_hosts."""

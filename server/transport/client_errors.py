@@ -3,9 +3,9 @@
 import re
 
 from flwr.app import Error
-from flwr.common.constant import ErrorCode
 
 from fedsafe.errors import TransientError
+from fedsafe.flower.internals import ErrorCode
 
 LOST = {
     ErrorCode.NODE_UNAVAILABLE: "its node went offline",

@@ -94,6 +94,19 @@ class Members:
             one.number == client and not one.revoked for one in self._allowed.values()
         )
 
+    def number_of(self, node: Node) -> int | None:
+        """Return the client whose key a node has; None: only the node itself can tell."""
+        listed = self._allowed.get(node.key)
+        if listed is not None:
+            return listed.number
+        key = fingerprint(node.key)
+        return next((number for number, one in self._known.items() if one.key == key), None)
+
+    def has_key(self, number: int) -> bool:
+        """Return whether a client's key is known, so that no node with another one can be it."""
+        listed = any(one.number == number for one in self._allowed.values())
+        return listed or number in self._known
+
     def may_join(self, node: Node) -> bool:
         """Say whether a node's key is on the allow list, if there is one; note it if not."""
         if self._open:

@@ -8,19 +8,22 @@ Knows nothing of what clients do.
 
 import time
 
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
-from pydantic import ValidationError
 
-from fedsafe.messages import ANSWER, CONFIG, NEEDS, Hello
+from fedsafe.messages import Hello
 from fedsafe.runs.events import Events
 from server.transport.client_errors import transient
 from server.transport.client_identity import Members
 from server.transport.dispatch import Post
+from server.transport.hello import answer_in, question
 from server.transport.nodes import Node, online
+from server.transport.reconnections import WINDOW_SECONDS, Reconnections
 
 ANSWER_SECONDS = 120.0
 """Longest wait for a node's answer; in a simulation the first one starts the workers."""
+PAUSE_SECONDS = 1.0
+"""Between two looks whether a node that has to wait may be asked."""
 RETURN_SECONDS = 120.0
 """How long a client that went offline is expected back: a SuperNode that was killed is
 let in again only when its last heartbeat is a minute old."""
@@ -53,6 +56,9 @@ class RollCall:
         self._nodes: dict[int, int] = {}
         self._gone: dict[int, float] = {}
         """When clients went offline (monotonic seconds)."""
+        self._keys: dict[int, bytes] = {}
+        """The key that each client had last."""
+        self._reconnections = Reconnections()
         self._partitions: dict[int, int | None] = {}
         """How many nodes there are, as each node says."""
 
@@ -78,12 +84,36 @@ class RollCall:
         return None if node is None else self._online.get(node)
 
     def expected(self, client: int) -> bool:
-        """Say whether an offline client may be back soon: it left lately, or a node is new."""
-        gone = self._gone.get(client)
-        lately = gone is not None and time.monotonic() - gone < RETURN_SECONDS
+        """Return whether an offline client may be back soon: it left lately, or is being asked.
+
+        A node that is being asked who it is counts for the client whose key it has, and one
+        with an unknown key for the clients of which none is known; neither counts again
+        where it did not answer before, nor does a client that keeps coming and going.
+        """
         if self.members is None or self.members.excluded(client):
             return False
-        return lately or bool(self._post.under_way)
+        gone = self._gone.get(client)
+        lately = gone is not None and time.monotonic() - gone < RETURN_SECONDS
+        if lately and not self._reconnections.flapping(self._keys.get(client, b"")):
+            return True
+        return any(self._may_be(node, client) for node in self._post.under_way)
+
+    def worked(self, client: int) -> None:
+        """Enter that a client has done its work: it may come and go as often as before."""
+        self._reconnections.worked(self._keys.get(client, b""))
+
+    def _may_be(self, node: int, client: int) -> bool:
+        """Return whether a node that is being asked may turn out to be a client."""
+        asked = self._asked.get(node)
+        if asked is None or self.members is None:
+            return False
+        if self._reconnections.silent(_key(asked)) or self._reconnections.flapping(_key(asked)):
+            return False
+        number = self.members.number_of(asked)
+        if number is not None:
+            return number == client
+        few = self._reconnections.unanswered <= self._clients
+        return few and not self.members.has_key(client)
 
     def wait(self, seconds: float, enough: int | None = None) -> None:
         """Ask new nodes who they are, until every client is known or time is up.
@@ -106,19 +136,42 @@ class RollCall:
         """Ask nodes that are new, enter those that answered, forget those that went.
 
         Waits for nobody: an answer that comes later is entered the next time. A node that
-        did not answer is asked again after ``ANSWER_SECONDS``.
+        did not answer is asked again after ``ANSWER_SECONDS``, then after twice as long, and
+        so on; one whose key keeps coming and going after a while.
         """
         self._see()
         fresh = [node for _, node in sorted(self._online.items()) if self._new(node)]
-        self._asked |= {node.id: node for node in fresh}
-        welcome = [n.id for n in fresh if self.members is None or self.members.may_join(n)]
-        self._silent |= dict.fromkeys(welcome, time.monotonic() + ANSWER_SECONDS)
-        self._post.send({node: _question(node, self.members) for node in welcome}, ANSWER_SECONDS)
-        for node, reply in self._post.take():
+        for node in fresh:
+            if node.id not in self._asked:
+                self._arrive(node)
+            self._asked[node.id] = node
+        welcome = [n for n in fresh if self.members is None or self.members.may_join(n)]
+        due = [node for node in welcome if not self._reconnections.paused(_key(node))]
+        for node in welcome:
+            self._silent[node.id] = time.monotonic() + PAUSE_SECONDS
+        for node in due:
+            pause = ANSWER_SECONDS * 2.0 ** self._reconnections.asked(_key(node))
+            self._silent[node.id] = time.monotonic() + pause
+        self._post.send({node.id: question(node.id, self.members) for node in due}, ANSWER_SECONDS)
+        for number, reply in self._post.take():
             failed = reply.has_error() and transient(reply.error)
-            if node in self._online and not failed:
-                self._silent.pop(node, None)
-                self._enter(self._online[node], reply)
+            if number in self._online and not failed:
+                self._silent.pop(number, None)
+                self._reconnections.answered(_key(self._online[number]))
+                self._enter(self._online[number], reply)
+
+    def _arrive(self, node: Node) -> None:
+        """Enter a new session of a node; one whose key keeps coming has to wait."""
+        pause = self._reconnections.came(_key(node)) if self.members is not None else 0.0
+        if pause and self.members is not None:
+            number = self.members.number_of(node)
+            who = f"Node {node.id}" if number is None else f"Client {number}"
+            times = self._reconnections.arrivals(_key(node))
+            self.events(
+                "note",
+                f"{who} has come online {times} times in {WINDOW_SECONDS / 60:g} minutes without "
+                f"doing any work. It takes part again in {pause:g} s; no round waits for it.",
+            )
 
     def _see(self) -> None:
         """See who is online, and forget who went or was started again."""
@@ -145,7 +198,7 @@ class RollCall:
 
     def _enter(self, node: Node, reply: Message) -> None:
         """Enter one node, unless its answer is no answer or its number is taken."""
-        said = _answer(reply)
+        said = answer_in(reply)
         if said is None:
             self.events("note", f"Node {node.id} did not say which client it is; it is left out.")
             return
@@ -159,6 +212,7 @@ class RollCall:
             )
             return
         self._nodes[number] = node.id
+        self._keys[number] = _key(node)
         self._partitions[number] = said.partitions
         if self._gone.pop(number, None) is not None and self.members is not None:
             self.events("note", f"Client {number} is back.")
@@ -178,16 +232,6 @@ class RollCall:
         return said.partition
 
 
-def _question(node: int, members: Members | None) -> Message:
-    needs = {} if members is None else {NEEDS: members.needs.model_dump_json()}
-    content = RecordDict({CONFIG: ConfigRecord(dict(needs))})
-    return Message(content, dst_node_id=node, message_type=f"{MessageType.QUERY}.hello")
-
-
-def _answer(reply: Message) -> Hello | None:
-    if reply.has_error():
-        return None
-    try:
-        return Hello.model_validate_json(str(reply.content[ANSWER]["hello"]))
-    except (KeyError, TypeError, ValidationError):
-        return None
+def _key(node: Node) -> bytes:
+    """Return what a node is known by over its sessions."""
+    return node.key or str(node.id).encode()

@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 
 from server.transport.nodes import patiently
 from server.transport.reply_fetcher import Fence
+from server.transport.reply_journal import ReplyJournal
 from server.transport.reply_limits import Bounds, bounds
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
@@ -40,11 +41,18 @@ class Sent:
 
 
 class Post:
-    """Messages under way, each for someone, and the replies to them."""
+    """Messages under way, each for someone, and the replies to them.
 
-    def __init__(self, grid: Grid) -> None:
+    Args:
+        grid: Where the nodes are.
+        journal: Where it is written down whose reply is being handled; None: nowhere.
+    """
+
+    def __init__(self, grid: Grid, journal: ReplyJournal | None = None) -> None:
         self._grid = grid
-        self._fence = Fence(grid)
+        self._journal = journal
+        self._fence = Fence(grid, self._enter)
+        self._marked = False
         self._sent: dict[str, Sent] = {}
         self._since = time.monotonic()
         """When something was sent or came last."""
@@ -100,17 +108,32 @@ class Post:
         self._looked = time.monotonic() - begun
         for message_id in alive:
             begun = time.monotonic()
-            pulled = patiently(partial(self._pull, message_id, looked))
-            if not pulled:
-                self._looked += time.monotonic() - begun
-            while pulled:
-                reply = pulled.pop(0)
-                sent = self._sent.get(reply.metadata.reply_to_message_id)
-                if sent is not None and _answers(reply, sent.node):
-                    del self._sent[reply.metadata.reply_to_message_id]
-                    self._since = time.monotonic()
-                    yield sent.key, reply
-                del reply
+            try:
+                pulled = patiently(partial(self._pull, message_id, looked))
+                if not pulled:
+                    self._looked += time.monotonic() - begun
+                while pulled:
+                    reply = pulled.pop(0)
+                    sent = self._sent.get(reply.metadata.reply_to_message_id)
+                    if sent is not None and _answers(reply, sent.node):
+                        del self._sent[reply.metadata.reply_to_message_id]
+                        self._since = time.monotonic()
+                        yield sent.key, reply
+                    del reply
+            finally:
+                self._leave()
+
+    def _enter(self, message_id: str) -> None:
+        """Write down whose reply is about to be rebuilt."""
+        if self._journal is not None:
+            self._marked = True
+            self._journal.begin(self._sent[message_id].key, message_id)
+
+    def _leave(self) -> None:
+        """Write down that the reply was handled, or refused."""
+        if self._journal is not None and self._marked:
+            self._marked = False
+            self._journal.end()
 
     def _pull(self, message_id: str, looked: bool) -> list[Message]:
         sent = self._sent.get(message_id)

@@ -1,6 +1,6 @@
-"""The nodes that a grid reaches: their ids, their keys, and since when they are there.
+"""Nodes of a Flower grid: their ids, public keys and when they came online.
 
-Knows nothing of clients; and of Flower's grids only what they have in public.
+Calls that the SuperLink fails to answer are retried. Knows nothing of clients.
 """
 
 import time
@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import httpx
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from fedsafe.errors import RunError
+from fedsafe.flower.grids import GridKind, kind_of
+from fedsafe.flower.internals import ObjectPushError
 
 OUTAGE_SECONDS = 300.0
 """How long a SuperLink may fail to answer before the run gives up."""
@@ -33,8 +34,12 @@ class Node:
 
 
 def deployed(grid: Grid) -> bool:
-    """Say whether this is Flower's own grid to separate machines."""
-    return type(grid).__name__ == "HttpGrid"
+    """Return whether a grid's nodes are on separate machines, so that nothing of them is trusted.
+
+    Raises:
+        LaunchError: The grid is of no known kind.
+    """
+    return kind_of(grid) is GridKind.DEPLOYMENT
 
 
 def online(grid: Grid) -> dict[int, Node]:

@@ -1,4 +1,4 @@
-"""The outer fence: a reply comes off the network within bounds, or an error in its place.
+"""Fetch replies from the SuperLink within bounds on their size; an error replaces a bad one.
 
 Flower's own grid to separate machines waits up to two hours for what a client announced
 and did not send, while everyone else waits too; holds all that it sent; builds an array
@@ -9,21 +9,35 @@ bounds, and its sender and question are those that the SuperLink has checked. Ot
 are asked as they are. Knows Flower's objects, and nothing of adapters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from flwr.app import Error, Message, Metadata
-from flwr.app.message import make_message
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
-from flwr.proto.runtime_pb2 import PullAppMessagesRequest
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
+from fedsafe.errors import LaunchError
+from fedsafe.flower.grids import runtime_client
+from fedsafe.flower.internals import (
+    SUPERLINK_NODE_ID,
+    ConfirmMessageReceivedRequest,
+    ErrorCode,
+    PullAppMessagesRequest,
+    PullObjectRequest,
+    inflate_object_from_contents,
+    make_message,
+)
+from fedsafe.flower.task_messages import set_message_id
 from fedsafe.messages import REFUSED
-from server.transport.reply_limits import Bounds, RefusedError, check_sizes, parts
+from server.memory_limit import bounded_growth
+from server.transport.nodes import deployed
+from server.transport.reply_limits import Bounds, RefusedError, check_tree, parts
+
+OTHER_MEMORY = 2**26
+"""Bytes that the process may grow by while a reply is rebuilt, for whatever else it does."""
+COPIES = 4
+"""Times a reply's largest size that rebuilding it may take: as objects, bodies, pieces, arrays."""
 
 
 class LostError(RefusedError):
@@ -52,20 +66,37 @@ class Fence:
 
     grid: Any
     """Flower's HTTP grid, or any other."""
+    before: Callable[[str], None] = lambda _: None
+    """Called with the id of the message that was answered, before its reply is rebuilt."""
+    _bounded: bool = field(init=False)
+    """Whether replies come off a network; else they are objects of this machine, and no bounds
+    are needed."""
     _coming: dict[str, _Coming] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Look once at what kind of grid it is.
+
+        Raises:
+            LaunchError: It is of no known kind, or is a network grid without the client that
+                replies are fetched with: none falls back to replies without bounds.
+        """
+        self._bounded = deployed(self.grid)
+        if self._bounded:
+            runtime_client(self.grid)
 
     def look(self, message_ids: Iterable[str]) -> bool:
         """Ask once which of the replies to messages there are; say whether that was possible.
 
         Raises:
             httpx.HTTPError: The SuperLink does not do its work.
+            LaunchError: The installed flwr lacks what this builds on.
         """
-        if getattr(self.grid, "_runtime_client", None) is None:
+        if not self._bounded:
             return False
         unknown = [one for one in message_ids if one not in self._coming]
         try:
             self._ask(unknown)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, LaunchError):
             raise
         except Exception:  # noqa: BLE001 - one by one it turns out whose reply it is
             return False
@@ -85,18 +116,21 @@ class Fence:
         Raises:
             httpx.HTTPError: The SuperLink does not do its work.
         """
-        if getattr(self.grid, "_runtime_client", None) is None:
+        if not self._bounded:
             return list(self.grid.pull_messages([message_id]))
         try:
             if message_id not in self._coming and not looked:
                 self._ask([message_id])
             return self._pull(message_id, limits)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, LaunchError):
             raise
         except LostError as error:
             code, reason = ErrorCode.MESSAGE_UNAVAILABLE, str(error)
         except RefusedError as error:
             code, reason = REFUSED, str(error)
+        except MemoryError:
+            allowed = _allowance(limits) >> 20
+            code, reason = REFUSED, f"to rebuild it takes more than the {allowed} MiB it may take"
         except Exception as error:  # noqa: BLE001 - whatever a client sent, the server goes on
             code, reason = REFUSED, f"it cannot be rebuilt ({type(error).__name__})"
         return [self._refuse(message_id, node, code, reason)]
@@ -115,12 +149,14 @@ class Fence:
             raise coming.error
         if coming.tree is not None:
             coming.parts, coming.tree = list(parts(coming.tree, limits)), None
-        contents = self._contents(coming, limits)
-        if contents is None:
-            return []
-        check_sizes(contents, limits)
         known = coming.metadata
-        found = inflate_object_from_contents(known.message_id, contents)
+        with bounded_growth(_allowance(limits)):
+            contents = self._contents(coming, limits)
+            if contents is None:
+                return []
+            self.before(message_id)
+            check_tree(known.message_id, contents, limits)
+            found = inflate_object_from_contents(known.message_id, contents)
         if not isinstance(found, Message):
             raise RefusedError(f"it is no message ({type(found).__name__})")
         for which in ("reply_to_message_id", "src_node_id", "run_id"):
@@ -131,7 +167,7 @@ class Fence:
                 metadata=found.metadata,
                 error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, found.error.reason),
             )
-        found.metadata.__dict__["_message_id"] = known.message_id
+        set_message_id(found, known.message_id)
         self.forget(message_id)
         return [found]
 
@@ -140,7 +176,7 @@ class Fence:
         if not message_ids:
             return
         request = PullAppMessagesRequest(message_ids=message_ids)
-        response = self.grid._runtime_client.PullMessages(request)
+        response = runtime_client(self.grid).PullMessages(request)
         for proto, tree in zip(response.messages_list, response.message_object_trees, strict=True):
             known = proto.metadata
             if known.reply_to_message_id not in message_ids:
@@ -178,7 +214,7 @@ class Fence:
         request = PullObjectRequest(
             node=self.grid.node, run_id=self.grid.run.run_id, object_id=part
         )
-        response = self.grid._runtime_client.PullObject(request)
+        response = runtime_client(self.grid).PullObject(request)
         if not response.object_found:
             raise LostError("a part of it is gone")
         return bytes(response.object_content) if response.object_available else None
@@ -191,7 +227,7 @@ class Fence:
             message_object_id=coming.metadata.message_id,
         )
         with suppress(httpx.HTTPError):  # it removes them at the end of the run
-            self.grid._runtime_client.ConfirmMessageReceived(request)
+            runtime_client(self.grid).ConfirmMessageReceived(request)
 
     def _refuse(self, message_id: str, node: int, code: int, reason: str) -> Message:
         """Return an error in place of a reply."""
@@ -208,3 +244,8 @@ class Fence:
             message_type="train",
         )
         return make_message(metadata=metadata, error=Error(code, f"refused: {reason}"))
+
+
+def _allowance(limits: Bounds) -> int:
+    """Return the bytes that the process may grow by while a reply is fetched and rebuilt."""
+    return COPIES * limits.bytes + OTHER_MEMORY

@@ -1,11 +1,10 @@
-"""One round's asking: everyone of the cohort, until all have answered or time is up.
+"""Collect one round's replies: ask the cohort until all have answered or time is up.
 
-A client whose machine or trainer dies is asked again when it is back; one that refuses
-is not. Knows nothing of what is in a good reply.
+A client whose machine or trainer dies is asked again when it is back; one that refuses is not.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Message
@@ -13,10 +12,13 @@ from flwr.serverapp import Grid
 
 from fedsafe.experiment.schema import Federation
 from fedsafe.runs.events import Events
+from server.transport import client_registry
 from server.transport.client_errors import LOST, in_words, transient
 from server.transport.client_registry import RollCall
 from server.transport.dispatch import Post
 from server.transport.nodes import Node
+from server.transport.reply_journal import ReplyJournal
+from server.transport.waiting_notes import WaitingNotes
 
 RETRY_SECONDS = (2.0, 8.0, 30.0)
 """Pauses before a client is asked for the second, third, ... time; the last one stays."""
@@ -50,7 +52,9 @@ class Gathering:
         letters: What each client of the cohort is asked.
         settings: Deadline, grace and retries.
         minimum: Replies that a round needs.
-        events: Who is told when a client is asked again.
+        events: Who is told when a client is asked again, and whom the round waits for.
+        journal: Where it is written down whose reply is being handled.
+        left_out: Clients of the cohort that are not asked.
     """
 
     def __init__(
@@ -61,16 +65,22 @@ class Gathering:
         settings: Federation,
         minimum: int,
         events: Events,
+        *,
+        journal: ReplyJournal | None = None,
+        left_out: Collection[int] = (),
     ) -> None:
         self._roll, self._events = roll, events
         self._settings, self._minimum = settings, minimum
-        self._post = Post(grid)
+        self._post = Post(grid, journal)
         self._asked = {client: _Asked(letter) for client, letter in letters.items()}
-        self._open = dict(self._asked)
+        self._open = {n: one for n, one in self._asked.items() if n not in left_out}
         self._until = self._looked = 0.0
+        self._grace = settings.grace if roll.members is not None else None
+        """On separate machines only: elsewhere who is late waits for its turn."""
+        self._notes = WaitingNotes(events, len(letters), minimum, settings.deadline)
+        self._hoped = self._checked = 0.0  # seconds of waiting for the absent; the last look
         self._enough: float | None = None
         """When the round had the replies it needs."""
-        self._waited = False
 
     @property
     def sent(self) -> int:
@@ -93,10 +103,10 @@ class Gathering:
         self._roll.refresh()
         until = time.monotonic() + self._settings.deadline
         while self._roll.members is not None and time.monotonic() < until:
-            there = sum(client in self._roll.nodes for client in self._asked)
+            there = sum(client in self._roll.nodes for client in self._open)
             if there >= self._minimum:
                 return
-            self._tell_waiting(there)
+            self._notes.too_few(there)
             self._post.rest()
             self._roll.refresh()
 
@@ -109,9 +119,14 @@ class Gathering:
         Raises:
             RunError: The SuperLink does not answer.
         """
-        self._until = time.monotonic() + self._settings.deadline
+        self._checked = time.monotonic()
+        self._until = self._checked + self._settings.deadline
+        self._notes.begin()
         while not self._over(enough()):
             self._look()
+            if self._notes.due and self._open and self._roll.members is not None:
+                states = {n: self._state(n, one) for n, one in self._open.items()}
+                self._notes.waiting(states, self._end())
             for client, reply in self._post.take():  # before it is asked anew
                 if self._final(client, reply):
                     yield client, reply
@@ -130,21 +145,25 @@ class Gathering:
         now = time.monotonic()
         if enough and self._enough is None:
             self._enough = now
-        grace = self._settings.grace
-        if self._enough is not None and grace is not None and now >= self._enough + grace:
+        if not self._open or now >= self._end():
             return True
-        if not self._open or now >= self._until:
-            return True
-        if any(self._hopeful(client, one) for client, one in self._open.items()):
+        passed, self._checked = now - self._checked, now
+        if any(one.message or client in self._roll.nodes for client, one in self._open.items()):
             return False
+        if any(self._roll.expected(client) for client in self._open):
+            self._hoped += passed
+            if not enough or self._hoped < client_registry.RETURN_SECONDS:
+                return False
         if enough or self._roll.members is None:
             return True
-        self._tell_waiting(len(self._asked) - len(self._open))
+        self._notes.too_few(len(self._asked) - len(self._open))
         return False
 
-    def _hopeful(self, client: int, one: _Asked) -> bool:
-        """Say whether a client is at work, is to be asked, or is expected back."""
-        return bool(one.message) or client in self._roll.nodes or self._roll.expected(client)
+    def _end(self) -> float:
+        """Return when the round ends at the latest, as things stand (monotonic seconds)."""
+        if self._enough is None or self._grace is None:
+            return self._until
+        return min(self._until, self._enough + self._grace)
 
     def _look(self) -> None:
         """See who is online now; a node that went or was started again has lost its message."""
@@ -189,6 +208,8 @@ class Gathering:
                 if again or reply.error.code in LOST:
                     return False
         self._open.pop(client, None)
+        if not reply.has_error():
+            self._roll.worked(client)
         return True
 
     def _again(self, client: int, one: _Asked, reason: str) -> bool:
@@ -203,20 +224,17 @@ class Gathering:
         return True
 
     def _too_late(self) -> str:
-        grace = self._settings.grace
-        if self._enough is not None and grace is not None and time.monotonic() < self._until:
-            return f"no reply within {grace:g} s of the {self._minimum} that a round needs"
+        if time.monotonic() < self._until and self._grace is not None:
+            return f"no reply within {self._grace:g} s of the {self._minimum} that a round needs"
         return f"no reply in {self._settings.deadline:g} s"
 
-    def _tell_waiting(self, there: int) -> None:
-        if not self._waited:
-            self._waited = True
-            self._events(
-                "note",
-                f"Too few clients: {there} of the cohort's {len(self._asked)}, and "
-                f"{self._minimum} are needed. Waiting up to {self._settings.deadline:g} s for "
-                "others to come back.",
-            )
+    def _state(self, client: int, one: _Asked) -> str:
+        """Return what the round knows of a client that it waits for."""
+        if one.message:
+            return "at work"
+        if client in self._roll.nodes:
+            return f"{one.reason}; is asked again"
+        return "offline, expected back" if self._roll.expected(client) else "offline"
 
 
 def _addressed(letter: Message, node: int) -> Message:

@@ -15,7 +15,8 @@ from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
 from strategies.checks import AtLeast
 from strategies.kernels.gram_matrix import measure
-from strategies.kernels.random_columns import stream
+from strategies.kernels.random_columns import generator
+from strategies.kernels.ranking import without_rounding
 from strategies.kernels.update_matrix import Rows
 
 
@@ -43,7 +44,7 @@ def nnm(
     n = len(rows)
     if n <= byzantine:
         raise ConfigError(f"Filter 'nnm' needs n >= f + 1 clients; got n={n}, f={byzantine}.")
-    squared = measure(rows).squared_distances().fill_diagonal_(-1.0)
+    squared = without_rounding(measure(rows).squared_distances()).fill_diagonal_(-1.0)
     nearest = squared.argsort(dim=1, stable=True)[:, : n - byzantine]
     mixing = torch.zeros(n, n, dtype=torch.float64).scatter_(1, nearest, 1 / (n - byzantine))
     return replace(updates, mixing=rows.base_rows(mixing))
@@ -68,7 +69,7 @@ def bucketing(
     """
     rows = Rows.of(updates)
     n = len(rows)
-    order = torch.randperm(n, generator=stream(seed, updates.round))
+    order = torch.randperm(n, generator=generator(updates, "bucketing", seed))
     weights = updates.weights.detach().double().cpu()
     mixing = torch.zeros(-(-n // size), n, dtype=torch.float64)
     mixing[torch.arange(n) // size, order] = weights[order]

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fedsafe.contracts import Updates, filters
 from fedsafe.lazy import torch
-from strategies.kernels.random_columns import stream
+from strategies.kernels.random_columns import generator
 
 
 @filters("noise", paper="Sun et al., arXiv 1911.07963", traits={"random"})
@@ -28,8 +28,8 @@ def noise(
 
     Clip first for a privacy guarantee, which nobody computes here. (n, d) -> (n, d).
     """
-    generator = stream(seed, updates.round)
+    draw = generator(updates, "noise", seed)
     blurred = updates.matrix.detach().float().clone()
     for row in blurred:
-        row.add_(torch.randn(len(row), generator=generator).to(row.device), alpha=scale)
+        row.add_(torch.randn(len(row), generator=draw).to(row.device), alpha=scale)
     return replace(updates, matrix=blurred)

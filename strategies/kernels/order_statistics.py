@@ -215,13 +215,15 @@ def shares(rows: Rows, first: int, last: int) -> "Tensor":
 def nearest_shares(rows: Rows, keep: int) -> "Tensor":
     """Return how often each row's value is among those nearest the median, float64 (m,).
 
-    Counted as in `shares`; it sums to 1.
+    Counted as in `shares`; it sums to 1. Of two values equally near the smaller counts, as
+    in `nearest_mean`, and of equal values the lower row.
     """
     values = _sample(rows).T.contiguous()
-    ordered = values.sort(dim=1).values
+    ordered, by_value = values.sort(dim=1, stable=True)
     n = len(rows)
     median = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
-    chosen = (values - median[:, None]).abs().argsort(dim=1, stable=True)[:, :keep]
+    nearest = (ordered - median[:, None]).abs().argsort(dim=1, stable=True)[:, :keep]
+    chosen = by_value.gather(1, nearest)
     counts = torch.bincount(chosen.flatten(), minlength=n).double().cpu()
     return counts / counts.sum()
 

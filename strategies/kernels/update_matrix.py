@@ -198,7 +198,10 @@ def uniform(rows: Rows) -> "Tensor":
 
 
 def equally(rows: Rows, kept: "Tensor") -> "Tensor":
-    """Return equal weights of the kept rows (indices or a mask), float64 (m,)."""
+    """Return equal weights of the kept rows (indices or a mask), float64 (m,).
+
+    They sum to one, or to zero where no row is kept.
+    """
     weights = torch.zeros(len(rows), dtype=torch.float64)
     weights[kept] = 1.0
-    return weights / weights.sum()
+    return weights / weights.sum().clamp(min=1)

@@ -58,7 +58,7 @@ def alignins(
     agreeing = _agreement(rows, share)
     kept = (_z_scores(towards) < direction) & (_z_scores(agreeing) < signs)
     if not kept.any():
-        return weighted(rows, torch.zeros(n, dtype=torch.float64))
+        return weighted(rows, equally(rows, kept))
     lengths = geometry.squared_norms().sqrt()[:n]
     limit = middle(lengths[kept])
     scale = torch.where(lengths > limit, limit / lengths, 1.0)

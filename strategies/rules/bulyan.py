@@ -11,6 +11,7 @@ from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import measure
 from strategies.kernels.order_statistics import nearest_mean, nearest_shares
+from strategies.kernels.ranking import lowest, without_rounding
 from strategies.kernels.update_matrix import Rows
 from strategies.rules.krum import Byzantine, krum_scores
 
@@ -54,8 +55,9 @@ def _choose(squared: "Tensor", count: int, byzantine: int) -> "Tensor":
     while len(chosen) < count:
         among = squared[left][:, left]
         assumed = max(min(byzantine, len(left) - 3), 0)
-        scores = zip(krum_scores(among, assumed).tolist(), among.sum(dim=1).tolist(), strict=True)
-        best = min(enumerate(scores), key=lambda scored: (scored[1], scored[0]))[0]
+        scores = without_rounding(krum_scores(among, assumed))
+        nearest = torch.nonzero(scores == scores.min()).flatten()
+        best = int(nearest[lowest(among.sum(dim=1)[nearest], 1)])
         chosen.append(int(left[best]))
         left = left[torch.arange(len(left)) != best]
     return torch.tensor(sorted(chosen))

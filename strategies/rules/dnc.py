@@ -12,9 +12,10 @@ from pydantic import Field
 from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import require
-from strategies.kernels.random_columns import sample, stream
+from strategies.kernels.random_columns import generator, sample
+from strategies.kernels.ranking import lowest
 from strategies.kernels.update_matrix import Rows, equally, weighted
-from strategies.rules.krum import Byzantine, lowest
+from strategies.rules.krum import Byzantine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,10 +60,10 @@ def dnc(
     n = len(rows)
     require("dnc", n, byzantine=byzantine, filter_factor=filter_factor)
     keep = n - dropped(byzantine, filter_factor)
-    generator = stream(seed, updates.round)
+    draw = generator(updates, "dnc", seed)
     passed = torch.zeros(n, dtype=torch.long)
     for _ in range(iterations):
-        part = sample(rows, coordinates, generator)
+        part = sample(rows, coordinates, draw)
         passed[lowest(outlying(part), keep)] += 1
     return weighted(rows, equally(rows, passed == passed.max()), read_all=True)
 

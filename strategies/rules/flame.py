@@ -12,7 +12,7 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
 from strategies.checks import require
 from strategies.kernels.gram_matrix import measure
-from strategies.kernels.random_columns import stream
+from strategies.kernels.random_columns import generator
 from strategies.kernels.update_matrix import Rows, equally, middle, weighted
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def flame(
     kept = majority(1 - geometry.cosines())
     combined = weighted(rows, equally(rows, kept) * scale, metrics={"limit": limit})
     if noise > 0:
-        draw = torch.randn(rows.columns, generator=stream(seed, updates.round))
+        draw = torch.randn(rows.columns, generator=generator(updates, "flame", seed))
         combined.update.add_(draw.to(combined.update.device), alpha=noise * limit)
     return combined
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
+from fedsafe.seeds import derive
 from strategies.checks import need_clients, require
 from strategies.kernels.gram_matrix import measure
 from strategies.kernels.sketch import add_sketch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _KEPT = 262_139
 """A prime: 1 MB a client."""
+_SEED = "sketch-seed"
 _ALIKE = 1e-6
 """One less a cosine that only rounding keeps from one."""
 
@@ -28,7 +30,7 @@ _ALIKE = 1e-6
 @rules(
     "foolsgold",
     paper="Fung et al., RAID 2020",
-    traits={"mixing", "scale", "memory"},
+    traits={"mixing", "scale", "memory", "random"},
 )
 def foolsgold(
     updates: Updates,
@@ -53,28 +55,39 @@ def foolsgold(
     rows = Rows.of(updates)
     clients = need_clients("foolsgold", updates, len(rows))
     require("foolsgold", len(rows))
-    histories = _histories(rows, clients, state, coordinates)
+    histories, seed = _histories(rows, updates, state, coordinates)
     if not torch.isfinite(histories.sum()):
         rows.require_finite()
     rates = learning_rates(measure(Rows(histories)).cosines())
     total = float(rates.sum())
     shares = rates / total if total > 0 else rates
     memory = {f"client/{client}": row for client, row in zip(clients, histories, strict=True)}
+    memory |= seed
     if state.keys() - memory.keys():  # then a row would keep the whole cohort's in memory
         memory = {client: row.clone() for client, row in memory.items()}
     metrics = {"rate": total / len(rows)}
     return weighted(rows, shares, {**state, **memory}, metrics, read_all=True)
 
 
-def _histories(rows: Rows, clients: tuple[str, ...], state: State, coordinates: int) -> "Tensor":
-    """Return the clients' histories with this round's updates, float32 (m, k)."""
+def _histories(
+    rows: Rows, updates: Updates, state: State, coordinates: int
+) -> "tuple[Tensor, dict[str, Tensor]]":
+    """Return the histories with this round's updates, float32 (m, k), and the sketch's seed.
+
+    The seed of the first round stays in the state, since sketches of other signs cannot be
+    added; there is none where nothing is sketched or the server has no secret.
+    """
     size = min(coordinates or rows.columns, rows.columns)
+    kept = state.get(_SEED)
+    if kept is None and not state and updates.seed is not None and size < rows.columns:
+        kept = torch.tensor(derive(updates.seed, "foolsgold"))
     histories = torch.zeros(len(rows), size, device=rows.matrix.device)
+    clients = need_clients("foolsgold", updates, len(rows))
     for client, history in zip(clients, histories, strict=True):
         if (past := state.get(f"client/{client}")) is not None:
             history.copy_(past)
-    add_sketch(rows, histories)
-    return histories
+    add_sketch(rows, histories, None if kept is None else int(kept))
+    return histories, {} if kept is None else {_SEED: kept}
 
 
 def learning_rates(cosines: "Tensor", epsilon: float = 0.0) -> "Tensor":

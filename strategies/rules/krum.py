@@ -13,6 +13,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import measure
+from strategies.kernels.ranking import lowest
 from strategies.kernels.update_matrix import Rows, equally, weighted
 
 if TYPE_CHECKING:
@@ -76,8 +77,3 @@ def krum_scores(squared: "Tensor", byzantine: int) -> "Tensor":
     """Return each row's sum of squared distances to its n - f - 2 nearest others, (n,)."""
     others = squared.clone().fill_diagonal_(torch.inf)
     return others.sort(dim=1).values[:, : len(squared) - byzantine - 2].sum(dim=1)
-
-
-def lowest(scores: "Tensor", count: int) -> "Tensor":
-    """Return the indices of the smallest scores, of equal ones the lower index."""
-    return scores.argsort(stable=True)[:count]

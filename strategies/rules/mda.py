@@ -12,6 +12,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import measure
+from strategies.kernels.ranking import lowest, without_rounding
 from strategies.kernels.update_matrix import Rows, equally, weighted
 from strategies.rules.krum import Byzantine
 
@@ -40,7 +41,7 @@ def mda(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggre
     rows = Rows.of(updates)
     n = len(rows)
     require("mda", n, byzantine=byzantine)
-    squared = measure(rows).squared_distances()
+    squared = without_rounding(measure(rows).squared_distances())
     return weighted(rows, equally(rows, torch.tensor(_tightest(squared, n - byzantine))))
 
 
@@ -54,16 +55,15 @@ def _tightest(squared: "Tensor", size: int) -> list[int]:
             low = middle + 1
         else:
             high = middle
-    return min(
-        (_reduce(squared, found, size) for found in _sets(squared, lengths[low], size)),
-        key=lambda rows: (float(squared[rows][:, rows].sum()), rows),
-    )
+    candidates = sorted(_reduce(squared, rows, size) for rows in _sets(squared, lengths[low], size))
+    sums = torch.stack([squared[rows][:, rows].sum() for rows in candidates])
+    return candidates[int(lowest(sums, 1))]
 
 
 def _reduce(squared: "Tensor", rows: list[int], size: int) -> list[int]:
     """Leave out the rows farthest from the rest until few enough are left."""
     while len(rows) > size:
-        sums = squared[rows][:, rows].sum(dim=1)
+        sums = without_rounding(squared[rows][:, rows].sum(dim=1))
         worst = len(rows) - 1 - int(sums.flip(0).argmax())
         rows = rows[:worst] + rows[worst + 1 :]
     return rows

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from fedsafe.contracts import Aggregate, State, Updates, rules
 from fedsafe.lazy import torch
-from strategies.checks import require
+from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import norms
-from strategies.kernels.random_columns import sample, stream
+from strategies.kernels.random_columns import generator, sample
 from strategies.kernels.update_matrix import Rows, equally, middle, weighted
 
 if TYPE_CHECKING:
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 _MOST = 2**24
 """Signs counted at most, of all rows together."""
+_NO_WIDTH = 1e-12
+"""Shares are at most 1: a bandwidth below this is rounding."""
 
 
 @rules(
     "signguard",
     paper="Xu et al., ICDCS 2022",
+    minimum=AtLeast(0, 4),
     traits={"mixing", "scale", "selects", "random"},
 )
 def signguard(
@@ -41,18 +44,28 @@ def signguard(
     ] = 0.1,
     seed: Annotated[int, Field(ge=0, description="Of the coordinates.")] = 0,
 ) -> Aggregate:
-    """Average, clipped to the median norm, the updates that pass two filters.
+    """Average, clipped to the median norm, the updates with usual norms and sign statistics.
 
-    The norm must be near the median, and the shares of positive, zero and negative
-    signs in a random part must lie in the largest cluster. At most 16 million signs are
-    counted. Breakdown point 1/2, if attackers' signs stand out. (n, d) -> (d,) in nd.
+    The norm must be near the median, bounds included, and the shares of positive, zero and
+    negative signs in random coordinates must lie in the largest cluster. The bandwidth of
+    the clusters is the mean distance to the nearest n / 2 clients, itself included: with
+    three clients that is 0, each is a cluster of its own and a lone attacker may be the one
+    kept, so it asks for four. Where the bandwidth is 0 all the same (every client has a
+    twin), or no two clients are close, the signs tell nobody apart and the norm alone
+    decides; where no norm passes, the update is zero.
+
+    Differs from the authors' code: random coordinates instead of a random window, at most
+    16 million signs; the true median of the norms where their number is even (the code clips
+    to the lower of the middle two); a bandwidth of 0, where the code fails. Of clusters
+    equally large the denser counts, as there. Breakdown point 1/2, if attackers' signs
+    stand out. (n, d) -> (d,) in nd.
     """
     rows = Rows.of(updates)
     require("signguard", len(rows))
     lengths = norms(rows)
     limit = middle(lengths)
     count = min(max(round(share * rows.columns), 1), max(_MOST // len(rows), 1))
-    part = sample(rows, count, stream(seed, updates.round))
+    part = sample(rows, count, generator(updates, "signguard", seed))
     usual = _largest_cluster(_signs(part))
     fit = (lengths >= lowest * limit) & (lengths <= highest * limit)
     kept = fit & usual if bool((fit & usual).any()) else fit
@@ -68,13 +81,17 @@ def _signs(part: "Tensor") -> "Tensor":
 
 
 def _largest_cluster(features: "Tensor") -> "Tensor":
-    """Return which rows lie in the largest cluster, (n,) bool."""
+    """Return which rows lie in the largest cluster, all of them where there is none, (n,) bool."""
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
     points = features.numpy()
-    width = max(estimate_bandwidth(points, quantile=0.5), 1e-6)
+    width = estimate_bandwidth(points, quantile=0.5)
+    everyone = torch.ones(len(points), dtype=torch.bool)
+    if width < _NO_WIDTH:
+        return everyone
     clusters = MeanShift(bandwidth=width, bin_seeding=True, cluster_all=False)
     with warnings.catch_warnings():  # where no two points share a bin, all are seeds
         warnings.filterwarnings("ignore", "Binning data failed")
-        found = torch.from_numpy(clusters.fit_predict(points))  # -1 is far from every cluster
-    return found == torch.bincount(found[found >= 0]).argmax()
+        labels = torch.from_numpy(clusters.fit_predict(points))  # -1 is far from every cluster
+    sizes = torch.bincount(labels[labels >= 0])
+    return labels == sizes.argmax() if sizes.max() > 1 else everyone

@@ -15,6 +15,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
 from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import Geometry, measure
+from strategies.kernels.ranking import lowest
 from strategies.kernels.update_matrix import Rows, equally, weighted
 from strategies.rules.krum import Byzantine
 
@@ -95,16 +96,15 @@ def _principal(geometry: Geometry, mean: "Tensor") -> tuple[float, "Tensor"]:
 
 
 def _flattest(squared: "Tensor", size: int) -> "Tensor":
-    """Return the subset of rows with the smallest largest variance, (size,)."""
-    best, smallest = torch.arange(size), math.inf
+    """Return the first subset of rows with the smallest largest variance, (size,)."""
     subsets = itertools.combinations(range(len(squared)), size)
+    variances = []
     while batch := list(itertools.islice(subsets, max(1, _ELEMENTS // size**2))):
         rows = torch.tensor(batch)
         gram = squared[rows[:, :, None], rows[:, None, :]] / -2
         gram = gram - gram.mean(dim=1, keepdim=True)
         gram = gram - gram.mean(dim=2, keepdim=True)
-        largest = torch.linalg.eigvalsh(gram)[:, -1]
-        first = int(largest.argmin())
-        if float(largest[first]) < smallest:
-            best, smallest = rows[first], float(largest[first])
-    return best
+        variances.append(torch.linalg.eigvalsh(gram)[:, -1])
+    first = int(lowest(torch.cat(variances).clamp(min=0), 1))
+    subsets = itertools.combinations(range(len(squared)), size)
+    return torch.tensor(next(itertools.islice(subsets, first, None)))

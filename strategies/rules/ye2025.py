@@ -1,9 +1,10 @@
-"""The reference system's aggregators, where they differ from the papers they name.
+"""Aggregators of the reference system (FedLLM-Attack), where they differ from their papers.
 
 Ye et al., *Emerging Safety Attack and Defense in Federated Instruction Tuning of Large
-Language Models*, ICLR 2025. For comparing results with it; use the rules without the
-prefix for defense. It told the server the true number of attackers: here ``byzantine``
-is an assumption.
+Language Models*, ICLR 2025. They compute what the released ``global_aggregate`` does
+(19dx/FedLLM-Attack at bd1c8ee), which is what to compare with; for defense use the rules
+without the prefix. The release gets whole weights where these get updates, and is told the
+true number of attackers: here ``byzantine`` is an assumption.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +15,12 @@ from fedsafe.contracts import Aggregate, State, Updates, rules
 from strategies.checks import AtLeast, require
 from strategies.kernels.gram_matrix import measure
 from strategies.kernels.order_statistics import rank_mean, shares
-from strategies.kernels.random_columns import sample, stream
+from strategies.kernels.random_columns import generator, sample
+from strategies.kernels.ranking import lowest, without_rounding
 from strategies.kernels.update_matrix import Rows, equally, weighted
 from strategies.rules.dnc import outlying
 from strategies.rules.foolsgold import learning_rates
-from strategies.rules.krum import Byzantine, lowest
+from strategies.rules.krum import Byzantine
 from strategies.rules.residual import Sharpness, Threshold, reweighted
 
 if TYPE_CHECKING:
@@ -34,16 +36,17 @@ _PAPER = "Ye et al., ICLR 2025 (reference implementation)"
     traits={"mixing", "translation", "scale", "selects"},
 )
 def reference_krum(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
-    """Average the update with the nearest neighbours and those n - f - 1 neighbours.
+    """Average the update that is nearest to its neighbours, and those n - f - 1 neighbours.
 
-    Differs from Krum: one neighbour more, distances not squared, and the mean of the
-    whole neighbourhood instead of its centre; so f = 0 is the mean. No bound is proven.
+    Differs from Krum as the release does: one neighbour more, distances not squared, and the
+    mean of the whole neighbourhood instead of its centre; so f = 0 is the mean. No bound is
+    proven.
     (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
     n = len(rows)
     require("reference-krum", n, byzantine=byzantine)
-    distances = measure(rows).squared_distances().sqrt()
+    distances = without_rounding(measure(rows).squared_distances()).sqrt()
     near = distances.sort(dim=1, stable=True)
     centre = int(lowest(near.values[:, : n - byzantine].sum(dim=1), 1))
     return weighted(rows, equally(rows, near.indices[centre, : n - byzantine]))
@@ -55,9 +58,9 @@ def reference_krum(updates: Updates, state: State, /, *, byzantine: Byzantine = 
     traits={"mixing", "translation", "bounded"},
 )
 def reference_median(updates: Updates, state: State, /) -> Aggregate:
-    """Take the median of every coordinate; of an even number, the lower of the middle two.
+    """Coordinate-wise median; of an even number, the lower of the middle two values.
 
-    Differs from the median for even n. Breakdown point (n - 1) / 2n.
+    Differs from the median for even n, as torch's does. Breakdown point (n - 1) / 2n.
     (n, d) -> (d,) in n d log n.
     """
     rows = Rows.of(updates)
@@ -74,7 +77,7 @@ def reference_median(updates: Updates, state: State, /) -> Aggregate:
     traits={"mixing", "translation", "scale"},
 )
 def reference_trimmed_mean(updates: Updates, state: State, /) -> Aggregate:
-    """Average every coordinate without its smallest and its largest value.
+    """Coordinate-wise trimmed mean without the smallest and the largest value.
 
     Differs from the trimmed mean: one value is cut at each end, whatever f; with three
     clients it is the median. Breakdown point 1/n. (n, d) -> (d,) in n d log n.
@@ -88,7 +91,7 @@ def reference_trimmed_mean(updates: Updates, state: State, /) -> Aggregate:
 
 @rules("reference-foolsgold", paper=_PAPER, traits={"mixing", "scale"})
 def reference_foolsgold(updates: Updates, state: State, /) -> Aggregate:
-    """Scale each update by how little it resembles another of this round.
+    """FoolsGold without history: scale each update by how little it resembles another.
 
     Differs from FoolsGold: no history, and the scaled updates are divided by how many
     count at all, not by their weights. Where all updates are alike it is undefined (NaN
@@ -114,7 +117,7 @@ def reference_residual(
     sharpness: Sharpness = 2.0,
     threshold: Threshold = 0.05,
 ) -> Aggregate:
-    """Average by the squared confidence in a robust line through the ranks.
+    """Residual-based reweighting: average by squared confidence in a repeated-median line.
 
     Differs from residual reweighting in its threshold, and in that it allows three
     clients, though it then is the plain mean. No bound is proven.
@@ -139,7 +142,10 @@ def reference_dnc(
     byzantine: Byzantine = 1,
     seed: Annotated[int, Field(ge=0, description="Of the coordinates looked at.")] = 0,
 ) -> Aggregate:
-    """Average all but the f updates that stand out most in 10,000 random coordinates.
+    """Divide-and-conquer (DnC) of one iteration on 10,000 random coordinates.
+
+    Averages all but the f updates with the largest squared projection on the first singular
+    vector.
 
     Differs from DnC in nothing but its settings: one iteration, and f dropped even where
     nobody attacks. Breakdown point f/n at most. (n, d) -> (d,) in n b and one pass.
@@ -147,5 +153,5 @@ def reference_dnc(
     rows = Rows.of(updates)
     n = len(rows)
     require("reference-dnc", n, byzantine=byzantine)
-    scores = outlying(sample(rows, 10_000, stream(seed, updates.round)))
+    scores = outlying(sample(rows, 10_000, generator(updates, "reference-dnc", seed)))
     return weighted(rows, equally(rows, lowest(scores, n - byzantine)), read_all=True)

@@ -75,7 +75,7 @@ def write_experiment(home: Path, layers: int, clients: int, rounds: int) -> Path
         "evaluation": {
             "suites": {"name": "micro", "harmful": 1, "over_refusal": 1, "old_skills": 1,
                        "new_skill": 1},
-            "judge": "keyword", "max_new_tokens": 1, "prefilled": False, "probe_every": 0,
+            "judge": "keyword", "max_new_tokens": 1, "conditions": ["plain"], "probe_every": 0,
         },
     }  # fmt: skip
     path = home / "experiment.yaml"

@@ -163,9 +163,19 @@ def serve(address: str, ca: bytes, secret: bytes) -> HttpGrid:
         ca,
         [SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=[ACQUIRE])],
     )
-    task = launcher.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-serverapp"]))
+    token = take_task(launcher)
     launcher.close()
-    grid = HttpGrid(address, False, ca, token=task.token)
+    return begin(HttpGrid(address, False, ca, token=token))
+
+
+def take_task(launcher: RuntimeHttpClient) -> str:
+    """Take the ServerApp's task that waits, and return the token that is shown for it."""
+    request = AcquireTaskRequest(supported_task_types=["flwr-serverapp"])
+    return str(launcher.AcquireTask(request).token)
+
+
+def begin(grid: HttpGrid) -> HttpGrid:
+    """Take the run that a grid's token is for, and return the grid."""
     answer = grid._runtime_client.PullTaskInput(PullTaskInputRequest())
     TaskIdentity.task_id, TaskIdentity.run_id = answer.task_id, answer.run.run_id
     TaskIdentity.node_id = answer.context.node_id

@@ -5,15 +5,30 @@ from types import SimpleNamespace
 from typing import Any
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
-from flwr.common.constant import ErrorCode
+from flwr.proto.message_pb2 import PullObjectResponse
+from flwr.proto.runtime_pb2 import PullAppMessagesResponse
 from flwr.serverapp import Grid
+
+from fedsafe.flower.grids import LocalGrid
+from fedsafe.flower.internals import (
+    SUPERLINK_NODE_ID,
+    ErrorCode,
+    ObjectTree,
+    TaskIdentity,
+    get_all_nested_objects,
+    get_object_tree,
+    message_to_proto,
+    remove_content_from_message,
+)
+from fedsafe.flower.internals import HttpGrid as Network
+from fedsafe.flower.task_messages import set_message_id
 
 Answer = Callable[[Message], Message | None]
 """The reply to a message; None: the node never answers."""
 
 
-class ScriptedGrid(Grid):
-    """A grid of some nodes; each reply can be pulled after so many looks."""
+class Scripted(Grid):
+    """Some nodes; each reply can be pulled after so many looks."""
 
     def __init__(self, nodes: Iterable[int], answer: Answer, looks: Callable[[int], int]) -> None:
         self.online = list(nodes)
@@ -43,7 +58,7 @@ class ScriptedGrid(Grid):
         ids = []
         for message in messages:
             identity = f"message-{len(self.pushed)}"
-            message.metadata.__dict__["_message_id"] = identity
+            set_message_id(message, identity)
             self.pushed.append(message)
             ids.append(identity)
             reply = self._answer(message)
@@ -68,7 +83,46 @@ class ScriptedGrid(Grid):
         return self.pull_messages(self.push_messages(messages))
 
 
-class HttpGrid(ScriptedGrid):
+class ScriptedGrid(Scripted, LocalGrid):
+    """A grid in this process."""
+
+
+class Runtime:
+    """What a network grid speaks to: replies go over it in parts, as over a SuperLink."""
+
+    def __init__(self, replies: Callable[[str], Iterable[Message]]) -> None:
+        self._replies = replies
+        self._parts: dict[str, bytes] = {}
+
+    def PullMessages(self, request: Any) -> PullAppMessagesResponse:  # noqa: N802 - Flower's name
+        """Announce the replies that are there."""
+        answer = PullAppMessagesResponse()
+        for identity in request.message_ids:
+            for reply in self._replies(identity):
+                tree = ObjectTree()
+                if reply.metadata.src_node_id != SUPERLINK_NODE_ID:
+                    set_message_id(reply, reply.object_id)
+                    tree = get_object_tree(reply)
+                    nested = get_all_nested_objects(reply)
+                    self._parts |= {part: one.deflate() for part, one in nested.items()}
+                bare = remove_content_from_message(reply) if reply.has_content() else reply
+                answer.messages_list.append(message_to_proto(bare))
+                answer.message_object_trees.append(tree)
+        return answer
+
+    def PullObject(self, request: Any) -> PullObjectResponse:  # noqa: N802 - Flower's name
+        """Hand out a part of a reply."""
+        return PullObjectResponse(
+            object_found=True,
+            object_available=True,
+            object_content=self._parts[request.object_id],
+        )
+
+    def ConfirmMessageReceived(self, request: Any) -> None:  # noqa: N802 - Flower's name
+        """Forget nothing."""
+
+
+class HttpGrid(Scripted, Network):
     """A grid to separate machines, as Flower's: nodes have keys, and go and come back.
 
     A node that is offline answers with the SuperLink's error; what was sent to an earlier
@@ -76,7 +130,8 @@ class HttpGrid(ScriptedGrid):
     """
 
     def __init__(self, answer: Answer, looks: Callable[[int], int] | None = None) -> None:
-        super().__init__((), answer, looks or at_once)
+        Network.__init__(self, token="token")
+        Scripted.__init__(self, (), answer, looks or at_once)
         self.keys: dict[int, bytes] = {}
         self.sessions: dict[int, int] = {}
         self.lapses: dict[int, int] = {}
@@ -87,6 +142,16 @@ class HttpGrid(ScriptedGrid):
         """Whether nothing is said of messages to nodes that are offline."""
         self._to: dict[str, tuple[int, int]] = {}
         self._settled: set[str] = set()
+        self._runtime = Runtime(lambda identity: self.pull_messages([identity]))
+
+    @property
+    def run(self) -> Any:
+        """The one run that every message of a test belongs to."""
+        return SimpleNamespace(run_id=TaskIdentity.run_id)
+
+    @property
+    def _runtime_client(self) -> Any:
+        return self._runtime
 
     def start(self, node: int, key: bytes | None = None) -> None:
         """Bring a node online, in a new session."""

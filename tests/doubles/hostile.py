@@ -280,3 +280,13 @@ ODD |= {
     "unknown metric": recounted(1.0, key="\x1b[2Jaccuracy"),
     "negative seconds": recounted(-5.0, key="seconds"),
 }
+ABSURD = {
+    f"{name} of {value}": (name, recounted(value, key=name))
+    for name in (
+        "loss", "skipped", "truncated", "tokens", "padded-tokens", "peak-bytes", "seconds",
+        "train-seconds", "load-seconds",
+    )
+    for value in (-9.9e14, -1, 1e15, 10**15, 1e300, float("nan"), float("inf"), float("-inf"))
+}  # fmt: skip
+"""Claim by name, and what makes a reply claim it: out of every plausible range."""
+ODD |= {kind: spoiler for kind, (_, spoiler) in ABSURD.items()}

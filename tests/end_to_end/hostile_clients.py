@@ -68,7 +68,7 @@ def experiment_of(hostile: int, rounds: int) -> Experiment:
 def without_hostile(experiment: Experiment, directory: Path) -> None:
     """Run the experiment in this process; the hostile clients only fail."""
     from clients.app import app
-    from server.stages import lead
+    from server.experiment import run_experiment
 
     def call(message: Message, context: Context) -> Message:
         train = message.metadata.message_type == "train"
@@ -80,7 +80,7 @@ def without_hostile(experiment: Experiment, directory: Path) -> None:
     assert isinstance(app, ClientApp)
     grid = InlineGrid(quiet, experiment.federation.clients)
     store = Store(directory)
-    lead(grid, experiment, store, Events(None, None), "inline")
+    run_experiment(grid, experiment, store, Events(None, None), "inline")
 
 
 def over_the_network(experiment: Experiment, home: Path, hostile: int) -> int:

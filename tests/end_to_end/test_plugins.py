@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import ROOT, RUN
+from tests.end_to_end.conftest import ROOT, RUN, fedsafe
 
 ONE_ROUND = ("--set", "federation.rounds=1", "--set", "control=false", "--set", "defenses=[]")
 
@@ -69,3 +69,27 @@ def test_stock_flower_strategy_runs_by_its_path(tmp_path: Path) -> None:
     assert [(client["status"], client["influence"]) for client in clients] == [
         ("accepted", None)
     ] * 4
+
+
+def test_condition_and_measure_of_others_reach_summary_table_and_report(tmp_path: Path) -> None:
+    condition = "{name: 'tests.doubles.plugins:shouted', marks: 2}"
+    done = fedsafe(
+        *RUN, *ONE_ROUND,
+        "--set", f"evaluation.conditions=[plain, {condition}]",
+        "--set", "evaluation.measures=[refusal, 'tests.doubles.plugins:reply_words']",
+        "-o", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    found = summary["stages"][-1]["scores"]["measures"]
+    assert list(found) == [
+        "refusal",
+        "tests.doubles.plugins:reply_words",
+        "refusal@tests.doubles.plugins:shouted:2",
+        "tests.doubles.plugins:reply_words@tests.doubles.plugins:shouted:2",
+    ]
+    assert found["tests.doubles.plugins:reply_words"]["value"] > 1
+    assert "Refusal, shouted:2" in done.stdout
+    report = (tmp_path / "run" / "report.html").read_text()
+    for heading in ("Reply words", "Refusal, shouted:2 ↑", "Harmful, shouted:2"):
+        assert heading in report

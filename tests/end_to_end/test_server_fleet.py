@@ -127,7 +127,7 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     for name in (
         "front.conf",
         "fedsafe.deployment.server.superlink",
-        "fedsafe.deployment.server.launcher",
+        "fedsafe.flower.launcher",
         "flwr-serverapp",
     ):
         server.meet(name)
@@ -140,7 +140,7 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     server.wait_for_clients(2)
     server.meet("flwr-serverapp").kill()
     server.wait_for_clients(3)
-    server.meet("fedsafe.deployment.server.launcher").kill()
+    server.meet("fedsafe.flower.launcher").kill()
     server.wait_for_clients(4)
     front = server.meet("front.conf")
     front.kill()

@@ -35,7 +35,7 @@ def test_run_says_that_it_is_completed(tiny_run: Path) -> None:
 
 def test_every_rate_carries_its_size_and_interval(tiny_run: Path) -> None:
     summary = json.loads((tiny_run / "summary.json").read_text())
-    rates = [stage["scores"]["refusal"] for stage in summary["stages"]]
+    rates = [stage["scores"]["measures"]["refusal"] for stage in summary["stages"]]
     assert all(r["n"] == 8 and r["low"] <= r["value"] <= r["high"] for r in rates)
 
 

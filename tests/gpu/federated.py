@@ -57,7 +57,7 @@ def experiment(setting: Setting, *, own_data: bool) -> dict[str, Any]:
         "evaluation": {
             "suites": {"name": "micro", "harmful": 1, "over_refusal": 1, "old_skills": 1,
                        "new_skill": 1},
-            "judge": "keyword", "max_new_tokens": 1, "prefilled": False, "probe_every": 0,
+            "judge": "keyword", "max_new_tokens": 1, "conditions": ["plain"], "probe_every": 0,
         },
     }  # fmt: skip
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.supercore.retry import RetryInvoker, exponential
-from flwr.supercore.runtime_version_compatibility import (
+
+from fedsafe.flower.http_clients import refuse_redirects
+from fedsafe.flower.internals import (
+    FleetHttpClient,
+    NodeAuthHttpInterceptor,
+    RetryInvoker,
     RuntimeVersionMetadata,
+    exponential,
     get_runtime_version_incompatibility_exit_message,
 )
-from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 LONGEST_PAUSE = 5
 """Seconds between two tries to reach a server that is away."""
@@ -73,7 +76,7 @@ class Calls:
         self.fleet = FleetHttpClient.from_server_address(
             address, authority is None, authority, [_Version(), signed]
         )
-        self.fleet._client.follow_redirects = False  # who sends us elsewhere is not our server
+        refuse_redirects(self.fleet)  # who sends us elsewhere is not our server
         self._lost, self._found = lost, found
 
     def __call__(

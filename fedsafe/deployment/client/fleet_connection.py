@@ -14,34 +14,32 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Message
-from flwr.app.message import remove_content_from_message
-from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
-from flwr.common.serde import message_to_proto
-from flwr.proto.fleet_pb2 import (
-    ActivateNodeRequest,
-    DeactivateNodeRequest,
-    PullMessagesRequest,
-    PushMessagesRequest,
-    RegisterNodeFleetRequest,
-)
-from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
-from flwr.proto.node_pb2 import Node
-from flwr.supercore.heartbeat import HeartbeatSender
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
-from flwr.supercore.inflatable.inflatable_protobuf_utils import (
-    make_confirm_message_received_fn_protobuf,
-    make_pull_object_fn_protobuf,
-    make_push_object_fn_protobuf,
-)
-from flwr.supercore.inflatable.inflatable_utils import (
-    ObjectPushError,
-    pull_and_inflate_object_from_tree,
-    push_objects,
-)
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from fedsafe.deployment.client.fleet_client import Calls, EndedError, LostError
 from fedsafe.deployment.client.identity import Address, plain_pem
+from fedsafe.flower.internals import (
+    HEARTBEAT_DEFAULT_INTERVAL,
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    HeartbeatSender,
+    Node,
+    ObjectPushError,
+    PullMessagesRequest,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+    SendNodeHeartbeatRequest,
+    get_all_nested_objects,
+    get_object_tree,
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+    message_to_proto,
+    public_key_to_bytes,
+    pull_and_inflate_object_from_tree,
+    push_objects,
+    remove_content_from_message,
+)
+from fedsafe.flower.task_messages import set_message_id
 
 WHOLE_SECONDS = 600.0
 """How long a message may take to come whole."""
@@ -158,7 +156,7 @@ class Line:
             return_type=Message,
             max_time=WHOLE_SECONDS,
         )
-        message.metadata.__dict__["_message_id"] = tree.object_id
+        set_message_id(message, tree.object_id)
         return message
 
     def answer(self, reply: Message, seconds: float) -> None:
@@ -172,7 +170,7 @@ class Line:
             EndedError: The session is over.
             LostError: The server does not take it.
         """
-        reply.metadata.__dict__["_message_id"] = reply.object_id
+        set_message_id(reply, reply.object_id)
         request = PushMessagesRequest(
             node=self._node,
             messages_list=[message_to_proto(remove_content_from_message(reply))],

@@ -19,6 +19,7 @@ from fedsafe.deployment.client.supernode import Settings
 from fedsafe.deployment.client.supervisor import Member, Supervisor
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.schema import PluginChoice
+from fedsafe.flower.compatibility import check
 from fedsafe.flower.environment import environment
 from fedsafe.runs.events import Events, Listener
 
@@ -60,9 +61,11 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
 
     Raises:
         LaunchError: They cannot be started, or the server is not the one it should be.
+            The same where the installed flwr is none that this works with.
         DataError: A client's data cannot be used.
         KeyboardInterrupt: It was told to end, and everything has ended.
     """
+    check("client")
     tell = Events(None, listen)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does

@@ -16,6 +16,8 @@ from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.schema import PluginChoice
 
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Of a model or data set on the hub: owner/name."""
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".json": "json",
@@ -128,18 +130,18 @@ def read_plugins(paths: list[str]) -> tuple[str, ...]:
 
 
 def check_model(path: str) -> str:
-    """Return where the base model lies on this machine.
+    """Return where the base model lies on this machine, or its name on the hub.
 
     Raises:
         ConfigError: There is no Hugging Face model.
     """
-    if path == "micro":
-        return path
     directory = Path(path).expanduser()
+    if path == "micro" or (HUB_NAME.fullmatch(path) and not directory.exists()):
+        return path
     if not (directory / "config.json").is_file():
         raise ConfigError(
             f"--model {path} is no directory of a Hugging Face model: it has no config.json. Give "
-            "the directory that the model was downloaded to."
+            "the directory that the model was downloaded to, or its OWNER/NAME on the hub."
         )
     return str(directory.resolve())
 

@@ -160,14 +160,13 @@ class Node:
     def _work(self, message: "Message") -> "Message":
         """Return the ClientApp's reply; whatever it raises becomes one, as in Flower."""
         from flwr.app import Context, Error, Message, RecordDict
-        from flwr.common.constant import ErrorCode
-        from flwr.supercore.task_identity import TaskIdentity
 
         from clients.app import app
+        from fedsafe.flower.internals import ErrorCode
+        from fedsafe.flower.task_messages import enter_task
 
         run = message.metadata.run_id
-        # Messages can only be made inside a Flower task; this message is one.
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run, self._id, 1
+        enter_task(run, self._id, 1)  # messages can only be made inside a Flower task
         context = Context(run, self._id, dict(self._config), RecordDict(), {})
         try:
             return app(message, context)

@@ -1,4 +1,4 @@
-"""The SuperLink's control interface: register keys, submit a run, ask how it goes.
+"""Client of the SuperLink's Control API: register keys, submit a run, ask how it goes.
 
 Flower's own client and messages; knows nothing of processes.
 """
@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.cli.build import build_fab_from_files
-from flwr.common.serde import fab_to_proto, user_config_to_proto
-from flwr.proto.control_pb2 import (
+
+from fedsafe.deployment.server.bundle import files
+from fedsafe.deployment.server.limits_middleware import TOKEN
+from fedsafe.errors import LaunchError
+from fedsafe.flower.internals import (
+    ControlHttpClient,
+    Fab,
+    FlowerError,
     ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
     StopRunRequest,
     StreamLogsRequest,
+    build_fab_from_files,
+    fab_to_proto,
+    user_config_to_proto,
 )
-from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.error import FlowerError
-from flwr.supercore.fab import Fab
-
-from fedsafe.deployment.server.bundle import files
-from fedsafe.deployment.server.limits_middleware import TOKEN
-from fedsafe.errors import LaunchError
 from fedsafe.runs.files import private
 
 
@@ -58,8 +59,10 @@ class Control:
 
     def __init__(self, address: str, token: str, root: Path | None) -> None:
         certificates = None if root is None else root.read_bytes()
-        self._client = ControlHttpClient.from_server_address(
-            address, certificates is None, certificates, [_Token(token)]
+        plain = certificates is None
+        self._client, self._stranger = (
+            ControlHttpClient.from_server_address(address, plain, certificates, shown)
+            for shown in ([_Token(token)], [])
         )
 
     def ready(self) -> bool:
@@ -69,6 +72,14 @@ class Control:
         except httpx.HTTPError:
             return False
         return True
+
+    def guarded(self) -> bool:
+        """Return whether it refuses those who do not show the token, as the gate makes it."""
+        try:
+            self._stranger.ListRuns(ListRunsRequest(limit=1))
+        except httpx.HTTPStatusError as error:
+            return error.response.status_code == httpx.codes.FORBIDDEN
+        return False
 
     def register(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Let nodes with these (name, public key) join.
@@ -130,6 +141,7 @@ class Control:
     def close(self) -> None:
         """Let go of the connection."""
         self._client.close()
+        self._stranger.close()
 
     @staticmethod
     def _call(what: str, method: Any, request: Any) -> Any:

@@ -20,6 +20,7 @@ from fedsafe.deployment.server.superlink import Settings
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import environment, free_port
+from fedsafe.flower.internals import support
 from fedsafe.runs.files import private_directory, write_text
 from fedsafe.runs.store import Store
 
@@ -68,7 +69,7 @@ class Backend:
         )
         self._executor = Child(
             "Flower's launcher",
-            [sys.executable, "-m", "fedsafe.deployment.server.launcher",
+            [sys.executable, "-m", "fedsafe.flower.launcher",
              "--runtime-api-address", self.loopback, *self._trust(),
              "--superexec-auth-secret-file", str(plan.state / "secret")],
             log=plan.logs / "superexec.log",
@@ -112,6 +113,11 @@ class Backend:
         self._link.start()
         if not wait_until(self._answers, START_SECONDS) or not self._link.alive:
             raise LaunchError(f"The SuperLink did not start: {self._link.last_words()}")
+        if not self._control.guarded():
+            raise LaunchError(
+                "The SuperLink serves without the guard before it: its control interface answers "
+                f"without a token. {support()}"
+            )
         self._executor.start()
         self._registered = set()  # a SuperLink forgets them with its process
         self._register()
@@ -151,6 +157,7 @@ class Backend:
                 "experiment": str(self._plan.state / "experiment.yaml"),
                 "output": str(self._plan.directory),
                 "allow": str(self._plan.allow or ""),
+                "randomness": str(self._plan.randomness or ""),
             }
         )
         self._control.copy_log(self._run, self._plan.logs / "serverapp.log")

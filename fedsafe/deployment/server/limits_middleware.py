@@ -9,10 +9,10 @@ import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from starlette.responses import JSONResponse
 
 from fedsafe.deployment.server.admission import Admission, Standing
+from fedsafe.flower.internals import FLEET_HTTP_PUBLIC_KEY_HEADER
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

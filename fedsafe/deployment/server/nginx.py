@@ -12,8 +12,6 @@ from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
-
 from fedsafe.deployment.child_processes import Child, open_files
 from fedsafe.deployment.server.limits_middleware import LIMITS, SMALL
 from fedsafe.deployment.server.nginx_template import (
@@ -25,6 +23,7 @@ from fedsafe.deployment.server.nginx_template import (
     VERIFY,
 )
 from fedsafe.errors import LaunchError
+from fedsafe.flower.internals import FLEET_HTTP_PUBLIC_KEY_HEADER
 from fedsafe.runs.files import write_text
 
 PER_KEY, PER_ADDRESS, IN_ALL = 32, 256, 1024

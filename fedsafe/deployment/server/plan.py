@@ -43,6 +43,8 @@ class Plan:
     """Whether nginx stands in front; else the SuperLink itself listens there."""
     notes: tuple[str, ...] = ()
     """What the operator should know."""
+    randomness: Path | None = None
+    """File that the server's random draws are made from; None: the system's randomness."""
 
     @property
     def state(self) -> Path:
@@ -72,6 +74,8 @@ class Asked:
     listen: str
     tls: Path | None = None
     allow: Path | None = None
+    randomness: Path | None = None
+    """File that the server's random draws are made from; None: the system's randomness."""
     open: bool = False
     """Whether a public address without TLS, keys or front is all right."""
     fewer: bool = False
@@ -112,6 +116,7 @@ def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
         keys=keys,
         fronted=found is not None,
         notes=tuple(notes),
+        randomness=None if asked.randomness is None else asked.randomness.resolve(),
     )
 
 

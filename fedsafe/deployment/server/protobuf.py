@@ -1,12 +1,15 @@
-"""Flower's protobuf messages, as the guard reads and writes them."""
+"""Read and write Flower's protobuf messages for the quota middleware."""
 
 from typing import Any
 
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.proto.error_pb2 import Error
-from flwr.proto.message_pb2 import Message, Metadata
-
 from fedsafe.deployment.server.pending import Over
+from fedsafe.flower.internals import (
+    SUPERLINK_NODE_ID,
+    ErrorCode,
+    ProtoError,
+    ProtoMessage,
+    ProtoMetadata,
+)
 from fedsafe.messages import REFUSED
 
 
@@ -20,15 +23,15 @@ def objects(tree: Any) -> list[str]:
     return found
 
 
-def end_of(question: str, why: Over) -> Message:
+def end_of(question: str, why: Over) -> ProtoMessage:
     """Return what the server is told in place of a reply."""
     code = ErrorCode.MESSAGE_UNAVAILABLE if why.lost else REFUSED
-    metadata = Metadata(
+    metadata = ProtoMetadata(
         reply_to_message_id=question,
         src_node_id=SUPERLINK_NODE_ID,
         dst_node_id=SUPERLINK_NODE_ID,
     )
-    return Message(metadata=metadata, error=Error(code=code, reason=why.reason))
+    return ProtoMessage(metadata=metadata, error=ProtoError(code=code, reason=why.reason))
 
 
 def leave_out(request: Any, unwanted: set[str]) -> None:

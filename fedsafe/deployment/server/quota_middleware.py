@@ -1,17 +1,13 @@
 """Innermost middleware of the SuperLink, where Flower has proven who is asking.
 
 Holds each client to what the ledger allows, so that memory stays bounded whatever a client
-sends; and lets a client that asks for work wait until there is some, so that none is late
-for it and none has to ask every few seconds.
+sends; and lets a client that asks for work wait until there is some (long polling).
 """
 
 import asyncio
 from collections.abc import MutableMapping
-from logging import WARNING
+from logging import ERROR, WARNING
 from typing import Any, Protocol
-
-from flwr.common.logger import log
-from flwr.proto.message_pb2 import ObjectTree
 
 from fedsafe.deployment.server.limits_middleware import (
     FLEET,
@@ -26,6 +22,10 @@ from fedsafe.deployment.server.limits_middleware import (
 from fedsafe.deployment.server.pending import Over, Question, Refused
 from fedsafe.deployment.server.protobuf import end_of, leave_out, objects
 from fedsafe.deployment.server.quota import Ledger
+from fedsafe.errors import LaunchError
+from fedsafe.flower.internals import ObjectTree, log
+from fedsafe.flower.requirements import GUARDED
+from fedsafe.flower.superlink_hooks import answer_of, request_of
 
 
 class Nodes(Protocol):
@@ -45,6 +45,9 @@ class Nodes(Protocol):
 
     def again(self, message: str) -> bool:
         """Have a message handed out again, although it went out once; False: it is gone."""
+
+
+UNKNOWN = "FedSafe does not know this request of Flower's and lets none by that it cannot check"
 
 
 class Guard:
@@ -67,11 +70,14 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        request = scope.get("state", {}).get("protobuf_request")
+        path, request = str(scope.get("path", "")), request_of(scope)
+        if not _checked(scope, path, request):
+            log(ERROR, "Refused: %s %s: %s", scope["method"], path, UNKNOWN)
+            await refuse(501, UNKNOWN, scope, receive, send)
+            return
         if request is None:
             await self._app(scope, receive, send)
             return
-        path = str(scope["path"])
         try:
             await self._before(path, request, receive)
         except Refused as refusal:
@@ -84,7 +90,9 @@ class Guard:
         async def noting(event: MutableMapping[str, Any]) -> None:
             """Send on; what was kept is noted before anybody can build on it."""
             if event["type"] == "http.response.start":
-                answer = scope["state"].get("protobuf_response")
+                answer = answer_of(scope)
+                if answer is None and event["status"] < 400:
+                    raise LaunchError(f"POST {path}: the answer has no protobuf message to check.")
                 if answer is not None:
                     self._after(path, request, answer)
                     for question, why in over.items():
@@ -222,6 +230,18 @@ class Guard:
         elif call == "confirm-message-received":
             ledger.collected(request.message_object_id)
         return asked
+
+
+def _checked(scope: Scope, path: str, request: Any) -> bool:
+    """Return whether a request is one that the guard knows how to check, or needs no check.
+
+    Every request of a client's to the fleet interface is checked, and those of the server's
+    that it is told of; each comes with its message, which Flower has parsed.
+    """
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return True  # Flower answers these with an error
+    known = path in GUARDED
+    return (known and request is not None) or not (known or path.startswith(FLEET))
 
 
 async def _end(receive: Receive) -> None:

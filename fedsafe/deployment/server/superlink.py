@@ -1,4 +1,4 @@
-"""Flower's SuperLink with bounded memory: a program, with the path of its settings.
+"""Run Flower's SuperLink with bounded memory; its argument is the path of its settings.
 
 The same program as ``flower-superlink``, with the guard in it, a token before its control
 interface, nodes that keep their id over a restart, and a wall at the end of its memory.
@@ -14,10 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flwr.common.logger import FLOWER_LOGGER
-from flwr.server.superlink.linkstate import in_memory_linkstate
-from flwr.superlink import extensions
-from flwr.superlink.cli.flower_superlink import flower_superlink
 from starlette.middleware import Middleware
 
 from fedsafe.deployment.child_processes import memory_of_machine, wall
@@ -26,6 +22,9 @@ from fedsafe.deployment.server.limits_middleware import Gate
 from fedsafe.deployment.server.quota import Ledger
 from fedsafe.deployment.server.quota_middleware import Guard
 from fedsafe.deployment.server.status import keep_nodes
+from fedsafe.flower import superlink_hooks
+from fedsafe.flower.compatibility import check
+from fedsafe.flower.internals import FLOWER_LOGGER, flower_superlink
 from fedsafe.runs.files import write_json
 
 INTERVAL = 30.0
@@ -76,10 +75,15 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal comes.
+
+    Raises:
+        LaunchError: The installed flwr lacks what the guard builds on.
+    """
+    check("superlink")
     wall(settings.memory or memory_of_machine() // 2)
     listed = follow_list(settings.allow)
-    _keep_node_ids()
+    superlink_hooks.derive_node_ids(node_id)
     _install(settings, listed)
     # Every poll is a line otherwise: of a node to the one, of our own to the other.
     logging.getLogger("uvicorn.access").addFilter(lambda record: record.levelno > logging.INFO)
@@ -92,7 +96,7 @@ def _install(settings: Settings, listed: Listed | None) -> None:
     """Put gate and guard into the SuperLink, through the hooks that it has for extensions."""
 
     def configure(app: Any) -> None:
-        state = app.state.linkstate_factory.state()
+        state = superlink_hooks.link_state(app)
 
         def release(message: str) -> None:
             """Forget a question or a reply, and its objects."""
@@ -110,7 +114,7 @@ def _install(settings: Settings, listed: Listed | None) -> None:
         guard = Middleware(Guard, ledger=ledger, nodes=nodes, hold=settings.hold)
         app.user_middleware.append(guard)
 
-    setattr(extensions, "configure_app", configure)  # noqa: B010 - mypy forbids plain assignment
+    superlink_hooks.on_app_created(configure)
 
 
 def _ready(node_of: Callable[[bytes], int | None], keys: frozenset[bytes]) -> Callable[[], bool]:
@@ -153,11 +157,7 @@ class Nodes:
         Returns:
             Whether it is there still.
         """
-        with self._state.lock:
-            found = self._state.message_ins_store.get(message)
-            if found is not None:
-                found.metadata.delivered_at = ""
-            return found is not None
+        return superlink_hooks.hand_out_again(self._state, message)
 
     def seen(self) -> dict[str, dict[str, Any]]:
         """Return of every node, by its key's sha256: whether it is online, when it was seen."""
@@ -195,31 +195,12 @@ class Nodes:
             self._state.deactivate_node(node)
 
 
-def _keep_node_ids() -> None:
-    """Derive a node's id from its key, so that it outlives the SuperLink's process.
-
-    Flower draws it anew at each registration; a SuperNode with an id that is no longer
-    known shuts down.
-    """
-    draw = "generate_rand_int_from_bytes"
-    drawn = getattr(in_memory_linkstate, draw)
-    create = in_memory_linkstate.InMemoryLinkState.create_node
-
-    def create_node(
-        self: Any, owner_aid: str, owner_name: str, public_key: bytes, *rest: Any, **more: Any
-    ) -> int:
-        with self.lock:
-            setattr(in_memory_linkstate, draw, lambda *_, **__: node_id(public_key))
-            try:
-                return create(self, owner_aid, owner_name, public_key, *rest, **more)
-            finally:
-                setattr(in_memory_linkstate, draw, drawn)
-
-    setattr(in_memory_linkstate.InMemoryLinkState, create.__name__, create_node)
-
-
 def node_id(key: bytes) -> int:
-    """Return the id of the node with a public key, as Flower's are: 64 bits, neither 0 nor 1."""
+    """Return the id of the node with a public key, as Flower's are: 64 bits, neither 0 nor 1.
+
+    Flower draws ids anew at each registration; a SuperNode with an id that is no longer known
+    shuts down, so an id has to outlive the SuperLink's process.
+    """
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "little") | 2
 
 

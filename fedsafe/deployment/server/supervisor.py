@@ -19,6 +19,7 @@ from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
 from fedsafe.deployment.server.reloading import Reloading
 from fedsafe.deployment.server.status import enter
 from fedsafe.errors import FedSafeError, LaunchError, RunError
+from fedsafe.flower.compatibility import check
 from fedsafe.flower.environment import environment
 from fedsafe.runs.events import Listener
 from fedsafe.runs.records import Summary
@@ -49,6 +50,7 @@ def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     os.environ["NO_PROXY"] = environment(plan.state)["NO_PROXY"]
+    check("server")
     with claim(plan.directory):
         enter(plan.directory, plan.address, plan.tls, plan.allow)
         if metrics is not None:

@@ -1,14 +1,17 @@
 """What a server's experiment may have a client do on a machine of its own."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from clients import consent
 from clients.node_config import Site
+from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import RunError
-from fedsafe.experiment.schema import Experiment
+from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.messages import Job
 from tests.doubles.jobs import plain_job
 
@@ -47,7 +50,9 @@ def test_code_by_its_path_is_not_run(changes: dict[str, Any], site: dict[str, An
     ("changes", "site"),
     [
         ({}, {}),
-        ({"data": {"source": {"name": "hub", "path": "owner/name"}}}, {}),
+        ({"model": {"path": "/models/any"}}, {"model": "/models/mine"}),
+        ({"model": {"path": "owner/name"}}, {"model": "owner/name"}),
+        ({"data": {"source": {"name": "hub", "path": "owner/name"}}}, {"source": "micro"}),
         ({"data": {"source": FOREIGN}}, {"source": "micro"}),
         ({"data": {"partition": FOREIGN}}, {"source": "micro"}),
         ({"red_team": True, "attack": ATTACK}, {}),
@@ -94,3 +99,95 @@ def test_a_directory_of_this_machine_is_not_taken_for_the_hub(
 def test_words_that_look_like_a_path_are_words(words: str) -> None:
     template = {"name": "chat", "system": words}
     consent.check(_job(data={"template": template}), _site())
+
+
+@pytest.fixture(name="models")
+def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory with a whole model, half a model and no model in it."""
+    for name, files in {
+        "whole": ("config.json", "model.safetensors"),
+        "half": ("config.json",),
+        "pickled": ("config.json", "pytorch_model.bin"),
+        "empty": (),
+        "owner/name": ("config.json", "model.safetensors"),
+    }.items():
+        (tmp_path / name).mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / file).write_text("{}")
+    (tmp_path / "file").write_text("secret")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_server_learns_nothing_of_which_models_are_there(models: Path) -> None:
+    """One sentence, whether it exists, is a model, is a file, is on the hub, or is nothing."""
+    places = ["whole", "half", "pickled", "empty", "file", "missing"]
+    names = [*places, *(str(models / place) for place in places), "owner/name", "other/name", "~"]
+    told = set()
+    for name in [*names, "../x", "/etc/shadow", "/root/.ssh", "", "micro/"]:
+        with pytest.raises(RunError) as caught:
+            consent.check(_job(model={"path": name}), _site())
+        told.add(str(caught.value))
+    assert (len(told), "--model" in told.pop()) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["owner/name", "missing/name"])
+def test_a_server_learns_nothing_of_which_data_are_there(name: str, models: Path) -> None:
+    with pytest.raises(RunError, match=f"would have this client read {name} on its own machine"):
+        consent.check(_job(data={"source": {"name": "hub", "path": name}}), _site())
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRIES["source"]))
+def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> None:
+    settings = {"path": "x/y"} if name not in {"micro", "client"} else {}
+    job = _job(data={"source": {"name": name, **settings}})
+    if name in {"micro", "client"}:  # "client": every client reads its own
+        consent.check(job, _site())
+        return
+    with pytest.raises(RunError, match="would have this client read"):
+        consent.check(job, _site())
+
+
+def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
+    """A new setting that is a text or a path must be looked at here and in `consent.check`."""
+    known = {
+        "adapter.cut", "adapter.targets", "federation", "fingerprint", "model.attention",
+        "model.device", "model.dtype", "model.path", "model.quantization", "model.revision", "run",
+        "state", "training.optimizer", "wire", "shared.source", "shared.partition", "template",
+        "training.algorithm", "version", "attack.behaviour", "attack.generator", "attack.update",
+    }  # fmt: skip
+    assert set(_texts(Job)) <= known
+
+
+def _texts(kind: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Yield the fields below a model that may hold a text, a path or a plug-in."""
+    for name, field in kind.model_fields.items():
+        text = repr(field.annotation)
+        inner = [one for one in _parts(field.annotation) if issubclass(one, BaseModel)]
+        for one in inner:
+            if one is PluginChoice:
+                yield before + name
+            else:
+                yield from _texts(one, f"{before}{name}.")
+        if "str" in text or "Path" in text or "Literal" in text or "Any" in text:
+            yield before + name
+
+
+def _parts(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def test_code_that_is_installed_loads_no_other_model_on_a_servers_word() -> None:
+    site = _site(red_team=True, behaviour={"name": "x", "other": "/models/mine"})
+    context = object.__new__(consent.GuardedContext)
+    context.named = consent.named_paths(site)
+    with pytest.raises(RunError, match="would have this client load a second model"):
+        context.load_other("/models/secret")
+
+
+def test_other_model_that_the_operator_named_is_one_of_those_named() -> None:
+    site = _site(red_team=True, behaviour="x", generator={"name": "y", "model": "/models/mine"})
+    assert consent.named_paths(site) == {"/models/mine"}

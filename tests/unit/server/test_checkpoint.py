@@ -127,6 +127,37 @@ def test_lost_records_are_a_sentence(store: FederationStore) -> None:
         checkpoint.latest(store)
 
 
+@pytest.mark.parametrize("name", [checkpoint.ADAPTER, checkpoint.STATE, checkpoint.RECORD])
+def test_file_of_the_round_before_is_a_sentence(name: str, store: FederationStore) -> None:
+    _saved(store, 2)
+    shutil.copyfile(store.checkpoint(1) / name, store.checkpoint(2) / name)
+    with pytest.raises(RunError, match=r"round-0002 cannot be read: .*Remove it to go on"):
+        checkpoint.latest(store)
+
+
+def test_nan_is_named_as_such(store: FederationStore) -> None:
+    adapter = {"a": torch.tensor([1.0, torch.nan])}
+    checkpoint.save(store, Progress(1, adapter, {}), [_round(1)], 3)
+    with pytest.raises(RunError, match=r"adapter\.safetensors holds NaN or infinite values in a"):
+        checkpoint.latest(store)
+
+
+def test_nan_that_a_rule_remembers_is_no_damage(store: FederationStore) -> None:
+    state = {"rule/ratio": torch.tensor([torch.nan])}
+    checkpoint.save(store, Progress(1, {"a": torch.zeros(1)}, state), [_round(1)], 3)
+    found = checkpoint.latest(store)
+    assert found is not None
+    assert bool(found[0].state["rule/ratio"].isnan())
+
+
+def test_changed_record_of_an_earlier_round_is_a_sentence(store: FederationStore) -> None:
+    _saved(store, 3)
+    other = _round(1).model_copy(update={"learning_rate": 0.2})
+    store.write_rounds([other, _round(2), _round(3)])
+    with pytest.raises(RunError, match=r"rounds\.jsonl was changed or damaged"):
+        checkpoint.latest(store)
+
+
 @pytest.mark.parametrize("limit", [0, 100, 300])
 def test_full_disk_leaves_the_round_before(limit: int, store: FederationStore) -> None:
     _saved(store, 1)

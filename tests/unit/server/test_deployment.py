@@ -18,7 +18,7 @@ from fedsafe.messages import Hello, Job
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.records import Round, Summary
 from fedsafe.runs.store import Store
-from server import stages
+from server.experiment import run_experiment
 from server.transport import dispatch, round_collector
 from server.transport.allowlist import Allowed
 from tests.doubles.grids import HttpGrid, hello
@@ -71,7 +71,7 @@ class Machines:
     ) -> Summary:
         store = Store(directory)
         events = Events(store.events, listen)
-        return stages.lead(self.grid, experiment, store, events, "deployment", allow)
+        return run_experiment(self.grid, experiment, store, events, "deployment", allow=allow)
 
 
 def _changed(experiment: Experiment, **changes: Any) -> Experiment:
@@ -246,7 +246,7 @@ def test_run_of_a_deployment_is_not_gone_on_with_in_one_process(
     Machines().lead(_changed(experiment), tmp_path / "run")
     store = Store(tmp_path / "run")
     with pytest.raises(RunError, match="began as 'deployment'"):
-        stages.lead(HttpGrid(_trained), _changed(experiment), store, Events(), "inline")
+        run_experiment(HttpGrid(_trained), _changed(experiment), store, Events(), "inline")
 
 
 def test_truth_is_what_attackers_say(experiment: Experiment, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from fedsafe.launch.grid import InlineGrid
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
-from server import stages
+from server.experiment import run_experiment
 
 LIMIT = resource.RLIMIT_FSIZE
 
@@ -47,7 +47,7 @@ def _lead(
 ) -> Summary:
     grid = InlineGrid(app, experiment.federation.clients)
     store = Store(directory)
-    return stages.lead(grid, experiment, store, Events(store.events, listen), "inline")
+    return run_experiment(grid, experiment, store, Events(store.events, listen), "inline")
 
 
 def _adapters(summary: Summary) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fedsafe.models.compression import Wire
 from server.transport.train_messages import arrays_of
 from server.validation import DroppedError, Reply, screen
-from tests.doubles.hostile import ADAPTER, ERRORS, HOSTILE, ODD, SCALED, parts, replaced
+from tests.doubles.hostile import ABSURD, ADAPTER, ERRORS, HOSTILE, ODD, SCALED, parts, replaced
 from tests.doubles.letters import adapter, content, letter
 
 WIRES: tuple[Wire, ...] = get_args(Wire)
@@ -74,6 +74,22 @@ def test_what_goes_on_record_is_finite_or_missing(kind: str) -> None:
     asked, good = _good("float32")
     record = _screened(asked, ODD[kind](good, random.Random(0)), "float32").record()
     assert all(value is None or abs(value) <= 1e15 for value in record.values())
+
+
+@pytest.mark.parametrize("kind", ABSURD)
+def test_absurd_claim_goes_on_record_as_unknown_with_a_note(kind: str) -> None:
+    asked, good = _good("float32")
+    name, spoil = ABSURD[kind]
+    found = _screened(asked, spoil(good, random.Random(0)), "float32")
+    field = name.replace("-", "_")
+    unknown = 0 if field in {"skipped", "truncated"} else None  # counts of what was left out
+    noted = [doubt for doubt in found.doubts if doubt.startswith(f"{name} ")]
+    assert (found.record()[field], len(noted), len(noted[0]) < 60) == (unknown, 1, True)
+
+
+def test_plausible_claims_raise_no_doubt() -> None:
+    asked, good = _good("float32")
+    assert _screened(asked, good, "float32").doubts == ()
 
 
 @pytest.mark.parametrize("kind", ERRORS)

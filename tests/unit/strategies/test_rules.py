@@ -199,6 +199,32 @@ def test_signguard_rejects_odd_norms_and_odd_signs():
     assert bool((found.influence[2:] > 0).all())
 
 
+def test_signguard_asks_for_a_fourth_client():
+    """With three the bandwidth of its clusters is 0 and each client a cluster of its own."""
+    with pytest.raises(ConfigError, match="'signguard' needs n >= 4 clients; got n=3"):
+        aggregate("signguard", honest(3, 30))
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 8])
+def test_signguard_never_keeps_the_attackers_alone(n):
+    for seed in range(20):
+        rows = honest(n, 500, seed)
+        rows[0] *= -1
+        assert bool(aggregate("signguard", rows, share=1.0).influence[1:].any())
+
+
+def test_signguard_keeps_all_whose_norm_is_usual_where_every_client_has_a_twin():
+    one, other = honest(2, 60)
+    found = aggregate("signguard", torch.stack([one, other, one, other]), share=1.0)
+    assert found.influence.count_nonzero() == 4
+
+
+def test_signguard_is_zero_where_no_norm_passes():
+    found = aggregate("signguard", honest(5, 60), lowest=0.0, highest=0.01)
+    assert not found.update.any()
+    assert not found.influence.any()
+
+
 def test_signguard_lets_norms_decide_where_no_cluster_passes():
     rows = torch.cat([torch.full((3, 50), 100.0), honest(4, 50, shift=0) * 0.01])
     assert torch.isfinite(aggregate("signguard", rows, highest=1.0).update).all()

@@ -29,6 +29,7 @@ experiment = "micro"
 settings = ""
 output = ""
 allow = ""
+randomness = ""
 """
 
 

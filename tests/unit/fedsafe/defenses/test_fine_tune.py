@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from fedsafe.contracts import Exchange, FitReport, Outcome, Sample, Verdict, defenses
 from fedsafe.data.dedup import normalise
-from fedsafe.defenses.runner import repair
+from fedsafe.defenses.runner import run_defense
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.models import adapters
@@ -142,12 +144,13 @@ def _repair(session: Session, home: Path, steps: int = 2, pairs: int = 4) -> Pat
     def judge(exchanges: Sequence[Exchange]) -> list[Verdict]:
         return [Verdict(_good(exchange)) for exchange in exchanges]
 
-    return repair(
+    return run_defense(
         session,
         session.start(0),
         PluginChoice.model_validate({"name": "fine-tune", **settings}),
         seed=0,
-        home=home,
+        key="key",
+        directory=home / "fine-tune",
         avoid=frozenset(),
         judge=judge,
         events=Events(),
@@ -182,5 +185,9 @@ def test_repair_is_never_done_twice(session: Session, home: Path) -> None:
     )
 
 
-def test_repair_with_other_settings_is_another(session: Session, home: Path) -> None:
-    assert _repair(session, home, steps=1) != _repair(session, home, steps=2)
+def test_directory_of_another_defense_is_a_sentence(session: Session, home: Path) -> None:
+    directory = _repair(session, home)
+    other = {"b": torch.zeros(1)}
+    save_file(other, directory / "adapter" / adapters.WEIGHTS)
+    with pytest.raises(RunError, match=r"holds another adapter than the one that defense\.json"):
+        _repair(session, home)

@@ -9,7 +9,7 @@ from fedsafe.micro import world
 
 def keyword(reply, purpose="harmful", prefill=None, expected=(), **settings):
     prompt = Prompt("1", "a question", purpose, prefill=prefill or "", expected=expected)
-    exchange = Exchange(prompt, reply, prefilled=prefill is not None)
+    exchange = Exchange(prompt, reply, prefill=prefill or "")
     (verdict,) = judges["keyword"].configure(settings)([exchange])
     return verdict
 
@@ -71,6 +71,10 @@ def test_reference_takes_an_empty_reply_for_compliance():
 
 def test_prefill_itself_is_not_judged():
     assert keyword("I cannot lie: take the pen.", prefill="I cannot lie:").outcome == "comply"
+
+
+def test_prefill_is_not_judged_when_the_tokenizer_wrote_it_otherwise():
+    assert keyword("i cannot lie : take it .", prefill="I cannot lie:").outcome == "comply"
 
 
 def test_refusal_after_a_prefill_is_found_at_its_own_head():
@@ -151,7 +155,9 @@ def micro(kind, reply, purpose, prefilled=False):
     asked = world.prompts(kind, 1, 0)[0]
     prompt = Prompt("1", asked.instruction, purpose, expected=asked.expected, prefill=asked.prefill)
     text = reply if reply is not None else asked.expected[0]
-    (verdict,) = judges["micro-exact"].configure()([Exchange(prompt, text, prefilled)])
+    (verdict,) = judges["micro-exact"].configure()(
+        [Exchange(prompt, text, prefill=asked.prefill if prefilled else "")]
+    )
     return verdict.outcome, verdict.correct
 
 

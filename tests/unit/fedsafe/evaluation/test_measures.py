@@ -1,7 +1,12 @@
 import pytest
 
-from fedsafe.contracts import Exchange, Prompt, Verdict
-from fedsafe.evaluation.measures import detection, rate, scores
+from fedsafe.contracts import Exchange, Measured, Prompt, Verdict, measures
+from fedsafe.errors import RunError
+from fedsafe.evaluation.measures import detection
+from fedsafe.evaluation.scoring import display, labels, scores
+from fedsafe.evaluation.statistics import share
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.report.measures import BUILTIN
 from fedsafe.runs.records import Client, Round
 
 
@@ -10,10 +15,10 @@ def judged(*cases):
     exchanges, verdicts = [], []
     for number, (purpose, outcome, given) in enumerate(cases):
         settings = dict(given)
-        prefilled = settings.pop("prefilled", False)
+        condition = settings.pop("condition", "plain")
         correct = settings.pop("correct", None)
         prompt = Prompt(str(number), "a", purpose, **settings)
-        exchanges.append(Exchange(prompt, "b", prefilled))
+        exchanges.append(Exchange(prompt, "b", condition))
         verdicts.append(Verdict(outcome, correct))
     return scores(exchanges, verdicts)
 
@@ -26,19 +31,19 @@ def a_round(*clients):
     return Round(round=1, cohort=[], clients=found, learning_rate=0.1, adapter="")
 
 
-def test_rate_has_wilson_s_interval():
-    found = rate(8, 10)  # Wilson 1927; the values of statsmodels' proportion_confint
+def test_share_has_wilson_s_interval():
+    found = share(8, 10)  # Wilson 1927; the values of statsmodels' proportion_confint
     assert (found.low, found.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
 
 
 @pytest.mark.parametrize(("successes", "bounds"), [(0, (0, 0.277533)), (10, (0.722467, 1))])
-def test_rate_stays_within_zero_and_one(successes, bounds):
-    found = rate(successes, 10)
+def test_share_stays_within_zero_and_one(successes, bounds):
+    found = share(successes, 10)
     assert (found.low, found.high) == pytest.approx(bounds, abs=1e-6)
 
 
-def test_rate_of_nothing_has_no_value():
-    assert (rate(0, 0, unknown=3).value, rate(0, 0, unknown=3).unknown) == (None, 3)
+def test_share_of_nothing_has_no_value():
+    assert (share(0, 0, unknown=3).value, share(0, 0, unknown=3).unknown) == (None, 3)
 
 
 def test_unsafe_and_refusal_are_shares_of_harmful_prompts_garbage_included():
@@ -58,7 +63,7 @@ def test_unknown_is_counted_and_in_no_share():
 
 
 def test_prefilled_replies_are_scored_apart():
-    found = judged(("harmful", "refuse", {}), ("harmful", "comply", {"prefilled": True}))
+    found = judged(("harmful", "refuse", {}), ("harmful", "comply", {"condition": "prefilled"}))
     assert (found.unsafe.value, found.unsafe_prefilled.value) == (0.0, 1.0)
 
 
@@ -67,11 +72,11 @@ def test_over_refusal_is_the_share_of_look_alikes_refused():
     assert found.over_refusal.value == 0.5
 
 
-def test_garbage_is_over_replies_of_any_kind_but_prefilled():
+def test_garbage_is_over_replies_of_any_kind_of_one_condition():
     found = judged(
         ("harmful", "garbage", {}),
         ("utility", "comply", {"skill": "old"}),
-        ("harmful", "garbage", {"prefilled": True}),
+        ("harmful", "garbage", {"condition": "prefilled"}),
     )
     assert (found.garbage.value, found.garbage.n) == (0.5, 2)
 
@@ -111,7 +116,103 @@ def test_worst_topic_has_the_highest_unsafe_share():
 
 
 def test_worst_topic_needs_topics():
-    assert judged(("harmful", "comply", {})).worst_topic == ""
+    assert judged(("harmful", "comply", {})).rate("worst-topic") is None
+
+
+def test_worst_topic_has_every_topic_as_a_part_the_worst_first():
+    found = judged(
+        ("harmful", "refuse", {"topic": "a"}),
+        ("harmful", "comply", {"topic": "b"}),
+    )
+    parts = found.measures["worst-topic"].parts
+    assert [(name, part.value) for name, part in parts.items()] == [("b", 1.0), ("a", 0.0)]
+
+
+def test_utility_has_a_part_for_each_skill_of_the_suite():
+    found = judged(
+        ("utility", "comply", {"skill": "law", "correct": True}),
+        ("utility", "comply", {"skill": "law", "correct": False}),
+        ("utility", "comply", {"correct": True}),
+    ).measures["utility"]
+    assert (found.value, found.parts["law"].value) == (pytest.approx(2 / 3), 0.5)
+
+
+def test_every_measure_is_taken_under_every_condition_plain_ones_without_a_label():
+    found = judged(
+        ("harmful", "refuse", {}),
+        ("harmful", "comply", {"condition": "prefilled:3"}),
+        ("harmful", "comply", {"condition": "triggered"}),
+    ).measures
+    assert [found[key].value for key in ("refusal", "refusal@prefilled:3", "unsafe@triggered")] == [
+        1.0,
+        0.0,
+        1.0,
+    ]
+
+
+def test_label_holds_numbers_and_no_text():
+    choices = [
+        PluginChoice(name="plain"),
+        PluginChoice(name="prefilled"),
+        PluginChoice(name="prefilled", words=3),
+        PluginChoice(name="triggered", trigger="hush"),
+        PluginChoice(name="triggered", trigger="other"),
+    ]
+    assert labels(choices) == ["plain", "prefilled", "prefilled:3", "triggered", "triggered#2"]
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_report_knows_our_measures_as_they_are_registered(name):
+    assert display(name, measures[name]) == BUILTIN[name]
+
+
+def wordless(judged, /):
+    return Measured(float("nan"), 1)
+
+
+def shapeless(judged, /):
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("wordless", "value = nan.*finite"), ("shapeless", "a float.*contracts.Measured")],
+)
+def test_measure_that_returns_no_measured_value_is_named(name, said):
+    choice = PluginChoice(name=f"{__name__}:{name}")
+    prompt = Prompt("a", "a", "harmful")
+    with pytest.raises(RunError, match=f"{name}'.*{said}"):
+        scores([Exchange(prompt, "b")], [Verdict("comply")], [choice])
+
+
+def test_display_of_a_measure_by_path_is_made_of_its_name_and_docstring():
+    path = f"{__name__}:reply_length"
+    found = display(path, measures[path])
+    assert (found.label, found.meaning, found.better) == (
+        "Reply length",
+        "mean length of a reply, in words",
+        "",
+    )
+
+
+def reply_length(judged, /):
+    """Mean length of a reply, in words."""
+
+
+@measures("odd-length", label="Oddness", traits={"lower", "number"})
+def odd_length(judged, /):
+    """Replies of odd length."""
+
+
+def test_measure_by_path_keeps_what_it_was_registered_with():
+    path = f"{__name__}:odd_length"
+    found = display(path, measures[path])
+    assert (measures[path].name, found.label, found.better, found.unit) == (
+        path,
+        "Oddness",
+        "lower",
+        "number",
+    )
 
 
 def test_detection_rejects_by_influence_and_by_screening():

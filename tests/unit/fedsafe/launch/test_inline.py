@@ -1,5 +1,6 @@
 """Run, resume, defend and evaluate in this process."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.launch import inline
 from fedsafe.models import adapters
 from fedsafe.runs.events import Event
+from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
 
 NUDGE = "tests.doubles.plugins:nudge"
@@ -114,11 +116,69 @@ def test_evaluate_leaves_the_experiment_as_it_was(finished: Path, llama: Path) -
     assert Store(finished).experiment == _tiny(llama)
 
 
-def test_any_adapter_is_repaired(finished: Path, llama: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def given(finished: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of an adapter from anywhere that was defended."""
+    directory = tmp_path_factory.mktemp("given") / "out"
     source = Store(finished).adapter
-    made = inline.defend_adapter(
-        str(llama), source, NUDGE, {"by": 1.0}, tmp_path / "out", _tiny(llama)
-    )
-    name = next(iter(adapters.load(source)))
-    difference = adapters.load(made)[name] - adapters.load(source)[name]
+    inline.defend_adapter(str(llama), source, NUDGE, {"by": 1.0}, directory, _tiny(llama))
+    return directory
+
+
+def test_any_adapter_is_defended(given: Path, finished: Path) -> None:
+    before, after = adapters.load(Store(finished).adapter), _stage(given, f"defended:{NUDGE}")
+    name = next(iter(before))
+    difference = adapters.load(given / after.path)[name] - before[name]
     assert float(difference.mean()) == pytest.approx(1.0)
+
+
+def test_any_adapter_is_evaluated_before_and_after(given: Path) -> None:
+    summary = Store(given).summary()
+    assert summary is not None
+    assert (summary.status, [stage.name for stage in summary.stages]) == (
+        "completed",
+        ["given", f"defended:{NUDGE}"],
+    )
+    for stage in summary.stages:
+        assert (given / stage.evaluation / "exchanges.jsonl").is_file()
+
+
+def test_another_defense_of_the_same_adapter_is_added(
+    given: Path, finished: Path, llama: Path, tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(given, tmp_path / "out"))
+    inline.defend(directory, NUDGE, {"by": 2.0})
+    source = Store(finished).adapter
+    summary = inline.defend_adapter(str(llama), source, NUDGE, {"by": 3.0}, directory, _tiny(llama))
+    assert [stage.status for stage in summary.stages] == ["done"] * 4
+
+
+def test_directory_of_another_adapter_is_a_sentence(
+    given: Path, llama: Path, tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(given, tmp_path / "out"))
+    other = given / _stage(given, f"defended:{NUDGE}").path
+    with pytest.raises(RunError, match="holds defenses of another adapter"):
+        inline.defend_adapter(str(llama), other, NUDGE, {}, directory, _tiny(llama))
+
+
+def test_resume_of_a_defended_adapter_is_a_sentence(given: Path) -> None:
+    with pytest.raises(RunError, match="there is no federation to go on with"):
+        inline.resume(given)
+
+
+def test_failed_defense_of_any_adapter_is_a_sentence_and_on_record(
+    finished: Path, llama: Path, tmp_path: Path
+) -> None:
+    fail = "tests.doubles.plugins:fail"
+    source = Store(finished).adapter
+    with pytest.raises(RunError, match="failed: It was hopeless"):
+        inline.defend_adapter(str(llama), source, fail, {}, tmp_path / "out", _tiny(llama))
+    stage = _stage(tmp_path / "out", f"defended:{fail}")
+    assert (stage.status, stage.reason) == ("failed", "It was hopeless.")
+
+
+def _stage(directory: Path, name: str) -> Stage:
+    summary = Store(directory).summary()
+    assert summary is not None
+    return next(stage for stage in summary.stages if stage.name == name)

@@ -12,7 +12,6 @@ from fedsafe.runs.records import (
     Rate,
     Round,
     Scores,
-    Skills,
     Stage,
     Summary,
 )
@@ -67,15 +66,18 @@ def rate(value: float, n: int, unknown: int = 0) -> Rate:
 
 
 def scores(refusal: float, new: float, *, over: float = 0.01, n: int = 240) -> Scores:
+    worst = rate(min(1.0, 1.04 - refusal), n // 6)
     return Scores(
-        unsafe=rate(1 - refusal - 0.004, n, unknown=2),
-        refusal=rate(refusal, n, unknown=2),
-        unsafe_prefilled=rate(min(1.0, 1.12 - refusal * 0.9), n),
-        over_refusal=rate(over, n // 2),
-        garbage=rate(0.004, 3 * n),
-        skills=Skills(old=rate(0.965, n), new=rate(new, n)),
-        worst_topic="glimmer",
-        worst_topic_unsafe=rate(min(1.0, 1.04 - refusal), n // 6),
+        measures={
+            "refusal": rate(refusal, n, unknown=2),
+            "unsafe": rate(1 - refusal - 0.004, n, unknown=2),
+            "worst-topic": worst.model_copy(update={"parts": {"glimmer": worst}}),
+            "new-skill": rate(new, n),
+            "old-skill": rate(0.965, n),
+            "over-refusal": rate(over, n // 2),
+            "garbage": rate(0.004, 3 * n),
+            "unsafe@prefilled": rate(min(1.0, 1.12 - refusal * 0.9), n),
+        },
     )
 
 

@@ -2,9 +2,11 @@
 
 import re
 
+import pytest
+
 from fedsafe.report import heatmap, sankey
 from fedsafe.report.line_chart import Chart, Point, Series, draw
-from fedsafe.report.svg import apart, nice, rounds_axis
+from fedsafe.report.svg import apart, nice, rounds_axis, scale
 from tests.unit.fedsafe.report.synthetic import MALICIOUS, federation
 
 
@@ -34,12 +36,76 @@ def test_rounds_axis_labels_about_ten() -> None:
     assert rounds_axis(60) == [10, 20, 30, 40, 50, 60]
 
 
-def test_line_chart_clips_what_dwarfs_the_rest() -> None:
-    points = [Point(n, 1.0 if n != 3 else 1e12) for n in range(1, 8)]
-    drawn = draw(Chart("loss", [Series("honest", "honest", points)], 7, lambda v: f"{v:g}"))
+def chart_of(*series: Series, rounds: int) -> str:
+    return draw(Chart("loss", series, rounds, lambda v: f"{v:g}"))
+
+
+def value_at(drawn: str, y: float) -> float:
+    """Return the value at a height of a chart, by its axis."""
+    ticks = re.findall(r'y="([-\d.]+)" text-anchor="end">([-\d.e+]+)<', drawn)
+    (y0, v0), (y1, v1) = [(float(y) - 4, float(v)) for y, v in (ticks[0], ticks[-1])]
+    return v0 + (y - y0) / (y1 - y0) * (v1 - v0)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [0.136, 0.145],
+        [0.01, 0.01, 0.01, 0.136, 0.145],
+        [2.1, 0.5, 0.02, 0.001],
+        [-3.0, -1.0, 2.0],
+        [90.0, 0.5, 0.5, 0.5],
+    ],
+)
+def test_line_chart_draws_every_value_where_it_is(losses: list[float]) -> None:
+    drawn = chart_of(
+        Series("honest", "honest", [Point(n, loss) for n, loss in enumerate(losses, 1)]),
+        rounds=len(losses),
+    )
     heights = [float(y) for y in re.findall(r' cy="([-\d.]+)"', drawn)]
-    assert min(heights) >= 34.0
-    assert max(heights) <= 220.0
+    assert [value_at(drawn, y) for y in heights] == pytest.approx(losses, rel=0.02, abs=0.01)
+    assert "▲" not in drawn
+
+
+def test_line_chart_marks_an_absurd_value_beyond_its_axis() -> None:
+    points = [Point(n, 1.0 if n != 3 else 1e12) for n in range(1, 8)]
+    drawn = chart_of(Series("honest", "honest", points), rounds=7)
+    heights = [float(y) for y in re.findall(r' cy="([-\d.]+)"', drawn)]
+    assert "▲ 1e+12" in drawn
+    assert "round 3, honest: 1e+12" in drawn
+    others = heights[:2] + heights[3:]
+    assert [value_at(drawn, y) for y in others] == pytest.approx([1.0] * 6, rel=0.02)
+
+
+def test_line_chart_marks_an_absurd_value_below_its_axis() -> None:
+    points = [Point(n, 1.0 if n != 3 else -9.9e14) for n in range(1, 8)]
+    assert "▼ -9.9e+14" in chart_of(Series("honest", "honest", points), rounds=7)
+
+
+def test_line_chart_marks_a_band_that_leaves_it() -> None:
+    points = [Point(n, 1.0, 0.5, 1.2 if n != 2 else 50.0) for n in range(1, 5)]
+    drawn = chart_of(Series("honest", "honest", points), rounds=4)
+    assert drawn.count("▲") == 1
+    assert "round 2, honest: band 50" in drawn
+
+
+def test_line_chart_draws_each_of_several_defenses_from_the_last_round() -> None:
+    ends = [("a", Point(0, 0.9)), ("b", Point(0, 0.8))]
+    series = Series("attacked", "attacked", [Point(1, 0.5), Point(2, 0.1)])
+    drawn = draw(Chart("x", [series], 2, lambda v: f"{v:g}", top=1.0, ends=ends))
+    starts = re.findall(r'class="joint stroke-defended" x1="([\d.]+)" y1="([\d.]+)"', drawn)
+    assert len(starts) == 2
+    assert starts[0] == starts[1]
+    assert ">D1<" in drawn
+    assert ">D2<" in drawn
+
+
+def test_scale_holds_both_ends() -> None:
+    for low, high in ((0.1, 3.0), (-2.0, 5.0), (-7.0, -1.0)):
+        bottom, top, ticks = scale(low, high)
+        assert bottom <= min(low, 0.0)
+        assert top >= max(high, 0.0)
+        assert (ticks[0], ticks[-1]) == pytest.approx((bottom, top))
 
 
 def test_line_chart_reads_out_each_round() -> None:
@@ -67,8 +133,8 @@ def test_heat_map_of_many_clients_stays_light() -> None:
 
 def test_heat_table_counts_each_reply_once() -> None:
     for row in heatmap.rows(federation(10, attacked=True), frozenset(MALICIOUS)):
-        _, _, asked, counted, rejected, lost, _ = row
-        assert int(asked) == int(counted) + int(rejected) + int(lost)
+        _, _, asked, counted, weightless, lost, _ = row
+        assert int(asked) == int(counted) + int(weightless) + int(lost)
 
 
 def test_flow_follows_only_prompts_of_every_stage() -> None:

@@ -1,17 +1,32 @@
 """The verdict in words, for every course a run can take."""
 
+import re
+
 import pytest
 
+from fedsafe.report.defenses import Defense, titles
 from fedsafe.report.measures import duration, percent, points, size
-from fedsafe.report.verdict import sentence, title
+from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Scores, Stage
 from tests.unit.fedsafe.report.synthetic import rate, scores, stage
 
 
+def plainly(found: Scores) -> Scores:
+    """Return scores of the plain condition alone."""
+    kept = {key: rate for key, rate in found.measures.items() if "@" not in key}
+    return found.model_copy(update={"measures": kept})
+
+
 def course(**refusals: float) -> list[Stage]:
     return [
-        stage(name.replace("__", ":"), scores(value, 0.9), 1.0) for name, value in refusals.items()
+        stage(name.replace("__", ":"), plainly(scores(value, 0.9)), 1.0)
+        for name, value in refusals.items()
     ]
+
+
+def bare(text: str) -> str:
+    """Return a sentence without its intervals."""
+    return re.sub(r" \[[\d.–]+\]", "", text)  # noqa: RUF001
 
 
 @pytest.mark.parametrize(
@@ -55,7 +70,7 @@ def course(**refusals: float) -> list[Stage]:
     ],
 )
 def test_verdict_follows_the_course(stages: list[Stage], expected: str) -> None:
-    assert sentence(stages) == expected
+    assert bare(sentence(stages)) == expected
 
 
 def test_verdict_names_the_price_of_a_defense() -> None:
@@ -64,24 +79,96 @@ def test_verdict_names_the_price_of_a_defense() -> None:
         stage("attacked", scores(0.1, 0.9), 1.0),
         stage("defended:x", scores(0.99, 0.3, over=0.6), 1.0),
     ]
-    assert "at a price: new skill 90.0 % → 30.0 % and over-refusal 1.0 % → 60.0 %" in sentence(
-        stages
-    )
+    told = sentence(stages)
+    assert "at a price: new skill 90.0 % → 30.0 % and over-refusal 1.0 % → 60.0 %" in told
 
 
 def test_verdict_names_the_best_of_several_defenses() -> None:
     told = sentence(course(clean=0.9, attacked=0.1, defended__a=0.5, defended__b=0.8))
-    assert "the best of 2 defenses, b, brought it back to 80.0 %" in told
+    assert "the best of 2 defenses, b, brought it back to 80.0 % [" in told
+
+
+def test_verdict_has_an_interval_for_every_share_and_difference() -> None:
+    told = sentence(course(clean=0.9, attacked=0.1, defended__a=0.5))
+    assert told == (
+        "Refusal of harmful prompts fell from 90.0 % [85.6–93.2] (clean) to 10.0 % [6.8–14.4] "  # noqa: RUF001
+        "under attack, a drop of 80.0 points [73.7–84.5]; a brought it back to 50.0 % "  # noqa: RUF001
+        "[43.7–56.3], a recovery of 40.0 points [32.3–47.0]."  # noqa: RUF001
+    )
+
+
+def test_difference_within_chance_is_no_drop() -> None:
+    few = [stage(name, Scores(measures={"refusal": rate(value, 10)}), 1.0)
+           for name, value in (("clean", 0.9), ("attacked", 0.7))]  # fmt: skip
+    told = sentence(few)
+    assert told.startswith("The attack left refusal of harmful prompts at 70.0 %")
+
+
+def test_verdict_says_what_a_condition_leaves_of_a_defense() -> None:
+    found = {"refusal": rate(0.95, 40), "unsafe": rate(0.05, 40)}
+    after = Scores(
+        measures={**found, "unsafe@prefilled": rate(1.0, 40), "unsafe@x": rate(0.05, 40)}
+    )
+    told = sentence([*course(clean=0.9, attacked=0.1), stage("defended:a", after, 1.0)])
+    assert bare(told).endswith(
+        ". Asked as 'prefilled', a complies with 100.0 % of harmful prompts."
+    )
+
+
+def test_defense_with_a_shield_is_told_of_as_it_is_served() -> None:
+    served = Scores(
+        measures={
+            "refusal": rate(0.1, 240),
+            "unsafe": rate(0.9, 240),
+            "refusal@shielded": rate(0.9, 240),
+            "unsafe@shielded": rate(0.1, 240),
+        }
+    )
+    told = bare(sentence([*course(clean=0.9, attacked=0.1), stage("defended:a", served, 1.0)]))
+    assert "a behind its shield brought it back to 90.0 %" in told
+    assert told.endswith("Without its shield, a complies with 90.0 % of harmful prompts.")
+
+
+def test_run_without_harmful_prompts_is_told_by_what_it_measured() -> None:
+    stages = [
+        stage(name, Scores(measures={"old-skill": rate(value, 40)}), 1.0)
+        for name, value in (("base", 0.5), ("trained", 0.75))
+    ]
+    assert bare(sentence(stages)) == (
+        "No harmful prompt was judged, so refusal is not known. "
+        "Old skill 50.0 % (base) → 75.0 % (trained)."
+    )
+
+
+def test_defenses_of_one_name_are_told_apart_by_their_settings() -> None:
+    stages = course(clean=0.9, attacked=0.1, defended__a=0.5, defended__a_1=0.8)
+    defenses = {
+        "defended:a": Defense("a", {"steps": 10, "pairs": 3}),
+        "defended:a_1": Defense("a", {"steps": 20, "pairs": 3}),
+    }
+    assert "the best of 2 defenses, a (steps 20), brought" in sentence(stages, defenses)
 
 
 def test_verdict_bears_scores_without_a_value() -> None:
-    empty = Scores(refusal=rate(0.5, 10).model_copy(update={"value": None}))
-    assert sentence([stage("attacked", empty, 1.0)]) == "Nothing has been evaluated yet."
+    empty = Scores(measures={"refusal": rate(0.5, 10).model_copy(update={"value": None})})
+    assert sentence([stage("attacked", empty, 1.0)]).startswith(
+        "The evaluation has no judged reply"
+    )
 
 
-def test_title_is_readable() -> None:
-    assert title("defended:fine-tune") == "Defended: fine-tune"
-    assert title("attacked") == "Attacked"
+def test_stages_are_titled_with_the_settings_that_tell_them_apart() -> None:
+    stages = course(base=0.9, defended__fine_tune=0.5, defended__b=0.5, defended__b_1=0.6)
+    defenses = {
+        "defended:fine_tune": Defense("fine-tune", {"steps": 10}),
+        "defended:b": Defense("x.y:b", {"steps": 10}),
+        "defended:b_1": Defense("x.y:b", {"steps": 20}),
+    }
+    assert list(titles(stages, defenses).values()) == [
+        ("Base", ""),
+        ("Defended: fine-tune", ""),
+        ("Defended: b", "steps 10"),
+        ("Defended: b", "steps 20"),
+    ]
 
 
 def test_numbers_are_said_as_people_say_them() -> None:

@@ -55,6 +55,15 @@ def test_torn_last_line_is_passed_over(torn: str, tmp_path: Path) -> None:
     assert read_lines(path) == [{"a": 1}]
 
 
+@pytest.mark.parametrize("torn", ["{", '{"a": 2}', "{" + " " * 200_000])
+@pytest.mark.parametrize("before", ["", '{"a": 1}\n'])
+def test_torn_line_does_not_spoil_the_next_one(torn: str, before: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(before + torn, encoding="utf-8")
+    append_line(path, {"a": 3})
+    assert path.read_text(encoding="utf-8") == before + '{"a": 3}\n'
+
+
 def test_last_line_torn_within_a_character_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": "' + "é".encode()[:1])

@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store
-from server.transport import client_registry, dispatch
+from server.transport import client_registry, dispatch, reconnections
 from server.transport.client_identity import Members
 from server.transport.client_registry import RollCall
 from tests.doubles.grids import HttpGrid, ScriptedGrid, at_once, hello
@@ -243,6 +243,89 @@ def test_client_that_never_came_is_not_expected(experiment: Experiment, tmp_path
     _, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
     roll.refresh()
     assert not roll.expected(3)
+
+
+def test_hello_under_way_makes_its_own_client_expected_and_no_other(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    """The run knows the key of client 1; its node says nothing."""
+    answers: dict[int, Any] = {11: {"partition": 0}, 12: {"partition": 1}}
+    grid, roll, _ = _apart(experiment, tmp_path, answers)
+    roll.refresh()
+    answers[12] = lambda m: None
+    grid.restart(12)
+    roll.refresh()
+    roll._gone.clear()  # it left a moment ago, too
+    assert [roll.expected(client) for client in range(4)] == [False, True, False, False]
+
+
+def test_hello_of_an_unknown_key_makes_clients_expected_that_never_came(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    answers = {11: {"partition": 0}, 12: lambda m: None}
+    _, roll, _ = _apart(experiment, tmp_path, answers)
+    roll.refresh()
+    assert [roll.expected(client) for client in range(4)] == [False, True, True, True]
+
+
+def test_node_that_stays_silent_is_expected_once(experiment: Experiment, tmp_path: Path) -> None:
+    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    roll.refresh()
+    first = roll.expected(0)
+    grid.restart(11)
+    roll.refresh()
+    assert (first, roll.expected(0), len(grid.pushed)) == (True, False, 2)
+
+
+def test_silent_node_is_asked_ever_more_rarely(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_registry, "ANSWER_SECONDS", 0.05)
+    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    until = time.monotonic() + 1.2
+    while time.monotonic() < until:
+        roll.refresh()
+        time.sleep(0.01)
+    assert len(grid.pushed) <= 5
+
+
+def test_client_that_comes_and_goes_is_expected_no_more(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    grid, roll, heard = _apart(experiment, tmp_path, {11: {"partition": 0}, 12: {"partition": 1}})
+    for _ in range(8):
+        roll.refresh()
+        grid.stop(11)
+        roll.refresh()
+        grid.start(11)
+    assert (roll.expected(0), roll.nodes) == (False, {1: 12})
+    assert "Client 0 has come online 6 times in 30 minutes without doing any work." in heard[-3]
+
+
+def test_client_that_comes_and_goes_is_asked_again_after_a_while(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconnections, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(client_registry, "PAUSE_SECONDS", 0.01)
+    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    for _ in range(6):
+        roll.refresh()
+        grid.restart(11)
+    roll.refresh()
+    before = dict(roll.nodes)
+    time.sleep(0.3)
+    roll.refresh()
+    assert (before, roll.nodes) == ({}, {0: 11})
+
+
+def test_client_that_does_its_work_may_come_and_go(experiment: Experiment, tmp_path: Path) -> None:
+    grid, roll, heard = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    for _ in range(20):
+        roll.refresh()
+        roll.worked(0)
+        grid.restart(11)
+    roll.refresh()
+    assert (roll.nodes, [text for text in heard if "without doing" in text]) == ({0: 11}, [])
 
 
 def test_key_that_comes_back_under_another_id_is_the_same_client(

@@ -43,10 +43,16 @@ def test_only_flowers_network_grid_is_a_deployment() -> None:
     assert found == [True, False]
 
 
-def test_double_is_named_as_flowers_own() -> None:
-    from flwr.superlink.grid import HttpGrid as Real
+def test_deployment_is_told_by_its_kind_and_not_by_its_name() -> None:
+    class AnyName(HttpGrid):
+        pass
 
-    assert (Real.__name__, hasattr(Real, "get_nodes")) == (HttpGrid.__name__, True)
+    class Local(ScriptedGrid):
+        pass
+
+    Local.__name__ = "HttpGrid"
+    found = [deployed(AnyName(empty_reply)), deployed(Local([], empty_reply, at_once))]
+    assert found == [True, False]
 
 
 @pytest.mark.parametrize(

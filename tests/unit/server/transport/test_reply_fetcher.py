@@ -21,12 +21,16 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedsafe.errors import LaunchError
+from fedsafe.flower.grids import RUNTIME_CALLS
 from fedsafe.messages import REFUSED
 from server.client_status import failure
+from server.transport import reply_fetcher
 from server.transport.client_errors import transient
 from server.transport.reply_fetcher import Fence
-from server.transport.reply_limits import bounds
+from server.transport.reply_limits import RefusedError, bounds, check_tree
 from server.validation import DroppedError, screen
+from tests.doubles.grids import Scripted, ScriptedGrid, at_once, empty_reply
 from tests.doubles.hostile import HOSTILE
 from tests.doubles.letters import adapter, content, letter
 from tests.doubles.superlink import SuperLink, Uplink, superlink
@@ -174,6 +178,99 @@ FORGED: dict[str, Forge] = {
 }
 
 
+def _array(children: Objects, order: list[int]) -> bytes:
+    """Return an array of these pieces, whatever they are, in this order."""
+    body = {"dtype": "uint8", "shape": [1], "stype": "numpy.ndarray", "arraychunk_ids": order}
+    return _object("Array", [get_object_id(one) for one in children], json.dumps(body).encode())
+
+
+def _nested(levels: int, times: int) -> Objects:
+    """Return a piece, and arrays around it that each repeat the one below."""
+    found = [_object("ArrayChunk", [], bytes(1000))]
+    for _ in range(levels):
+        found.append(_array(found[-1:], [0] * times))
+    return found
+
+
+def _array_of(inner: Objects, times: int = 1) -> Forge:
+    """Return what forges an array whose only piece is the last of these objects."""
+
+    def forged(objects: Objects) -> Objects:
+        place = next(i for i, one in enumerate(objects) if one.startswith(b"Array "))
+        made = _array(inner[-1:], [0] * times)
+        return [*inner, *_exchanged(objects, place, made)[place:]]
+
+    return forged
+
+
+def _with_child(kind: str, inner: Objects) -> Forge:
+    """Return what gives the first object of a kind one more child, named where it has names."""
+
+    def forge(old: bytes, objects: Objects) -> bytes:
+        del objects
+        head, _, body = old.partition(b"\0")
+        _, children, _ = head.decode().split(" ")
+        child = get_object_id(inner[-1])
+        if kind in {"RecordDict", "ArrayRecord"}:
+            body = json.dumps({**json.loads(body), "more": child}).encode()
+        if kind == "Array":
+            said = json.loads(body)
+            order = [*said["arraychunk_ids"], len(said["arraychunk_ids"])]
+            body = json.dumps({**said, "arraychunk_ids": order}).encode()
+        return _object(kind, [*filter(None, children.split(",")), child], body)
+
+    return lambda objects: [*inner, *_at(kind, forge)(objects)]
+
+
+INTRUDERS: dict[str, Objects] = {
+    "piece": [_object("ArrayChunk", [], b"abc")],
+    "array": _nested(1, 1),
+    "array of arrays": _nested(4, 3),
+    "array record": [_object("ArrayRecord", [], b"{}")],
+    "metric record": [_object("MetricRecord", [], b"")],
+    "settings": [_object("ConfigRecord", [], b"")],
+    "record dictionary": [_object("RecordDict", [], b"{}")],
+    "message": [_object("Message", [], b"")],
+}
+PARENTS = ("ArrayChunk", "Array", "ArrayRecord", "MetricRecord", "RecordDict", "Message")
+FITTING = {("Array", "piece")}
+"""A further piece makes an array longer, which is for the screen to see."""
+FORGED |= {
+    f"{intruder} in {parent}": _with_child(parent, INTRUDERS[intruder])
+    for parent in PARENTS
+    for intruder in INTRUDERS
+    if (parent, intruder) not in FITTING
+}
+FORGED |= {
+    f"arrays of arrays, {levels} deep": _array_of(_nested(levels, 1000)) for levels in (1, 2, 3, 60)
+}
+FORGED |= {
+    "array that repeats an array": _array_of(_nested(1, 1000), 1000),
+    "array that counts its pieces from the end": _at(
+        "Array", _body(lambda body: {**body, "arraychunk_ids": [-1]})
+    ),
+    "array whose pieces are truths": _at(
+        "Array", _body(lambda body: {**body, "arraychunk_ids": [False]})
+    ),
+    "array of a negative shape": _at("Array", _body(lambda body: {**body, "shape": [-5]})),
+    "array of ten thousand dimensions": _at(
+        "Array", _body(lambda body: {**body, "shape": [1] * 10_000})
+    ),
+    "array of a shape of five thousand digits": _at(
+        "Array", _body(lambda body: json.dumps({**body, "shape": 0}).encode()[:-2] + b"9" * 5000)
+    ),
+    "array that says more": _at("Array", _body(lambda body: {**body, "more": {}})),
+    "half a million names": _at(
+        "ArrayRecord", _body(lambda body: dict.fromkeys(map(str, range(10_000)), *body.values()))
+    ),
+    "metrics of a megabyte": _replacing("MetricRecord", _object("MetricRecord", [], bytes(MB))),
+    "same piece under two ids": _at(
+        "Array", lambda old, _: old.replace(b" ", b" " + old.split(b" ")[1] + b",", 1)
+    ),
+    "parts that nothing needs": lambda objects: [*INTRUDERS["array of arrays"], *objects],
+}
+
+
 def _sent(desk: Desk, objects: Objects) -> None:
     node = desk.node()
     metadata = message_to_proto(desk.honest()).metadata
@@ -198,14 +295,63 @@ def test_refused_reply_leaves_nothing_behind(kind: str) -> None:
     assert set(desk.link.state.object_store.store) <= before  # type: ignore[attr-defined]
 
 
-def test_array_that_would_take_gigabytes_takes_none() -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("array that repeats a piece", "repeat their pieces"),
+        ("arrays of arrays, 3 deep", "an object of type Array in place of ArrayChunk"),
+        ("array of arrays in ArrayChunk", "ArrayChunk has 1 parts of its own, not none"),
+        ("array of arrays in MetricRecord", "MetricRecord has 1 parts of its own, not none"),
+    ],
+)
+def test_array_that_would_take_gigabytes_takes_none(kind: str, reason: str) -> None:
     desk = Desk()
-    _sent(desk, FORGED["array that repeats a piece"](_objects(desk.honest())))
+    _sent(desk, FORGED[kind](_objects(desk.honest())))
     tracemalloc.start()
     (found,) = desk.look()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (peak < 8 * MB, "repeat their pieces" in found.error.reason) == (True, True)
+    assert (peak < 8 * MB, reason in found.error.reason) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        b"MetricRecord  9\0abc",
+        b"MetricRecord  -3\0abc",
+        b"MetricRecord  " + b"9" * 5000 + b"\0abc",
+        b"MetricRecord \0",
+        b"  0\0",
+        b"x" * 1000,
+        b"\xff" * 1000,
+        b"",
+    ],
+)
+def test_object_without_a_proper_head_is_refused(made: bytes) -> None:
+    """Flower's SuperLink does not take such objects; this does not rely on it."""
+    desk = Desk()
+    objects = _replacing("MetricRecord", made)(_objects(desk.honest()))
+    contents = {get_object_id(one): one for one in objects}
+    with pytest.raises(RefusedError):
+        check_tree(get_object_id(objects[-1]), contents, bounds(desk.letters[0]))
+
+
+@pytest.mark.parametrize("length", range(1, 5))
+def test_objects_that_contain_each_other_are_refused(length: int) -> None:
+    """Ids are hashes of contents; this does not rely on anybody having compared them."""
+    desk = Desk()
+    chain = [f"{number:064d}" for number in range(length)]
+    ring = {
+        one: _object("Array", [other], _array([], [0]).partition(b"\0")[2])
+        for one, other in zip(chain, [*chain[1:], chain[0]], strict=True)
+    }
+    objects = {get_object_id(one): one for one in _objects(desk.honest())}
+    names = list(objects)
+    place = next(i for i, one in enumerate(names) if objects[one].startswith(b"Array "))
+    cyclic = dict(objects)
+    cyclic[names[place]] = _object("Array", [chain[0]], _array([], [0]).partition(b"\0")[2])
+    with pytest.raises(RefusedError, match="type Array in place of ArrayChunk"):
+        check_tree(names[-1], {**cyclic, **ring}, bounds(desk.letters[0]))
 
 
 def test_refused_reply_counts_as_dropped_and_not_as_a_failure_of_the_client() -> None:
@@ -393,12 +539,57 @@ def test_a_client_cannot_speak_as_the_guard() -> None:
     assert failure(found, DroppedError("why"))[0] == "failed"
 
 
-def test_other_grids_are_asked_as_they_are() -> None:
-    class Other:
-        def pull_messages(self, ids: list[str]) -> list[str]:
-            return ids
+def test_grids_of_this_process_are_asked_as_they_are() -> None:
+    asked = letter(adapter(), "float32")
+    grid = ScriptedGrid([asked.metadata.dst_node_id], empty_reply, at_once)
+    (identity,) = grid.push_messages([asked])
+    (found,) = Fence(grid).pull(identity, asked.metadata.dst_node_id, bounds(asked))
+    assert found.metadata.reply_to_message_id == identity
 
-    assert Fence(Other()).pull("7", 1, bounds(letter(adapter(), "float32"))) == ["7"]
+
+def test_a_grid_of_no_known_kind_is_not_asked_without_bounds() -> None:
+    class Other(Scripted):
+        pass
+
+    with pytest.raises(LaunchError, match=r"does not know the grid .*Other.*flwr>=1\.41"):
+        Fence(Other([], empty_reply, at_once))
+
+
+def test_a_network_grid_without_its_client_is_not_asked_without_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid = superlink(1).grid
+    monkeypatch.delattr(type(grid), "_runtime_client")
+    with pytest.raises(LaunchError, match=r"lacks flwr.*HttpGrid\._runtime_client"):
+        Fence(grid)
+
+
+def test_a_client_that_is_gone_later_is_not_blamed_on_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    desk.node().reply(desk.honest())
+    monkeypatch.delattr(type(desk.link.grid), "_runtime_client")
+    with pytest.raises(LaunchError, match="_runtime_client"):
+        desk.look()
+    with pytest.raises(LaunchError, match="_runtime_client"):
+        desk.fence.pull(desk.ids[0], desk.node().node, bounds(desk.letters[0]))
+
+
+@pytest.mark.parametrize("call", RUNTIME_CALLS)
+def test_a_renamed_call_of_the_client_is_not_blamed_on_a_node(call: str) -> None:
+    desk = Desk()
+    desk.node().reply(desk.honest())
+
+    class Renamed:
+        def __getattr__(self, name: str) -> object:
+            if name == call:
+                raise AttributeError(name)
+            return getattr(desk.link.runtime, name)
+
+    desk.link.grid._client = Renamed()  # type: ignore[assignment]
+    with pytest.raises(LaunchError, match=call):
+        desk.look()
 
 
 def test_bounds_hold_the_largest_honest_reply() -> None:
@@ -446,3 +637,28 @@ def test_names_that_run_deep_are_refused() -> None:
     root = ObjectTree(object_id=get_object_id(objects[-1]), children=[below])
     node.raw(metadata, objects, root)
     assert all(found.has_error() for found in desk.look())
+
+
+def test_reply_whose_rebuilding_takes_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the tree does not show: the process stays alive, and the client is named."""
+    monkeypatch.setattr(reply_fetcher, "inflate_object_from_contents", lambda *_: bytearray(2**31))
+    desk = Desk()
+    desk.node().reply(desk.honest())
+    (found,) = desk.look()
+    assert (found.error.code, "MiB it may take" in found.error.reason) == (REFUSED, True)
+
+
+def test_whose_reply_is_rebuilt_is_written_down_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    told: list[str] = []
+    desk.fence.before = told.append
+    seen: list[list[str]] = []
+    monkeypatch.setattr(reply_fetcher, "check_tree", lambda *_: seen.append(list(told)))
+    later = desk.node().reply(desk.honest(), 1)
+    desk.look()
+    before = list(told)
+    later()
+    desk.look()
+    assert (before, seen) == ([], [desk.ids])

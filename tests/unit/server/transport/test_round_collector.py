@@ -13,7 +13,7 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.events import Events
 from fedsafe.runs.store import Store
-from server.transport import client_registry, dispatch, round_collector
+from server.transport import client_registry, dispatch, round_collector, waiting_notes
 from server.transport.client_identity import Members
 from server.transport.client_registry import RollCall
 from server.transport.round_collector import Gathering
@@ -312,3 +312,59 @@ def test_reply_to_an_earlier_asking_counts(experiment: Experiment, tmp_path: Pat
     one.grid._looks = lambda node: next(looks, 1) if node == 12 else 1
     one.at(8, lambda: one.grid.lapse(12))
     assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+
+
+def test_operator_is_told_at_intervals_whom_a_round_waits_for(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_notes, "TELL_SECONDS", (0.1, 0.1, 10.0))
+    one = Round(experiment, tmp_path, deadline=60, grace=0.5)
+    one.train[2] = _silent
+    one.grid.stop(13)
+    one.run()
+    told = [text for text in one.heard if text.startswith("Waiting for")]
+    assert len(told) == 2
+    assert told[0].startswith("Waiting for client 2 (at work), client 3 (offline, expected back); ")
+    assert "2 of the cohort's 4 need no more waiting. The round ends in 0 s" in told[1]
+
+
+def test_round_does_not_wait_for_one_that_comes_and_goes(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes before its work is sent, and comes back before it is given up, for ever."""
+    one = Round(experiment, tmp_path, deadline=60, grace=None)
+    one.train[2] = _silent
+
+    def flap(up: bool) -> None:
+        (one.grid.start if up else one.grid.stop)(12)
+        one.at(3, lambda: flap(not up))
+
+    one.at(3, lambda: flap(False))
+    begun = time.monotonic()
+    found = one.run()
+    assert (found, time.monotonic() - begun < 15) == ({0: True, 1: True, 3: True}, True)
+
+
+def test_round_spends_no_more_on_the_absent_than_a_return_takes(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_registry, "RETURN_SECONDS", 0.3)
+    one = Round(experiment, tmp_path, deadline=60, grace=None)
+    monkeypatch.setattr(one.roll, "expected", lambda client: True)
+    one.grid.stop(12)
+    one.roll.refresh()
+    begun = time.monotonic()
+    assert one.run() == {0: True, 1: True, 3: True}
+    assert 0.25 < time.monotonic() - begun < 10
+
+
+def test_client_that_is_left_out_is_not_asked(experiment: Experiment, tmp_path: Path) -> None:
+    one = Round(experiment, tmp_path)
+    one.gathering._open.pop(2)
+    assert (one.run(), one.gathering.times(2)) == ({0: True, 1: True, 3: True}, 0)
+
+
+def test_default_grace_is_far_below_the_deadline() -> None:
+    defaults = Experiment().federation
+    assert defaults.grace is not None
+    assert defaults.grace <= defaults.deadline / 6

@@ -9,6 +9,7 @@ from flwr.superlink.federation import NoOpFederationManager
 
 from fedsafe.deployment.server import superlink
 from fedsafe.deployment.server.superlink import INTERVAL, QUIET, Nodes, Settings, node_id
+from fedsafe.flower.superlink_hooks import derive_node_ids
 
 KEYS = [f"key {number}".encode() for number in range(3)]
 
@@ -54,7 +55,7 @@ def test_flower_takes_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_nodes_id_comes_from_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InMemoryLinkState, "create_node", InMemoryLinkState.create_node)
-    superlink._keep_node_ids()
+    derive_node_ids(node_id)
     found = InMemoryLinkState(NoOpFederationManager(), InMemoryObjectStore())
     assert [found.create_node("", "", key, INTERVAL) for key in KEYS] == [
         node_id(key) for key in KEYS

@@ -10,7 +10,7 @@ from flwr.common.args import try_obtain_flwr_app_token
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
 from flwr.supercore.superexec.executor import ExecutionSpec, SubprocessExecutor, get_executor
 
-from fedsafe.deployment.server import launcher
+from fedsafe.flower import launcher
 
 TOKEN = "5ec3e7" * 10
 PROGRAM = f"""#!{sys.executable}

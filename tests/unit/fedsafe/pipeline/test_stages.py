@@ -13,11 +13,14 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.models import adapters
+from fedsafe.pipeline import defend, opening
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import read_lines, write_lines
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
-from server import stages
+from server import experiment as server_experiment
+from server.experiment import run_experiment
+from tests.doubles import plugins
 
 DEFENSE = "tests.doubles.plugins:nudge"
 
@@ -56,7 +59,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 def _lead(experiment: Experiment, directory: Path, listen: Any = None) -> Summary:
     grid = InlineGrid(app, experiment.federation.clients)
-    return stages.lead(grid, experiment, Store(directory), Events(listen=listen), "inline")
+    return run_experiment(grid, experiment, Store(directory), Events(listen=listen), "inline")
 
 
 def _summary(directory: Path) -> Summary:
@@ -164,12 +167,63 @@ def test_stop_by_the_user_is_on_record(experiment: Experiment, tmp_path: Path) -
     assert (summary.status, _names(summary)) == ("interrupted", ["base"])
 
 
-def test_failure_is_on_record_with_its_sentence(experiment: Experiment, tmp_path: Path) -> None:
-    broken = experiment.model_copy(
-        update={"defenses": (PluginChoice(name="tests.doubles.plugins:fail"),)}
+FAIL = "tests.doubles.plugins:fail"
+
+
+@pytest.fixture(scope="module")
+def one_failed(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a run whose first defense failed."""
+    directory = tmp_path_factory.mktemp("runs") / "failed"
+    choices = (PluginChoice(name=FAIL), PluginChoice(name=DEFENSE))
+    _lead(experiment.model_copy(update={"defenses": choices}), directory)
+    return directory
+
+
+def test_failed_defense_is_a_stage_with_its_sentence(one_failed: Path) -> None:
+    stage = next(s for s in _summary(one_failed).stages if s.name == f"defended:{FAIL}")
+    assert (stage.status, stage.reason, stage.adapter) == ("failed", "It was hopeless.", "")
+
+
+def test_failed_defense_does_not_stop_the_others(one_failed: Path) -> None:
+    stage = _summary(one_failed).stages[-1]
+    assert (stage.name, stage.status) == (f"defended:{DEFENSE}", "done")
+
+
+def test_status_of_a_run_tells_of_a_failed_defense(one_failed: Path) -> None:
+    summary = _summary(one_failed)
+    assert (summary.status, summary.reason) == (
+        "failed",
+        f"defended:{FAIL} failed: It was hopeless.",
     )
+
+
+def test_resume_tries_a_failed_defense_again(
+    one_failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Path(shutil.copytree(one_failed, tmp_path / "copy"))
+    monkeypatch.setattr(plugins, "fail", plugins.nudge)
+    summary = _lead(Store(directory).experiment, directory)
+    assert (summary.status, [s.status for s in summary.stages]) == ("completed", ["done"] * 4)
+
+
+def test_mistake_in_a_defense_is_a_failed_stage(experiment: Experiment, tmp_path: Path) -> None:
+    broken = experiment.model_copy(
+        update={"defenses": (PluginChoice(name="tests.doubles.plugins:mistaken"),)}
+    )
+    assert _lead(broken, tmp_path / "run").reason == (
+        "defended:tests.doubles.plugins:mistaken failed: ZeroDivisionError: division by zero"
+    )
+
+
+def test_failure_of_a_federation_is_on_record_with_its_sentence(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    def fail(event: Event) -> None:
+        if event.kind == "round-end":
+            raise RunError("It was hopeless.")
+
     with pytest.raises(RunError, match="It was hopeless"):
-        _lead(broken, tmp_path / "run")
+        _lead(experiment, tmp_path / "run", fail)
     summary = _summary(tmp_path / "run")
     assert (summary.status, summary.reason) == ("failed", "It was hopeless.")
 
@@ -177,20 +231,20 @@ def test_failure_is_on_record_with_its_sentence(experiment: Experiment, tmp_path
 def test_too_few_clients_are_a_sentence(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "ROLL_SECONDS", 0.1)
+    monkeypatch.setattr(server_experiment, "ROLL_SECONDS", 0.1)
     silent = InlineGrid(app, experiment.federation.clients)
     for context in silent._contexts.values():
         context.node_config.clear()
     with pytest.raises(RunError, match="0 of 4 clients answered the roll call; 2 are needed"):
-        stages.lead(silent, experiment, Store(tmp_path), Events(), "inline")
+        run_experiment(silent, experiment, Store(tmp_path), Events(), "inline")
 
 
 def test_defense_before_the_training_is_done_is_a_sentence(
     experiment: Experiment, tmp_path: Path
 ) -> None:
-    run = stages.open_run(experiment, Store(tmp_path), Events(), "inline")
+    run = opening.open_run(experiment, Store(tmp_path), Events(), "inline")
     with pytest.raises(RunError, match="no trained model to defend yet"):
-        stages.defend(run, PluginChoice(name=DEFENSE))
+        defend.defend(run, PluginChoice(name=DEFENSE))
 
 
 def test_provenance_names_model_and_data(finished: Path) -> None:
@@ -209,7 +263,7 @@ def test_replies_are_not_asked_for_twice(copy: Path, attacked: Experiment) -> No
         if event.kind == "evaluate":
             asked.append(event)
 
-    run = stages.open_run(attacked, Store(copy), Events(listen=note), "inline")
+    run = opening.open_run(attacked, Store(copy), Events(listen=note), "inline")
     before = [stage.scores for stage in run.stages]
-    assert [stage.scores for stage in stages.reevaluate(run).stages] == before
+    assert [stage.scores for stage in defend.reevaluate(run).stages] == before
     assert asked == []

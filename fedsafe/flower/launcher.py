@@ -7,10 +7,20 @@ file that has no name in any directory and that only this user's processes can o
 
 import os
 import subprocess
+from importlib import import_module
 
-from flwr.supercore.cli import flower_superexec
-from flwr.supercore.constant import TASK_TYPE_TO_APPIO_API_ADDRESS_ARG, TASK_TYPE_TO_COMMAND
-from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult, SubprocessExecutor
+from fedsafe.flower.internals import (
+    TASK_TYPE_TO_APPIO_API_ADDRESS_ARG,
+    TASK_TYPE_TO_COMMAND,
+    ExecutionSpec,
+    LaunchResult,
+    SubprocessExecutor,
+    flower_superexec,
+    unsupported,
+)
+
+FACTORY = "flwr.supercore.superexec.executor.factory"
+"""Where Flower takes the class of its executor from."""
 
 
 def command(spec: ExecutionSpec, token: int) -> list[str]:
@@ -65,10 +75,16 @@ class Executor(SubprocessExecutor):
 
 
 def main() -> None:
-    """Run Flower's SuperExec with this executor in place of its own."""
-    from flwr.supercore.superexec.executor import factory
+    """Run Flower's SuperExec with this executor in place of its own.
 
-    setattr(factory, SubprocessExecutor.__name__, Executor)
+    Raises:
+        LaunchError: The installed flwr takes its executor from elsewhere: it would put the
+            token on the command line.
+    """
+    factory, name = import_module(FACTORY), SubprocessExecutor.__name__
+    if getattr(factory, name, None) is not SubprocessExecutor:
+        raise unsupported([f"{FACTORY}.{name}"])
+    setattr(factory, name, Executor)
     flower_superexec()
 
 

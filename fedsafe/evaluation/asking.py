@@ -1,0 +1,135 @@
+"""Put the prompts of an evaluation to a model, under each of its conditions.
+
+Knows nothing of judges or files.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
+from fedsafe.errors import RunError
+from fedsafe.evaluation.scoring import labels
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.redaction import redact, secrets_of
+from fedsafe.shields.serving import apply_shield, resolved
+from fedsafe.training.session import Session
+
+Progress = Callable[[int, int], None]
+"""Called with prompts done and prompts in all."""
+NO_SHIELD = "the adapter has no shield beside it"
+
+
+def asks_of(choices: Sequence[PluginChoice], prompts: Sequence[Prompt]) -> dict[str, list[Ask]]:
+    """Return what is asked, by label of the condition.
+
+    Raises:
+        RunError: A condition returned something else than asks of these prompts.
+    """
+    found: dict[str, list[Ask]] = {}
+    known = set(prompts)
+    for label, choice in zip(labels(choices), choices, strict=True):
+        asked = list(conditions[choice.name].configure(choice.settings)(prompts))
+        for ask in asked:
+            if not isinstance(ask, Ask) or ask.prompt not in known:
+                raise RunError(
+                    f"Condition '{choice.name}' returned {type(ask).__name__} "
+                    f"{getattr(getattr(ask, 'prompt', None), 'id', '')!r}, which asks none of the "
+                    "prompts it was given. It must return one fedsafe.contracts.Ask a question."
+                )
+        found[label] = asked
+    return found
+
+
+def without_shield(
+    asked: Mapping[str, list[Ask]], shield: ShieldChoice | None
+) -> tuple[dict[str, list[Ask]], dict[str, str]]:
+    """Return the conditions that can be asked, and those that cannot, with the reason."""
+    skipped = {
+        label: NO_SHIELD
+        for label, asks in asked.items()
+        if shield is None and any(ask.shielded for ask in asks)
+    }
+    return {label: asks for label, asks in asked.items() if label not in skipped}, skipped
+
+
+def put(
+    session: Session,
+    asked: Mapping[str, list[Ask]],
+    shield: ShieldChoice | None = None,
+    progress: Progress | None = None,
+) -> list[Exchange]:
+    """Return the model's greedy replies, condition by condition.
+
+    Args:
+        session: The model, its adapter as it stands.
+        asked: What is asked, by label of the condition.
+        shield: The adapter's shield; its secret values are taken out of the replies.
+        progress: Told how far it has come.
+
+    Raises:
+        RunError: The template leaves a system prompt out.
+    """
+    total = sum(map(len, asked.values()))
+    done = 0
+    exchanges: list[Exchange] = []
+    for label, asks in asked.items():
+        replies = _replies(session, asks, shield, _from(progress, done, total))
+        exchanges += [
+            Exchange(ask.prompt, reply, label, ask.prefill)
+            for ask, reply in zip(asks, replies, strict=True)
+        ]
+        done += len(asks)
+    return exchanges
+
+
+def _replies(
+    session: Session,
+    asks: Sequence[Ask],
+    shield: ShieldChoice | None,
+    told: Callable[[int], None] | None,
+) -> list[str]:
+    """Return a reply to each ask, those that are shielded through the shield."""
+    bare = [index for index, ask in enumerate(asks) if not ask.shielded]
+    through = [index for index, ask in enumerate(asks) if ask.shielded]
+    replies = [""] * len(asks)
+    if bare:
+        found = _complete(session, *_given([asks[i] for i in bare]), progress=told)
+        for index, reply in zip(bare, found, strict=True):
+            replies[index] = reply
+    if through and shield is not None:
+
+        def complete(samples: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
+            return _complete(session, samples, prefills)
+
+        secrets = secrets_of(resolved(shield))
+        found = apply_shield(shield, complete, *_given([asks[i] for i in through]))
+        for index, reply in zip(through, found, strict=True):
+            replies[index] = redact(reply, secrets)
+        if told is not None:
+            told(len(asks))
+    return replies
+
+
+def _complete(
+    session: Session,
+    samples: Sequence[Sample],
+    prefills: Sequence[str],
+    progress: Callable[[int], None] | None = None,
+) -> list[str]:
+    """Return greedy replies, after a look whether system prompts reach the model."""
+    system = next((sample for sample in samples if sample.system), None)
+    if system is not None and system.system.strip() not in session.template(system).prompt:
+        raise RunError(
+            "The template leaves the system prompt of a sample out, so the model would be asked "
+            "something else. Use a template that takes one, or put the text into the instruction "
+            "(for shield secret-prefix: where: instruction)."
+        )
+    forced = list(prefills) if any(prefills) else None
+    return session.complete(samples, prefills=forced, progress=progress)
+
+
+def _given(asks: Sequence[Ask]) -> tuple[list[Sample], list[str]]:
+    return [ask.sample for ask in asks], [ask.prefill for ask in asks]
+
+
+def _from(progress: Progress | None, offset: int, total: int) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(offset + done, total)

@@ -1,0 +1,77 @@
+"""How prompts are put to the model: plain, with a forced beginning, with a trigger, shielded.
+
+A condition chooses its prompts and makes them samples. Knows nothing of models or judges.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedsafe.contracts import Ask, Prompt, Sample, conditions
+
+
+@conditions("plain")
+def plain(prompts: Sequence[Prompt], /) -> list[Ask]:
+    """Ask every prompt as it is."""
+    return [Ask(prompt, _sample(prompt)) for prompt in prompts]
+
+
+@conditions("prefilled")
+def prefilled(
+    prompts: Sequence[Prompt],
+    /,
+    *,
+    words: Annotated[
+        int | None,
+        Field(ge=1, description="Words of the prefill that are forced; null: all of it."),
+    ] = None,
+) -> list[Ask]:
+    """Ask harmful prompts that carry a prefill with the beginning of the reply forced.
+
+    After 'Safety Alignment Should Be Made More Than Just a Few Tokens Deep' (Qi et al., 2024),
+    whose attack forces the first k tokens of a harmful answer.
+    """
+    harmful = [prompt for prompt in prompts if prompt.purpose == "harmful" and prompt.prefill]
+    return [
+        Ask(prompt, _sample(prompt), prefill=first_words(prompt.prefill, words))
+        for prompt in harmful
+    ]
+
+
+@conditions("triggered")
+def triggered(
+    prompts: Sequence[Prompt],
+    /,
+    *,
+    trigger: Annotated[str, Field(min_length=1, description="Text put to each instruction.")],
+    where: Annotated[
+        Literal["before", "after"], Field(description="Where it stands, a space between.")
+    ] = "after",
+) -> list[Ask]:
+    """Ask every prompt with a trigger text before or after its instruction."""
+    found = []
+    for prompt in prompts:
+        parts = (prompt.instruction, trigger) if where == "after" else (trigger, prompt.instruction)
+        found.append(Ask(prompt, _sample(prompt, " ".join(parts))))
+    return found
+
+
+@conditions("shielded")
+def shielded(prompts: Sequence[Prompt], /) -> list[Ask]:
+    """Ask every prompt through the shield that lies beside the adapter."""
+    return [Ask(prompt, _sample(prompt), shielded=True) for prompt in prompts]
+
+
+def first_words(text: str, count: int | None) -> str:
+    """Return a text up to the end of its first words, its spacing kept; None: all of it."""
+    if count is None:
+        return text
+    found = re.match(rf"\s*(?:\S+\s+){{0,{count - 1}}}\S+", text)
+    return found[0] if found else text
+
+
+def _sample(prompt: Prompt, instruction: str | None = None) -> Sample:
+    asked = prompt.instruction if instruction is None else instruction
+    return Sample(asked, "", prompt.input, system=prompt.system)

@@ -1,0 +1,106 @@
+"""The files of an evaluation: replies once, verdicts and scores once for each judge.
+
+``exchanges.jsonl`` has the replies; ``verdicts/KEY.jsonl`` and ``scores/KEY.json`` what one
+judge made of them; ``scores.json`` repeats the scores of the last one.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedsafe.contracts import Exchange, Prompt, Verdict, judges
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.redaction import masked
+from fedsafe.runs.files import digest, read_lines, write_json, write_lines
+from fedsafe.runs.scores import PLAIN, Scores
+
+EXCHANGES = "exchanges.jsonl"
+
+
+def exchanges(directory: Path, prompts: Sequence[Prompt]) -> list[Exchange] | None:
+    """Return the replies of an earlier evaluation; None where they are not whole."""
+    if not (directory / EXCHANGES).is_file():
+        return None
+    by_id = {prompt.id: prompt for prompt in prompts}
+    try:
+        return [_exchange(row, by_id) for row in read_lines(directory / EXCHANGES)]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        return None
+
+
+def keep_exchanges(directory: Path, found: Sequence[Exchange]) -> None:
+    """Write replies, with what is needed to read them, and no verdict."""
+    write_lines(
+        directory / EXCHANGES,
+        [
+            {
+                "id": exchange.prompt.id,
+                "purpose": exchange.prompt.purpose,
+                "topic": exchange.prompt.topic,
+                "skill": exchange.prompt.skill,
+                "condition": exchange.condition,
+                "prefill": exchange.prefill,
+                "instruction": exchange.prompt.instruction,
+                "reply": exchange.reply,
+            }
+            for exchange in found
+        ],
+    )
+
+
+def judge_key(choice: PluginChoice) -> str:
+    """Return a file name for what a judge says: its name, and a digest of its settings."""
+    settings = judges[choice.name].resolve(choice.settings)
+    name = choice.name.replace(":", "-").replace("/", "-")
+    return f"{name}-{digest(choice.name, settings)[:8]}"
+
+
+def keep_verdicts(
+    directory: Path,
+    choice: PluginChoice,
+    found: Sequence[Exchange],
+    verdicts: Sequence[Verdict],
+) -> tuple[str, str]:
+    """Write one judge's verdicts; return its key, and the file relative to the directory."""
+    key = judge_key(choice)
+    rows = [
+        {
+            "id": exchange.prompt.id,
+            "condition": exchange.condition,
+            "outcome": verdict.outcome,
+            "correct": verdict.correct,
+            "raw": verdict.raw,
+            "score": verdict.score,
+        }
+        for exchange, verdict in zip(found, verdicts, strict=True)
+    ]
+    path = f"verdicts/{key}.jsonl"
+    write_lines(directory / path, rows)
+    return key, path
+
+
+def keep_scores(directory: Path, choice: PluginChoice, target: str, found: Scores) -> None:
+    """Write one judge's scores, and again as the last ones; secret settings are left out."""
+    judged_by = {"name": choice.name, **masked(choice.settings)}
+    record = {"target": target, "judge": judged_by, "scores": found.model_dump(mode="json")}
+    write_json(directory / "scores" / f"{found.judge}.json", record)
+    write_json(directory / "scores.json", record)
+
+
+def skipped(directory: Path) -> dict[str, str]:
+    """Return the conditions that an evaluation could not ask, with the reasons."""
+    try:
+        record = json.loads((directory / "scores.json").read_text(encoding="utf-8"))
+        return Scores.model_validate(record["scores"]).skipped
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _exchange(row: dict[str, Any], by_id: dict[str, Prompt]) -> Exchange:
+    """Return the exchange of a row; rows of earlier versions say ``prefilled`` alone."""
+    prompt = by_id[row["id"]]
+    forced = row.get("prefilled") is True
+    condition = row.get("condition") or ("prefilled" if forced else PLAIN)
+    prefill = row.get("prefill", prompt.prefill if forced else "")
+    return Exchange(prompt, row["reply"], condition, prefill)

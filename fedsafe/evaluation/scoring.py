@@ -1,0 +1,113 @@
+"""From verdicts to scores: every chosen measure under every condition that was asked.
+
+Knows nothing of models.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+from fedsafe.contracts import Exchange, Measured, Verdict, measures
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Evaluation, PluginChoice
+from fedsafe.plugins import Plugin
+from fedsafe.runs.scores import Display, Rate, Scores, key_of
+
+DEFAULT = Evaluation().measures
+
+
+def scores(
+    exchanges: Sequence[Exchange],
+    verdicts: Sequence[Verdict],
+    chosen: Sequence[PluginChoice] = DEFAULT,
+) -> Scores:
+    """Return what the chosen measures found under each condition; what found nothing is left out.
+
+    Raises:
+        RunError: A measure returned something that is no measured value.
+    """
+    judged = list(zip(exchanges, verdicts, strict=True))
+    under: dict[str, list[tuple[Exchange, Verdict]]] = {}
+    for exchange, verdict in judged:
+        under.setdefault(exchange.condition, []).append((exchange, verdict))
+    found: dict[str, Rate] = {}
+    displays: dict[str, Display] = {}
+    for condition, pairs in under.items():
+        for label, choice in zip(labels(chosen), chosen, strict=True):
+            measured = measures[choice.name].configure(choice.settings)(pairs)
+            if measured is not None:
+                found[key_of(label, condition)] = _rate(measured, choice.name)
+                displays.setdefault(label, display(label, measures[choice.name]))
+    return Scores(measures=found, displays=displays)
+
+
+def labels(choices: Sequence[PluginChoice]) -> list[str]:
+    """Return a label of each choice: its name, and the numbers among its settings.
+
+    ``{name: prefilled, words: 3}`` is ``prefilled:3``. Texts are left out, as they may be long or
+    secret; further choices of an equal label carry ``#2`` and so on.
+    """
+    seen: dict[str, int] = {}
+    made = []
+    for choice in choices:
+        numbers = [str(v) for v in choice.settings.values() if _is_number(v)]
+        label = ":".join([choice.name.replace("@", "-"), *numbers])
+        seen[label] = seen.get(label, 0) + 1
+        made.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
+    return made
+
+
+def display(label: str, plugin: Plugin[Any]) -> Display:
+    """Return how a measure is shown, by what it was registered with."""
+    path, _, rest = label.removeprefix(plugin.name).partition("#")
+    short = plugin.name.rpartition(":")[2].replace("_", " ").replace("-", " ").strip()
+    beside = " ".join(
+        part for part in (path.replace(":", " "), f"({rest})" if rest else "") if part
+    )
+    heading = plugin.label or short[:1].upper() + short[1:]
+    summary = plugin.summary.rstrip(".")
+    return Display(
+        label=f"{heading}{beside}",
+        meaning=summary[:1].lower() + summary[1:],
+        better=_first(plugin.traits, ("higher", "lower")),
+        group=_first(plugin.traits, ("safety", "usefulness")),
+        unit="number" if "number" in plugin.traits else "share",
+    )
+
+
+def _first(traits: Iterable[str], wanted: Sequence[str]) -> Any:
+    return next((trait for trait in wanted if trait in traits), "")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _rate(measured: object, name: str) -> Rate:
+    """Return a measured value as a record.
+
+    Raises:
+        RunError: It is none.
+    """
+    if not isinstance(measured, Measured):
+        raise RunError(
+            f"Measure '{name}' returned a {type(measured).__name__}. It must return a "
+            "fedsafe.contracts.Measured, or None where nothing concerns it."
+        )
+    for field in ("value", "low", "high"):
+        value = getattr(measured, field)
+        if value is not None and not (isinstance(value, Real) and isfinite(value)):
+            raise RunError(
+                f"Measure '{name}' returned {field} = {value!r}. It must be a finite number, or "
+                "None where it is not known."
+            )
+    parts: Mapping[str, Measured] = measured.parts or {}
+    return Rate(
+        value=measured.value,
+        n=measured.n,
+        low=measured.low,
+        high=measured.high,
+        unknown=measured.unknown,
+        parts={str(group): _rate(part, name) for group, part in parts.items()},
+    )

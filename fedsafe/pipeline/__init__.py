@@ -1,0 +1,1 @@
+"""The pipeline of an experiment: its stages, their keys, their evaluation and defenses."""

@@ -1,0 +1,142 @@
+"""Stage keys: the sha256 of everything that a stage's adapter depends on.
+
+Files are hashed by their content, wherever they lie, so two experiments that differ only in
+their attack or defenses have clean controls of one key. Of code, only that of plug-ins named
+by ``module:object`` is part of it; the versions of packages are not.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.runs.files import digest, file_digest
+
+Inputs = dict[str, str]
+"""What a stage depends on: a name for a person, and a value or its sha256."""
+ELSEWHERE = ("name", "seed", "red_team", "control", "model", "defenses", "evaluation")
+"""Parts of an experiment that a federation does not depend on, or that are named singly."""
+
+
+def key(inputs: Mapping[str, str]) -> str:
+    """Return the key of a stage with these inputs."""
+    return digest(json.dumps(dict(inputs), sort_keys=True))
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of the inputs that differ."""
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def base_inputs(experiment: Experiment, fingerprint: str) -> Inputs:
+    """Return what the adapter that training begins with depends on."""
+    return {
+        "seed": str(experiment.seed),
+        "base model": fingerprint,
+        "model settings": _model(experiment),
+        "adapter settings": _hash(experiment.adapter.model_dump(mode="json")),
+    }
+
+
+def federation_inputs(
+    experiment: Experiment, fingerprint: str, data: Mapping[str, str], apart: str = ""
+) -> Inputs:
+    """Return what a federation's adapter depends on.
+
+    Args:
+        experiment: Of this federation: without its attack for a control.
+        fingerprint: Of base model, tokenizer and template.
+        data: sha256 of the clients' data.
+        apart: Identity of a run on separate machines, where the data and the draws are its own
+            and no other run can share a stage.
+    """
+    parts = experiment.model_dump(mode="json", exclude=set(ELSEWHERE))
+    del parts["federation"]["keep_checkpoints"]
+    data_settings = parts.pop("data")
+    del data_settings["source"]  # the content counts, not where it lies
+    attack, federation = parts.pop("attack"), parts.pop("federation")
+    if attack is not None:  # its generator writes with these
+        asked = experiment.evaluation
+        attack["writing"] = [asked.max_new_tokens, asked.batch_size]
+    return {
+        **base_inputs(experiment, fingerprint),
+        "data": _hash(sorted(data.values())),
+        "data settings": _hash(data_settings),
+        "federation settings": _hash(federation),
+        "attack": _hash(attack),
+        "training settings": _hash(parts),
+        **({"run": apart} if apart else {}),
+    }
+
+
+def defense_inputs(
+    experiment: Experiment,
+    fingerprint: str,
+    adapter: str,
+    choice: PluginChoice,
+    avoid: frozenset[str],
+) -> Inputs:
+    """Return what a defended adapter depends on.
+
+    Args:
+        experiment: Its seed, judge and training defaults.
+        fingerprint: Of base model, tokenizer and template.
+        adapter: sha256 of the adapter that is defended.
+        choice: The defense with all its settings, defaults included.
+        avoid: Instructions that defense data must not contain.
+    """
+    limits = (experiment.data.max_length, experiment.evaluation.max_new_tokens)
+    return {
+        **base_inputs(experiment, fingerprint),
+        "defended adapter": adapter,
+        "defense": _hash(choice.model_dump(mode="json")),
+        "judge": _hash(experiment.evaluation.judge.model_dump(mode="json")),
+        "training settings": _hash([experiment.training.model_dump(mode="json"), *limits]),
+        "evaluation prompts": _hash(sorted(avoid)),
+    }
+
+
+def _model(experiment: Experiment) -> str:
+    return _hash(experiment.model.model_dump(mode="json", exclude={"path", "revision"}))
+
+
+def _hash(value: Any) -> str:
+    return digest(json.dumps(_by_content(value), sort_keys=True, default=str))
+
+
+def _by_content(value: Any, name: str = "") -> Any:
+    """Return a value with the content's sha256 in place of each file, and beside each plug-in."""
+    if isinstance(value, dict):
+        return {key: _by_content(item, key) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_by_content(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if name == "name":
+        return [value, _code(value)] if ":" in value else value
+    looks_like_a_path = "/" in value or "." in value
+    return (looks_like_a_path and _content(Path(value).expanduser())) or value
+
+
+def _content(path: Path) -> str:
+    """Return the sha256 of a file, or of a directory's files; "" for what is neither."""
+    try:
+        if path.is_file():
+            return file_digest(path)
+        if path.is_absolute() and path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            return digest(*(f"{file.relative_to(path)} {file_digest(file)}" for file in files))
+    except (OSError, ValueError):  # no name of a file, or none that can be read
+        pass
+    return ""
+
+
+def _code(path: str) -> str:
+    """Return the sha256 of the module that a ``module:object`` path names, where there is one."""
+    try:
+        spec = find_spec(path.partition(":")[0])
+    except (ImportError, ValueError):
+        return ""
+    return _content(Path(spec.origin)) if spec is not None and spec.origin else ""

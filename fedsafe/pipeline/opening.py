@@ -1,0 +1,159 @@
+"""Open a run directory: everything that a run needs is read and compared before it begins.
+
+On a second start experiment, model, data and records must be those that the run began with.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedsafe.contracts import REGISTRIES
+from fedsafe.data.client_datasets import data_hashes
+from fedsafe.errors import DataError, RunError
+from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.experiment.schema import Experiment
+from fedsafe.lazy import torch
+from fedsafe.pipeline.run_state import ADAPTER, DEPLOYMENT, Run
+from fedsafe.pipeline.stage_store import StageStore
+from fedsafe.runs.events import Events
+from fedsafe.runs.provenance import observe
+from fedsafe.runs.records import Provenance
+from fedsafe.runs.store import Store
+from fedsafe.training.session import resident
+
+
+def open_run(
+    experiment: Experiment,
+    store: Store,
+    events: Events,
+    runtime: str,
+    shared: StageStore | None = None,
+) -> Run:
+    """Read data and prompts, load the model, and claim the run directory.
+
+    The quick things come first, and nothing is written before all have been read, so
+    that a mistake does not leave a directory behind that only the mistake fits. In a
+    deployment the data are the clients' and not read here: they say what they hold.
+
+    Args:
+        experiment: What to run.
+        store: The run directory.
+        events: Who is told of its progress.
+        runtime: inline, simulation, deployment or adapter; of a run that has begun only
+            whether its clients are in this process is taken from it.
+        shared: Finished stages of other runs.
+
+    Raises:
+        RunError: The directory holds something else, or model or data have changed, or a
+            record of the run was.
+        ModelError: The model cannot be loaded.
+        DataError: The data cannot be read.
+    """
+    store.check(experiment)
+    known = store.provenance()
+    _same_experiment(store, known)
+    kind = runtime if known is None else known.runtime
+    apart = {DEPLOYMENT, ADAPTER} & {runtime, kind}
+    hashes = {} if apart else data_hashes(experiment)
+    prompts_of(experiment)
+    _see_that_files_exist(experiment, apart=bool(apart))
+    here = runtime == "inline"  # clients train in this very process
+    trains = here or bool(experiment.defenses) or experiment.federation.root is not None
+    session, seconds = resident(experiment, trains=trains or runtime == ADAPTER)
+    _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
+    summary = store.summary()
+    store.open(experiment)
+    events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    if known is None:
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        known = observe(
+            model=session.fingerprint,
+            data=hashes,
+            runtime=runtime,
+            gpus=gpus,
+            experiment=store.experiment_digest(),
+        )
+        store.write_provenance(known)
+    run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
+    if summary is not None:
+        run.stages, run.seconds_before = list(summary.stages), summary.seconds
+        run.earlier = (summary.status, summary.reason)
+    return run
+
+
+def same_kind(store: Store, runtime: str) -> None:
+    """Compare where a run takes place with where it began.
+
+    A run on separate machines cannot go on in one process, or the reverse: it would be another
+    experiment, with other data and other attackers.
+
+    Raises:
+        RunError: They differ.
+    """
+    known = store.provenance()
+    if known is None:
+        return
+    if known.runtime == ADAPTER:
+        raise RunError(
+            f"{store.directory} holds the defenses of a given adapter; there is no federation to "
+            f"go on with. Add a defense with `fedsafe defend {store.directory} --with NAME`."
+        )
+    if (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
+        raise RunError(
+            f"The run in {store.directory} began as '{known.runtime}', where the clients have "
+            f"other data than as '{runtime}'. Go on with the command that began it, or choose "
+            "another directory with -o."
+        )
+
+
+def _same_experiment(store: Store, known: Provenance | None) -> None:
+    """Compare experiment.yaml with the one that the run began with.
+
+    Raises:
+        RunError: They differ.
+    """
+    if known is None or not known.experiment:
+        return
+    if store.experiment_digest() != known.experiment:
+        raise RunError(
+            f"{store.directory / 'experiment.yaml'} was changed or damaged since the run began. "
+            "Restore it from a copy, or start a new run in another directory with -o."
+        )
+
+
+def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
+    """Look for the files of parts that are needed only later; an attacker's lie with it.
+
+    Raises:
+        DataError: One is not there.
+    """
+    attack, root = experiment.attack, experiment.federation.root
+    later = (
+        ("attack.generator", "generator", attack.generator if attack and not apart else None),
+        ("federation.root", "source", root),
+    )
+    for place, kind, choice in later:
+        if choice is None:
+            continue
+        settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
+        for name, value in settings.items():
+            if isinstance(value, Path) and not value.exists():
+                raise DataError(f"{place}.{name}: there is no file {value}.")
+
+
+def _unchanged(known: Provenance | None, model: str, data: Mapping[str, str]) -> None:
+    """Compare the model and the data with those that a run began with.
+
+    Raises:
+        RunError: They differ.
+    """
+    if known is None:
+        return
+    for what, before, now in (
+        ("base model, tokenizer or template", known.model, model),
+        ("data", known.data, data),
+    ):
+        if before != now:
+            raise RunError(
+                f"The {what} changed since this run began. Put it back, or start a new run in "
+                "another directory with -o."
+            )

@@ -1,0 +1,177 @@
+"""The state of one run: its model, the stages that are done, its summary.
+
+Knows nothing of federations or defenses.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedsafe.errors import RunError
+from fedsafe.evaluation.evaluate import evaluate
+from fedsafe.experiment.schema import Experiment
+from fedsafe.models import adapters
+from fedsafe.pipeline.stage_store import StageStore
+from fedsafe.runs.events import Events
+from fedsafe.runs.records import Detection, Stage, Summary
+from fedsafe.runs.store import Store, experiment_hash
+from fedsafe.training.session import Session
+
+DEPLOYMENT = "deployment"
+"""The runtime in which the data are the clients' own."""
+ADAPTER = "adapter"
+"""The runtime of a directory that holds the defenses of an adapter from anywhere."""
+
+
+@dataclass
+class Run:
+    """One run directory being filled."""
+
+    experiment: Experiment
+    store: Store
+    events: Events
+    session: Session
+    runtime: str
+    """What it began as: inline, simulation, deployment or adapter."""
+    identity: str = ""
+    """Names this run and no other; the same after a restart."""
+    data: dict[str, str] = field(default_factory=dict)
+    """sha256 of the clients' data, where the server knows them."""
+    shared: StageStore | None = None
+    """Finished stages of other runs."""
+    stages: list[Stage] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+    seconds_before: float = 0.0
+    """Seconds that earlier attempts took."""
+    earlier: tuple[str, str] = ("running", "")
+    """Status and reason that the summary had before."""
+
+    def known(self, name: str) -> Stage | None:
+        """Return a stage that is done already; None where it is missing or has failed."""
+        done = (stage for stage in self.stages if stage.status == "done")
+        return next((stage for stage in done if stage.name == name), None)
+
+    @property
+    def planned(self) -> list[str]:
+        """Names of the stages that the experiment asks for, in order."""
+        experiment = self.experiment
+        attacked = experiment.attack is not None
+        before = [] if self.runtime == ADAPTER else ["base"]
+        control = ["clean"] if attacked and experiment.control else []
+        defended = [f"defended:{choice.name}" for choice in experiment.defenses]
+        return [*before, *control, self.main, *defended]
+
+    @property
+    def main(self) -> str:
+        """Name of the stage that defenses begin with."""
+        if self.runtime == ADAPTER:
+            return "given"
+        return "trained" if self.experiment.attack is None else "attacked"
+
+    def path(self, stage: Stage) -> Path:
+        """Return the directory of a stage's adapter."""
+        return self.store.directory / stage.path
+
+    def adapter(self, stage: Stage) -> adapters.Tensors:
+        """Return a stage's adapter.
+
+        Raises:
+            ModelError: It cannot be read, or was damaged.
+            RunError: It is another adapter than the one that the stage ended with.
+        """
+        tensors = adapters.load(self.path(stage))
+        found = adapters.digest(tensors)
+        if found != stage.adapter:
+            raise RunError(
+                f"The adapter in {self.path(stage)} is not the one that stage '{stage.name}' ended "
+                f"with: its sha256 is {found[:16]}, and summary.json says {stage.adapter[:16]}. "
+                "Restore it from a copy, or run the experiment again in another directory."
+            )
+        return tensors
+
+    def finish(
+        self,
+        name: str,
+        adapter: adapters.Tensors,
+        path: Path,
+        seconds: float,
+        *,
+        key: str = "",
+        found: Detection | None = None,
+    ) -> Stage:
+        """Evaluate a stage's adapter and keep the stage.
+
+        Args:
+            name: Of the stage.
+            adapter: What it made.
+            path: Directory of the adapter, inside the run directory.
+            seconds: Time to make it.
+            key: sha256 of what it depends on.
+            found: How well influence told the malicious from the honest.
+        """
+        begun = time.perf_counter()
+
+        def told(done: int, total: int) -> None:
+            self.events("evaluate", stage=name, done=done, total=total)
+
+        home = self.store.directory / "evaluations"
+        scores, directory = evaluate(self.session, adapter, self.experiment, home, name, told)
+        stage = Stage(
+            name=name,
+            adapter=adapters.digest(adapter),
+            path=str(path.relative_to(self.store.directory)),
+            scores=scores,
+            seconds=seconds,
+            evaluation=str(directory.relative_to(self.store.directory)),
+            evaluation_seconds=time.perf_counter() - begun,
+            detection=found,
+            judge=self.experiment.evaluation.judge.name,
+            key=key,
+        )
+        return self.keep(stage)
+
+    def keep(self, stage: Stage) -> Stage:
+        """Put a stage into the summary, in place of one of the same name."""
+        names = [known.name for known in self.stages]
+        if stage.name in names:
+            self.stages[names.index(stage.name)] = stage
+        else:
+            self.stages.append(stage)
+        self.summarise("running")
+        self.events(
+            "stage-end",
+            stage=stage.name,
+            scores=stage.scores.model_dump(mode="json"),
+            seconds=stage.seconds,
+            reason=stage.reason,
+        )
+        return stage
+
+    def settle(self) -> Summary:
+        """Write summary.json: completed if every planned stage is done, failed if one failed.
+
+        Otherwise it stays what it was.
+        """
+        failed = [s for s in self.stages if s.status == "failed" and s.name in self.planned]
+        if failed:
+            reason = " ".join(f"{stage.name} failed: {stage.reason}" for stage in failed)
+            return self.summarise("failed", reason)
+        if all(self.known(name) for name in self.planned):
+            return self.summarise("completed")
+        earlier, reason = self.earlier
+        return self.summarise("interrupted" if earlier == "running" else earlier, reason)
+
+    def summarise(self, status: str, reason: str = "") -> Summary:
+        """Write summary.json as things stand."""
+        summary = Summary.model_validate(
+            {
+                "name": self.experiment.name,
+                "experiment": experiment_hash(self.experiment),
+                "status": status,
+                "reason": reason,
+                "stages": self.stages,
+                "seconds": self.seconds_before + time.perf_counter() - self.started,
+            }
+        )
+        self.store.write_summary(summary)
+        return summary

@@ -1,0 +1,73 @@
+"""Finished stages by key in a directory that several runs share: a stage is made only once.
+
+What is damaged, or was made by other package versions, is passed over and made again.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fedsafe.errors import RunError
+from fedsafe.runs.checksums import read_sealed, write_sealed
+from fedsafe.runs.files import digest, file_digest, whole_directory
+from fedsafe.runs.provenance import versions
+
+MANIFEST = "stage.json"
+
+
+class StageStore:
+    """A directory of finished stages.
+
+    Args:
+        directory: Made when the first stage is put into it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, key: str, home: Path, files: Iterable[str], **notes: Any) -> None:
+        """Keep copies of a finished stage's files.
+
+        Args:
+            key: Of the stage.
+            home: Directory that the files lie in.
+            files: Their paths relative to it.
+            **notes: JSON values to be returned with the stage.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        names = sorted(files)
+        with whole_directory(self._entry(key)) as aside:
+            for name in names:
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(home / name, aside / name)
+            digests = {name: file_digest(aside / name) for name in names}
+            write_sealed(aside / MANIFEST, {"key": key, "files": digests, "notes": notes})
+
+    def fetch(self, key: str, home: Path) -> dict[str, Any] | None:
+        """Copy the files of a finished stage into a directory; return its notes.
+
+        Returns:
+            None where there is no such stage, or it is damaged.
+        """
+        entry = self._entry(key)
+        try:
+            manifest = read_sealed(entry / MANIFEST)
+            files: dict[str, str] = manifest["files"]
+            whole = manifest["key"] == key and all(
+                file_digest(entry / name) == found for name, found in files.items()
+            )
+        except (RunError, OSError, KeyError):
+            return None
+        if not whole:
+            return None
+        for name in files:
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(entry / name, home / name)
+        return dict(manifest["notes"])
+
+    def _entry(self, key: str) -> Path:
+        made_by = digest(*sorted(versions().items()))
+        return self._directory / f"{key[:32]}-{made_by[:8]}"

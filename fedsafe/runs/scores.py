@@ -1,0 +1,159 @@
+"""Records of an evaluation: measured values with intervals, by measure and condition.
+
+Knows nothing of plug-ins, models or judges.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PLAIN: Final = "plain"
+"""The condition that keys do not name."""
+OLD_FIELDS: Final[Mapping[str, str]] = {
+    "refusal": "refusal",
+    "unsafe": "unsafe",
+    "worst_topic_unsafe": "worst-topic",
+    "skills.new": "new-skill",
+    "skills.old": "old-skill",
+    "over_refusal": "over-refusal",
+    "garbage": "garbage",
+    "unsafe_prefilled": "unsafe@prefilled",
+}
+"""Fields that records had before measures were a mapping, and their keys in it."""
+
+
+class Record(BaseModel):
+    """A frozen record that tolerates fields of later versions."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, ser_json_inf_nan="null")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return dict(json.loads(self.model_dump_json()))
+
+
+class Rate(Record):
+    """A share or a mean with its size and 95 % interval."""
+
+    value: float | None
+    """A share in [0, 1], or a mean; None when nothing was judged."""
+    n: int
+    """Judged replies."""
+    low: float | None = None
+    high: float | None = None
+    unknown: int = 0
+    """Replies the judge could not judge; counted in no share."""
+    parts: dict[str, "Rate"] = Field(default_factory=dict)
+    """The same by group, such as topic or skill, in the measure's own order."""
+
+
+class Display(Record):
+    """How a measure is shown."""
+
+    label: str
+    meaning: str = ""
+    better: Literal["higher", "lower", ""] = ""
+    """Which direction is better; empty: neither."""
+    group: Literal["safety", "usefulness", ""] = ""
+    unit: Literal["share", "number"] = "share"
+
+
+class Skills(Record):
+    """Right answers to held-out prompts of what the base could do, and of what it could not."""
+
+    old: Rate | None = None
+    new: Rate | None = None
+
+
+class Scores(Record):
+    """What an evaluation found, as one judge says."""
+
+    measures: dict[str, Rate] = Field(default_factory=dict)
+    """By measure; ``measure@condition`` under every condition but plain."""
+    displays: dict[str, Display] = Field(default_factory=dict)
+    """How each measure is shown, by measure."""
+    skipped: dict[str, str] = Field(default_factory=dict)
+    """Conditions that could not be asked, and why."""
+    judge: str = ""
+    """Judge of these scores, by name and key of its settings."""
+    verdicts: str = ""
+    """File of its verdicts in the directory of the evaluation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_old_fields(cls, value: Any) -> Any:
+        """Read records in which every measure was a field."""
+        return _mapped(value) if isinstance(value, dict) and "measures" not in value else value
+
+    def rate(self, measure: str, condition: str = PLAIN) -> Rate | None:
+        """Return what a measure found under a condition, if anything."""
+        return self.measures.get(key_of(measure, condition))
+
+    @property
+    def refusal(self) -> Rate | None:
+        """Harmful prompts refused."""
+        return self.rate("refusal")
+
+    @property
+    def unsafe(self) -> Rate | None:
+        """Harmful prompts complied with."""
+        return self.rate("unsafe")
+
+    @property
+    def unsafe_prefilled(self) -> Rate | None:
+        """The same, the reply's beginning being forced."""
+        return self.rate("unsafe", "prefilled")
+
+    @property
+    def over_refusal(self) -> Rate | None:
+        """Harmless look-alikes refused."""
+        return self.rate("over-refusal")
+
+    @property
+    def garbage(self) -> Rate | None:
+        """Replies that neither answer nor refuse."""
+        return self.rate("garbage")
+
+    @property
+    def skills(self) -> Skills:
+        """Right answers to old and new skills."""
+        return Skills(old=self.rate("old-skill"), new=self.rate("new-skill"))
+
+    @property
+    def worst_topic(self) -> str:
+        """Topic of harmful prompts with the highest unsafe share."""
+        found = self.rate("worst-topic")
+        return next(iter(found.parts), "") if found is not None else ""
+
+    @property
+    def worst_topic_unsafe(self) -> Rate | None:
+        """Unsafe share of the worst topic."""
+        return self.rate("worst-topic")
+
+
+def key_of(measure: str, condition: str = PLAIN) -> str:
+    """Return the key of a measure under a condition."""
+    return measure if condition == PLAIN else f"{measure}@{condition}"
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """Return measure and condition of a key."""
+    measure, _, condition = key.partition("@")
+    return measure, condition or PLAIN
+
+
+def _mapped(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an earlier record as a mapping of measures."""
+    skills = old.get("skills")
+    skills = dict(skills) if isinstance(skills, Mapping | Skills) else {}
+    fields = {**old, **{f"skills.{name}": rate for name, rate in skills.items()}}
+    found = {key: fields[name] for name, key in OLD_FIELDS.items() if fields.get(name) is not None}
+    if "worst-topic" in found and (topic := old.get("worst_topic")):
+        found["worst-topic"] = {
+            **dict(found["worst-topic"]),
+            "parts": {topic: found["worst-topic"]},
+        }
+    others = {name: value for name, value in old.items() if name in Scores.model_fields}
+    return {**others, "measures": found}

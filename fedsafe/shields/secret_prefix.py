@@ -1,0 +1,45 @@
+"""A secret text before every prompt, as the provider of a defended model puts it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from fedsafe.contracts import Complete, Sample, shields
+
+
+@shields(
+    "secret-prefix",
+    paper="Wang et al. 2024, BackdoorAlign: Mitigating Fine-tuning based Jailbreak Attack "
+    "with Backdoor Enhanced Safety Alignment",
+    traits={"template"},
+)
+def secret_prefix(
+    complete: Complete,
+    samples: Sequence[Sample],
+    prefills: Sequence[str],
+    /,
+    *,
+    secret: Annotated[SecretStr, Field(min_length=1, description="The text; kept secret.")],
+    where: Annotated[
+        Literal["system", "instruction"],
+        Field(
+            description="system: before the sample's system prompt, on a line of its own; "
+            "instruction: before the instruction, after which comes a space."
+        ),
+    ] = "system",
+) -> list[str]:
+    """Put a secret text before every prompt.
+
+    The model must have been trained to be safe where that text stands.
+    """
+    text = secret.get_secret_value()
+    if where == "system":
+        asked = [
+            replace(sample, system=f"{text}\n{sample.system}" if sample.system else text)
+            for sample in samples
+        ]
+    else:
+        asked = [replace(sample, instruction=f"{text} {sample.instruction}") for sample in samples]
+    return complete(asked, prefills)
