@@ -4,12 +4,13 @@
 runtime calls the same `server.experiment.run_experiment`.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedsafe.errors import ConfigError
+from fedsafe.errors import ConfigError, FedSafeError
 from fedsafe.experiment import load
 from fedsafe.flower.compatibility import check
 from fedsafe.pipeline.run_state import DEPLOYMENT
@@ -48,10 +49,22 @@ def main(grid: Grid, context: Context) -> None:
         progress.hear(event)
 
     events = Events(store.events, listen)
-    summary = run_experiment(
-        grid, experiment, store, events, runtime, allow=allow, randomness=randomness
-    )
+    try:
+        with events.ticking():
+            summary = run_experiment(
+                grid, experiment, store, events, runtime, allow=allow, randomness=randomness
+            )
+    finally:
+        _draw(store)
     _say(f"{summary.status}: {store.directory}")
+
+
+def _draw(store: Store) -> None:
+    """Leave the report, also of a run that failed; its own failure must not hide the first."""
+    from fedsafe.report import write
+
+    with suppress(FedSafeError, OSError):
+        _say(f"report {write(store.directory)}")
 
 
 def _path(key: str, text: str) -> Path | None:
@@ -80,6 +93,8 @@ def _log(event: Event) -> None:
         _say(f"{event.kind} {data.get('stage', data.get('directory', ''))}")
     elif event.kind == "note":
         _say(event.message)
+    elif event.kind == "progress":
+        _say("progress " + ", ".join(f"{name} {value}" for name, value in data.items()))
 
 
 def _say(text: str) -> None:

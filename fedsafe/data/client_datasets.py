@@ -1,12 +1,15 @@
-"""Who gets which examples: the source read once a process, split by the partition.
+"""Client data sets: the source read once a process, split by the partition.
 
 In one process and in a simulation every client finds its own share this way; nothing
 travels. A client on a machine of its own may have a source of its own instead.
 """
 
+import logging
+from collections.abc import Sequence
 from functools import lru_cache
 
 from fedsafe.contracts import Example, partitions, sources
+from fedsafe.data.sources import fingerprint
 from fedsafe.errors import DataError
 from fedsafe.experiment.schema import Data, Experiment, PluginChoice
 from fedsafe.messages import SharedData
@@ -70,14 +73,30 @@ def own_samples(
 
 def data_hashes(experiment: Experiment) -> dict[str, str]:
     """Return the sha256 of the data that the clients hold."""
-    everyone = shares(experiment)
-    return {experiment.data.source.name: digest(*(repr(e) for share in everyone for e in share))}
+    hashes = (fingerprint(share) for share in shares(experiment))
+    return {experiment.data.source.name: digest(*hashes)}
+
+
+def left_out(experiment: Experiment) -> dict[str, int]:
+    """Return what was left out of the data that the clients hold, and how often.
+
+    Raises:
+        DataError: The source cannot be read.
+    """
+    source = experiment.data.source
+    return dict(getattr(_source(source.model_dump_json(), experiment.seed), "left_out", {}))
+
+
+@lru_cache(maxsize=4)
+def _source(source_json: str, seed: int) -> Sequence[Example]:
+    source = PluginChoice.model_validate_json(source_json)
+    return sources[source.name].configure(source.settings)(seed)
 
 
 @lru_cache(maxsize=4)
 def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Example, ...], ...]:
     data = Data.model_validate_json(data_json)
-    examples = sources[data.source.name].configure(data.source.settings)(seed)
+    examples = _source(data.source.model_dump_json(), seed)
     divide = partitions[data.partition.name].configure(data.partition.settings)
     parts = divide(examples, clients, stream(seed, "partition"))
     limit = data.examples_per_client
@@ -96,4 +115,6 @@ def _own(source_json: str, seed: int, limit: int | None, _version: str) -> tuple
     examples = sources[choice.name].configure(choice.settings)(seed)
     if not examples:
         raise DataError(f"This client's own data ('{choice.name}') hold no example. Give it some.")
+    for what, times in getattr(examples, "left_out", {}).items():
+        logging.getLogger(__name__).warning("Left out of this client's data: %s %s.", times, what)
     return tuple(examples[:limit])

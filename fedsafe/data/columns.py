@@ -1,17 +1,17 @@
-"""Which field of a row is the instruction, which the response; rows to examples.
+"""Which field of a row is the instruction, which the response; rows to samples.
 
 Knows nothing of files or formats.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 from fedsafe.contracts import Example
+from fedsafe.data.cells import find, listed, text_of
+from fedsafe.data.conversations import LeftOut, conversation, exchanges
 from fedsafe.data.reading import Row
 from fedsafe.errors import DataError
-from fedsafe.plugins import suggestion
 
 AUTO: Final = "auto"
 KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -21,9 +21,14 @@ KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "topic": ("topic", "category"),
 }
 """Names that are recognised for each field, the first that is there."""
+BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
+    "system": ("system", "system_prompt"),
+    "history": ("history",),
+    "rejected": ("rejected",),
+}
+"""The same for fields that have no setting."""
 CONVERSATIONS: Final = ("messages", "conversations", "conversation")
-ASKS: Final = frozenset({"user", "human"})
-REPLIES: Final = frozenset({"assistant", "gpt", "model"})
+TOOLS: Final = ("tools", "functions")
 
 
 @dataclass(frozen=True)
@@ -36,85 +41,187 @@ class Mapped:
     topic: str | None = AUTO
 
 
-def examples(rows: Iterable[Row], wanted: Mapped, *, skip_empty: bool = False) -> Iterator[Example]:
-    """Yield the rows as examples; the first row decides which field is which.
+def examples(
+    rows: Iterable[Row],
+    wanted: Mapped,
+    *,
+    skip_empty: bool = False,
+    limit: int | None = None,
+    left_out: LeftOut | None = None,
+) -> Iterator[Example]:
+    """Yield the rows as samples; each row's own fields decide which is which.
 
     Args:
         rows: Where each stands, and its fields.
         wanted: The names given by the user.
         skip_empty: Leave rows out whose instruction or response is empty.
+        limit: At most so many samples; None: all.
+        left_out: Is told what is left out, and how often.
 
     Raises:
-        DataError: A field is missing, or is no text, or is empty.
+        DataError: A field is missing, or is no text, or is empty; or no row has a field
+            that the user named.
     """
-    names: dict[str, str] | None = None
+    counted = LeftOut() if left_out is None else left_out
+    named = {name for name in (wanted.input, wanted.topic) if name not in (None, AUTO)}
+    first: Row | None = None
+    seen: dict[str, str] = {}
+    yielded = 0
     for where, row in rows:
-        talk = _conversation(row) if wanted.instruction == wanted.response == AUTO else ""
-        if names is None and not talk:
-            names = _names(where, row, wanted)
-        example = _turns(where, row, talk, wanted) if talk else _example(where, row, names or {})
-        blank = not example.instruction.strip() or not example.response.strip()
-        if blank and not skip_empty:
-            part = "instruction" if not example.instruction.strip() else "response"
+        if limit is not None and yielded >= limit:
+            break
+        first = first or (where, row)
+        named = {name for name in named if find(row, str(name)) is None}
+        example = _sample(where, row, wanted, counted, seen)
+        empty = _empty(example)
+        if empty and not skip_empty:
             raise DataError(
-                f"{where}: the {part} is empty. Fill it in, or set skip_empty: true to leave such "
+                f"{where}: the {empty} is empty. Fill it in, or set skip_empty: true to leave such "
                 "rows out."
             )
-        if not blank:
-            yield example
+        if empty:
+            counted[f"rows whose {empty} is empty"] += 1
+            continue
+        yielded += 1
+        yield example
+    if first is not None:
+        for name in sorted(map(str, named)):
+            text_of(*first, name)
 
 
-def text_of(where: str, row: Mapping[str, Any], name: str, *, optional: bool = False) -> str:
-    """Return a field's text.
+def _sample(
+    where: str,
+    row: Mapping[str, Any],
+    wanted: Mapped,
+    left_out: LeftOut,
+    seen: dict[str, str],
+) -> Example:
+    if any(row.get(name) for name in TOOLS):
+        left_out["declarations of tools"] += 1
+    if wanted.instruction == wanted.response == AUTO:
+        if talk := _list_in(row, CONVERSATIONS):
+            return _conversation(where, row, talk, wanted, left_out)
+        if _list_in(row, ("chosen",)) and _list_in(row, ("rejected",)):
+            return _pair(where, row, wanted, left_out)
+    names = _names(where, row, wanted, seen)
 
-    Raises:
-        DataError: The field is missing, or is no text.
-    """
-    if name not in row:
-        if optional:
-            return ""
-        raise DataError(
-            f"{where}: expected a field '{name}', got {_listed(row)}.{suggestion(name, list(row))}"
-        )
-    value = row[name]
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise DataError(
-            f"{where}: expected text in field '{name}', got {type(value).__name__} "
-            f"{str(value)[:40]!r}. Put it in quotes, or name another field."
-        )
-    return value
-
-
-def _example(where: str, row: Mapping[str, Any], names: Mapping[str, str]) -> Example:
     def optional(part: str) -> str:
         return text_of(where, row, names[part], optional=True) if part in names else ""
 
+    earlier = row.get(names.get("history", "")) or ()
+    if not isinstance(earlier, list | tuple):
+        left_out["fields 'history' that are no list"] += 1
+        earlier = ()
     return Example(
         instruction=text_of(where, row, names["instruction"]),
         response=text_of(where, row, names["response"]),
         input=optional("input"),
         topic=optional("topic"),
+        system=optional("system"),
+        history=exchanges(f"{where}, field 'history'", earlier),
+        rejected=optional("rejected"),
     )
 
 
-def _names(where: str, row: Mapping[str, Any], wanted: Mapped) -> dict[str, str]:
-    """Return the name of each field that there is, as given or as recognised."""
-    found: dict[str, str] = {}
+def _conversation(
+    where: str, row: Mapping[str, Any], name: str, wanted: Mapped, left_out: LeftOut
+) -> Example:
+    """Return a whole conversation; its last exchange is the instruction and the response."""
+    system, turns = conversation(f"{where}, field '{name}'", row[name], left_out)
+    beside = _recognised(row, "system")
+    if beside is not None:
+        own = text_of(where, row, beside)
+        system = "\n\n".join(text for text in (own, system) if text)
+    return Example(
+        turns[-1].instruction,
+        turns[-1].response,
+        topic=_topic(where, row, wanted),
+        system=system,
+        history=turns[:-1],
+    )
+
+
+def _pair(where: str, row: Mapping[str, Any], wanted: Mapped, left_out: LeftOut) -> Example:
+    """Return a conversation with a chosen and a rejected ending."""
+    names = [_list_in(row, (name,)) for name in ("chosen", "rejected")]
+    asked = row.get(_list_in(row, ("prompt",)), [])
+    one, other = (
+        conversation(f"{where}, field '{name}'", [*asked, *row[name]], left_out) for name in names
+    )
+    if (one[0], one[1][:-1], one[1][-1].instruction) != (
+        other[0],
+        other[1][:-1],
+        other[1][-1].instruction,
+    ):
+        raise DataError(
+            f"{where}: expected 'chosen' and 'rejected' to differ in the last reply alone, got "
+            "different conversations. Correct the row."
+        )
+    system, turns = one
+    return Example(
+        turns[-1].instruction,
+        turns[-1].response,
+        topic=_topic(where, row, wanted),
+        system=system,
+        history=turns[:-1],
+        rejected=other[1][-1].response,
+    )
+
+
+def _topic(where: str, row: Mapping[str, Any], wanted: Mapped) -> str:
+    name = _recognised(row, "topic") if wanted.topic == AUTO else wanted.topic
+    return text_of(where, row, name, optional=True) if name is not None else ""
+
+
+def _names(
+    where: str, row: Mapping[str, Any], wanted: Mapped, seen: dict[str, str]
+) -> dict[str, str]:
+    """Return the name of each field that the row has, as given or as recognised.
+
+    ``seen`` has the names of earlier rows, for what is said of a row that lacks one.
+    """
     given = {part: getattr(wanted, part) for part in KNOWN}
-    for part, name in given.items():
-        if name is not None and name != AUTO:
-            text_of(where, row, name)
-            found[part] = name
-    for part, choices in KNOWN.items():
-        free = [name for name in choices if name in row and name not in found.values()]
-        if given[part] == AUTO and free:
-            found[part] = free[0]
+    found = {part: name for part, name in given.items() if name not in (None, AUTO)}
+    for part in (*KNOWN, *BESIDE):
+        if given.get(part, AUTO) == AUTO:
+            name = _recognised(row, part, set(found.values()))
+            if name is not None:
+                found[part] = name
+    if "response" not in found and "rejected" in found and (chosen := find(row, "chosen")):
+        found["response"] = chosen
+    if "instruction" not in found and "input" in found and given["instruction"] == AUTO:
+        found["instruction"] = found.pop("input")  # pairs of input and output
     for part in ("instruction", "response"):
         if part not in found:
+            if part in seen:
+                text_of(where, row, seen[part])
             raise DataError(_unrecognised(where, row, part))
+    seen.update(found)
     return found
+
+
+def _recognised(row: Mapping[str, Any], part: str, taken: Collection[str] = ()) -> str | None:
+    """Return the row's field for a part: the first known name with a value, else the first."""
+    choices = KNOWN.get(part) or BESIDE[part]
+    there = [own for name in choices if (own := find(row, name)) is not None and own not in taken]
+    filled = [name for name in there if row[name] is not None]
+    return next(iter(filled or there), None)
+
+
+def _list_in(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """Return the first of some fields that holds a list; empty: none does."""
+    found = (find(row, name) for name in names)
+    return next((name for name in found if name is not None and isinstance(row[name], list)), "")
+
+
+def _empty(example: Example) -> str:
+    """Return what of a sample is empty, if anything is."""
+    for part in ("instruction", "response"):
+        if not getattr(example, part).strip():
+            return part
+        if any(not getattr(turn, part).strip() for turn in example.history):
+            return f"{part} of an earlier turn"
+    return ""
 
 
 def _unrecognised(where: str, row: Mapping[str, Any], part: str) -> str:
@@ -124,37 +231,6 @@ def _unrecognised(where: str, row: Mapping[str, Any], part: str) -> str:
             "Split it into two fields, 'instruction' and 'response'."
         )
     return (
-        f"{where}: expected a field for the {part} ({', '.join(KNOWN[part])}), got {_listed(row)}. "
+        f"{where}: expected a field for the {part} ({', '.join(KNOWN[part])}), got {listed(row)}. "
         f"Name the field in the setting '{part}'."
     )
-
-
-def _conversation(row: Mapping[str, Any]) -> str:
-    return next((name for name in CONVERSATIONS if isinstance(row.get(name), list)), "")
-
-
-def _turns(where: str, row: Mapping[str, Any], name: str, wanted: Mapped) -> Example:
-    """Return the first thing a user says and the assistant's reply to it."""
-    turns: Sequence[Any] = row[name]
-    said = [_turn(f"{where}, field '{name}', turn {n}", turn) for n, turn in enumerate(turns, 1)]
-    for (who, asked), (other, reply) in pairwise(said):
-        if who in ASKS and other in REPLIES:
-            topics = KNOWN["topic"] if wanted.topic == AUTO else (wanted.topic,)
-            topic = next((t for t in topics if t is not None and t in row), "")
-            return Example(asked, reply, topic=text_of(where, row, topic, optional=True))
-    raise DataError(
-        f"{where}, field '{name}': expected a user's turn followed by an assistant's, got "
-        f"{', '.join(who for who, _ in said) or 'nothing'}."
-    )
-
-
-def _turn(where: str, turn: object) -> tuple[str, str]:
-    if isinstance(turn, Mapping):
-        for role, content in (("role", "content"), ("from", "value")):
-            if role in turn:
-                return text_of(where, turn, role), text_of(where, turn, content)
-    raise DataError(f"{where}: expected an object with role and content, got {str(turn)[:40]!r}.")
-
-
-def _listed(row: Mapping[str, Any]) -> str:
-    return f"the fields {', '.join(map(str, row))}" if row else "no field"

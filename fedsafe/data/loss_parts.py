@@ -4,6 +4,7 @@ Knows nothing of templates or tokens.
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from fedsafe.contracts import Example, Segment, Turn
 from fedsafe.errors import ModelError
@@ -64,5 +65,5 @@ def _weighed(response: str, sample: Example) -> list[Segment]:
     cuts.append(len(response))
     return [
         Segment(response[start:stop], segment.weight, segment.target)
-        for start, stop, segment in zip(cuts, cuts[1:], segments, strict=True)
+        for (start, stop), segment in zip(pairwise(cuts), segments, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Read files of rows, so that a broken one is named by file and line.
+"""Read files of rows, so that a broken one is named by file, line and field.
 
 JSON, JSONL and CSV are read with the standard library, whose errors know the line;
 parquet and the hub through Hugging Face datasets. Knows nothing of what rows mean.
@@ -6,27 +6,34 @@ parquet and the hub through Hugging Face datasets. Knows nothing of what rows me
 
 import csv
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final
 
+from fedsafe.data.json_values import doubled_key, parse
+from fedsafe.data.text_files import check_file, suffix_of, text_lines
 from fedsafe.errors import DataError
 
 Row = tuple[str, Mapping[str, Any]]
 """Where it stands (file and line or row) and its fields."""
+DELIMITERS: Final = (",", ";", "\t", "|")
+LARGEST_FIELD: Final = 2**31 - 1
+"""Characters of a CSV field."""
 
 
-def read_json(path: Path, key: str = "") -> Iterator[Row]:
+def read_json(path: Path, key: str = "", encoding: str = "") -> Iterator[Row]:
     """Yield the objects of a JSON list, which may lie under a key.
 
     Raises:
         DataError: The file is missing, empty, broken, or no list of objects.
     """
-    with _open(path) as file:
-        text = "".join(_lines(path, file))
+    with text_lines(path, encoding) as lines:
+        text = "".join(lines)
     try:
-        value = json.loads(text)
+        value = parse(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise DataError(
@@ -45,19 +52,19 @@ def read_json(path: Path, key: str = "") -> Iterator[Row]:
         yield _object(f"{path}, row {number}", row)
 
 
-def read_jsonl(path: Path) -> Iterator[Row]:
+def read_jsonl(path: Path, encoding: str = "") -> Iterator[Row]:
     """Yield the objects of a file with one JSON object a line; blank lines are skipped.
 
     Raises:
         DataError: The file is missing or empty, or a line is no object.
     """
-    with _open(path) as file:
-        for number, line in enumerate(_lines(path, file), 1):
+    with text_lines(path, encoding) as lines:
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             where = f"{path}, line {number}"
             try:
-                value = json.loads(line)
+                value = parse(line)
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{where}, column {error.colno}: expected one JSON object, got "
@@ -71,32 +78,79 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             yield _object(where, value)
 
 
-def read_csv(path: Path, delimiter: str = "") -> Iterator[Row]:
-    """Yield the rows of a CSV file with a header; ``.tsv`` files are split at tabs.
+def read_csv(path: Path, delimiter: str = "", encoding: str = "") -> Iterator[Row]:
+    """Yield the rows of a CSV file with a header.
+
+    Without a delimiter given, the header tells: a comma (in ``.tsv`` files a tab), else
+    what it has of semicolon, tab and bar; a first line ``sep=;``, as Excel writes it, is
+    followed.
 
     Raises:
         DataError: The file is missing, empty, or a row does not fit the header.
     """
-    delimiter = delimiter or ("\t" if path.suffix == ".tsv" else ",")
-    with _open(path) as file:
-        taken = count(1)
-        lines = (line for line, _ in zip(_lines(path, file), taken, strict=False))
-        reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
+    csv.field_size_limit(LARGEST_FIELD)
+    with text_lines(path, encoding) as lines:
+        numbered = _Numbered(lines)
+        first = next((line for line in numbered if line.strip()), "")
+        if named := re.fullmatch(r"sep=(.)\s*", first):
+            delimiter = delimiter or named[1]
+            first = next(numbered, "")
+        delimiter = _delimiter(path, first, delimiter)
+        above = numbered.taken - 1
+        reader = csv.DictReader(chain([first], numbered), delimiter=delimiter, strict=True)
         try:
+            names = _header(path, reader.fieldnames or ())
+            reader.fieldnames = names
             for row in reader:
-                where = f"{path}, line {reader.line_num}"
+                where = f"{path}, line {above + reader.line_num}"
                 if None in row or None in row.values():
                     got = "more" if None in row else "fewer"
                     raise DataError(
-                        f"{where}: expected {len(reader.fieldnames or ())} fields as in the header "
-                        f"({', '.join(reader.fieldnames or ())}), got {got}. Quote fields that "
-                        "hold a comma or a line break."
+                        f"{where}: expected {len(names)} fields as in the header "
+                        f"({', '.join(names)}), got {got}. Quote fields that hold a "
+                        f"{'comma' if delimiter == ',' else 'delimiter'} or a line break."
                     )
                 yield where, row
         except csv.Error as error:
             raise DataError(
-                f"{path}, line {next(taken) - 1}: broken CSV ({error}). Check its quotes."
+                f"{path}, line {numbered.taken}: broken CSV ({error}). Check its quotes."
             ) from None
+
+
+class _Numbered:
+    """Lines, and how many have been taken."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.taken += 1
+        return line
+
+
+def _delimiter(path: Path, header: str, given: str) -> str:
+    """Return what separates the fields of a header."""
+    if given:
+        if len(given) != 1:
+            raise DataError(f"{path}: the delimiter must be one character, got {given!r}.")
+        return given
+    usual = "\t" if suffix_of(path) == ".tsv" else ","
+    fields = {mark: len(next(csv.reader([header], delimiter=mark), [])) for mark in DELIMITERS}
+    return usual if fields[usual] > 1 else max(DELIMITERS, key=lambda mark: fields[mark])
+
+
+def _header(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of a header, which must differ."""
+    found = [name.strip() for name in names]
+    twice = [name for name, times in Counter(found).items() if name and times > 1]
+    if twice:
+        raise DataError(f"{path}: the header has the column '{twice[0]}' twice. Rename one.")
+    return found
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
@@ -105,7 +159,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
     Raises:
         DataError: The file is missing, empty or no parquet.
     """
-    _check(path)
+    check_file(path)
     import pyarrow.parquet  # type: ignore[import-untyped]
     from datasets import Dataset
 
@@ -141,36 +195,10 @@ def read_hub(
         yield f"{name}, row {number}", row
 
 
-def _open(path: Path) -> TextIO:
-    _check(path)
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _check(path: Path) -> None:
-    if not path.is_file():
-        got = "a folder" if path.is_dir() else "nothing"
-        raise DataError(
-            f"{path}: expected a data file, got {got}. Relative paths start from {Path.cwd()}."
-        )
-    if not path.stat().st_size:
-        raise DataError(f"{path}: the file is empty. Give one with examples.")
-
-
-def _lines(path: Path, file: TextIO) -> Iterator[str]:
-    """Yield the lines, naming the first that is not UTF-8."""
-    number = 0
-    try:
-        for number, line in enumerate(file, 1):  # noqa: B007 - used below
-            yield line
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, near line {number + 1}: expected UTF-8 text ({error.reason}). Convert the "
-            "file."
-        ) from None
-
-
 def _under(path: Path, value: dict[str, Any], key: str) -> Any:
     if key in value:
+        if key == doubled_key(value):
+            raise DataError(f"{path}: the key '{key}' is there twice. Rename or delete one.")
         return value[key]
     keys = ", ".join(list(value)[:8])
     raise DataError(
@@ -182,12 +210,26 @@ def _under(path: Path, value: dict[str, Any], key: str) -> Any:
 def _object(where: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected an object with fields, got {_kind(value)}.")
+    if key := doubled_key(value):
+        raise DataError(
+            f"{where}: the key '{key}' is there twice, with different values. Rename or delete one."
+        )
     return where, value
 
 
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", type(None): "null"}
-    return f"{names.get(type(value), type(value).__name__)} {_short(json.dumps(value))}"
+    return f"{names.get(type(value), type(value).__name__)} {_short(shown(value))}"
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a value as JSON, whatever it is."""
+    if isinstance(value, str):
+        return json.dumps(value[:60])
+    try:
+        return json.dumps(value, default=str)
+    except (RecursionError, ValueError, TypeError):
+        return f"a {type(value).__name__} that is nested too deeply to show"
 
 
 def _quoted(text: str, line: int) -> str:

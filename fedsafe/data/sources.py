@@ -1,13 +1,12 @@
-"""Where examples come from: the micro world, the user's own file, the hub, each client.
+"""Data sources: the micro world, the user's own file, the hub, each client.
 
 Knows nothing of templates, tokens or clients.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from fedsafe.contracts import Example, sources
 from fedsafe.data.columns import AUTO, Mapped, examples
+from fedsafe.data.conversations import LeftOut
 from fedsafe.data.reading import Row, read_csv, read_hub, read_json, read_jsonl, read_parquet
 from fedsafe.errors import DataError
 from fedsafe.seeds import stream
@@ -29,6 +29,16 @@ Limit = Annotated[int | None, Field(ge=1, description="At most so many; null: al
 Shuffle = Annotated[bool, Field(description="Draw the order first, so that limit is a sample.")]
 SkipEmpty = Annotated[bool, Field(description="Leave rows without instruction or response out.")]
 File = Annotated[Path, Field(description="The file; relative to where the command is run.")]
+Encoding = Annotated[
+    str, Field(description="Such as cp1252; empty: UTF-8, or UTF-16 where the file says so.")
+]
+
+
+class Loaded(list[Example]):
+    """Samples as they were read, and what was left out of the data."""
+
+    left_out: Mapping[str, int] = {}
+    """How often each kind of thing was left out."""
 
 
 @sources("micro")
@@ -73,6 +83,7 @@ def json_file(
     response: Response = AUTO,
     input: Input = AUTO,
     topic: Topic = AUTO,
+    encoding: Encoding = "",
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
@@ -83,7 +94,7 @@ def json_file(
         DataError: The file cannot be used; the message names file, row and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_json(path, key), wanted, seed, limit, shuffle, skip_empty)
+    return _read(read_json(path, key, encoding=encoding), wanted, seed, limit, shuffle, skip_empty)
 
 
 @sources("jsonl")
@@ -96,6 +107,7 @@ def jsonl_file(
     response: Response = AUTO,
     input: Input = AUTO,
     topic: Topic = AUTO,
+    encoding: Encoding = "",
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
@@ -106,7 +118,7 @@ def jsonl_file(
         DataError: The file cannot be used; the message names file, line and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_jsonl(path), wanted, seed, limit, shuffle, skip_empty)
+    return _read(read_jsonl(path, encoding=encoding), wanted, seed, limit, shuffle, skip_empty)
 
 
 @sources("csv")
@@ -120,6 +132,7 @@ def csv_file(
     response: Response = AUTO,
     input: Input = AUTO,
     topic: Topic = AUTO,
+    encoding: Encoding = "",
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
@@ -130,7 +143,9 @@ def csv_file(
         DataError: The file cannot be used; the message names file, line and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_csv(path, delimiter), wanted, seed, limit, shuffle, skip_empty)
+    return _read(
+        read_csv(path, delimiter, encoding=encoding), wanted, seed, limit, shuffle, skip_empty
+    )
 
 
 @sources("parquet")
@@ -214,11 +229,14 @@ def _read(
     limit: int | None,
     shuffle: bool,
     skip_empty: bool,
-) -> list[Example]:
-    yielded = examples(rows, wanted, skip_empty=skip_empty)
-    found = list(yielded if shuffle else islice(yielded, limit))
+) -> Loaded:
+    left_out = LeftOut()
+    asked = None if shuffle else limit
+    found = Loaded(examples(rows, wanted, skip_empty=skip_empty, limit=asked, left_out=left_out))
     if not found:
         raise DataError("The data has no examples. Give a file with at least one row of text.")
     if shuffle:
         stream(seed, "source", "order").shuffle(found)
-    return found[:limit]
+        del found[limit or len(found) :]
+    found.left_out = dict(left_out)
+    return found

@@ -38,7 +38,12 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, prefill: str =
 
 
 def reply_start(
-    tokenizer: "PreTrainedTokenizerBase", template: Template, sample: Example, prefill: str = ""
+    tokenizer: "PreTrainedTokenizerBase",
+    template: Template,
+    sample: Example,
+    prefill: str = "",
+    *,
+    rows: int | None = None,
 ) -> tuple[list[int], int]:
     """Return the token ids that a reply to a sample goes on from, and where the reply begins.
 
@@ -46,12 +51,14 @@ def reply_start(
     is left to the model, whose tokens begin with it.
 
     Raises:
-        DataError: The tokenizer cannot take the text.
+        DataError: The tokenizer cannot take the text, or the model's embedding of so many
+            ``rows`` has none for a token.
     """
     text = prefill.rstrip()
     prompt = template(sample).prompt
     begun = _begun(template, sample, text) if text else ""
     ((before, after),) = ids_of(tokenizer, [(prompt, begun)])
+    check_rows(tokenizer, [*before, *after], rows)
     return [*before, *after], len(before)
 
 
@@ -67,18 +74,14 @@ def reply_texts(
     return [text.strip() for text in found]
 
 
-def pad_id(tokenizer: "PreTrainedTokenizerBase", rows: int | None = None) -> int:
+def pad_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return an id to pad with: the pad token, another unless there is none but the end.
 
     Padding is masked by length, so even the end-of-sequence token does no harm.
-
-    Args:
-        tokenizer: Whose special tokens to choose from.
-        rows: Rows of the model's embedding, which the id must be one of; None: any.
     """
     end = tokenizer.eos_token_id
     for token in (tokenizer.pad_token_id, tokenizer.unk_token_id):
-        if token is not None and token != end and (rows is None or token < rows):
+        if token is not None and token != end:
             return int(token)
     return int(end) if end is not None else 0
 

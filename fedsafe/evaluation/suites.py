@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from fedsafe.contracts import Prompt, Purpose, suites
-from fedsafe.data.columns import text_of
+from fedsafe.data.cells import check_text, text_of
 from fedsafe.data.reading import read_csv, read_json
 from fedsafe.errors import DataError
 
@@ -186,6 +186,8 @@ def _expected(where: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     name = next((name for name in EXPECTED if name in row), EXPECTED[0])
     value = row.get(name)
     if isinstance(value, list) and value and all(isinstance(answer, str) for answer in value):
+        for one in value:
+            check_text(where, name, one)
         return tuple(value)
     answer = text_of(where, row, name)
     if not answer.strip():

@@ -1,36 +1,47 @@
 """LoRA adapters: attach, start, read, write, save and load, in one fixed order.
 
-Tensors go by PEFT's saved names (``...lora_A.weight``), sorted, float32. Hu et al.,
-*LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022.
+Tensors go by PEFT's saved names (``...lora_A.weight``), sorted, float32; they are those
+that PEFT trains and saves, biases and whole modules included where it is told to. Hu et
+al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022.
 """
 
 import hashlib
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
+from fedsafe.models.adapter_settings import changes_base, is_default, lora_options, spec_of
 from fedsafe.seeds import derive
+
+__all__ = ["attach", "check", "digest", "load", "parameters", "read", "save", "spec_of", "start"]
+__all__ += ["WEIGHTS", "Tensors", "write"]
 
 Tensors = dict[str, "torch.Tensor"]
 WEIGHTS = "adapter_model.safetensors"
-VARIANTS = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
-"""PEFT's settings that change what an adapter's tensors mean."""
+FACTORS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")
 
 
-def attach(base: Any, spec: Adapter) -> Any:
+def attach(base: Any, spec: Adapter, *, initialise: bool = True) -> Any:
     """Return the base model with a LoRA adapter in it; only the adapter trains.
 
+    Args:
+        base: The frozen base model; initialisations such as PiSSA's change its weights.
+        spec: What to attach.
+        initialise: Whether to initialise as the settings say; not for models without weights.
+
     Raises:
-        ModelError: No module carries the wanted names.
+        ModelError: No module carries the wanted names, or a setting does not fit the model.
     """
     with _without_bitsandbytes():
-        return _attach(base, spec)
+        return _attach(base, spec, initialise=initialise)
 
 
 @contextmanager
@@ -55,48 +66,73 @@ def _without_bitsandbytes() -> Iterator[None]:
             known.cache_clear()  # a quantized model may follow in this process
 
 
-def _attach(base: Any, spec: Adapter) -> Any:
+def _attach(base: Any, spec: Adapter, *, initialise: bool) -> Any:
     from peft import LoraConfig, get_peft_model
 
+    options = lora_options(spec)
+    if not initialise:
+        options["init_lora_weights"] = True
     targets = None if spec.targets == "auto" else spec.targets
     config = LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,
         lora_dropout=spec.dropout,
         target_modules=targets if isinstance(targets, str | None) else list(targets),
-        bias="none",
         task_type="CAUSAL_LM",
+        **options,
     )
     try:
-        model = get_peft_model(base, config)
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:160]
+        with torch.random.fork_rng([]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice on merging, which nobody does here
+            torch.manual_seed(0)
+            model = get_peft_model(base, config)
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        what = f" and adapter.peft {spec.peft}" if spec.peft else ""
         raise ModelError(
-            f"adapter.targets {spec.targets!r} do not fit this model: {reason}"
+            f"adapter.targets {spec.targets!r}{what} do not fit this model: {_short(error)}"
         ) from None
-    for parameter in parameters(model).values():
-        parameter.data = parameter.data.float()
+    _check_trained(model, spec)
+    for name, parameter in parameters(model).items():
+        if "lora_" in name:  # whole modules stay in the type that their layer computes in
+            parameter.data = parameter.data.float()
+    if initialise:  # kept: it cannot be drawn again once the base weights have changed
+        model.initial_adapter = {
+            name: tensor
+            for name, tensor in read(model).items()
+            if not is_default(spec) or not _is_factor(name)
+        }
+        # Without the adapter, the base model is not what it was before: its start is.
+        changed = changes_base(spec) or options["bias"] != "none"
+        model.reference_adapter = read(model) if changed else None
     return model
 
 
 def parameters(model: Any) -> dict[str, Any]:
     """Return the adapter's parameters by saved name, sorted."""
-    named = {
-        name.replace(".default.", "."): parameter
-        for name, parameter in model.named_parameters()
-        if "lora_" in name
-    }
-    return dict(sorted(named.items()))
+    from peft import get_peft_model_state_dict
+
+    own = dict(model.named_parameters())
+    saved = get_peft_model_state_dict(model, state_dict=own, save_embedding_layers=False)
+    return dict(sorted(saved.items()))
 
 
 def start(model: Any, seed: int) -> Tensors:
-    """Return a fresh adapter: A uniform as PEFT draws it, B zero, from the seed alone."""
+    """Return a fresh adapter, from the seed alone.
+
+    The first factor is drawn as PEFT draws it, the other is zero; with another
+    initialisation than PEFT's default, and for what is no factor, it is PEFT's own start.
+    """
     tensors: Tensors = {}
+    initial = getattr(model, "initial_adapter", {})
     for name, parameter in parameters(model).items():
         fresh = torch.zeros(parameter.shape, dtype=torch.float32)
-        if "lora_A" in name:
-            generator = torch.Generator().manual_seed(derive(seed, "adapter", name))
+        generator = torch.Generator().manual_seed(derive(seed, "adapter", name))
+        if name in initial:
+            fresh = initial[name].clone()
+        elif "lora_A" in name:
             torch.nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=generator)
+        elif "lora_embedding_B" in name:
+            torch.nn.init.normal_(fresh, generator=generator)
         tensors[name] = fresh
     return tensors
 
@@ -113,13 +149,33 @@ def write(model: Any, tensors: Mapping[str, "torch.Tensor"]) -> None:
     """Put these tensors into the adapter.
 
     Raises:
-        ModelError: A name is missing, unknown, or of another shape.
+        ModelError: A name is missing, unknown, or of another shape; or the adapter brings
+            base weights of its own.
     """
     own = parameters(model)
+    tensors = _without_base(model, tensors, own)
     check(tensors, {name: tuple(parameter.shape) for name, parameter in own.items()})
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
+
+
+def _without_base(
+    model: Any, tensors: Mapping[str, "torch.Tensor"], own: Mapping[str, Any]
+) -> Mapping[str, "torch.Tensor"]:
+    """Leave out base weights, which PEFT saves beside adapters of embeddings, if equal here."""
+    extra = tensors.keys() - own.keys()
+    if not extra:
+        return tensors
+    frozen = dict(model.named_parameters(remove_duplicate=False))
+    for name in sorted(extra & frozen.keys()):
+        here, there = frozen[name].detach().to("cpu", torch.float32), tensors[name].float()
+        if here.shape != there.shape or not torch.equal(here, there.cpu()):
+            raise ModelError(
+                f"The adapter brings its own {name} {tuple(there.shape)}, which differs from this "
+                f"model's {tuple(here.shape)}. Save the base model it was trained with, and use it."
+            )
+    return {name: tensor for name, tensor in tensors.items() if name not in frozen}
 
 
 def check(tensors: Mapping[str, "torch.Tensor"], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -153,18 +209,21 @@ def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
 
 
 def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
-    """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all."""
+    """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
+
+    It calls its base model by name, not by a path of this machine.
+    """
     from safetensors.torch import save_file
 
     from fedsafe.runs.files import whole_directory
 
-    config = model.peft_config["default"]
+    config = copy(model.peft_config["default"])
+    config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
+    config.inference_mode = True
     with whole_directory(directory) as aside:
         metadata = {"format": "pt", "sha256": digest(tensors)}
         save_file(dict(tensors), aside / WEIGHTS, metadata=metadata)
-        inference, config.inference_mode = config.inference_mode, True
         config.save_pretrained(aside)
-        config.inference_mode = inference
 
 
 def load(directory: Path) -> Tensors:
@@ -206,32 +265,26 @@ def not_finite(tensors: Mapping[str, "torch.Tensor"]) -> str | None:
     return None
 
 
-def spec_of(directory: Path) -> Adapter:
-    """Return the adapter settings that a saved adapter was made with.
+def _check_trained(model: Any, spec: Adapter) -> None:
+    """Check that there is something to train, and that PEFT saves all of it.
 
     Raises:
-        ModelError: It is no LoRA adapter.
+        ModelError: There is not, or it does not.
     """
-    import json
-
-    path = directory / "adapter_config.json"
-    if not path.is_file():
-        raise ModelError(f"{directory} holds no adapter: adapter_config.json is missing.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if config.get("peft_type") != "LORA":
-            raise ModelError(
-                f"{path} is a {config.get('peft_type')} adapter; only LORA is supported."
-            )
-        if variants := [name for name in VARIANTS if config.get(name)]:
-            raise ModelError(f"{path} sets {variants[0]}, which plain LoRA does not have.")
-        targets = config["target_modules"]
-        return Adapter(
-            rank=config["r"],
-            alpha=config["lora_alpha"],
-            dropout=config.get("lora_dropout", 0.0),
-            targets=tuple(sorted(targets)) if isinstance(targets, list) else targets,
+    saved = {id(parameter) for parameter in parameters(model).values()}
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not saved or not trained:
+        raise ModelError(f"adapter.targets {spec.targets!r}: there is nothing to train in them.")
+    if lost := [name for name, parameter in trained.items() if id(parameter) not in saved]:
+        raise ModelError(
+            f"With adapter.peft {spec.peft} PEFT trains {lost[0]} but does not save it, so it "
+            "cannot be sent. Leave that setting out."
         )
-    except (ValueError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"{path} cannot be read: {reason}") from None
+
+
+def _is_factor(name: str) -> bool:
+    return any(f".{factor}" in name for factor in FACTORS) and not name.endswith(".bias")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -13,7 +13,8 @@ from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.models.attention import FLASH, attention_of, survey
 from fedsafe.models.device_memory import claim, one_at_a_time
-from fedsafe.models.files import fingerprint, locate
+from fedsafe.models.files import fingerprint, load_tokenizer, locate, name_of
+from fedsafe.models.limits import Positions, limits_of
 from fedsafe.models.memory import Estimate, estimate, refuse_what_cannot_fit, workload
 from fedsafe.models.model_size import read_config, shape_of
 from fedsafe.models.quantization import (
@@ -43,11 +44,19 @@ class LoadedModel:
     """sha256 over base weights, configuration and tokenizer."""
     seconds: float
     """Time it took to load."""
+    rows: int | None = None
+    """Rows of the input embedding; None: not known."""
+    positions: Positions | None = None
+    """Positions that the model has, and the setting's name; None: any number."""
 
     @property
     def plain_head(self) -> bool:
         """Whether logits may be taken at chosen positions only."""
         return self.model.config.model_type in PLAIN_HEADS
+
+    def fitting(self, length: int) -> int:
+        """Return a length in tokens, or the model's positions where it has fewer."""
+        return length if self.positions is None else min(length, self.positions[0])
 
 
 def load(
@@ -80,7 +89,7 @@ def load(
     if training is not None:
         check_optimizer(training.optimizer, device)
     directory = locate(spec)
-    tokenizer = _tokenizer(directory)
+    tokenizer = load_tokenizer(directory)
     config = read_config(directory)
     attention = attention_of(spec.attention, survey(config, device, dtype))
     with one_at_a_time(device), warnings.catch_warnings():
@@ -95,12 +104,15 @@ def load(
             needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
             to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
+        identity = fingerprint(directory, tokenizer)
+        rows, positions = limits_of(base, tokenizer, directory)
         base.requires_grad_(False)
         keep_trainable(base)
         if training is not None and training.checkpointing:
             base.gradient_checkpointing_enable({"use_reentrant": False})
             base.enable_input_require_grads()
         model = adapters.attach(base, adapter)
+        model.base_name = name_of(spec)
         claim(to_take, device)
     model.eval()
     return LoadedModel(
@@ -109,8 +121,10 @@ def load(
         device=device,
         dtype=dtype,
         directory=directory,
-        fingerprint=fingerprint(directory),
+        fingerprint=identity,
         seconds=time.perf_counter() - begun,
+        rows=rows,
+        positions=positions,
     )
 
 
@@ -132,16 +146,6 @@ def needed(
     dtype = dtype_of(spec, device)
     work = workload(spec, adapter, training, max_length, device, dtype, **facts)
     return device.type, estimate(shape_of(config, adapter, directory), work)
-
-
-def _tokenizer(directory: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from None
 
 
 def _base(

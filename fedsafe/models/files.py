@@ -1,4 +1,4 @@
-"""Where a model lies on disk, and the fingerprint of what lies there.
+"""Model directories: where a model lies on disk, and the fingerprint of what lies there.
 
 Knows nothing of loading. Hub names are resolved to a local snapshot first, so that
 everything after works on a directory.
@@ -9,11 +9,16 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Model
+from fedsafe.models.tokenizer_identity import tokenizer_digest
 
-PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "*.jinja")
+PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.txt", "*.jinja")
+"""What is downloaded of a model: weights, configuration, and any tokenizer's files."""
+CONFIGURATION = ("config.json", "generation_config.json")
+ADAPTER = "adapter_config.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
@@ -35,8 +40,13 @@ def locate(spec: Model) -> Path:
         return model_directory()
     directory = Path(spec.path).expanduser()
     if not directory.exists():
-        return _download(spec)
+        return _bare(_download(spec))
     if not (directory / "config.json").is_file():
+        if (directory / ADAPTER).is_file():
+            raise ModelError(
+                f"{directory} holds an adapter and no base model. Give the base model's directory; "
+                "`--adapter` takes this one."
+            )
         raise ModelError(
             f"{directory} is no Hugging Face model directory: it has no config.json. Give the "
             "directory that save_pretrained wrote."
@@ -45,6 +55,27 @@ def locate(spec: Model) -> Path:
         pickled = any(next(directory.glob(pattern), None) for pattern in PICKLES)
         what = "only pickled weights, which are never loaded" if pickled else "no weights"
         raise ModelError(f"{directory} has {what}. Save the model with safetensors.")
+    return _bare(directory)
+
+
+def name_of(spec: Model) -> str:
+    """Return what a saved adapter calls its base model: no path of this machine."""
+    directory = Path(spec.path).expanduser()
+    return directory.resolve().name if directory.is_dir() else spec.path
+
+
+def _bare(directory: Path) -> Path:
+    """Return a model's directory, in which no adapter may lie.
+
+    Raises:
+        ModelError: One does; transformers would put it into the model without a word.
+    """
+    if (directory / ADAPTER).is_file():
+        raise ModelError(
+            f"{directory} holds an adapter ({ADAPTER}) beside the base model, and which is meant "
+            "cannot be told. Move the adapter's files to a directory of their own; `--adapter` "
+            "takes that."
+        )
     return directory
 
 
@@ -65,16 +96,40 @@ def _download(spec: Model) -> Path:
     return Path(found)
 
 
-def fingerprint(directory: Path) -> str:
-    """Return the sha256 over a model's weights, configuration and tokenizer.
+def load_tokenizer(directory: Path) -> Any:
+    """Load the tokenizer of a model; no code that comes with it is run.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from None
+
+
+def fingerprint(directory: Path, tokenizer: Any = None) -> str:
+    """Return the sha256 over a model's weights and configuration, and what its tokenizer does.
 
     Weights of several gigabytes take seconds to read, so digests are remembered by
     path, size and modification time.
+
+    Args:
+        directory: Where the model lies.
+        tokenizer: Its tokenizer as it was loaded; None: it is loaded.
+
+    Raises:
+        ModelError: The tokenizer cannot be loaded.
     """
     total = hashlib.sha256()
-    for path in sorted(file for pattern in PATTERNS for file in directory.glob(pattern)):
-        if path.name not in {"README.json", "model.safetensors.index.json"}:
-            total.update(f"{path.name}:{_file_digest(path.resolve())}\n".encode())
+    configuration = [directory / name for name in CONFIGURATION if (directory / name).is_file()]
+    for path in sorted([*directory.glob("*.safetensors"), *configuration]):
+        total.update(f"{path.name}:{_file_digest(path.resolve())}\n".encode())
+    own = load_tokenizer(directory) if tokenizer is None else tokenizer
+    total.update(f"tokenizer:{tokenizer_digest(own)}\n".encode())
     return total.hexdigest()
 
 

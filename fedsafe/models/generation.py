@@ -4,6 +4,7 @@ Takes token ids and returns token ids; knows nothing of text, templates or safet
 """
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,8 @@ def generate(
 
     Raises:
         ValueError: There is no ``rng`` to sample with.
-        ModelError: Not even one prompt fits into the device's memory.
+        ModelError: A prompt fills the model's positions, or does not fit into the
+            device's memory even alone.
     """
     if decoding.temperature > 0 and rng is None:
         raise ValueError("Sampling at a temperature above 0 needs an rng.")
@@ -53,14 +55,32 @@ def generate(
     devices = [loaded.device] if loaded.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.inference_mode():
         torch.manual_seed(seed)
-        for begin in range(0, len(order), decoding.batch_size):
-            chosen = order[begin : begin + decoding.batch_size]
+        done = 0
+        for chosen in _batches(loaded, prompts, order, decoding):
             found = _fitting(loaded, [prompts[index] for index in chosen], decoding)
             for index, reply in zip(chosen, found, strict=True):
                 replies[index] = reply
+            done += len(chosen)
             if progress is not None:
-                progress(begin + len(chosen))
+                progress(done)
     return replies
+
+
+def _batches(
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    order: Sequence[int],
+    decoding: Decoding,
+) -> list[list[int]]:
+    """Return the prompts of each batch; those that the model's positions cut stand alone.
+
+    So a reply's length does not depend on the prompts beside it.
+    """
+    room = loaded.fitting(sys.maxsize) - decoding.max_new_tokens
+    whole = [index for index in order if len(prompts[index]) <= room]
+    size = decoding.batch_size
+    found = [whole[begin : begin + size] for begin in range(0, len(whole), size)]
+    return found + [[index] for index in order[len(whole) :]]
 
 
 def _fitting(
@@ -89,6 +109,14 @@ def _batch(
     loaded: LoadedModel, prompts: list[Sequence[int]], decoding: Decoding
 ) -> list[list[int]]:
     width = max(map(len, prompts))
+    room = loaded.fitting(width + decoding.max_new_tokens) - width
+    if room < 1 and loaded.positions is not None:
+        positions, name = loaded.positions
+        raise ModelError(
+            f"A prompt of {width} tokens leaves no room for a reply in the model's {positions} "
+            f"positions ({name}), whatever evaluation.max_new_tokens is "
+            f"({decoding.max_new_tokens}). Shorten it, or use a model of more positions."
+        )
     ids = torch.full((len(prompts), width), decoding.pad, dtype=torch.int64)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
@@ -103,7 +131,7 @@ def _batch(
     )
     # A fresh configuration: the model's own may hold penalties that are not greedy at all.
     config = GenerationConfig(
-        max_new_tokens=decoding.max_new_tokens,
+        max_new_tokens=room,
         eos_token_id=list(decoding.stop) or None,
         pad_token_id=decoding.pad,
         use_cache=True,

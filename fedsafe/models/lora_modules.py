@@ -18,6 +18,8 @@ def reference(model: Any, snapshot: "Mapping[str, torch.Tensor] | None") -> Iter
     Raises:
         ModelError: The snapshot does not fit the model.
     """
+    if snapshot is None:  # of settings such as PiSSA's, which change the base weights
+        snapshot = getattr(model, "reference_adapter", None)
     with torch.no_grad():
         if snapshot is None:
             with model.disable_adapter():

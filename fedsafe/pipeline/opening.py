@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
-from fedsafe.data.client_datasets import data_hashes
+from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Experiment
@@ -50,7 +50,7 @@ def open_run(
     """
     store.check(experiment)
     known = store.provenance()
-    _same_experiment(store, known)
+    same_experiment(store, known)
     kind = runtime if known is None else known.runtime
     apart = {DEPLOYMENT, ADAPTER} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
@@ -63,6 +63,8 @@ def open_run(
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    for what, times in ({} if apart else left_out(experiment)).items():
+        events("note", f"Left out of the data: {times} {what}.")
     if known is None:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = observe(
@@ -105,7 +107,7 @@ def same_kind(store: Store, runtime: str) -> None:
         )
 
 
-def _same_experiment(store: Store, known: Provenance | None) -> None:
+def same_experiment(store: Store, known: Provenance | None) -> None:
     """Compare experiment.yaml with the one that the run began with.
 
     Raises:

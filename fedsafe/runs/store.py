@@ -17,6 +17,7 @@ from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
 from fedsafe.runs.files import digest, file_digest, hold, private_directory, read_lines, write_text
+from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
 
 R = TypeVar("R", bound=Record)
@@ -116,6 +117,11 @@ class Store(FederationStore):
         return FederationStore(self.directory / "control")
 
     @property
+    def vacant(self) -> bool:
+        """Whether no run is here: nothing, or what a start leaves that ended early."""
+        return holds_no_run(self.directory)
+
+    @property
     def events(self) -> Path:
         """Progress, a line an event."""
         return self.directory / "events.jsonl"
@@ -205,8 +211,7 @@ class Store(FederationStore):
                     "-o, or remove it."
                 )
             return
-        found = self.directory.iterdir() if self.directory.is_dir() else ()
-        if any(not path.name.startswith(".") for path in found):
+        if not self.vacant:
             raise RunError(
                 f"{self.directory} is not empty and holds no run. Choose another directory with -o."
             )

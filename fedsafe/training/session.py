@@ -78,7 +78,11 @@ class Session:
             if len(self._tokenised) >= REMEMBERED:
                 del self._tokenised[next(iter(self._tokenised))]
             self._tokenised[key] = tokenise(
-                examples, self.loaded.tokenizer, self.template, self.max_length
+                examples,
+                self.loaded.tokenizer,
+                self.template,
+                self.max_length,
+                rows=self.loaded.rows,
             )
         return self._tokenised[key]
 
@@ -127,7 +131,7 @@ class Session:
         begun = prefills or [""] * len(examples)
         tokenizer = self.loaded.tokenizer
         asked = [
-            reply_start(tokenizer, self.template, example, prefill)
+            reply_start(tokenizer, self.template, example, prefill, rows=self.loaded.rows)
             for example, prefill in zip(examples, begun, strict=True)
         ]
         decoding = Decoding(
@@ -200,7 +204,7 @@ def open_session(experiment: Experiment | SessionSpec, *, trains: bool = True) -
     return Session(
         loaded=loaded,
         template=template,
-        max_length=spec.max_length,
+        max_length=loaded.fitting(spec.max_length),
         max_new_tokens=spec.max_new_tokens,
         batch_size=spec.batch_size,
         fingerprint=digest(loaded.fingerprint, spec.template.model_dump_json()),

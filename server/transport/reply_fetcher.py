@@ -69,8 +69,7 @@ class Fence:
     before: Callable[[str], None] = lambda _: None
     """Called with the id of the message that was answered, before its reply is rebuilt."""
     _bounded: bool = field(init=False)
-    """Whether replies come off a network; else they are objects of this machine, and no bounds
-    are needed."""
+    """Whether replies come off a network; else they are objects of this machine."""
     _coming: dict[str, _Coming] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -108,3 +108,35 @@ def test_a_client_that_brings_no_data_is_not_in_it() -> None:
     joining = [one for one in readme.commands("fedsafe") if one.words[1] == "client"]
     assert joining
     assert all("--data" in one.words for one in joining)
+
+
+def _block(section: str, language: str) -> str:
+    code = re.search(rf"```{language}\n(.*?)```", TEXT.split(f"### {section}")[1], re.DOTALL)
+    assert code is not None
+    return code[1]
+
+
+def test_own_strategy_runs_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedsafe.cli import main
+
+    (name,) = re.findall(r"Save this as `(\S+)`", TEXT)
+    (change,) = re.findall(r"set `(federation\.strategy\.name=\S+:\S+)`", TEXT)
+    (tmp_path / name).write_text(_block("Write your own strategy", "python"))
+    monkeypatch.chdir(tmp_path)
+    small = ["federation.clients=2", "federation.rounds=1", "attack=null", "defenses=[]"]
+    sets = [part for one in (change, *small) for part in ("--set", one)]
+    assert main(["run", "micro-quick", *sets, "-o", "out"]) == 0
+    assert '"spread"' in (tmp_path / "out" / "rounds.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_python_example_runs_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(_block("From Python", "python"), names)
+    assert "defended:fine-tune" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "from-python" / "report.html").is_file()

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fedsafe.app import activate
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.text_files import suffix_of
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.schema import PluginChoice
+from fedsafe.experiment.yaml_text import scalar_or_collection
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a model or data set on the hub: owner/name."""
@@ -36,8 +36,9 @@ def read_data(text: str) -> PluginChoice:
         PluginError: There is no source of that name.
     """
     path = Path(text).expanduser()
-    if path.suffix.lower() in SUFFIXES and (path.exists() or ":" not in text):
-        return choice("source", SUFFIXES[path.suffix.lower()], {"path": path}, "--data")
+    suffix = suffix_of(path)
+    if suffix in SUFFIXES and (path.exists() or ":" not in text):
+        return choice("source", SUFFIXES[suffix], {"path": path}, "--data")
     name, colon, rest = text.partition(":")
     if not colon:
         raise ConfigError(
@@ -148,6 +149,6 @@ def check_model(path: str) -> str:
 
 def _value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return scalar_or_collection(text)
+    except ConfigError:
         raise ConfigError(f"{where}: {text!r} is not a YAML value. Quote it.") from None

@@ -7,9 +7,9 @@ import pytest
 
 from clients.node_config import Site
 from clients.role import attack_of, lacks
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job, Needs
 from tests.doubles.jobs import plain_job

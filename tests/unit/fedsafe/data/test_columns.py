@@ -13,7 +13,6 @@ from tests.unit.fedsafe.data.styles import SHARED
         {"prompt": "Name a fruit.", "completion": "An apple.", "id": 7},
         {
             "messages": [
-                {"role": "system", "content": "Be brief."},
                 {"role": "user", "content": "Name a fruit."},
                 {"role": "assistant", "content": "An apple."},
                 {"role": "user", "content": "Another."},

@@ -193,9 +193,9 @@ def test_pickled_adapter_is_not_looked_at(tmp_path: Path) -> None:
         ('{"peft_type": "IA3"}', "is a IA3 adapter; only LORA"),
         ('{"peft_type": "LORA", "r": 4}', "cannot be read"),
         (
-            '{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [], '
-            '"use_rslora": true}',
-            "use_rslora",
+            '{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], '
+            '"use_rslora": "yes"}',
+            "sets use_rslora to 'yes'",
         ),
         (
             '{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ".*proj"}',
@@ -228,4 +228,4 @@ def test_saved_settings_name_the_base_model(
 ) -> None:
     adapters.save(tmp_path / "a", trained, loaded.model)
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text(encoding="utf-8"))
-    assert (config["base_model_name_or_path"], config["inference_mode"]) == (str(llama), True)
+    assert (config["base_model_name_or_path"], config["inference_mode"]) == (llama.name, True)

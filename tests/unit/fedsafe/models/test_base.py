@@ -13,7 +13,8 @@ from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.models import adapters
 from fedsafe.models.base import LoadedModel, load
 from fedsafe.models.generation import Decoding, generate
-from fedsafe.training.loop import Plan, plan_of, train
+from fedsafe.training.forward import response_loss
+from fedsafe.training.loop import Loss, Plan, plan_of, train
 from tests.doubles.models import make_model
 
 BATCH = Batch(
@@ -28,9 +29,14 @@ def _load(path: Path, adapter: Adapter | None = None, **settings: object) -> Loa
     return load(spec, adapter or Adapter(rank=4, alpha=8))
 
 
+def _loss(loaded: LoadedModel) -> Loss:
+    return Loss(lambda batch, _: response_loss(loaded, batch), per_token=True)
+
+
 def _train(loaded: LoadedModel) -> tuple[float, ...]:
     adapters.write(loaded.model, adapters.start(loaded.model, 0))
-    return train(loaded, iter([BATCH] * 3), Plan(steps=3, learning_rate=0.01), seed=0).losses
+    plan = Plan(steps=3, learning_rate=0.01)
+    return train(loaded, iter([BATCH] * 3), plan, seed=0, loss=_loss(loaded)).losses
 
 
 @pytest.fixture
@@ -94,7 +100,7 @@ def test_qlora_trains_with_checkpointing_and_an_8bit_optimizer(llama: Path) -> N
     except ModelError as error:
         pytest.skip(str(error))  # bitsandbytes before 0.50 has no such optimizer for the CPU
     plan = plan_of(training.model_copy(update={"steps": 6}), 0.01)
-    losses = train(loaded, repeat(BATCH), plan, seed=0).losses
+    losses = train(loaded, repeat(BATCH), plan, seed=0, loss=_loss(loaded)).losses
     assert losses[-1] < losses[0]
 
 

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -27,10 +29,56 @@ def test_one_changed_weight_changes_the_fingerprint(llama: Path, copy: Path) -> 
     assert fingerprint(copy) != fingerprint(llama)
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_changed_settings_change_the_fingerprint(name: str, llama: Path, copy: Path) -> None:
-    values = json.loads((copy / name).read_text(encoding="utf-8"))
-    (copy / name).write_text(json.dumps({**values, "extra": 1}), encoding="utf-8")
+def test_changed_configuration_changes_the_fingerprint(llama: Path, copy: Path) -> None:
+    values = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps({**values, "extra": 1}), encoding="utf-8")
+    assert fingerprint(copy) != fingerprint(llama)
+
+
+def test_same_tokenizer_written_another_way_has_the_same_fingerprint(
+    llama: Path, copy: Path
+) -> None:
+    path = copy / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=4))
+    assert fingerprint(copy) == fingerprint(llama)
+
+
+def _changed(copy: Path, change: Callable[[dict[str, Any]], None]) -> str:
+    path = copy / "tokenizer.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return fingerprint(copy)
+
+
+def test_fewer_merges_change_the_fingerprint(llama: Path, copy: Path) -> None:
+    found = _changed(copy, lambda values: values["model"]["merges"].__delitem__(slice(20, None)))
+    assert found != fingerprint(llama)
+
+
+def test_another_normalizer_changes_the_fingerprint(llama: Path, copy: Path) -> None:
+    found = _changed(copy, lambda values: values.update(normalizer={"type": "Lowercase"}))
+    assert found != fingerprint(llama)
+
+
+def test_merges_in_a_file_of_their_own_are_covered(copy: Path) -> None:
+    model = json.loads((copy / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (copy / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    (copy / "tokenizer.json").unlink()
+    settings = {"tokenizer_class": "GPT2Tokenizer", "eos_token": "</s>"}
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
+    found = set()
+    for some in (merges, merges[:20]):
+        (copy / "merges.txt").write_text("#version: 0.2\n" + "\n".join(some) + "\n")
+        found.add(fingerprint(copy))
+    assert len(found) == 2
+
+
+def test_another_end_of_sequence_changes_the_fingerprint(llama: Path, copy: Path) -> None:
+    path = copy / "tokenizer_config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "eos_token": "<pad>"}), encoding="utf-8")
     assert fingerprint(copy) != fingerprint(llama)
 
 
