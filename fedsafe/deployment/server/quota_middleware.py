@@ -1,8 +1,7 @@
 """Innermost middleware of the SuperLink, where Flower has proven who is asking.
 
 Holds each client to what the ledger allows, so that memory stays bounded whatever a client
-sends; and lets a client that asks for work wait until there is some, so that none is late
-for it and none has to ask every few seconds.
+sends; and lets a client that asks for work wait until there is some (long polling).
 """
 
 import asyncio
