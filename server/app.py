@@ -15,10 +15,12 @@ from fedsafe.experiment import load
 from fedsafe.flower.compatibility import check
 from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.files import private_directory
 from fedsafe.runs.store import Store, run_directory
 from server.experiment import run_experiment
 from server.memory_limit import limit_server_memory
-from server.transport.allowlist import read_allow
+from server.progress_file import ProgressFile
+from server.transport.allowlist import AllowList
 from server.transport.nodes import deployed
 
 app = ServerApp()
@@ -34,13 +36,19 @@ def main(grid: Grid, context: Context) -> None:
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
     experiment = load(reference, changes)
     keys = _path("allow", str(config.get("allow", "")))
-    allow = () if keys is None else read_allow(keys)
+    allow = () if keys is None else AllowList(keys)
     output = _path("output", str(config.get("output", "")))
     store = Store(output or run_directory("", experiment))
-    store.directory.mkdir(parents=True, exist_ok=True)
+    private_directory(store.directory)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
     randomness = _path("randomness", str(config.get("randomness", "")))
-    events = Events(store.events, _log)
+    progress = ProgressFile(store.directory)
+
+    def listen(event: Event) -> None:
+        _log(event)
+        progress.hear(event)
+
+    events = Events(store.events, listen)
     try:
         with events.ticking():
             summary = run_experiment(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from fedsafe.cli import certs, client, config, data, plugins, runs, server
+from fedsafe.cli import certs, client, config, data, plugins, runs, server, status
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 runs.register(app)
 server.register(app)
 client.register(app)
+status.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
 app.add_typer(config.app, name="config", rich_help_panel="Look up")

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
@@ -122,21 +123,7 @@ def _batch(
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    from transformers import GenerationConfig
-
-    sampling = (
-        {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
-        if decoding.temperature > 0
-        else {"do_sample": False}
-    )
-    # A fresh configuration: the model's own may hold penalties that are not greedy at all.
-    config = GenerationConfig(
-        max_new_tokens=room,
-        eos_token_id=list(decoding.stop) or None,
-        pad_token_id=decoding.pad,
-        use_cache=True,
-        **sampling,
-    )
+    config = _configuration(decoding, room)
     base = loaded.model.get_base_model()
     own, was_training = base.generation_config, loaded.model.training
     loaded.model.eval()
@@ -149,6 +136,24 @@ def _batch(
         base.generation_config = own
         loaded.model.train(was_training)
     return [_cut(row, decoding.stop) for row in output[:, width:].tolist()]
+
+
+def _configuration(decoding: Decoding, room: int) -> Any:
+    """Return a fresh generation configuration: the model's own may hold penalties."""
+    from transformers import GenerationConfig
+
+    sampling = (
+        {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
+        if decoding.temperature > 0
+        else {"do_sample": False}
+    )
+    return GenerationConfig(
+        max_new_tokens=room,
+        eos_token_id=list(decoding.stop) or None,
+        pad_token_id=decoding.pad,
+        use_cache=True,
+        **sampling,
+    )
 
 
 def _cut(ids: list[int], stop: tuple[int, ...]) -> list[int]:

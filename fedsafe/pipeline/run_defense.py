@@ -26,7 +26,7 @@ from fedsafe.models import adapters
 from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
-from fedsafe.runs.files import digest, write_json, write_lines
+from fedsafe.runs.files import digest, private_directory, write_json, write_lines
 from fedsafe.seeds import stream
 from fedsafe.shields.serving import load_shield, save_shield
 from fedsafe.training.context import SessionContext
@@ -77,7 +77,7 @@ def run_defense(
     found = _finished(directory, key)
     if found is not None:
         return found
-    directory.mkdir(parents=True, exist_ok=True)
+    private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)

@@ -16,7 +16,7 @@ from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
-from fedsafe.runs.files import digest, file_digest, hold, read_lines, write_text
+from fedsafe.runs.files import digest, file_digest, hold, private_directory, read_lines, write_text
 from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
 
@@ -227,7 +227,8 @@ class Store(FederationStore):
             RunError: Another process is writing to it.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            private_directory(self.directory)
+            self.directory.chmod(0o700)  # texts in it are not redacted
             file = hold(self.directory / ".lock", self._taken, patience=patience)
         except OSError as error:
             raise RunError(

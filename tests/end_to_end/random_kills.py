@@ -35,7 +35,7 @@ VICTIMS = {
     "server": "fedsafe server",
     "front": "front.conf",
     "superlink": "server_machine.superlink",
-    "launcher": "flower-superexec",
+    "launcher": "fedsafe.flower.launcher",
     "serverapp": "flwr-serverapp",
     "client": "fedsafe client",
     "node": "client_machine.node",
