@@ -5,27 +5,29 @@ that PEFT trains and saves, biases and whole modules included where it is told t
 al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022.
 """
 
-import hashlib
 import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
-from pathlib import Path
 from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
-from fedsafe.models.adapter_settings import changes_base, is_default, lora_options, spec_of
+from fedsafe.models.adapter_files import WEIGHTS, Tensors, digest, load, not_finite, save
+from fedsafe.models.adapter_settings import (
+    changes_base,
+    check_trained,
+    is_default,
+    lora_options,
+    spec_of,
+)
 from fedsafe.seeds import derive
 
 __all__ = ["attach", "check", "digest", "load", "parameters", "read", "save", "spec_of", "start"]
-__all__ += ["WEIGHTS", "Tensors", "write"]
+__all__ += ["WEIGHTS", "Tensors", "not_finite", "write"]
 
-Tensors = dict[str, "torch.Tensor"]
-WEIGHTS = "adapter_model.safetensors"
 FACTORS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")
 
 
@@ -91,7 +93,7 @@ def _attach(base: Any, spec: Adapter, *, initialise: bool) -> Any:
         raise ModelError(
             f"adapter.targets {spec.targets!r}{what} do not fit this model: {_short(error)}"
         ) from None
-    _check_trained(model, spec)
+    check_trained(model, spec, parameters(model))
     for name, parameter in parameters(model).items():
         if "lora_" in name:  # whole modules stay in the type that their layer computes in
             parameter.data = parameter.data.float()
@@ -197,89 +199,6 @@ def check(tensors: Mapping[str, "torch.Tensor"], shapes: Mapping[str, tuple[int,
                 f"Adapter tensor {name} is {tuple(tensors[name].shape)}; this model wants {shape}. "
                 "It was made with another adapter.rank or for another model."
             )
-
-
-def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
-    """Return the sha256 of names, shapes and float32 bytes, in order."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name}{tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return total.hexdigest()
-
-
-def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
-    """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
-
-    It calls its base model by name, not by a path of this machine.
-    """
-    from safetensors.torch import save_file
-
-    from fedsafe.runs.files import whole_directory
-
-    config = copy(model.peft_config["default"])
-    config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
-    config.inference_mode = True
-    with whole_directory(directory) as aside:
-        metadata = {"format": "pt", "sha256": digest(tensors)}
-        save_file(dict(tensors), aside / WEIGHTS, metadata=metadata)
-        config.save_pretrained(aside)
-
-
-def load(directory: Path) -> Tensors:
-    """Read an adapter in PEFT's format.
-
-    Raises:
-        ModelError: There is none, it cannot be read, it was changed since `save` wrote it, or
-            a value of it is not finite.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = directory / WEIGHTS
-    if not path.is_file():
-        raise ModelError(f"{directory} holds no adapter: {WEIGHTS} is missing.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            stored = (file.metadata() or {}).get("sha256")
-            tensors = {name: file.get_tensor(name).float() for name in sorted(file.keys())}
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(
-            f"{path} cannot be read: {reason}. It may be cut short; copy it again."
-        ) from None
-    if (bad := not_finite(tensors)) is not None:
-        raise ModelError(f"{path}: tensor {bad} holds values that are not finite. Restore it.")
-    if stored is not None and stored != (found := digest(tensors)):
-        raise ModelError(
-            f"{path} was changed or damaged after it was written: its sha256 is {found[:16]}, and "
-            f"it says {stored[:16]}. Restore it from a copy."
-        )
-    return tensors
-
-
-def not_finite(tensors: Mapping[str, "torch.Tensor"]) -> str | None:
-    """Return the name of the first tensor with a NaN or an infinity, or None."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            return name
-    return None
-
-
-def _check_trained(model: Any, spec: Adapter) -> None:
-    """Check that there is something to train, and that PEFT saves all of it.
-
-    Raises:
-        ModelError: There is not, or it does not.
-    """
-    saved = {id(parameter) for parameter in parameters(model).values()}
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not saved or not trained:
-        raise ModelError(f"adapter.targets {spec.targets!r}: there is nothing to train in them.")
-    if lost := [name for name, parameter in trained.items() if id(parameter) not in saved]:
-        raise ModelError(
-            f"With adapter.peft {spec.peft} PEFT trains {lost[0]} but does not save it, so it "
-            "cannot be sent. Leave that setting out."
-        )
 
 
 def _is_factor(name: str) -> bool:

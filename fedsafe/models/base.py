@@ -96,16 +96,11 @@ def load(
         warnings.simplefilter("ignore")  # what libraries say of each other is not the user's
         to_take = 0
         if training is not None and reserve:
-            facts = {
-                "plain_head": config.model_type in PLAIN_HEADS,
-                "eager": attention == "eager",
-            }
-            work = workload(spec, adapter, training, max_length, device, dtype, **facts)
-            needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
-            to_take = needed.counted - needed.weights
+            size = (spec, adapter, training, max_length, device, dtype)
+            to_take = _memory(size, config, directory, eager=attention == "eager")
         base = _base(spec, directory, device, dtype, attention)
         identity = fingerprint(directory, tokenizer)
-        rows, positions = limits_of(base, tokenizer, directory)
+        limits = limits_of(base, tokenizer, directory)
         base.requires_grad_(False)
         keep_trainable(base)
         if training is not None and training.checkpointing:
@@ -123,9 +118,22 @@ def load(
         directory=directory,
         fingerprint=identity,
         seconds=time.perf_counter() - begun,
-        rows=rows,
-        positions=positions,
+        rows=limits[0],
+        positions=limits[1],
     )
+
+
+def _memory(size: tuple[Any, ...], config: Any, directory: Path, *, eager: bool) -> int:
+    """Return the bytes that training takes beside the weights, if they are free.
+
+    Raises:
+        ModelError: They are not.
+    """
+    plain_head = config.model_type in PLAIN_HEADS
+    work = workload(*size, plain_head=plain_head, eager=eager)
+    shape = shape_of(config, size[1], directory)
+    found = refuse_what_cannot_fit(shape, work, size[4])
+    return found.counted - found.weights
 
 
 def needed(

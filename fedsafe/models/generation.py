@@ -109,14 +109,7 @@ def _batch(
     loaded: LoadedModel, prompts: list[Sequence[int]], decoding: Decoding
 ) -> list[list[int]]:
     width = max(map(len, prompts))
-    room = loaded.fitting(width + decoding.max_new_tokens) - width
-    if room < 1 and loaded.positions is not None:
-        positions, name = loaded.positions
-        raise ModelError(
-            f"A prompt of {width} tokens leaves no room for a reply in the model's {positions} "
-            f"positions ({name}), whatever evaluation.max_new_tokens is "
-            f"({decoding.max_new_tokens}). Shorten it, or use a model of more positions."
-        )
+    room = _room(loaded, width, decoding)
     ids = torch.full((len(prompts), width), decoding.pad, dtype=torch.int64)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
@@ -149,6 +142,19 @@ def _batch(
         base.generation_config = own
         loaded.model.train(was_training)
     return [_cut(row, decoding.stop) for row in output[:, width:].tolist()]
+
+
+def _room(loaded: LoadedModel, width: int, decoding: Decoding) -> int:
+    """Return how many new tokens follow a prompt of so many, within the model's positions."""
+    room = loaded.fitting(width + decoding.max_new_tokens) - width
+    if room < 1 and loaded.positions is not None:
+        positions, name = loaded.positions
+        raise ModelError(
+            f"A prompt of {width} tokens leaves no room for a reply in the model's {positions} "
+            f"positions ({name}), whatever evaluation.max_new_tokens is "
+            f"({decoding.max_new_tokens}). Shorten it, or use a model of more positions."
+        )
+    return room
 
 
 def _cut(ids: list[int], stop: tuple[int, ...]) -> list[int]:
