@@ -6,7 +6,8 @@
 #
 # For CUDA: --build-arg TORCH_INDEX=https://pypi.org/simple. Torch's builds there bring the CUDA
 # libraries along, so that the host's driver is all they need and the base stays the same.
-ARG PYTHON=3.11-slim-bookworm
+# By version and digest (of all architectures), so that two builds start from the same bytes.
+ARG PYTHON=3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 FROM python:${PYTHON} AS environment
 ARG TORCH_VERSION=2.13.0
@@ -37,7 +38,8 @@ RUN groupadd --gid 10001 fedsafe \
     # A new volume takes owner and mode of the directory that it is mounted on.
     && install --directory --owner=10001 --group=10001 --mode=0700 \
       /authority /handout /handout/server /handout/node0 /handout/node1 /handout/node2 \
-      /handout/node3 /etc/fedsafe /runs /state
+      /handout/node3 /etc/fedsafe /runs /state \
+      /data /experiments /models
 COPY --from=environment /opt/fedsafe /opt/fedsafe
 # The root file system is read-only in docker-compose.yml: what can be made again lies in /tmp.
 # The tokenizers of TOKENIZERS_PARALLELISM are no secret.

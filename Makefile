@@ -18,11 +18,14 @@ setup: $(STAMP)
 # The CPU build of torch first: a looser requirement would fetch gigabytes of CUDA packages.
 # On a CUDA machine: make setup TORCH=torch
 TORCH ?= torch==2.13.0
+# Another Flower than pyproject.toml allows, to see whether it works: make test FLOWER=flwr
+FLOWER ?=
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --editable '.[simulation,dev]'
+	$(if $(FLOWER),$(BIN)/python -m pip install --quiet --upgrade '$(FLOWER)')
 	touch $@
 
 demo: setup  ## The whole story on the micro world, then where the report is.

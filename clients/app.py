@@ -21,9 +21,11 @@ from fedsafe.messages import (
     CONFIG,
     JOB,
     METRICS,
+    NEEDS,
     TENSORS,
     Hello,
     Job,
+    Needs,
     read_shapes,
 )
 from fedsafe.models.compression import downlink
@@ -43,9 +45,22 @@ def hello(message: Message, context: Context) -> Message:
     else:
         behaviour = site.behaviour.name if site.red_team and site.behaviour else None
         number = _place(context)[0] if NUMBER in context.node_config else None
-        said = Hello(partition=number, behaviour=behaviour, data=site.data)
+        lacking = _lacking(message, site)
+        said = Hello(partition=number, behaviour=behaviour, data=site.data, lacks=lacking)
     answer = ConfigRecord({"hello": said.model_dump_json()})
     return Message(RecordDict({ANSWER: answer}), reply_to=message)
+
+
+def _lacking(message: Message, site: Site) -> str:
+    """Return what this client lacks for the server's run, and tell its operator."""
+    from clients.role import lacks
+
+    config = message.content.get(CONFIG)
+    needs = Needs.parse(config.get(NEEDS) if isinstance(config, ConfigRecord) else None)
+    lacking = lacks(site, needs)
+    if lacking:
+        tell("refused", message=f"this client cannot take part: {lacking}")
+    return lacking
 
 
 @app.query("farewell")

@@ -14,7 +14,7 @@ from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import adapters
 from fedsafe.models.adapters import Tensors
-from fedsafe.runs.files import digest, room
+from fedsafe.runs.files import digest, private, private_directory, room
 
 log = logging.getLogger(__name__)
 KEPT = 2
@@ -90,14 +90,13 @@ class OnDisk:
         from safetensors.torch import save
 
         home = self._home(job)
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.mkdir(parents=True, exist_ok=True)
+        private_directory(home)
         path = home / f"{_prefix(job)}{job.round:08d}.safetensors"
         aside = path.with_suffix(".new")
         tensors = {name: torch.as_tensor(tensor) for name, tensor in left.items()}
         content = save(tensors, metadata={"sha256": adapters.digest(tensors)})
         try:
-            with room(path, len(content)), aside.open("wb") as file:
+            with room(path, len(content)), open(aside, "wb", opener=private) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

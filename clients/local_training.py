@@ -70,41 +70,50 @@ def work(
     session, load_seconds = _session(job, site)
     progress(0)
     attack = attack_of(job, site)
-    algorithm = algorithm_of(job, attack)
-    training = job.training
-    kind = SessionContext if site is None else consent.GuardedContext
-    context = kind(
-        session=session,
-        plan=plan_of(training, job.learning_rate),
-        batch_size=training.batch_size,
-        rng=generator(job.seed),
-        progress=lambda step, _: progress(step),
-        listener=lambda message, **numbers: log.info("%s %s", message, numbers),
-    )
-    if site is not None and isinstance(context, consent.GuardedContext):
-        context.named = consent.named_paths(site)
+    context = _context(job, session, site, progress)
     samples = _samples(job, site)
     poison = poison_of(job, attack, context) if attack and needs_poison(attack) else ()
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = LocalTask(
-        samples=samples,
-        poison=poison,
-        start=start,
-        steps=training.steps,
-        batch_size=training.batch_size,
-        learning_rate=job.learning_rate,
-        round=job.round,
-        client=job.client,
-    )
-    train(context, task, algorithm)
+    train(context, _task(job, start, samples, poison), algorithm_of(job, attack))
     update = session.read()
     if attack is not None and forges(attack):
         update = _forge(job, attack, start, update)
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
     return Trained(packed, {**_metrics(context), **seconds})
+
+
+def _context(job: Job, session: Session, site: Site | None, progress: Progress) -> SessionContext:
+    """Return the model as the local algorithm meets it; on a machine of its own, guarded."""
+    kind = SessionContext if site is None else consent.GuardedContext
+    context = kind(
+        session=session,
+        plan=plan_of(job.training, job.learning_rate),
+        batch_size=job.training.batch_size,
+        rng=generator(job.seed),
+        progress=lambda step, _: progress(step),
+        listener=lambda message, **numbers: log.info("%s %s", message, numbers),
+    )
+    if site is not None and isinstance(context, consent.GuardedContext):
+        context.named = consent.named_paths(site)
+    return context
+
+
+def _task(
+    job: Job, start: Tensors, samples: Sequence[Sample], poison: Sequence[Sample]
+) -> LocalTask:
+    return LocalTask(
+        samples=samples,
+        poison=poison,
+        start=start,
+        steps=job.training.steps,
+        batch_size=job.training.batch_size,
+        learning_rate=job.learning_rate,
+        round=job.round,
+        client=job.client,
+    )
 
 
 def _metrics(context: SessionContext) -> dict[str, int | float]:

@@ -12,13 +12,31 @@ from clients.node_config import Site
 from fedsafe.contracts import LocalTask, Sample, algorithms, generators, update_attacks
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Attack, PluginChoice
-from fedsafe.messages import AttackTask, Job
+from fedsafe.messages import AttackTask, Job, Needs
 from fedsafe.runs.files import digest
 from fedsafe.seeds import derive, generator
 from fedsafe.training.context import SessionContext
 
 POISON: dict[str, list[Sample]] = {}
 """Malicious samples of this process's clients; they are the same in each round."""
+
+
+def lacks(site: Site, needs: Needs) -> str:
+    """Return what a client was not started with and will need; empty: nothing.
+
+    Asked before the first round: the attack comes after a whole control federation.
+    """
+    if needs.own_data and site.source is None:
+        return "it has no data of its own (data.source: client). Start it with --data FILE."
+    attacks = site.behaviour is not None and site.red_team
+    if attacks and not needs.generator and site.generator is None:
+        assert site.behaviour is not None
+        if "poison" in algorithms[site.behaviour.name].traits:
+            return (
+                f"'{site.behaviour.name}' trains on malicious samples, and nothing says where they "
+                "come from. Start it with --generator NAME."
+            )
+    return ""
 
 
 def attack_of(job: Job, site: Site | None) -> AttackTask | None:

@@ -1,14 +1,18 @@
-"""FedSafe: federated instruction tuning under attack, measured and defended."""
+"""FedSafe: federated instruction tuning under attack, measured and defended.
 
+From Python: ``from fedsafe import load_experiment, run, read_run, aggregate``.
+"""
+
+import importlib
 from typing import Any
 
 from fedsafe.version import __version__
 
-__all__ = ["__version__", "aggregate"]
+__all__ = ["__version__", "aggregate", "load_experiment", "read_run", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``aggregate`` when it is first asked for; ``import fedsafe`` stays light."""
+    """Load what is asked for when it is first asked for; ``import fedsafe`` stays light."""
     if name == "aggregate":
         from fedsafe.app import activate
 
@@ -16,4 +20,11 @@ def __getattr__(name: str) -> Any:
         from strategies.api import aggregate
 
         return aggregate
+    if name in {"load_experiment", "read_run", "run"}:
+        return getattr(importlib.import_module("fedsafe.library"), name)
     raise AttributeError(f"module 'fedsafe' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted(__all__)

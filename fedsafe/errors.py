@@ -20,7 +20,12 @@ class FedSafeError(Exception):
 
 
 class ConfigError(FedSafeError, ValueError):
-    """One or more settings are wrong; the message lists them all."""
+    """One or more settings are wrong; the message lists them all.
+
+    ``problems`` has them as (path, sentence) where the message has a line for each.
+    """
+
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class PluginError(FedSafeError, LookupError):

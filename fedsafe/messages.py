@@ -21,6 +21,8 @@ ADAPTER = "adapter"
 """Name of the one array in the first (`fedsafe.models.packing`)."""
 JOB, TENSORS = "job", "tensors"
 """Keys in the second: the client's work, and the shapes of the adapter's tensors."""
+NEEDS = "needs"
+"""Key in the second of a roll call: what a client has to bring along."""
 REFUSED = 1000
 """Error code of a reply that the server's machine did not take in; Flower's own are small."""
 
@@ -220,3 +222,23 @@ class Hello(BaseModel):
     """Keyed digest of its own data; empty where the experiment's source is shared."""
     partitions: Annotated[int, Field(ge=1)] | None = None
     """How many nodes there are in all, where it knows."""
+    lacks: str = ""
+    """Why it cannot take part in a run like this, for both operators; empty: it can."""
+
+
+class Needs(BaseModel):
+    """What a client has to bring along, as the server says when it calls the roll."""
+
+    model_config = ConfigDict(frozen=True)
+    own_data: bool = False
+    """Whether the examples are the clients' own: ``data: {source: client}``."""
+    generator: bool = True
+    """Whether the experiment says where malicious samples come from."""
+
+    @classmethod
+    def parse(cls, text: object) -> "Needs":
+        """Read what a server says; one of an earlier version says nothing."""
+        try:
+            return cls.model_validate_json(str(text))
+        except ValidationError:
+            return cls()

@@ -6,21 +6,25 @@ package, those of others by entry point (``fedsafe.rules`` and so on) or by a
 ``module:object`` path. Knows nothing of what any plug-in does.
 """
 
-import difflib
 import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ValidationError
 
 from fedsafe.app import ROLES, activate
 from fedsafe.errors import ConfigError, PluginError
+from fedsafe.plugin_modules import imported
+from fedsafe.secret_settings import with_secrets
+from fedsafe.signatures import misfit, settings_of
+from fedsafe.suggestions import suggestion
+from fedsafe.validation_errors import problems_of
+
+__all__ = ["Plugin", "Registry", "suggestion"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,28 +59,16 @@ class Plugin(Generic[F]):
     @cached_property
     def schema(self) -> type[BaseModel]:
         """Pydantic model of the keyword-only parameters."""
-        settings = [
-            parameter
-            for parameter in inspect.signature(self.function).parameters.values()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        ]
-        hints = _hints(self.function, [parameter.name for parameter in settings])
-        fields: dict[str, Any] = {
-            parameter.name: (
-                hints.get(parameter.name, Any),
-                ... if parameter.default is parameter.empty else parameter.default,
-            )
-            for parameter in settings
-        }
-        config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-        return create_model(f"{self.name} settings", __config__=config, **fields)
+        return settings_of(self.function, self.name)
 
     def problems(self, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return every wrong setting as (name, sentence); empty when all are right."""
         try:
             self.schema(**settings)
         except ValidationError as error:
-            return [self._explain(detail, settings) for detail in error.errors()]
+            return problems_of(error, settings, self._unknown)
+        except TypeError as error:  # a name that no function's setting can have
+            return [("", f"a setting has a name that cannot be used ({error}). Correct it.")]
         return []
 
     def resolve(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -93,18 +85,21 @@ class Plugin(Generic[F]):
         return {name: getattr(model, name) for name in type(model).model_fields}
 
     def configure(self, settings: Mapping[str, Any] | None = None) -> F:
-        """Return the function with its settings bound, after checking them."""
-        return partial(self.function, **self.resolve(settings))  # type: ignore[return-value]
+        """Return the function with its settings bound, after checking them.
 
-    def _explain(self, detail: ErrorDetails, settings: Mapping[str, Any]) -> tuple[str, str]:
-        name = ".".join(map(str, detail["loc"]))
-        if detail["type"] != "extra_forbidden":
-            got = "" if detail["type"] == "missing" else f" (got {detail['input']!r})"
-            return name, f"{detail['msg']}{got}"
+        A setting ``env:NAME`` is the value of that environment variable.
+
+        Raises:
+            ConfigError: A setting is wrong, or there is no such variable.
+        """
+        bound = with_secrets(self.resolve(settings))
+        return partial(self.function, **bound)  # type: ignore[return-value]
+
+    def _unknown(self, location: Sequence[int | str]) -> str:
         known = list(self.schema.model_fields)
-        hint = suggestion(name, known)
+        hint = suggestion(str(location[-1]), known)
         listed = ", ".join(known) or "none"
-        return name, f"unknown setting of {self.kind} '{self.name}'.{hint} Settings: {listed}."
+        return f"unknown setting of {self.kind} '{self.name}'.{hint} Settings: {listed}."
 
 
 @dataclass
@@ -179,50 +174,34 @@ class Registry(Generic[F]):
         importlib.import_module(self.builtins)
         for entry in entry_points(group=self.group):
             if entry.name not in self._plugins:
-                self(entry.name)(_callable(entry.load(), entry.value))
+                function = entry.load()
+                self._check(function, entry.value)
+                self(entry.name)(function)
         self._loaded = True
 
     def _from_path(self, path: str) -> Plugin[F]:
-        module_name, _, attribute = path.partition(":")
-        try:
-            found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, TypeError, ValueError) as error:  # no module, or no name of one
-            raise PluginError(
-                f"{self.kind.capitalize()} '{path}' was not found: {error}. Install the package, "
-                "or put its folder on PYTHONPATH."
-            ) from None
-        except AttributeError:
-            raise PluginError(
-                f"Module '{module_name}' has no '{attribute}', wanted by {self.kind} '{path}'."
-            ) from None
-        registered = (known for known in self._plugins.values() if known.function is found)
+        function = imported(path, self.kind)
+        self._check(function, path)
+        registered = (known for known in self._plugins.values() if known.function is function)
         if (known := next(registered, None)) is not None:  # what it was registered with holds
             return replace(known, name=path)
-        return Plugin(path, self.kind, _callable(found, path))
+        return Plugin(path, self.kind, function)
+
+    def _check(self, function: F, path: str) -> None:
+        """See that somebody's function is called as those of this kind are.
+
+        Raises:
+            PluginError: It is not.
+        """
+        if isinstance(function, type) and self.kind == "rule" and _flower_strategy(function):
+            return
+        if reason := misfit(function, (plugin.function for plugin in self._plugins.values())):
+            raise PluginError(f"'{path}' is no {self.kind}: {reason}.")
 
 
-def suggestion(name: str, known: list[str]) -> str:
-    """Return `` Did you mean 'x'?`` for a near miss, or nothing."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _callable(value: object, path: str) -> Any:
-    if not callable(value):
-        raise PluginError(f"'{path}' is a {type(value).__name__}, not a function.")
-    return value
-
-
-def _hints(function: Callable[..., Any], names: list[str]) -> dict[str, Any]:
-    """Resolve the annotations of some parameters; data parameters stay unread.
-
-    Data may be annotated with types imported for checkers only.
-    """
-    annotations = getattr(function, "__annotations__", {})
-    holder = type(
-        "Settings", (), {"__annotations__": {n: annotations[n] for n in names if n in annotations}}
-    )
-    return get_type_hints(holder, vars(sys.modules[function.__module__]), include_extras=True)
+def _flower_strategy(function: type) -> bool:
+    """Tell whether a class is a Flower Strategy, without importing Flower."""
+    return any(base.__module__.split(".")[0] == "flwr" for base in function.__mro__)
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

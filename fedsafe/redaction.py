@@ -6,18 +6,17 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from fedsafe.secret_settings import SECRET_NAME
+
 MASK: Final = "[secret]"
 """Stands where a secret value was."""
-_NAMED: Final = re.compile(
-    r"(^|[_-])(secret|token|password|passphrase|credential|api_?key)s?($|[_-])"
-)
 
 
 def is_secret(name: str, value: object) -> bool:
     """Tell whether a setting holds a secret: by its type, or by its name where it is a text."""
     if isinstance(value, SecretStr):
         return True
-    return isinstance(value, str) and _NAMED.search(name.casefold()) is not None
+    return isinstance(value, str) and SECRET_NAME.search(name.casefold()) is not None
 
 
 def secrets_of(settings: Mapping[str, Any]) -> list[str]:

@@ -4,20 +4,23 @@
 runtime calls the same `server.experiment.run_experiment`.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedsafe.errors import ConfigError
+from fedsafe.errors import ConfigError, FedSafeError
 from fedsafe.experiment import load
 from fedsafe.flower.compatibility import check
 from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.files import private_directory
 from fedsafe.runs.store import Store, run_directory
 from server.experiment import run_experiment
 from server.memory_limit import limit_server_memory
-from server.transport.allowlist import read_allow
+from server.progress_file import ProgressFile
+from server.transport.allowlist import AllowList
 from server.transport.nodes import deployed
 
 app = ServerApp()
@@ -33,17 +36,35 @@ def main(grid: Grid, context: Context) -> None:
     changes = [line for line in str(config.get("settings", "")).split(";") if line.strip()]
     experiment = load(reference, changes)
     keys = _path("allow", str(config.get("allow", "")))
-    allow = () if keys is None else read_allow(keys)
+    allow = () if keys is None else AllowList(keys)
     output = _path("output", str(config.get("output", "")))
     store = Store(output or run_directory("", experiment))
-    store.directory.mkdir(parents=True, exist_ok=True)
+    private_directory(store.directory)
     runtime = DEPLOYMENT if deployed(grid) else "simulation"
     randomness = _path("randomness", str(config.get("randomness", "")))
-    events = Events(store.events, _log)
-    summary = run_experiment(
-        grid, experiment, store, events, runtime, allow=allow, randomness=randomness
-    )
+    progress = ProgressFile(store.directory)
+
+    def listen(event: Event) -> None:
+        _log(event)
+        progress.hear(event)
+
+    events = Events(store.events, listen)
+    try:
+        with events.ticking():
+            summary = run_experiment(
+                grid, experiment, store, events, runtime, allow=allow, randomness=randomness
+            )
+    finally:
+        _draw(store)
     _say(f"{summary.status}: {store.directory}")
+
+
+def _draw(store: Store) -> None:
+    """Leave the report, also of a run that failed; its own failure must not hide the first."""
+    from fedsafe.report import write
+
+    with suppress(FedSafeError, OSError):
+        _say(f"report {write(store.directory)}")
 
 
 def _path(key: str, text: str) -> Path | None:
@@ -72,6 +93,8 @@ def _log(event: Event) -> None:
         _say(f"{event.kind} {data.get('stage', data.get('directory', ''))}")
     elif event.kind == "note":
         _say(event.message)
+    elif event.kind == "progress":
+        _say("progress " + ", ".join(f"{name} {value}" for name, value in data.items()))
 
 
 def _say(text: str) -> None:

@@ -5,8 +5,8 @@ from typing import Literal
 
 from flwr.app import Message
 
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.errors import RunError
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import REFUSED
 from fedsafe.runs.events import Events

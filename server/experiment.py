@@ -21,7 +21,7 @@ from fedsafe.runs.store import FederationStore, Store
 from server.client_status import see_attack
 from server.loop import Federation
 from server.randomness import Draws
-from server.transport.allowlist import Allowed
+from server.transport.allowlist import Allowed, AllowList
 from server.transport.client_identity import Members
 from server.transport.client_registry import RollCall
 from server.transport.completion_notice import Farewell
@@ -39,7 +39,7 @@ def run_experiment(
     events: Events,
     runtime: str,
     *,
-    allow: Sequence[Allowed] = (),
+    allow: Sequence[Allowed] | AllowList = (),
     randomness: Path | None = None,
     shared: StageStore | None = None,
 ) -> Summary:
@@ -70,7 +70,11 @@ class GridClients:
     """The clients of one run that a grid reaches (the pipeline's `Clients`)."""
 
     def __init__(
-        self, grid: Grid, run: Run, allow: Sequence[Allowed] = (), randomness: Path | None = None
+        self,
+        grid: Grid,
+        run: Run,
+        allow: Sequence[Allowed] | AllowList = (),
+        randomness: Path | None = None,
     ) -> None:
         self._grid, self._run = grid, run
         experiment, apart = run.experiment, deployed(grid)

@@ -18,6 +18,7 @@ from fedsafe.messages import Job
 from fedsafe.models import adapters
 from fedsafe.models.vectorize import moved
 from fedsafe.runs.events import Events
+from fedsafe.runs.files import private_directory
 from fedsafe.runs.records import Client, Round
 from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
@@ -85,7 +86,7 @@ class Federation:
 
     def _begin(self) -> checkpoint.Progress:
         """Return the last complete round, or a fresh adapter."""
-        self.store.directory.mkdir(parents=True, exist_ok=True)
+        private_directory(self.store.directory)
         checkpoint.tidy(self.store)
         found = checkpoint.latest(self.store)
         if found is None:

@@ -1,4 +1,4 @@
-"""The library: any rule and filter on plain NumPy arrays or tensors, no experiment needed."""
+"""`aggregate`: any rule and filter on NumPy arrays or tensors, without an experiment."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

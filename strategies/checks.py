@@ -1,4 +1,4 @@
-"""Checks that every rule makes: enough clients, finite rows, what it was promised.
+"""Input checks of rules: enough clients, finite rows, a root update or model where needed.
 
 Knows nothing of how updates are combined.
 """

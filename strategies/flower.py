@@ -1,4 +1,4 @@
-"""Flower: any rule as a stock Flower strategy, and any Flower strategy by its path.
+"""Flower strategies: any rule as a `Strategy`, and loading any Strategy by its path.
 
 The one file of this package that imports flwr. Replies are screened here: what does not
 fit the arrays that were sent is dropped and logged, never averaged and never fatal.
@@ -25,6 +25,7 @@ from fedsafe.lazy import torch
 from fedsafe.plugins import suggestion
 from strategies.pipeline import Choice, build
 from strategies.sample_weights import average, numbers_of, weights_of
+from strategies.screening import MAX_NORM
 from strategies.vectorize import Layout
 
 _log = logging.getLogger("flwr")
@@ -36,6 +37,9 @@ class RuleStrategy(Strategy):
 
     >>> strategy = RuleStrategy("multi-krum", byzantine=2, filters=["nnm"])
     >>> strategy.start(grid, initial_arrays, num_rounds=10)  # doctest: +SKIP
+
+    Replies are screened as FedSafe's own server screens them: what does not fit the arrays
+    that were sent, is not finite or is longer (L2) than ``max_norm`` is dropped and logged.
 
     Attributes:
         last: What the rule made of the last round, influence by reply included; None if
@@ -57,6 +61,7 @@ class RuleStrategy(Strategy):
         min_available_nodes: int = 2,
         seed: int = 0,
         weighted: Believed = "equal",
+        max_norm: float = MAX_NORM,
         **settings: Any,
     ) -> None:
         self.pipeline = build(
@@ -67,6 +72,7 @@ class RuleStrategy(Strategy):
         self.min_available_nodes = max(min_available_nodes, self.pipeline.minimum)
         self.seed = seed
         self.weighted = weighted
+        self.max_norm = max_norm
         self.last: Aggregate | None = None
         self.accepted: tuple[int, ...] = ()
         self.dropped: dict[int, str] = {}
@@ -172,7 +178,7 @@ class RuleStrategy(Strategy):
                 self.dropped.setdefault(node, "was not asked, or answered twice")
                 continue
             try:
-                rows.append(layout.delta(_arrays(reply)))
+                rows.append(layout.delta(_arrays(reply), self.max_norm))
             except Exception as error:  # noqa: BLE001 - whatever hostile bytes bring about
                 self.dropped.setdefault(node, f"{type(error).__name__}: {error}")
                 continue
@@ -192,15 +198,15 @@ def load_strategy(path: str, settings: Mapping[str, Any] | None = None) -> Strat
     """
     module_name, _, attribute = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        strategy_class = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise PluginError(
             f"Flower strategy '{path}' was not found: {error}. Give it as module:Class."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, Strategy)):
+    if not (isinstance(strategy_class, type) and issubclass(strategy_class, Strategy)):
         raise PluginError(f"'{path}' is not a subclass of flwr.serverapp.strategy.Strategy.")
     given = dict(settings or {})
-    known = _keywords(found)
+    known = _keywords(strategy_class)
     wrong = [name for name in given if known is not None and name not in known]
     if known is not None and wrong:
         hints = "; ".join(f"{name}: unknown.{suggestion(name, known)}" for name in wrong)
@@ -208,7 +214,7 @@ def load_strategy(path: str, settings: Mapping[str, Any] | None = None) -> Strat
             f"Flower strategy '{path}' cannot be set up: {hints} Settings: {', '.join(known)}."
         )
     try:
-        return found(**given)
+        return strategy_class(**given)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Flower strategy '{path}' cannot be set up: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Server optimizers: momentum and adaptive steps on top of any rule.
+"""Server optimizers: FedAvgM, FedAdagrad, FedAdam, FedYogi on top of any rule.
 
 Hsu, Qi and Brown, *Measuring the Effects of Non-Identical Data Distribution for
 Federated Visual Classification*, 2019 (FedAvgM); Reddi et al., *Adaptive Federated
@@ -29,7 +29,7 @@ Adaptivity = Annotated[
 def fedavgm(
     update: "Tensor", state: State, /, *, rate: Rate = 1.0, momentum: Momentum = 0.9
 ) -> "tuple[Tensor, State]":
-    """Keep going: past updates decay by the momentum and add up."""
+    """Server momentum: past updates decay by the momentum and add up."""
     first = state.get("first")
     moved = update.clone() if first is None else momentum * first + update
     return rate * moved, {"first": moved}
@@ -45,7 +45,7 @@ def fedadagrad(
     momentum: Momentum = 0.0,
     adaptivity: Adaptivity = 1e-3,
 ) -> "tuple[Tensor, State]":
-    """Divide each coordinate by the root of all its squares so far."""
+    """Adagrad: divide each coordinate by the root of the sum of its squares so far."""
     return _adaptive(update, state, rate, momentum, adaptivity, torch.add)
 
 
@@ -60,7 +60,7 @@ def fedadam(
     memory: Memory = 0.99,
     adaptivity: Adaptivity = 1e-3,
 ) -> "tuple[Tensor, State]":
-    """Divide each coordinate by the root of its recent squares."""
+    """Adam: divide each coordinate by the root of a moving average of its squares."""
 
     def squares(second: "Tensor", square: "Tensor") -> "Tensor":
         return memory * second + (1 - memory) * square
@@ -79,7 +79,7 @@ def fedyogi(
     memory: Memory = 0.99,
     adaptivity: Adaptivity = 1e-3,
 ) -> "tuple[Tensor, State]":
-    """Divide each coordinate by a root that moves towards its squares at an even pace."""
+    """Yogi: as Adam, but the average moves towards a square by a step of the square's size."""
 
     def squares(second: "Tensor", square: "Tensor") -> "Tensor":
         return second - (1 - memory) * square * torch.sign(second - square)

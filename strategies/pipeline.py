@@ -1,4 +1,4 @@
-"""The pipeline: filters, then one rule, then perhaps a server optimizer.
+"""Aggregation pipeline: filters, one rule, and a server optimizer if there is one.
 
 It reports influence for the clients as they came, whatever filters merged, and keeps
 the state of all its parts in one flat mapping of tensors. Knows nothing of any part.
@@ -115,11 +115,11 @@ class Pipeline:
                 model=None if updates.model is None else updates.model[part],
                 root=None if updates.root is None else updates.root[part],
             )
-            found = self._once(block, _under(name, state))
-            update[part] = found.update
-            influence += share * found.influence
-            kept |= {f"{name}/{key}": value for key, value in found.state.items()}
-            for key, value in found.metrics.items():
+            combined = self._once(block, _under(name, state))
+            update[part] = combined.update
+            influence += share * combined.influence
+            kept |= {f"{name}/{key}": value for key, value in combined.state.items()}
+            for key, value in combined.metrics.items():
                 metrics[key] = metrics.get(key, 0.0) + share * value
         return Aggregate(update, influence, kept, metrics)
 

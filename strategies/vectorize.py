@@ -1,14 +1,20 @@
-"""Layout: named arrays as one flat vector, and updates checked against it.
+"""Named NumPy arrays as one flat vector, and replies checked against what was sent.
 
 Knows nothing of messages or rules.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from fedsafe import vectorize
+from fedsafe.lazy import torch
+from strategies.screening import MAX_NORM, update_norm
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -19,60 +25,64 @@ class Layout:
 
     Attributes:
         arrays: All of them; those that are not floating-point are never changed.
-        blocks: Name to columns, of the floating-point ones.
-        flat: float32 (d,), the floating-point ones.
     """
 
     arrays: "Arrays"
-    blocks: Mapping[str, slice]
-    flat: "np.ndarray[Any, Any]"
 
     @classmethod
     def of(cls, arrays: "Arrays") -> "Layout":
         """Return the layout of some arrays."""
-        import numpy as np
+        return cls(arrays)
 
-        blocks: dict[str, slice] = {}
-        parts: list[np.ndarray[Any, Any]] = [np.empty(0, np.float32)]
-        start = 0
-        for name, array in arrays.items():
-            if array.dtype.kind == "f":
-                blocks[name] = slice(start, start + array.size)
-                parts.append(array.astype(np.float32).ravel())
-                start += array.size
-        return cls(arrays, blocks, np.concatenate(parts))
+    @cached_property
+    def blocks(self) -> Mapping[str, slice]:
+        """Name to columns, of the floating-point arrays."""
+        return vectorize.blocks(self._floating)
 
-    def delta(self, reply: "Arrays") -> "np.ndarray[Any, Any]":
+    @cached_property
+    def flat(self) -> "np.ndarray[Any, Any]":
+        """The floating-point arrays as one vector, float32 (d,)."""
+        return vectorize.flat(self._floating).numpy()
+
+    @cached_property
+    def _floating(self) -> "dict[str, Tensor]":
+        return _tensors({name: a for name, a in self.arrays.items() if a.dtype.kind == "f"})
+
+    def delta(self, reply: "Arrays", max_norm: float = MAX_NORM) -> "np.ndarray[Any, Any]":
         """Return how a reply differs from what was sent, float32 (d,).
 
         Raises:
-            ValueError: Its names, shapes, types or values do not fit.
+            ValueError: Its names, shapes, types or values do not fit, or it is longer (L2)
+                than ``max_norm``.
         """
-        import numpy as np
-
         if reply.keys() != self.arrays.keys():
             missing, extra = self.arrays.keys() - reply.keys(), reply.keys() - self.arrays.keys()
             raise ValueError(f"missing {sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}")
-        row = np.empty_like(self.flat)
         for name, sent in self.arrays.items():
             got = reply[name]
             if got.shape != sent.shape or got.dtype != sent.dtype:
                 raise ValueError(
                     f"'{name}' is {got.dtype} {got.shape}, expected {sent.dtype} {sent.shape}"
                 )
-            if name in self.blocks:
-                row[self.blocks[name]] = got.ravel()
-        row -= self.flat
-        if not np.isfinite(row).all():
-            raise ValueError("holds NaN or infinity")
-        return row
+        row = vectorize.flat(_tensors({name: reply[name] for name in self.blocks})).numpy()
+        update: np.ndarray[Any, Any] = row - self.flat
+        update_norm(update, max_norm)
+        return update
 
     def moved(self, update: "np.ndarray[Any, Any]") -> dict[str, "np.ndarray[Any, Any]"]:
-        """Return the arrays with an update added, in their own types and shapes."""
-        flat = self.flat + update
+        """Return the arrays with an update (d,) added, in their own types and shapes."""
+        changed = vectorize.moved(self._floating, torch.as_tensor(update))
         return {
-            name: flat[self.blocks[name]].reshape(sent.shape).astype(sent.dtype)
-            if name in self.blocks
-            else sent
+            name: changed[name].numpy().astype(sent.dtype) if name in changed else sent
             for name, sent in self.arrays.items()
         }
+
+
+def _tensors(arrays: "Arrays") -> "dict[str, Tensor]":
+    """Return arrays as tensors that share their memory where they can."""
+    import numpy as np
+
+    # what a message holds may be read-only, which torch only warns of: nothing is written here
+    return {
+        name: torch.from_numpy(np.require(a, requirements=["C", "W"])) for name, a in arrays.items()
+    }

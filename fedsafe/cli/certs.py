@@ -1,4 +1,4 @@
-"""``fedsafe certs``: certificates and keys of a deployment, made and looked at."""
+"""``fedsafe certs``: make, renew and check certificates; add, revoke and restore clients' keys."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,21 @@ import typer
 from fedsafe.cli.text import safe, shown
 
 app = typer.Typer(
-    help="Make certificates and keys for separate machines, and look at them.",
+    help="Certificates and client keys for separate machines: make, renew, add, revoke, check.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+Made = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="DIR", help="Directory that `certs init` made."),
+]
+List = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="DIR", help="Directory of `certs init`, or an allow list."
+    ),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The client, as the allow list says.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -35,11 +46,12 @@ def init(
 
     Nothing is overwritten: given again, it adds what is missing.
     """
-    from fedsafe.deployment.server import certs
+    from fedsafe.deployment.server import certs, client_keys
 
     made = certs.init(output, hosts, clients, days)
     if as_json:
         told = {"directory": str(output), "written": made.written, "kept": made.kept}
+        told |= {"removed": made.removed}
         typer.echo(json.dumps(told, default=str))
         return
     from fedsafe.cli.tables import console, pairs
@@ -47,15 +59,74 @@ def init(
     here = safe(shown(output))
     kept = f", {len(made.kept)} were there and stay" if made.kept else ""
     console().print(f"{len(made.written)} files written to {here}{kept}.\n")
+    for name in made.removed:
+        console().print(f"{safe(name)} was removed from the allow list, and is not made again.")
     pairs(
         [
             (f"{here}/{certs.SERVER}, {certs.SERVER_KEY}", "stay on the server: --tls"),
-            (f"{here}/{certs.ALLOW}/", "stays on the server: --allow; its order numbers clients"),
+            (
+                f"{here}/{client_keys.ALLOW}/",
+                "stays on the server: --allow; its order numbers clients",
+            ),
             (f"{here}/{certs.CA}", "to every client: --tls"),
-            (f"{here}/{certs.KEYS}/nodeN", "to client N alone: --key; then remove it here"),
+            (f"{here}/{client_keys.KEYS}/nodeN", "to client N alone: --key; then remove it here"),
             (f"{here}/{certs.CA_KEY}", "away from the network; needed only for new certificates"),
         ]
     )
+
+
+@app.command(epilog="Example: fedsafe certs add node4 --public node4.pub")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the new client is called.")],
+    public: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its own public key; without it a pair is made."),
+    ] = None,
+    output: Made = Path("certs"),
+) -> None:
+    """Add a client's key to the allow list; a running server lets it in within seconds."""
+    from fedsafe.deployment.server import client_keys
+
+    made = client_keys.add(output, name, public)
+    for path in made.written:
+        typer.echo(f"{shown(path)} written")
+    typer.echo(f"'{name}' may join. It takes a free number of the experiment's clients, if any.")
+
+
+@app.command(epilog="Example: fedsafe certs revoke node1")
+def revoke(name: Name, output: List = Path("certs")) -> None:
+    """Disable a client's key in place: it keeps its number, and is refused within seconds."""
+    from fedsafe.deployment.server import client_keys
+
+    new = client_keys.revoke(output, name)
+    said = "is revoked: running servers refuse it within seconds" if new else "was revoked already"
+    typer.echo(f"'{name}' {said}. `fedsafe certs restore {name}` takes that back.")
+
+
+@app.command(epilog="Example: fedsafe certs restore node1")
+def restore(name: Name, output: List = Path("certs")) -> None:
+    """Enable a revoked or removed client's key again, with the number that it had."""
+    from fedsafe.deployment.server import client_keys
+
+    new = client_keys.restore(output, name)
+    typer.echo(f"'{name}' {'may take part again' if new else 'was not revoked'}.")
+
+
+@app.command(epilog="Example: fedsafe certs renew --days 365")
+def renew(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="Another name or address that it is to be valid for."),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="Validity from now on.")] = 365,
+    output: Made = Path("certs"),
+) -> None:
+    """Sign the server's certificate anew; a running server takes it without a stop."""
+    from fedsafe.deployment.server import certs
+
+    end = certs.renew(output, hosts or [], days).not_valid_after_utc
+    typer.echo(f"{shown(output / certs.SERVER)} is valid until {end:%Y-%m-%d}.")
+    typer.echo("A running server takes it within seconds; clients need nothing new.")
 
 
 @app.command(epilog="Example: fedsafe certs check certs")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from fedsafe.cli.text import Interrupted, plain
@@ -42,12 +43,18 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         list[str] | None,
         typer.Option(
             metavar="FILE",
+            envvar="FEDSAFE_CLIENT_DATA",
             help="Its own data, or a source as NAME:key=value,...; repeat in step with --key. "
             "Without it: the experiment's source.",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where the base model lies on this machine.")
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="FEDSAFE_CLIENT_MODEL",
+            help="Where the base model lies on this machine.",
+        ),
     ] = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="N", help="GPU of this machine that the trainer uses.")
@@ -101,6 +108,10 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         list[int] | None,
         typer.Option(min=0, help="This client's number, where the server asks for no key."),
     ] = None,
+    systemd: Annotated[
+        bool,
+        typer.Option("--systemd", help="Print a systemd unit of this command, and start nothing."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON line for each event.")
     ] = False,
@@ -110,6 +121,11 @@ def client(  # noqa: PLR0917 - each is an option of the command line
     Runs until it is stopped with Ctrl-C, or with --once until the server's rounds are over;
     whatever dies meanwhile is started again.
     """
+    if systemd:
+        from fedsafe.cli.systemd import unit
+
+        typer.echo(unit("client", click.get_current_context()), nl=False)
+        return
     from fedsafe.deployment.client import identity, options, state_dir
     from fedsafe.deployment.client.machine import Wanted
 

@@ -26,8 +26,8 @@ def inline() -> Any:
 
 def work(
     directory: Path, task: "Callable[[Listener], Summary]", *, as_json: bool, again: str = ""
-) -> None:
-    """Do a command's task under a display, then show what came of it.
+) -> "Summary":
+    """Do a command's task under a display, show what came of it, and return the summary.
 
     Raises:
         Interrupted: The user stopped it; the message says how to go on.
@@ -43,11 +43,18 @@ def work(
         raise
     except KeyboardInterrupt:
         _draw_what_there_is(directory)
-        how = again or f"`fedsafe resume {shown(directory)}`"
-        raise Interrupted(f"what is done is kept. Go on with {how}.") from None
+        raise Interrupted(_how_to_go_on(directory, again)) from None
     finish(directory, summary, as_json=as_json)
     if summary.status == "failed":
         raise typer.Exit(1)
+    return summary
+
+
+def _how_to_go_on(directory: Path, again: str) -> str:
+    """Name the command that goes on: there is nothing to resume before a run has begun."""
+    if not (directory / "experiment.yaml").is_file():
+        return "nothing was begun. Give the same command again."
+    return f"what is done is kept. Go on with {again or f'`fedsafe resume {shown(directory)}`'}."
 
 
 def _draw_what_there_is(directory: Path) -> None:

@@ -2,14 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedsafe.cli.text import safe
-
-if TYPE_CHECKING:
-    from fedsafe.experiment import Experiment
 
 app = typer.Typer(
     help="Look at presets, check an experiment file.",
@@ -44,41 +41,39 @@ def show(preset: Annotated[str, typer.Argument(help="A name from `fedsafe config
 
 @app.command()
 def validate(
-    file: Annotated[str, typer.Argument(help="A YAML file, a preset or a run directory.")],
+    file: Annotated[
+        str, typer.Argument(help="A YAML file, - for standard input, a preset or a run directory.")
+    ],
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="a.b=c", help="Change a setting first; repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check an experiment: every problem at once, each with its path and remedy."""
+    """Check an experiment and its files: every problem at once, each with its path and remedy.
+
+    Data files, their first rows, local models and memory are looked at; nothing is fetched.
+    """
+    from fedsafe import preflight
     from fedsafe.app import activate
     from fedsafe.experiment import load
     from fedsafe.runs.store import default_directory
 
     activate()
-    experiment = load(file, changes or ())
+    experiment = load(file, changes or (), preflight.look)
     directory = default_directory(experiment)
-    device, count = _memory(experiment)
+    device, count = preflight.memory(experiment)
+    unchecked = preflight.unchecked(experiment)
     if as_json:
         found = {"valid": True, "name": experiment.name, "directory": str(directory)}
-        typer.echo(json.dumps(found | ({"memory": {device: count}} if count else {})))
+        memory = {"memory": {device: count}} if count else {}
+        typer.echo(json.dumps({**found, **memory, "unchecked": unchecked}))
         return
     from fedsafe.cli.tables import console
 
-    what = safe(Path(file).name)
+    what = "standard input" if file == "-" else safe(Path(file).name)
     console().print(f"[green]{what} is valid.[/green] It would run in {safe(directory)}.")
     if count:
         console().print(f"A process that trains takes up to {count / 2**30:.1f} GiB on {device}.")
-
-
-def _memory(experiment: "Experiment") -> tuple[str, int]:
-    """Return the device and the bytes that training takes, if the model lies here; else 0."""
-    if not Path(experiment.model.path).expanduser().is_dir():
-        return "", 0
-    from fedsafe.models.base import needed
-
-    found = needed(
-        experiment.model, experiment.adapter, experiment.training, experiment.data.max_length
-    )
-    return ("", 0) if found is None else (found[0], found[1].total)
+    for one in unchecked:
+        console().print(f"[yellow]Not checked:[/yellow] {safe(one)}.")

@@ -22,13 +22,7 @@ from fedsafe.cli.log_lines import Journal
 from fedsafe.cli.text import safe
 from fedsafe.report.measures import duration
 from fedsafe.runs.events import Event, Listener
-
-ACTIVITIES = {
-    "client": ("clients", "done", "total"),
-    "train": ("training", "step", "steps"),
-    "evaluate": ("evaluating", "done", "total"),
-}
-"""Kind of event to the bar it moves, and where its data say how far."""
+from fedsafe.runs.progress import ACTIVITIES
 
 ROUNDS = "[bold]round[/bold]"
 
@@ -78,7 +72,9 @@ class Live:
         self._move("loading", 0, None)
 
     def __call__(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; its bars say what a progress event would."""
+        if event.kind == "progress":
+            return
         _print(self._console, self._journal, event)
         if event.kind in ACTIVITIES:
             self._activity(event)

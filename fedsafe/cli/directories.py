@@ -13,6 +13,7 @@ from fedsafe.errors import RunError
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
     from fedsafe.runs.records import Summary
+    from fedsafe.runs.store import Store
 
 
 def existing(directory: Path) -> Path:
@@ -23,6 +24,13 @@ def existing(directory: Path) -> Path:
     """
     if (directory / "experiment.yaml").is_file():
         return directory
+    from fedsafe.runs.store import Store
+
+    if directory.is_dir() and Store(directory).vacant:
+        raise RunError(
+            f"{shown(directory)} is no run directory: no run has begun in it. Give the command "
+            "again that was to start one, such as `fedsafe run`."
+        )
     what = "has no experiment.yaml" if directory.is_dir() else "does not exist"
     raise RunError(
         f"{shown(directory)} is no run directory: it {what}. Give the directory that "
@@ -33,6 +41,8 @@ def existing(directory: Path) -> Path:
 def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
     """Return the summary of a completed run of this experiment; None where all is to do.
 
+    All is to do, too, in a directory whose run was stopped before it did anything.
+
     Raises:
         RunError: The directory holds something else, or the run is unfinished.
     """
@@ -41,7 +51,8 @@ def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
 
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{shown(directory)} is a file. Choose another directory with -o.")
-    if not directory.is_dir() or not any(directory.iterdir()):
+    store = Store(directory)
+    if store.vacant:
         return None
     known = directory / "experiment.yaml"
     if not known.is_file():
@@ -53,12 +64,21 @@ def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
             f"{shown(directory)} holds another experiment. Choose another directory with -o, or "
             "replace it with --overwrite."
         )
-    summary = Store(directory).summary()
+    summary = store.summary()
     if summary is not None and summary.status == "completed":
         return summary
+    if not _begun(store) and not (summary and summary.stages):
+        return None
     raise RunError(
         f"{shown(directory)} holds an unfinished run of this experiment. Go on with "
         f"`fedsafe resume {shown(directory)}`, or start anew with --overwrite."
+    )
+
+
+def _begun(store: "Store") -> bool:
+    """Tell whether a run has come so far that there is something to go on with."""
+    return (store.directory / "base-adapter").exists() or any(
+        federation.rounds() or federation.checkpoints() for federation in (store, store.control)
     )
 
 
@@ -68,16 +88,15 @@ def clear(directory: Path) -> None:
     Raises:
         RunError: It is no run directory, or is in use.
     """
-    if not directory.exists():
-        return
-    if directory.is_dir() and not any(directory.iterdir()):
+    from fedsafe.runs.store import Store
+
+    store = Store(directory)
+    if store.vacant:
         return
     if not (directory / "experiment.yaml").is_file():
         raise RunError(
             f"{shown(directory)} holds no run, so --overwrite leaves it alone. Choose another "
             "directory with -o."
         )
-    from fedsafe.runs.store import Store
-
-    with Store(directory).lock():
+    with store.lock():
         shutil.rmtree(directory)

@@ -1,5 +1,7 @@
 """The entry point: every command in one app, and the border where errors become sentences."""
 
+import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,7 +9,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from fedsafe.cli import certs, client, config, data, plugins, runs, server
+from fedsafe.cli import certs, client, config, data, plugins, runs, server, status
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
 
@@ -27,6 +29,7 @@ app = typer.Typer(
 runs.register(app)
 server.register(app)
 client.register(app)
+status.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
 app.add_typer(config.app, name="config", rich_help_panel="Look up")
@@ -57,28 +60,28 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done. 1: it failed. 2: what was asked for is wrong. 130: interrupted.
+    0: done. 1: it failed. 2: what was asked for is wrong. 130: interrupted. With ``--json``
+    an error is one JSON object on standard output, in place of a sentence on standard error.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wanted = [argument for argument in given if argument != "--debug"]
     try:
         return _invoke(wanted)
     except Interrupted as stop:
-        _complain(str(stop), "interrupted")
-        return 130
+        return _complain(given, str(stop), 130, kind="interrupted")
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: nobody is left to tell
         return 1
     except FedSafeError as error:
         if "--debug" in given:
             raise
-        _complain(str(error))
-        return 2 if isinstance(error, USAGE) else 1
+        problems = getattr(error, "problems", ())
+        return _complain(given, str(error), 2 if isinstance(error, USAGE) else 1, problems)
     except Exception as error:
         if "--debug" in given:
             raise
-        _complain(f"{_unexpected(error)} Run it again with --debug to see where.")
-        return 1
+        told = f"{_unexpected(error)} Run it again with --debug to see where."
+        return _complain(given, told, 1)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -89,10 +92,10 @@ def _invoke(arguments: list[str]) -> int:
         error.show()
         return 0
     except click.ClickException as error:
-        _complain(f"{error.format_message()} {_where(error)}".strip())
-        return error.exit_code
+        told = f"{_once(error.format_message())} {_where(error)}".strip()
+        return _complain(arguments, told, error.exit_code)
     except click.Abort:
-        return 130
+        return _complain(arguments, "nothing was begun.", 130, kind="interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -107,7 +110,25 @@ def _unexpected(error: Exception) -> str:
     return f"something unforeseen happened, {type(error).__name__}{detail}."
 
 
-def _complain(message: str, kind: str = "error") -> None:
-    """Print one complaint on stderr; red where that is a terminal."""
+def _once(message: str) -> str:
+    """Leave out a suggestion that typer and click both make."""
+    return re.sub(r"( Did you mean [^?]*\?)\1+", r"\1", message)
+
+
+def _complain(
+    arguments: Sequence[str],
+    message: str,
+    code: int,
+    problems: Sequence[tuple[str, str]] = (),
+    *,
+    kind: str = "error",
+) -> int:
+    """Say what went wrong, as a sentence on stderr or an object on stdout; return the code."""
+    if "--json" in arguments and kind == "error":
+        listed = [{"path": path, "message": text} for path, text in problems]
+        found = {"kind": "error", "message": message, "code": code, "problems": listed}
+        typer.echo(json.dumps(found))
+        return code
     label = typer.style(f"{kind}:", fg="red" if kind == "error" else "yellow", bold=True)
     typer.echo(f"{label} {plain(message)}", err=True)
+    return code

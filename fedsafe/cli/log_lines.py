@@ -48,6 +48,7 @@ class Journal:
             "stage-end": self._stage,
             "round-start": self._round_start,
             "round-end": self._round_end,
+            "progress": self._progress,
         }
         if event.kind in tell:
             yield from tell[event.kind](event)
@@ -66,6 +67,19 @@ class Journal:
     def _note(self, event: Event) -> Iterator[str]:
         if event.message:
             yield f"  [dim]{safe(event.message)}[/dim]"
+
+    def _progress(self, event: Event) -> Iterator[str]:
+        data = event.data
+        place = f"{data.get('stage', '')}"
+        if "round" in data:
+            place += f" round {data['round']}/{data.get('rounds', '')}"
+        if "activity" not in data:
+            yield f"  [dim]{safe(place)}: at work for {duration(data.get('seconds', 0))}[/dim]"
+            return
+        told = f"{place}: {data['activity']} {data.get('done')} of {data.get('total')}"
+        if "rate" in data:
+            told += f", {_rate(data['rate'])}, {duration(data.get('left', 0))} left"
+        yield f"  [dim]{safe(told)}[/dim]"
 
     def _stage(self, event: Event) -> Iterator[str]:
         name = safe(event.data.get("stage", ""))
@@ -131,6 +145,11 @@ def malicious_share(clients: list[Client]) -> float | None:
     if len(known) < len(clients):
         return None
     return sum(influence for influence, bad in known if bad) / total if total else 0.0
+
+
+def _rate(a_second: float) -> str:
+    """Return a rate in the unit in which it is at least one, down to minutes."""
+    return f"{a_second:.1f} a second" if a_second >= 1 else f"{a_second * 60:.1f} a minute"
 
 
 def _scores(found: object) -> Scores:

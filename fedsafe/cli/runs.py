@@ -41,7 +41,10 @@ def register(app: typer.Typer) -> None:
 
 def run(
     experiment: Annotated[
-        str, typer.Argument(metavar="[EXPERIMENT]", help="A preset or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="[EXPERIMENT]", help="A preset, a YAML file, or - for standard input."
+        ),
     ] = "micro",
     changes: Changes = None,
     output: Output = None,
@@ -57,13 +60,14 @@ def run(
 
     EXPERIMENT is a preset (see `fedsafe config list`) or a YAML file.
     """
+    from fedsafe import preflight
     from fedsafe.app import activate
     from fedsafe.cli import directories
     from fedsafe.experiment import load
     from fedsafe.runs.store import default_directory
 
     activate()
-    resolved = load(experiment, changes or ())
+    resolved = load(experiment, changes or (), preflight.look if dry_run else None)
     directory = output or default_directory(resolved)
     if dry_run:
         show_experiment(resolved, directory, as_json=as_json)
@@ -212,7 +216,7 @@ def _defend_adapter(
 
     model, adapter, defense, chosen, output = job
     resolved = load(reference)
-    work(
+    summary = work(
         output,
         lambda listen: inline().defend_adapter(
             model, adapter, defense, chosen, output, resolved, listen
@@ -220,3 +224,5 @@ def _defend_adapter(
         as_json=as_json,
         again="the same command",
     )
+    if not as_json and summary.stages:
+        typer.echo(f"adapter  {shown(output / summary.stages[-1].path)}")

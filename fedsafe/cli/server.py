@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 from fedsafe.cli.command import finish, work
@@ -40,6 +41,24 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             help="Public keys of the clients: a directory of .pub files, or a file of lines.",
         ),
     ] = None,
+    allow_fewer: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fewer",
+            help="Start although --allow lists fewer keys than there are clients; keys that are "
+            "added later take the free numbers.",
+        ),
+    ] = False,
+    metrics: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, metavar="PORT", help="Serve Prometheus figures on 127.0.0.1:PORT."
+        ),
+    ] = None,
+    systemd: Annotated[
+        bool,
+        typer.Option("--systemd", help="Print a systemd unit of this command, and start nothing."),
+    ] = False,
     changes: Changes = None,
     output: Output = None,
     as_json: Json = False,
@@ -64,6 +83,11 @@ def server(  # noqa: PLR0917 - each is an option of the command line
 
     Given again after a stop, it goes on from the last complete round.
     """
+    if systemd:
+        from fedsafe.cli.systemd import unit
+
+        typer.echo(unit("server", click.get_current_context()), nl=False)
+        return
     from fedsafe.app import activate
     from fedsafe.deployment.server.plan import Asked, plan
     from fedsafe.deployment.server.supervisor import serve
@@ -80,10 +104,11 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    planned = plan(resolved, directory, Asked(listen, tls, allow, randomness, open=open_to_all))
+    asked = Asked(listen, tls, allow, randomness, open=open_to_all, fewer=allow_fewer)
+    planned = plan(resolved, directory, asked)
     work(
         directory,
-        lambda hear: serve(planned, hear),
+        lambda hear: serve(planned, hear, metrics=metrics),
         as_json=as_json,
         again="the same command",
     )

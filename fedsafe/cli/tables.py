@@ -63,12 +63,16 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
         directory: The run directory, for the settings of its defenses.
     """
     out = console()
-    defenses = defenses_of(directory, summary.stages)
-    if summary.stages:
-        out.print(_stages(summary.stages, defenses))
-        for line in (*_judges(summary.stages), *_skipped(summary.stages)):
-            out.print(f"[dim]{safe(line)}[/dim]")
-    out.print(Padding(safe(sentence(summary.stages, defenses)), (0, 0, 1, 0)))
+    stages = [stage for stage in summary.stages if stage.status == "done"]
+    defenses = defenses_of(directory, stages)
+    if stages:
+        out.print(_stages(stages, defenses))
+        for line in (*_judges(stages), *_skipped(stages)):
+            out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
+    out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
+    for stage in summary.stages:
+        if stage.status == "failed":
+            out.print(f"[yellow]{safe(stage.name)} failed: {safe(stage.reason)}[/yellow]")
     if summary.status != "completed":
         reason = f": {summary.reason}" if summary.reason else ""
         out.print(f"[yellow]The run is {safe(summary.status)}{safe(reason)}[/yellow]")
@@ -110,14 +114,13 @@ def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
 
 
 def _judges(stages: Sequence[Stage]) -> list[str]:
-    """Return who judged the stages, each with its stages where they were several."""
-    by: dict[str, list[str]] = {}
-    for stage in stages:
-        by.setdefault(stage.scores.judge or stage.judge, []).append(stage.name)
-    known = {judge: names for judge, names in by.items() if judge}
-    if len(by) == 1:
-        return [f"judged by {judge}" for judge in known]
-    return [f"{', '.join(names)}: judged by {judge}" for judge, names in known.items()]
+    """Return whose verdicts the numbers are: one judge's, or each stage's own."""
+    named = {stage.name: stage.scores.judge or stage.judge for stage in stages}
+    judges = list(dict.fromkeys(judge for judge in named.values() if judge))
+    if len(judges) <= 1:
+        return [f"judged by {judge}" for judge in judges]
+    each = ", ".join(f"{name} by {judge}" for name, judge in named.items() if judge)
+    return [f"judged by different judges and not comparable: {each}"]
 
 
 def _skipped(stages: Sequence[Stage]) -> list[str]:

@@ -29,12 +29,12 @@ def safe(text: object) -> str:
 
 
 def settings(changes: Iterable[str] | None) -> dict[str, Any]:
-    """Read ``name=value`` texts as a plug-in's settings; values are YAML.
+    """Read ``name=value`` texts as a plug-in's settings; values are YAML 1.2.
 
     Raises:
         ConfigError: A text is not of that form.
     """
-    import yaml
+    from fedsafe.experiment.yaml_text import scalar_or_collection
 
     read: dict[str, Any] = {}
     for change in changes or ():
@@ -42,8 +42,8 @@ def settings(changes: Iterable[str] | None) -> dict[str, Any]:
         if not equals or not name.strip():
             raise ConfigError(f"--set {change}: write it as name=value, such as --set steps=20.")
         try:
-            read[name.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            read[name.strip()] = scalar_or_collection(text)
+        except ConfigError:
             raise ConfigError(f"--set {name}: {text!r} is not a YAML value. Quote it.") from None
     return read
 

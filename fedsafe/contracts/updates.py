@@ -77,6 +77,7 @@ class Knowledge:
         rule: Name of the server's rule (declared as ``rule``).
         settings: The rule's settings (declared as ``rule``).
         filters: Names of the filters before the rule (declared as ``rule``).
+        cohort: Number of accepted updates of the round (declared as ``rule``).
         aggregate: The server's whole pipeline on (n, d) updates, for attackers that try their
             update against it (declared as ``rule``); it changes no state.
     """
@@ -92,4 +93,5 @@ class Knowledge:
     rule: str | None = None
     settings: Mapping[str, Any] | None = None
     filters: tuple[str, ...] = ()
+    cohort: int | None = None
     aggregate: "Callable[[Tensor], Aggregate] | None" = None

@@ -15,7 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fedsafe.cgroups import usable_memory
 from fedsafe.errors import LaunchError
+from fedsafe.runs.files import private, private_directory
 
 PR_SET_PDEATHSIG = 1
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -70,10 +72,10 @@ class Child:
         Raises:
             LaunchError: There is no such program.
         """
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(self.log.parent)
         parent, leash = os.getpid(), self._leash
         try:
-            with self.log.open("ab") as log:
+            with open(self.log, "ab", opener=private) as log:
                 self._process = subprocess.Popen(
                     self.command,
                     stdin=subprocess.DEVNULL,
@@ -82,6 +84,7 @@ class Child:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
+                    umask=0o077,  # logs and what it writes are for this user alone
                     preexec_fn=lambda: _leash(parent, leash),  # noqa: PLW1509 - async-signal-safe enough
                 )
         except OSError as error:
@@ -180,14 +183,8 @@ def open_files(wanted: int) -> int:
 
 
 def memory_of_machine() -> int:
-    """Return the bytes of memory that there are, or that this container may use."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(Path(limit).read_text()))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return min(found)
+    """Return the bytes of memory that there are, or that this process's control groups allow."""
+    return usable_memory()
 
 
 def _kill_group(pid: int) -> None:

@@ -10,6 +10,7 @@ from fedsafe.errors import RunError
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import redact, secrets_of
+from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
 from fedsafe.training.session import Session
 
@@ -100,7 +101,7 @@ def _replies(
         def complete(samples: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
             return _complete(session, samples, prefills)
 
-        secrets = secrets_of(resolved(shield))
+        secrets = secrets_of(with_secrets(resolved(shield)))
         found = apply_shield(shield, complete, *_given([asks[i] for i in through]))
         for index, reply in zip(through, found, strict=True):
             replies[index] = redact(reply, secrets)

@@ -12,20 +12,33 @@ from typing import Any
 from fedsafe.contracts import Exchange, Prompt, Verdict, judges
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import masked
-from fedsafe.runs.files import digest, read_lines, write_json, write_lines
+from fedsafe.runs.files import (
+    digest,
+    file_digest,
+    read_lines,
+    write_json,
+    write_lines,
+    write_text,
+)
 from fedsafe.runs.scores import PLAIN, Scores
 
-EXCHANGES = "exchanges.jsonl"
+EXCHANGES, CHECKSUM = "exchanges.jsonl", "exchanges.sha256"
 
 
 def exchanges(directory: Path, prompts: Sequence[Prompt]) -> list[Exchange] | None:
-    """Return the replies of an earlier evaluation; None where they are not whole."""
-    if not (directory / EXCHANGES).is_file():
+    """Return the replies of an earlier evaluation; None where they are not whole.
+
+    Replies that were changed since they were written are not whole: they are generated anew.
+    """
+    path, checksum = directory / EXCHANGES, directory / CHECKSUM
+    if not path.is_file():
+        return None
+    if checksum.is_file() and checksum.read_bytes() != _checksum(path):
         return None
     by_id = {prompt.id: prompt for prompt in prompts}
     try:
         return [_exchange(row, by_id) for row in read_lines(directory / EXCHANGES)]
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -47,6 +60,12 @@ def keep_exchanges(directory: Path, found: Sequence[Exchange]) -> None:
             for exchange in found
         ],
     )
+    write_text(directory / CHECKSUM, _checksum(directory / EXCHANGES).decode())
+
+
+def _checksum(path: Path) -> bytes:
+    """Return the line that ``sha256sum`` prints of a file."""
+    return f"{file_digest(path)}  {path.name}\n".encode()
 
 
 def judge_key(choice: PluginChoice) -> str:

@@ -11,6 +11,7 @@ from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
+from fedsafe.secret_settings import literal_secrets
 
 Problem = tuple[str, str]
 """Dotted path and sentence."""
@@ -28,7 +29,7 @@ def problems(experiment: Experiment) -> list[Problem]:
     ]
 
 
-def _choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
+def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (path, kind, choice) of every plug-in but the strategy's rule."""
     data, evaluation = experiment.data, experiment.evaluation
     yield "data.source", "source", data.source
@@ -61,7 +62,7 @@ def _numbered(
 
 
 def _plugins(experiment: Experiment) -> Iterator[Problem]:
-    for path, kind, choice in _choices(experiment):
+    for path, kind, choice in choices(experiment):
         try:
             plugin = REGISTRIES[kind][choice.name]
         except PluginError as error:
@@ -69,6 +70,12 @@ def _plugins(experiment: Experiment) -> Iterator[Problem]:
             continue
         for name, text in plugin.problems(choice.settings):
             yield f"{path}.{name}", text
+        for name in literal_secrets(plugin.schema, choice.settings):
+            yield (
+                f"{path}.{name}",
+                "a secret must not stand in an experiment, which is kept and copied. Put it into "
+                "an environment variable, and write env:NAME here.",
+            )
 
 
 def _repeated(experiment: Experiment) -> Iterator[Problem]:

@@ -1,25 +1,34 @@
-"""From a preset or a YAML file, with changes, to a checked experiment.
+"""From a preset, a file, a run directory or a mapping to a checked experiment.
 
-Every problem is reported at once, each with its dotted path and what to do.
+Every problem is reported at once, each with its path and what to do.
 """
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fedsafe.errors import ConfigError
+from fedsafe.experiment import names, yaml_text
+from fedsafe.experiment.changes import apply, merge
 from fedsafe.experiment.checks import problems
+from fedsafe.experiment.paths import place
 from fedsafe.experiment.schema import Experiment
-from fedsafe.plugins import suggestion
+from fedsafe.plugin_modules import search_in
+from fedsafe.suggestions import suggestion
+from fedsafe.validation_errors import Problem, locations_of, path_of, problems_of
 
 PRESETS = Path(__file__).parent / "presets"
-KEPT = frozenset({"filters", "optimizer", "per_block"})
-"""What a strategy keeps when its rule is exchanged; other settings belong to the old one."""
+STDIN = "-"
+Look = Callable[[Experiment], Sequence[Problem]]
+"""A further check of an experiment, such as of the files that it names."""
+SHOWN = 100
+"""Problems that a message lists; a file with more is no experiment."""
 
 
 def presets() -> dict[str, str]:
@@ -34,151 +43,151 @@ def read_preset(name: str) -> str:
     Raises:
         ConfigError: There is no preset of that name.
     """
-    path = PRESETS / f"{name}.yaml"
-    if not path.is_file():
-        known = list(presets())
+    known = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    if name not in known:
         raise ConfigError(
-            f"There is no preset '{name}'.{suggestion(name, known)} Presets: {', '.join(known)}."
+            f"There is no preset '{name}'.{suggestion(name, list(known))} "
+            f"Presets: {', '.join(known)}."
         )
-    return path.read_text(encoding="utf-8")
+    return known[name].read_text(encoding="utf-8")
 
 
-def load(reference: str | Path, changes: Iterable[str] = ()) -> Experiment:
-    """Return the experiment of a preset, a file or a run directory, checked.
+def load(
+    reference: str | Path | Mapping[str, Any],
+    changes: Iterable[str] = (),
+    look: Look | None = None,
+) -> Experiment:
+    """Return a checked experiment.
+
+    Paths in a file are relative to it, those in ``changes`` to the current directory.
+    Modules of plug-ins are found beside the file and in the current directory.
 
     Args:
-        reference: Preset name, path of a YAML file, or run directory.
-        changes: ``a.b=value`` texts; values are read as YAML.
+        reference: Preset name, path of a YAML file, ``-`` for standard input, run
+            directory, or the values themselves.
+        changes: ``a.b=value`` texts; values are read as YAML 1.2.
+        look: A further check, whose problems are listed with the others.
 
     Raises:
-        ConfigError: Anything is wrong; the message has one line for each problem.
+        ConfigError: Anything is wrong; the message has a line for each problem, and its
+            ``problems`` are the same as (path, sentence).
     """
-    values = _read(reference)
-    found: list[tuple[str, str]] = []
+    found: list[Problem]
+    if isinstance(reference, Mapping):
+        values, found, origin = copy.deepcopy(dict(reference)), [], "experiment"
+    else:
+        values, found = _read(reference)
+        origin = "standard input" if str(reference) == STDIN else str(reference)
+    kept = not isinstance(reference, Mapping) and _is_directory(reference)
     for change in changes:
-        found += _apply(values, change)
-    if found:
-        raise ConfigError(_listed(reference, found))
-    return validate(values, str(reference))
+        found += apply(values, change)
+    if not kept:  # a run goes on with the very paths that it began with
+        search_in(Path.cwd(), last=True)
+        place(values, Path.cwd())
+    return validate(values, origin, found, look)
 
 
-def validate(values: Mapping[str, Any], origin: str = "experiment") -> Experiment:
+def validate(
+    values: Mapping[str, Any],
+    origin: str = "experiment",
+    found: Sequence[Problem] = (),
+    look: Look | None = None,
+) -> Experiment:
     """Return the experiment of these values, checked.
 
+    Args:
+        values: Settings, as YAML has them.
+        origin: What the message says is wrong.
+        found: Problems that are known already.
+        look: A further check.
+
     Raises:
-        ConfigError: Anything is wrong; the message has one line for each problem.
+        ConfigError: Anything is wrong; the message has a line for each problem.
     """
+    listed = list(found)
     try:
-        experiment = Experiment.model_validate(values)
+        experiment = Experiment.model_validate(dict(values))
     except ValidationError as error:
-        listed = _field_problems(error)
-        listed += _cross_problems(values, [detail["loc"] for detail in error.errors()])
-        raise ConfigError(_listed(origin, listed)) from None
-    if found := problems(experiment):
-        raise ConfigError(_listed(origin, found))
+        listed += problems_of(error, values, names.unknown)
+        listed += _cross_problems(values, locations_of(error, values), look)
+        raise _failure(origin, listed) from None
+    listed += problems(experiment)
+    listed += look(experiment) if look is not None else ()
+    if listed:
+        raise _failure(origin, listed)
     return experiment
 
 
 def as_yaml(experiment: Experiment) -> str:
     """Return the resolved experiment as YAML that loads back to an equal one."""
-    return yaml.safe_dump(json.loads(experiment.as_json()), sort_keys=False)
+    return yaml_text.dump(json.loads(experiment.as_json()))
 
 
-def _read(reference: str | Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
-    path = Path(reference)
-    if path.is_dir():
-        path = path / "experiment.yaml"
+def _read(
+    reference: str | Path, heirs: tuple[Path, ...] = ()
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the values of a file laid over those of its preset, and what is wrong in them."""
+    path = Path(reference).expanduser() if str(reference).startswith("~") else Path(reference)
+    run = _is_directory(path)
+    path = path / "experiment.yaml" if run else path
     if path in heirs:
         raise ConfigError(f"{path} inherits from itself: see its key 'preset'.")
-    if path.is_file():
-        text = path.read_bytes()
-    elif path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
-        raise ConfigError(f"There is no experiment file at {path}. Give a file or a preset's name.")
-    else:
-        text = read_preset(str(reference)).encode()
-    try:
-        values = yaml.safe_load(text.decode())
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if values is None:
-        values = {}
+    text, home = _text(path)
+    origin = "standard input" if str(path) == STDIN else str(path)
+    values, found = yaml_text.parse(text, origin)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold a mapping of settings; got {type(values).__name__}.")
+        what = "is empty" if values is None else f"holds {type(values).__name__}"
+        raise ConfigError(
+            f"{origin} must hold a mapping of settings, such as `preset: micro`; it {what}."
+        )
+    if home is not None and not run:
+        search_in(home)
+        place(values, home)
     base = values.pop("preset", None)
-    return values if base is None else _merge(_read(str(base), (*heirs, path)), values)
+    if base is None:
+        return values, found
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: preset: expected the name of a preset or of a file.")
+    beside = home / base if home is not None else Path(base)
+    below, more = _read(beside if _is_file(beside) else base, (*heirs, path))
+    return merge(below, values), [*more, *found]
 
 
-def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over a base; a plug-in of another name replaces the whole choice."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        renamed = isinstance(value, dict) and "name" in value
-        if isinstance(old, str) and isinstance(value, dict):
-            old = {"name": old}
-        if isinstance(old, dict) and isinstance(value, dict) and not renamed:
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
-    return merged
+def _text(path: Path) -> tuple[str, Path | None]:
+    """Return an experiment's text and the directory of its file; None for a preset."""
+    if str(path) == STDIN:
+        return sys.stdin.read(), Path.cwd()
+    home: Path | None = None
+    if _is_file(path):
+        home = path.parent
+        try:
+            return path.read_text(encoding="utf-8-sig"), home
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not YAML: expected UTF-8 ({error.reason}).") from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        raise ConfigError(f"There is no experiment file at {path}. Give a file or a preset's name.")
+    return read_preset(str(path)), home
 
 
-def _apply(values: dict[str, Any], change: str) -> list[tuple[str, str]]:
-    """Set one dotted path in place; return what is wrong with the text."""
-    path, equals, text = change.partition("=")
-    if not equals or not path.strip():
-        return [(change, "a change is written path=value, such as federation.rounds=3.")]
+def _is_file(path: Path) -> bool:
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        return [(path, f"{text!r} is not a YAML value. Quote it.")]
-    target: Any = values
-    keys = path.strip().split(".")
-    for key in keys[:-1]:
-        place, step = _step(target, key)
-        if place is None:
-            return [(path, f"there is no item {key} in a list of {len(target)}.")]
-        if isinstance(step, str):
-            step = {"name": step}
-        elif not isinstance(step, dict | list):
-            step = {}
-        target[place] = step
-        target = step
-    if isinstance(target, list):
-        return [(path, f"name a setting of an item, such as {path.strip()}.steps=3.")]
-    if len(keys) > 1 and keys[-1] == "name" and target.get("name") not in (None, value):
-        for setting in target.keys() - KEPT:
-            del target[setting]
-    target[keys[-1]] = value
-    return []
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # too long, or with a character that no name has
+        return False
 
 
-def _step(target: Any, key: str) -> tuple[Any, Any]:
-    """Return the place that a part of a path names, and what is there; None: no such item."""
-    if isinstance(target, dict):
-        return key, target.get(key)
-    if key.isdecimal() and int(key) < len(target):
-        return int(key), target[int(key)]
-    return None, None
-
-
-def _field_problems(error: ValidationError) -> list[tuple[str, str]]:
-    listed: list[tuple[str, str]] = []
-    for detail in error.errors():
-        path = ".".join(str(part) for part in detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            known = _fields_at(detail["loc"][:-1])
-            hint = suggestion(str(detail["loc"][-1]), known)
-            listed.append((path, f"unknown setting.{hint} Known here: {', '.join(known)}."))
-        else:
-            got = "" if detail["type"] == "missing" else f" (got {detail['input']!r})"
-            listed.append((path, f"{detail['msg']}{got}."))
-    return listed
+def _is_directory(reference: str | Path) -> bool:
+    try:
+        return Path(reference).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _cross_problems(
-    values: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]]
-) -> list[tuple[str, str]]:
+    values: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]], look: Look | None
+) -> list[Problem]:
     """Return what is wrong between the sections, the wrong fields left out.
 
     Where the rest is no experiment without them, nothing is said.
@@ -186,37 +195,36 @@ def _cross_problems(
     rest = copy.deepcopy(dict(values))
     for location in wrong:
         target: Any = rest
-        for part in location[:-1]:
-            target = target.get(part) if isinstance(target, dict) else None
-        if isinstance(target, dict):
-            target.pop(location[-1], None)
+        for part, following in zip(location, [*location[1:], None], strict=True):
+            if not isinstance(target, dict) or part not in target:
+                break
+            if not isinstance(following, str) or not isinstance(target[part], dict):
+                del target[part]
+                break
+            target = target[part]
     try:
         experiment = Experiment.model_validate(rest)
     except ValidationError:
         return []
-    sections = {".".join(map(str, location[:2])) for location in wrong}
-    return [one for one in problems(experiment) if not one[0].startswith(tuple(sections))]
+    listed = problems(experiment) + list(look(experiment) if look is not None else ())
+    sections = tuple({path_of(location[:2]) for location in wrong})
+    leaves = [re.compile(rf"\b{re.escape(str(location[-1]))}\b") for location in wrong if location]
+    return [  # what speaks of a wrong setting speaks of the default in its place
+        (path, told)
+        for path, told in listed
+        if not path.startswith(sections) and not any(leaf.search(told) for leaf in leaves)
+    ]
 
 
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Return the setting names of the section at a location."""
-    section: type[BaseModel] = Experiment
-    for part in location:
-        field = section.model_fields.get(str(part))
-        if field is None:
-            break
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not nested:
-            break
-        section = nested[0]
-    return list(section.model_fields)
-
-
-def _listed(origin: str | Path, found: list[tuple[str, str]]) -> str:
-    noun = "problem" if len(found) == 1 else "problems"
-    lines = "\n".join(f"  {path}: {text}" for path, text in found)
-    return f"{origin} has {len(found)} {noun}:\n{lines}"
+def _failure(origin: str, found: Sequence[Problem]) -> ConfigError:
+    unique = list(dict.fromkeys(found))
+    noun = "problem" if len(unique) == 1 else "problems"
+    lines = [f"  {path}: {text}" if path else f"  {text}" for path, text in unique[:SHOWN]]
+    if len(unique) > SHOWN:
+        lines.append(f"  and {len(unique) - SHOWN} more.")
+    error = ConfigError("\n".join([f"{origin} has {len(unique)} {noun}:", *lines]))
+    error.problems = tuple(unique)
+    return error
 
 
 def _headline(text: str) -> str:

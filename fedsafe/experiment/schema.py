@@ -5,47 +5,23 @@ Knows nothing of how anything is done; checks across sections are in `checks`.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 
-
-class Section(BaseModel):
-    """A part of an experiment: frozen, no unknown key, no silent conversion."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,
-    )
-
-
-class PluginChoice(BaseModel):
-    """A plug-in by name, with its settings beside the name."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
-    name: Annotated[str, Field(min_length=1)]
-    """Registered name, or ``module:object``."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings given beside the name."""
-        return dict(self.model_extra or {})
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) or value is None else [value]
-
-
-Choices = Annotated[tuple[PluginChoice, ...], BeforeValidator(_as_list)]
+__all__ = [
+    "Adapter",
+    "Attack",
+    "Data",
+    "Evaluation",
+    "Experiment",
+    "Federation",
+    "Model",
+    "PluginChoice",
+    "Section",
+    "Strategy",
+    "Training",
+]
 
 
 class Model(Section):
@@ -64,20 +40,20 @@ class Model(Section):
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """Attention kernel; auto is flash_attention_2 where it is installed and runs, else sdpa,
     else eager."""
-    threads: Annotated[int, Field(ge=0)] = 1
+    threads: Annotated[int, Field(ge=0, le=4096)] = 1
     """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
 
 
 class Adapter(Section):
     """The LoRA adapter that is trained and sent."""
 
-    rank: Positive = 8
-    alpha: Annotated[float, Field(gt=0)] = 16
+    rank: Annotated[int, Field(ge=1, le=65_536)] = 8
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 16
     """Scale; the product of the two factors is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
     """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
-    peft: dict[str, Any] = {}
+    peft: dict[str, Any] = Field(default_factory=dict)
     """Further settings of PEFT's LoraConfig, such as use_rslora, use_dora, rank_pattern,
     modules_to_save, bias or init_lora_weights (pissa, olora)."""
     ranks: tuple[Positive, ...] = ()
@@ -99,7 +75,7 @@ class Data(Section):
     """Which client gets which examples."""
     examples_per_client: Positive | None = None
     """At most this many for each client; None: all there are."""
-    max_length: Annotated[int, Field(ge=8)] = 512
+    max_length: Annotated[int, Field(ge=8, le=10**7)] = 512
     """Tokens of prompt and response; longer responses are cut, and counted."""
 
 
@@ -108,20 +84,20 @@ class Training(Section):
 
     algorithm: PluginChoice = PluginChoice(name="supervised")
     """Local algorithm of honest clients; an operator consents to one named by its path."""
-    steps: Positive = 10
+    steps: Annotated[int, Field(ge=1, le=10**7)] = 10
     """Optimizer steps a round."""
-    batch_size: Positive = 16
+    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 16
     """Examples a batch; those of very unlike length go through the model in several passes."""
-    accumulation: Positive = 1
+    accumulation: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Batches an optimizer step."""
     group_by_length: bool = False
     """Share a round's examples out to batches by length: less padding, in other company."""
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-5
     """Of the first round."""
-    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    final_learning_rate: Annotated[float, Field(ge=0, le=10)] = 1e-6
     """Where the cosine over rounds ends, one round after the last; constant in a round."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
+    clip: Annotated[float, Field(gt=0, le=1e9)] = 1.0
     """Largest gradient norm."""
     optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
     """The 8-bit ones are bitsandbytes'; the paged one needs CUDA."""
@@ -145,31 +121,31 @@ class Strategy(PluginChoice):
 class Federation(Section):
     """Who takes part, how often, and how their updates are combined."""
 
-    clients: Positive = 10
+    clients: Annotated[int, Field(ge=1, le=100_000)] = 10
     sampled: Positive | None = None
     """Clients a round; None: all of them."""
-    rounds: Positive = 10
+    rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
     strategy: Strategy = Strategy()
     root: PluginChoice | None = None
     """Source of the server's own trusted examples, for rules that compare with them (FLTrust)."""
     minimum_replies: Positive | None = None
     """A round with fewer accepted replies fails the run; None: half of those sampled."""
-    deadline: Annotated[float, Field(gt=0)] = 3600.0
+    deadline: Seconds = 3600.0
     """Seconds to wait for a round's replies. On separate machines as long is waited for clients
     to come back while fewer than ``minimum_replies`` are online."""
-    grace: Annotated[float, Field(gt=0)] | None = 300.0
+    grace: Seconds | None = 300.0
     """On separate machines: seconds to wait for stragglers once ``minimum_replies`` are in; None:
     until the deadline. Two minutes at most are spent on clients that went offline."""
-    retries: Annotated[int, Field(ge=0)] = 3
+    retries: Annotated[int, Field(ge=0, le=1000)] = 3
     """Times a client is asked again in a round whose machine, connection or trainer died."""
     wire: Literal["float32", "bfloat16", "int8"] = "float32"
     """How adapters travel: whole, or updates in half or a quarter of the bytes, the rounding
     error of ``int8`` being made up for in the next round."""
-    max_update_norm: Annotated[float, Field(gt=0)] = 1e4
+    max_update_norm: Annotated[float, Field(gt=0, le=1e30)] = 1e4
     """A reply whose update is longer (L2) is dropped as absurd."""
     weighting: Literal["equal", "examples"] = "equal"
     """``examples`` believes the clients' counts, clamped to ten times the median."""
-    keep_checkpoints: Annotated[int, Field(ge=1)] = 3
+    keep_checkpoints: Positive = 3
     """How many of the newest round checkpoints stay on disk."""
 
 
@@ -200,13 +176,13 @@ class Evaluation(Section):
 
     suites: Choices = (PluginChoice(name="micro"),)
     judge: PluginChoice = PluginChoice(name="micro-exact")
-    max_new_tokens: Positive = 64
-    batch_size: Positive = 64
+    max_new_tokens: Annotated[int, Field(ge=1, le=10**6)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
     conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
-    probe_every: Annotated[int, Field(ge=0)] = 1
+    probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
     """Prompts of each kind in such a small evaluation, plainly asked."""
@@ -226,9 +202,11 @@ class Evaluation(Section):
 class Experiment(Section):
     """Everything a run depends on; equal experiments give equal runs."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = (
+        "experiment"
+    )
     """Names the run directory."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Every random draw comes from it."""
     red_team: bool = False
     """Declares that this federation is attacked on purpose; needed by any attack."""

@@ -51,7 +51,12 @@ if TYPE_CHECKING:
         InMemoryLinkState,
         generate_rand_int_from_bytes,
     )
-    from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+    from flwr.supercore.cli import flower_superexec
+    from flwr.supercore.constant import (
+        FLEET_HTTP_PUBLIC_KEY_HEADER,
+        TASK_TYPE_TO_APPIO_API_ADDRESS_ARG,
+        TASK_TYPE_TO_COMMAND,
+    )
     from flwr.supercore.control import ControlHttpClient
     from flwr.supercore.error import FlowerError
     from flwr.supercore.fab import Fab
@@ -79,6 +84,11 @@ if TYPE_CHECKING:
     from flwr.supercore.runtime_version_compatibility import (
         RuntimeVersionMetadata,
         get_runtime_version_incompatibility_exit_message,
+    )
+    from flwr.supercore.superexec.executor import (
+        ExecutionSpec,
+        LaunchResult,
+        SubprocessExecutor,
     )
     from flwr.supercore.task_identity import TaskIdentity
     from flwr.superlink.cli.flower_superlink import flower_superlink
@@ -114,7 +124,10 @@ NAMES: Final[dict[str, str]] = {
     "flwr.server.superlink.linkstate.in_memory_linkstate": (
         "InMemoryLinkState generate_rand_int_from_bytes"
     ),
-    "flwr.supercore.constant": "FLEET_HTTP_PUBLIC_KEY_HEADER",
+    "flwr.supercore.cli": "flower_superexec",
+    "flwr.supercore.constant": (
+        "FLEET_HTTP_PUBLIC_KEY_HEADER TASK_TYPE_TO_APPIO_API_ADDRESS_ARG TASK_TYPE_TO_COMMAND"
+    ),
     "flwr.supercore.control": "ControlHttpClient",
     "flwr.supercore.error": "FlowerError",
     "flwr.supercore.fab": "Fab",
@@ -137,6 +150,7 @@ NAMES: Final[dict[str, str]] = {
     "flwr.supercore.runtime_version_compatibility": (
         "RuntimeVersionMetadata get_runtime_version_incompatibility_exit_message"
     ),
+    "flwr.supercore.superexec.executor": "ExecutionSpec LaunchResult SubprocessExecutor",
     "flwr.supercore.task_identity": "TaskIdentity",
     "flwr.superlink.extensions": "configure_app",
     "flwr.superlink.cli.flower_superlink": "flower_superlink",

@@ -20,7 +20,9 @@ PARTS: Final[dict[str, str]] = {
     "server": (
         "build_fab_from_files fab_to_proto user_config_to_proto Fab FlowerError ControlHttpClient "
         "ListRunsRequest RegisterNodeRequest StartRunRequest StopRunRequest StreamLogsRequest "
-        "FLEET_HTTP_PUBLIC_KEY_HEADER public_key_to_bytes uses_nist_ec_curve"
+        "FLEET_HTTP_PUBLIC_KEY_HEADER public_key_to_bytes uses_nist_ec_curve flower_superexec "
+        "TASK_TYPE_TO_APPIO_API_ADDRESS_ARG TASK_TYPE_TO_COMMAND ExecutionSpec LaunchResult "
+        "SubprocessExecutor"
     ),
     "serverapp": (
         "ErrorCode SUPERLINK_NODE_ID HttpGrid InMemoryGrid log make_message "
@@ -53,7 +55,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "InMemoryGrid": "get_node_ids push_messages pull_messages",
     "InMemoryLinkState": (
         "create_node get_node_id_by_public_key acknowledge_node_heartbeat deactivate_node "
-        "delete_messages object_store"
+        "delete_messages object_store get_node_info"
     ),
     "NodeAuthHttpInterceptor": "intercept",
     "RetryInvoker": "invoke",

@@ -52,7 +52,8 @@ def run(
     grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
     events = Events(store.events, listen)
     stages = None if shared is None else StageStore(shared)
-    return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
+    with events.ticking():
+        return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
 
 
 def resume(directory: Path, listen: Listener | None = None) -> Summary:
@@ -89,8 +90,9 @@ def defend(
     planned = {choice.name: choice.settings for choice in experiment.defenses}
     choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
     _checked(experiment, defenses=(choice,))
-    with store.lock():
-        opened = open_run(experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    with store.lock(), events.ticking():
+        opened = open_run(experiment, store, events, RUNTIME)
         defend_run(opened, choice)
         return opened.settle()
 
@@ -100,7 +102,8 @@ def evaluate(
 ) -> Summary:
     """Evaluate every stage of a run again, perhaps with another judge.
 
-    Replies that are on disk already are judged anew and not generated again.
+    Replies that are on disk already are judged anew, with no model loaded; what another judge
+    said of them stays where it is.
 
     Raises:
         FedSafeError: The run has no stages, or the judge failed.
@@ -110,12 +113,17 @@ def evaluate(
     from fedsafe.evaluation.evaluate import with_judge
     from fedsafe.pipeline.defend import reevaluate
     from fedsafe.pipeline.opening import open_run
+    from fedsafe.pipeline.rejudging import rejudge_run
 
     store = Store(directory)
     experiment = with_judge(store.experiment, judge)
     _checked(experiment)
-    with store.lock():
-        opened = open_run(store.experiment, store, Events(store.events, listen), RUNTIME)
+    events = Events(store.events, listen)
+    with store.lock(), events.ticking():
+        judged = rejudge_run(store, experiment, events)
+        if judged is not None:
+            return judged
+        opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
             raise RunError(
                 f"{directory} has no stage to evaluate yet. Finish it with "
@@ -155,7 +163,8 @@ def defend_adapter(
     )
     store = Store(output)
     events = Events(store.events, listen)
-    return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
+    with events.ticking():
+        return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
 
 
 def _checked(experiment: Experiment, **changes: Any) -> Experiment:

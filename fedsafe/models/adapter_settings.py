@@ -125,23 +125,6 @@ def spec_of(directory: Path) -> Adapter:
         raise ModelError(f"{path} cannot be read: {reason}") from None
 
 
-def check_trained(model: Any, spec: Adapter, saved_by_name: Mapping[str, Any]) -> None:
-    """Check that there is something to train, and that PEFT saves all of it.
-
-    Raises:
-        ModelError: There is not, or it does not.
-    """
-    saved = {id(parameter) for parameter in saved_by_name.values()}
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not saved or not trained:
-        raise ModelError(f"adapter.targets {spec.targets!r}: there is nothing to train in them.")
-    if lost := [name for name, parameter in trained.items() if id(parameter) not in saved]:
-        raise ModelError(
-            f"With adapter.peft {spec.peft} PEFT trains {lost[0]} but does not save it, so it "
-            "cannot be sent. Leave that setting out."
-        )
-
-
 def _checked(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if name not in ALLOWED:

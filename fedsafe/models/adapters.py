@@ -1,112 +1,27 @@
-"""LoRA adapters: attach, start, read, write, save and load, in one fixed order.
+"""LoRA adapters: start, read, write, save and load, in one fixed order.
 
 Tensors go by PEFT's saved names (``...lora_A.weight``), sorted, float32; they are those
 that PEFT trains and saves, biases and whole modules included where it is told to. Hu et
 al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022.
 """
 
+import hashlib
 import math
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 from fedsafe.errors import ModelError
-from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
-from fedsafe.models.adapter_files import WEIGHTS, Tensors, digest, load, not_finite, save
-from fedsafe.models.adapter_settings import (
-    changes_base,
-    check_trained,
-    is_default,
-    lora_options,
-    spec_of,
-)
+from fedsafe.models.adapter_settings import spec_of
 from fedsafe.seeds import derive
 
-__all__ = ["attach", "check", "digest", "load", "parameters", "read", "save", "spec_of", "start"]
-__all__ += ["WEIGHTS", "Tensors", "not_finite", "write"]
+__all__ = ["WEIGHTS", "Tensors", "check", "digest", "load", "parameters", "read", "save"]
+__all__ += ["spec_of", "start", "write"]
 
-FACTORS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")
-
-
-def attach(base: Any, spec: Adapter, *, initialise: bool = True) -> Any:
-    """Return the base model with a LoRA adapter in it; only the adapter trains.
-
-    Args:
-        base: The frozen base model; initialisations such as PiSSA's change its weights.
-        spec: What to attach.
-        initialise: Whether to initialise as the settings say; not for models without weights.
-
-    Raises:
-        ModelError: No module carries the wanted names, or a setting does not fit the model.
-    """
-    with _without_bitsandbytes():
-        return _attach(base, spec, initialise=initialise)
-
-
-@contextmanager
-def _without_bitsandbytes() -> Iterator[None]:
-    """Keep peft from importing bitsandbytes for a base model that has no layer of it.
-
-    peft imports it whenever it is installed, which takes seconds and memory. A base model with
-    layers of bitsandbytes was loaded with it, so where it is not loaded yet nothing needs it.
-    """
-    if "bitsandbytes" in sys.modules:
-        yield
-        return
-    # None: not importable, as if it were not installed.
-    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["bitsandbytes"]
-        from peft import import_utils
-
-        for known in (import_utils.is_bnb_available, import_utils.is_bnb_4bit_available):
-            known.cache_clear()  # a quantized model may follow in this process
-
-
-def _attach(base: Any, spec: Adapter, *, initialise: bool) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    options = lora_options(spec)
-    if not initialise:
-        options["init_lora_weights"] = True
-    targets = None if spec.targets == "auto" else spec.targets
-    config = LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,
-        lora_dropout=spec.dropout,
-        target_modules=targets if isinstance(targets, str | None) else list(targets),
-        task_type="CAUSAL_LM",
-        **options,
-    )
-    try:
-        with torch.random.fork_rng([]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice on merging, which nobody does here
-            torch.manual_seed(0)
-            model = get_peft_model(base, config)
-    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
-        what = f" and adapter.peft {spec.peft}" if spec.peft else ""
-        raise ModelError(
-            f"adapter.targets {spec.targets!r}{what} do not fit this model: {_short(error)}"
-        ) from None
-    check_trained(model, spec, parameters(model))
-    for name, parameter in parameters(model).items():
-        if "lora_" in name:  # whole modules stay in the type that their layer computes in
-            parameter.data = parameter.data.float()
-    if initialise:  # kept: it cannot be drawn again once the base weights have changed
-        model.initial_adapter = {
-            name: tensor
-            for name, tensor in read(model).items()
-            if not is_default(spec) or not _is_factor(name)
-        }
-        # Without the adapter, the base model is not what it was before: its start is.
-        changed = changes_base(spec) or options["bias"] != "none"
-        model.reference_adapter = read(model) if changed else None
-    return model
+Tensors = dict[str, "torch.Tensor"]
+WEIGHTS = "adapter_model.safetensors"
 
 
 def parameters(model: Any) -> dict[str, Any]:
@@ -201,9 +116,67 @@ def check(tensors: Mapping[str, "torch.Tensor"], shapes: Mapping[str, tuple[int,
             )
 
 
-def _is_factor(name: str) -> bool:
-    return any(f".{factor}" in name for factor in FACTORS) and not name.endswith(".bias")
+def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
+    """Return the sha256 of names, shapes and float32 bytes, in order."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name}{tuple(tensor.shape)}".encode())
+        total.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
+    """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
+
+    It calls its base model by name, not by a path of this machine.
+    """
+    from safetensors.torch import save_file
+
+    from fedsafe.runs.files import whole_directory
+
+    config = copy(model.peft_config["default"])
+    config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
+    config.inference_mode = True
+    with whole_directory(directory) as aside:
+        metadata = {"format": "pt", "sha256": digest(tensors)}
+        save_file(dict(tensors), aside / WEIGHTS, metadata=metadata)
+        config.save_pretrained(aside)
+
+
+def load(directory: Path) -> Tensors:
+    """Read an adapter in PEFT's format.
+
+    Raises:
+        ModelError: There is none, it cannot be read, it was changed since `save` wrote it, or
+            a value of it is not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = directory / WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"{directory} holds no adapter: {WEIGHTS} is missing.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name).float() for name in sorted(file.keys())}
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(
+            f"{path} cannot be read: {reason}. It may be cut short; copy it again."
+        ) from None
+    if (bad := not_finite(tensors)) is not None:
+        raise ModelError(f"{path}: tensor {bad} holds values that are not finite. Restore it.")
+    if stored is not None and stored != (found := digest(tensors)):
+        raise ModelError(
+            f"{path} was changed or damaged after it was written: its sha256 is {found[:16]}, and "
+            f"it says {stored[:16]}. Restore it from a copy."
+        )
+    return tensors
+
+
+def not_finite(tensors: Mapping[str, "torch.Tensor"]) -> str | None:
+    """Return the name of the first tensor with a NaN or an infinity, or None."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None

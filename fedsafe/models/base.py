@@ -10,7 +10,7 @@ from typing import Any
 from fedsafe.errors import MissingDependencyError, ModelError
 from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
-from fedsafe.models import adapters
+from fedsafe.models.attach import attach
 from fedsafe.models.attention import FLASH, attention_of, survey
 from fedsafe.models.device_memory import claim, one_at_a_time
 from fedsafe.models.files import fingerprint, load_tokenizer, locate, name_of
@@ -94,19 +94,17 @@ def load(
     attention = attention_of(spec.attention, survey(config, device, dtype))
     with one_at_a_time(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what libraries say of each other is not the user's
+        facts = {"plain_head": config.model_type in PLAIN_HEADS, "eager": attention == "eager"}
         to_take = 0
         if training is not None and reserve:
-            size = (spec, adapter, training, max_length, device, dtype)
-            to_take = _memory(size, config, directory, eager=attention == "eager")
+            work = workload(spec, adapter, training, max_length, device, dtype, **facts)
+            needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
+            to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
         identity = fingerprint(directory, tokenizer)
-        limits = limits_of(base, tokenizer, directory)
-        base.requires_grad_(False)
-        keep_trainable(base)
-        if training is not None and training.checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
-            base.enable_input_require_grads()
-        model = adapters.attach(base, adapter)
+        rows, positions = limits_of(base, tokenizer, directory)
+        _freeze(base, checkpointing=training is not None and training.checkpointing)
+        model = attach(base, adapter)
         model.base_name = name_of(spec)
         claim(to_take, device)
     model.eval()
@@ -118,22 +116,18 @@ def load(
         directory=directory,
         fingerprint=identity,
         seconds=time.perf_counter() - begun,
-        rows=limits[0],
-        positions=limits[1],
+        rows=rows,
+        positions=positions,
     )
 
 
-def _memory(size: tuple[Any, ...], config: Any, directory: Path, *, eager: bool) -> int:
-    """Return the bytes that training takes beside the weights, if they are free.
-
-    Raises:
-        ModelError: They are not.
-    """
-    plain_head = config.model_type in PLAIN_HEADS
-    work = workload(*size, plain_head=plain_head, eager=eager)
-    shape = shape_of(config, size[1], directory)
-    found = refuse_what_cannot_fit(shape, work, size[4])
-    return found.counted - found.weights
+def _freeze(base: Any, *, checkpointing: bool) -> None:
+    """Take no gradients of the base weights, and recompute activations where that is asked."""
+    base.requires_grad_(False)
+    keep_trainable(base)
+    if checkpointing:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.enable_input_require_grads()
 
 
 def needed(

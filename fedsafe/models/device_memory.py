@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fedsafe.cgroups import memory_limits
 from fedsafe.lazy import torch
 from fedsafe.models.files import cache_directory
 
@@ -41,21 +42,8 @@ def _available() -> int | None:
 
 
 def _left_in_container() -> int | None:
-    """Return what a container's limit leaves; None without a limit."""
-    with suppress(OSError, ValueError):
-        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
-        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
-        return limit - used + _file_cache()
-    return None
-
-
-def _file_cache() -> int:
-    """Return what the container's limit counts as used and the kernel gives back."""
-    with suppress(OSError, ValueError):
-        lines = (CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
-        found = dict(line.split() for line in lines)
-        return int(found.get("inactive_file", 0))
-    return 0
+    """Return what the limits of the process's control groups leave; None without a limit."""
+    return min((limit.left for limit in memory_limits(CGROUP)), default=None)
 
 
 @contextmanager

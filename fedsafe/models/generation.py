@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
@@ -109,27 +110,20 @@ def _batch(
     loaded: LoadedModel, prompts: list[Sequence[int]], decoding: Decoding
 ) -> list[list[int]]:
     width = max(map(len, prompts))
-    room = _room(loaded, width, decoding)
+    room = loaded.fitting(width + decoding.max_new_tokens) - width
+    if room < 1 and loaded.positions is not None:
+        positions, name = loaded.positions
+        raise ModelError(
+            f"A prompt of {width} tokens leaves no room for a reply in the model's {positions} "
+            f"positions ({name}), whatever evaluation.max_new_tokens is "
+            f"({decoding.max_new_tokens}). Shorten it, or use a model of more positions."
+        )
     ids = torch.full((len(prompts), width), decoding.pad, dtype=torch.int64)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    from transformers import GenerationConfig
-
-    sampling = (
-        {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
-        if decoding.temperature > 0
-        else {"do_sample": False}
-    )
-    # A fresh configuration: the model's own may hold penalties that are not greedy at all.
-    config = GenerationConfig(
-        max_new_tokens=room,
-        eos_token_id=list(decoding.stop) or None,
-        pad_token_id=decoding.pad,
-        use_cache=True,
-        **sampling,
-    )
+    config = _configuration(decoding, room)
     base = loaded.model.get_base_model()
     own, was_training = base.generation_config, loaded.model.training
     loaded.model.eval()
@@ -144,17 +138,22 @@ def _batch(
     return [_cut(row, decoding.stop) for row in output[:, width:].tolist()]
 
 
-def _room(loaded: LoadedModel, width: int, decoding: Decoding) -> int:
-    """Return how many new tokens follow a prompt of so many, within the model's positions."""
-    room = loaded.fitting(width + decoding.max_new_tokens) - width
-    if room < 1 and loaded.positions is not None:
-        positions, name = loaded.positions
-        raise ModelError(
-            f"A prompt of {width} tokens leaves no room for a reply in the model's {positions} "
-            f"positions ({name}), whatever evaluation.max_new_tokens is "
-            f"({decoding.max_new_tokens}). Shorten it, or use a model of more positions."
-        )
-    return room
+def _configuration(decoding: Decoding, room: int) -> Any:
+    """Return a fresh generation configuration: the model's own may hold penalties."""
+    from transformers import GenerationConfig
+
+    sampling = (
+        {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
+        if decoding.temperature > 0
+        else {"do_sample": False}
+    )
+    return GenerationConfig(
+        max_new_tokens=room,
+        eos_token_id=list(decoding.stop) or None,
+        pad_token_id=decoding.pad,
+        use_cache=True,
+        **sampling,
+    )
 
 
 def _cut(ids: list[int], stop: tuple[int, ...]) -> list[int]:

@@ -13,6 +13,7 @@ from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.models.attach import attach
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def shape_of(config: Any, adapter: Adapter, directory: Path) -> Shape:
             raise ModelError(f"The model in {directory} cannot be loaded: {reason}") from None
         total = sum(parameter.numel() for parameter in model.parameters())
         linear = [module.weight.shape for module in _linear(model)]
-        own = adapters.parameters(adapters.attach(model, adapter, initialise=False))
+        own = adapters.parameters(attach(model, adapter, initialise=False))
     text = config.get_text_config(decoder=True)
     inputs = sum(tensor.shape[1] for name, tensor in own.items() if "lora_A" in name)
     heads = _number(text, "num_attention_heads", default=1)

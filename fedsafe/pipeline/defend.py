@@ -5,17 +5,18 @@ from pathlib import Path
 
 from fedsafe.contracts import Exchange, Verdict, defenses
 from fedsafe.data.dedup import normalise
-from fedsafe.defenses.runner import plain, run_defense
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.evaluate import judge, prompts_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.opening import open_run
+from fedsafe.pipeline.run_defense import as_json, run_defense
 from fedsafe.pipeline.run_state import ADAPTER, Run
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Scores, Stage, Summary
 from fedsafe.runs.store import Store
+from fedsafe.shields import load_shield, save_shield
 
 
 def defend_all(run: Run) -> None:
@@ -61,7 +62,7 @@ def attempt(run: Run, choice: PluginChoice) -> Stage:
             f"`fedsafe resume {run.store.directory}`."
         )
     adapter = run.adapter(defended)
-    settings = plain(defenses[choice.name].resolve(choice.settings))
+    settings = as_json(defenses[choice.name].resolve(choice.settings))
     whole = PluginChoice.model_validate({**settings, "name": choice.name})
     avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
     fingerprint = run.session.fingerprint
@@ -169,6 +170,7 @@ def defend_adapter(
             run.events("stage-start", stage=run.main)
             run.session.put(tensors)  # is it one of this model's?
             adapters.save(store.adapter, tensors, run.session.loaded.model)
+            save_shield(store.adapter, load_shield(adapter))
             run.finish(run.main, tensors, store.adapter, 0.0)
         elif given.adapter != adapters.digest(tensors):
             raise RunError(

@@ -50,7 +50,7 @@ def open_run(
     """
     store.check(experiment)
     known = store.provenance()
-    _same_experiment(store, known)
+    same_experiment(store, known)
     kind = runtime if known is None else known.runtime
     apart = {DEPLOYMENT, ADAPTER} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
@@ -107,7 +107,7 @@ def same_kind(store: Store, runtime: str) -> None:
         )
 
 
-def _same_experiment(store: Store, known: Provenance | None) -> None:
+def same_experiment(store: Store, known: Provenance | None) -> None:
     """Compare experiment.yaml with the one that the run began with.
 
     Raises:

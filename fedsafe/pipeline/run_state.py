@@ -15,6 +15,7 @@ from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Detection, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
+from fedsafe.shields.serving import load_shield
 from fedsafe.training.session import Session
 
 DEPLOYMENT = "deployment"
@@ -79,15 +80,7 @@ class Run:
             ModelError: It cannot be read, or was damaged.
             RunError: It is another adapter than the one that the stage ended with.
         """
-        tensors = adapters.load(self.path(stage))
-        found = adapters.digest(tensors)
-        if found != stage.adapter:
-            raise RunError(
-                f"The adapter in {self.path(stage)} is not the one that stage '{stage.name}' ended "
-                f"with: its sha256 is {found[:16]}, and summary.json says {stage.adapter[:16]}. "
-                "Restore it from a copy, or run the experiment again in another directory."
-            )
-        return tensors
+        return adapter_of(self.store, stage)
 
     def finish(
         self,
@@ -99,7 +92,7 @@ class Run:
         key: str = "",
         found: Detection | None = None,
     ) -> Stage:
-        """Evaluate a stage's adapter and keep the stage.
+        """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
         Args:
             name: Of the stage.
@@ -115,7 +108,9 @@ class Run:
             self.events("evaluate", stage=name, done=done, total=total)
 
         home = self.store.directory / "evaluations"
-        scores, directory = evaluate(self.session, adapter, self.experiment, home, name, told)
+        scores, directory = evaluate(
+            self.session, adapter, self.experiment, home, name, told, shield=load_shield(path)
+        )
         stage = Stage(
             name=name,
             adapter=adapters.digest(adapter),
@@ -175,3 +170,22 @@ class Run:
         )
         self.store.write_summary(summary)
         return summary
+
+
+def adapter_of(store: Store, stage: Stage) -> adapters.Tensors:
+    """Return a stage's adapter.
+
+    Raises:
+        ModelError: It cannot be read, or was damaged.
+        RunError: It is another adapter than the one that the stage ended with.
+    """
+    path = store.directory / stage.path
+    tensors = adapters.load(path)
+    found = adapters.digest(tensors)
+    if found != stage.adapter:
+        raise RunError(
+            f"The adapter in {path} is not the one that stage '{stage.name}' ended with: its "
+            f"sha256 is {found[:16]}, and summary.json says {stage.adapter[:16]}. Restore it from "
+            "a copy, or run the experiment again in another directory."
+        )
+    return tensors

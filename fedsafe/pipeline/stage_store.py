@@ -42,7 +42,7 @@ class StageStore:
         with whole_directory(self._entry(key)) as aside:
             for name in names:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(home / name, aside / name)
+                shutil.copy(home / name, aside / name)  # with its mode: a shield is secret
             digests = {name: file_digest(aside / name) for name in names}
             write_sealed(aside / MANIFEST, {"key": key, "files": digests, "notes": notes})
 
@@ -65,7 +65,7 @@ class StageStore:
             return None
         for name in files:
             (home / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(entry / name, home / name)
+            shutil.copy(entry / name, home / name)
         return dict(manifest["notes"])
 
     def _entry(self, key: str) -> Path:

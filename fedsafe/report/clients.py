@@ -52,7 +52,7 @@ def _detection(run: RunData) -> str:
     elif found.rejected_malicious + found.rejected_honest == 0:
         said = '<p class="note">No reply was rejected.</p>'
     figures = f'<div class="figures">{pairs(_shares(found))}</div>'
-    return f"<h3>Detection</h3>{figures}{said}{_confusion(found)}"
+    return f"<h3>Detection</h3>{figures}{said}{_confusion(found)}{_by_round(found)}"
 
 
 def _shares(found: Detection) -> Iterator[tuple[str, str]]:
@@ -85,6 +85,21 @@ def _confusion(found: Detection) -> str:
     ]
     headings = ["Replies", "Rejected", "Passed over", "Counted"]
     return table(headings, [[str(cell) for cell in row] for row in rows], numbers=(1, 2, 3))
+
+
+def _by_round(found: Detection) -> str:
+    rows = [
+        [
+            str(one.round),
+            str(one.replies),
+            percent(one.malicious_share),
+            percent(one.malicious_influence),
+            NONE if one.auc is None else f"{one.auc:.2f}",
+        ]
+        for one in found.rounds
+    ]
+    headings = ["Round", "Replies", "Malicious", "Their influence", "AUC"]
+    return details("Round by round", table(headings, rows, numbers=range(5))) if rows else ""
 
 
 def _dropped(run: RunData) -> str:

@@ -110,13 +110,21 @@ def _band(frame: Frame, series: Series) -> str:
 
 
 def _line(frame: Frame, series: Series) -> str:
-    places = [(frame.x(point.x), frame.y(point.y)) for point in series.points]
-    if not places:
-        return ""
+    """Draw the line, broken where a value lies beyond the axis."""
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for point in series.points:
+        if frame.beyond(point.y):
+            pieces.append([])
+        else:
+            pieces[-1].append((frame.x(point.x), frame.y(point.y)))
     shape = SHAPES.get(series.role, "diamond")
-    radius = 3.2 if len(places) <= 24 else 1.6
-    dots = "".join(marker(shape, x, y, radius, f"fill-{series.role}") for x, y in places)
-    return f'<path class="line stroke-{series.role}" d="{path(places)}"/>{dots}'
+    radius = 3.2 if len(series.points) <= 24 else 1.6
+    return "".join(
+        f'<path class="line stroke-{series.role}" d="{path(piece)}"/>'
+        + "".join(marker(shape, x, y, radius, f"fill-{series.role}") for x, y in piece)
+        for piece in pieces
+        if piece
+    )
 
 
 def _beyond(frame: Frame, chart: Chart, series: Series) -> str:
@@ -128,7 +136,7 @@ def _beyond(frame: Frame, chart: Chart, series: Series) -> str:
         for value, what in ends:
             if value is None or not (arrow := frame.beyond(value)):
                 continue
-            y = frame.y(value) + (12 if arrow == "▲" else -4)
+            y = frame.y(value) + (12 if arrow == "▲" else -6)
             said = f"round {point.x:g}, {series.name}: {what} {chart.say(value)}".replace("  ", " ")
             told = "" if what else f" {chart.say(value)}"
             drawn.append(

@@ -42,7 +42,14 @@ class RunData:
     @property
     def stages(self) -> list[Stage]:
         """Stages that have been evaluated."""
-        return [] if self.summary is None else self.summary.stages
+        found = [] if self.summary is None else self.summary.stages
+        return [stage for stage in found if stage.status == "done"]
+
+    @property
+    def failed(self) -> list[Stage]:
+        """Stages that failed: defenses that made no adapter."""
+        found = [] if self.summary is None else self.summary.stages
+        return [stage for stage in found if stage.status == "failed"]
 
     @cached_property
     def story(self) -> Story:

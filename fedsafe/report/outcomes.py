@@ -43,7 +43,8 @@ def _each(run: RunData, trained: Stage) -> str:
     figures = ""
     for stage in run.story.defended:
         pair = _known(run, [trained, stage])
-        if len(pair) == 2 and (drawn := sankey.draw(pair, NARROW)):
+        named = [(name, found[1]) for name, found in zip(("Before", "After"), pair, strict=False)]
+        if len(named) == 2 and (drawn := sankey.draw(named, NARROW)):
             figures += figure(text(run.story.name(stage)), "", drawn)
     if not figures:
         return ""

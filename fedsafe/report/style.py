@@ -88,7 +88,7 @@ PIECES = """
   border-top: 4px solid var(--base); border-radius: 8px; max-width: 360px;
 }
 .card h3 { margin: 0; font-size: 14px; overflow-wrap: anywhere; }
-.card p { margin: 0; }
+.card h3 .meaning { display: block; } .card p { margin: 0; }
 .big { font-size: 42px; line-height: 1.2; font-weight: 660; letter-spacing: -.03em; }
 .big small { font-size: 22px; font-weight: 500; letter-spacing: 0; color: var(--soft); }
 .unit, .side { font-size: 12.5px; color: var(--faint); }
@@ -107,6 +107,7 @@ dt { font-size: 12px; color: var(--faint); } dd { margin: 0; overflow-wrap: anyw
 .figures b {
   display: block; font-size: 25px; font-weight: 650; letter-spacing: -.02em; line-height: 1.25;
 }
+.figures + .note { margin-top: 10px; }
 .figures + .scroll, .note + .scroll { margin-top: 14px; }
 .aside h3:first-child { margin-top: 4px; } .aside p { margin: 0 0 10px; color: var(--soft); }
 .scroll { overflow-x: auto; }
@@ -166,7 +167,8 @@ blockquote.asked { border-left-color: var(--clean); }
 .chip.garbage { color: var(--garbage); } .chip.unknown { color: var(--unknown); }
 @media (max-width: 1000px) { .swipe { display: block; } }
 @media (max-width: 640px) {
-  .drawing > svg.small text { font-size: 16px; }
+  .drawing > svg.small, .drawing:has(> svg.small) { overflow: visible; }
+  .drawing > svg.small text { font-size: 14px; }
   table, tbody, tr, th, td, caption { display: block; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tr { padding: 8px 0; border-bottom: 1px solid var(--line); }
@@ -177,7 +179,7 @@ blockquote.asked { border-left-color: var(--clean); }
     text-align: right; padding-left: 0; flex-wrap: wrap;
   }
   td::before { content: attr(data-label); color: var(--faint); text-align: left; }
-  .share { margin-left: auto; } td .meaning { text-align: right; }
+  .share { margin-left: auto; } td .meaning { text-align: right; } .held { margin-left: auto; }
 }
 @media print { nav { display: none; } section { break-inside: avoid; } pre { max-height: none; } }
 """

@@ -67,7 +67,15 @@ def before_after(run: RunData) -> str:
     )
     cards = "".join(_card(run, stage) for stage in run.stages)
     body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}'
-    return section("before-after", "Before and after", lead, body)
+    return section("before-after", "Before and after", lead, body + _failed(run))
+
+
+def _failed(run: RunData) -> str:
+    """Return which defenses failed, and why."""
+    return "".join(
+        f'<p class="alarm"><b>{text(run.story.name(stage))} failed.</b> {text(stage.reason)}</p>'
+        for stage in run.failed
+    )
 
 
 def heading(run: RunData, stage: Stage) -> str:

@@ -19,7 +19,6 @@ from fedsafe.report.measures import (
     percent,
 )
 from fedsafe.runs.records import Rate, Scores, Stage
-from fedsafe.runs.scores import PLAIN
 
 PRICE = 0.05
 """A difference smaller than this share is not spoken of as one."""
@@ -211,28 +210,28 @@ def _under(scores: Scores) -> list[tuple[str, Rate]]:
 
 def _without_refusal(story: Story, stages: Sequence[Stage]) -> str:
     """Return what was found where no harmful prompt was judged."""
-    first, last = story.before or story.last, story.last
-    if first is None or last is None or not stages:
+    if not stages:
         return NOTHING
+    parts = [story.before, story.trained, *story.defended[-1:]]
+    course = [stage for stage in parts if stage is not None] or [stages[-1]]
     told = [
-        _course(measure, first, last)
-        for measure in measures.found([first.scores, last.scores])
-        if measure.condition in ("", PLAIN) and any(_has(measure, stage) for stage in (first, last))
+        _course(measure, course)
+        for measure in measures.found(stage.scores for stage in course)
+        if not measure.condition and any(_has(measure, stage) for stage in course)
     ]
     if not told:
         return "The evaluation has no judged reply: its suites hold no prompts, or all are unknown."
     return f"No harmful prompt was judged, so refusal is not known. {'; '.join(told[:3])}."
 
 
-def _course(measure: Measure, first: Stage, last: Stage) -> str:
+def _course(measure: Measure, stages: Sequence[Stage]) -> str:
     parts = []
-    for stage in dict.fromkeys((first.name, last.name)):
-        one = first if stage == first.name else last
-        rate = measure.read(one.scores)
+    for stage in stages:
+        rate = measure.read(stage.scores)
         if rate is not None and rate.value is not None:
             bounds = measure.interval(rate)
             value = f"{measure.say(rate.value)} [{bounds}]" if bounds else measure.say(rate.value)
-            parts.append(f"{value} ({one.name.removeprefix(PREFIX)})")
+            parts.append(f"{value} ({stage.name.removeprefix(PREFIX)})")
     return f"{measure.label} {' → '.join(parts)}"
 
 

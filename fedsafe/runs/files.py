@@ -22,6 +22,24 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Disk full, quota used up, file larger than the system lets it be."""
 
 
+def private(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file that, where it is made by this, only its owner can read: an ``opener``."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory that only its owner can enter, with those above it; return it.
+
+    One that is there stays as it is.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+    if not missing and not path.is_dir():
+        path.mkdir()  # says in its own words why it cannot be one
+    return path
+
+
 @contextmanager
 def room(path: Path, needed: int = 0) -> Iterator[None]:
     """Say in a sentence that there was no room for what the block wrote.
@@ -64,10 +82,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunError: The disk is full; the file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_directory(path.parent)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with room(path, len(text)), aside.open("w", encoding="utf-8") as file:
+        with (
+            room(path, len(text)),
+            open(aside, "w", encoding="utf-8", opener=private) as file,
+        ):
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -106,7 +127,7 @@ def append_line(path: Path, row: Any, *, flush: bool = True) -> None:
     line = (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode(
         errors="backslashreplace"
     )
-    with room(path, len(line)), path.open("a+b", buffering=0) as file:
+    with room(path, len(line)), open(path, "a+b", buffering=0, opener=private) as file:
         _cut_half_line(file)
         begin = file.seek(0, os.SEEK_END)
         try:
@@ -144,14 +165,15 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
     Raises:
         RunError: The disk is full; what had the name before is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_directory(path.parent)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         with room(path, needed):
-            aside.mkdir()
+            aside.mkdir(mode=0o700)
             yield aside
             for file in aside.rglob("*"):
+                file.chmod(0o700 if file.is_dir() else 0o600)
                 if file.is_file():
                     with file.open("rb") as opened:
                         os.fsync(opened.fileno())

@@ -16,7 +16,8 @@ from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
-from fedsafe.runs.files import digest, file_digest, hold, read_lines, write_text
+from fedsafe.runs.files import digest, file_digest, hold, private_directory, read_lines, write_text
+from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
 
 R = TypeVar("R", bound=Record)
@@ -116,6 +117,11 @@ class Store(FederationStore):
         return FederationStore(self.directory / "control")
 
     @property
+    def vacant(self) -> bool:
+        """Whether no run is here: nothing, or what a start leaves that ended early."""
+        return holds_no_run(self.directory)
+
+    @property
     def events(self) -> Path:
         """Progress, a line an event."""
         return self.directory / "events.jsonl"
@@ -205,8 +211,7 @@ class Store(FederationStore):
                     "-o, or remove it."
                 )
             return
-        found = self.directory.iterdir() if self.directory.is_dir() else ()
-        if any(not path.name.startswith(".") for path in found):
+        if not self.vacant:
             raise RunError(
                 f"{self.directory} is not empty and holds no run. Choose another directory with -o."
             )
@@ -222,7 +227,8 @@ class Store(FederationStore):
             RunError: Another process is writing to it.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            private_directory(self.directory)
+            self.directory.chmod(0o700)  # texts in it are not redacted
             file = hold(self.directory / ".lock", self._taken, patience=patience)
         except OSError as error:
             raise RunError(

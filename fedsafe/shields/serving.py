@@ -13,6 +13,7 @@ from typing import Final
 from fedsafe.contracts import Complete, Sample, ShieldChoice, shields
 from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.redaction import revealed
+from fedsafe.runs.checksums import sealed, verified
 from fedsafe.runs.files import room
 
 FILE: Final = "shield.json"
@@ -53,7 +54,7 @@ def save_shield(adapter: Path, shield: ShieldChoice | None) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     settings = {name: revealed(value) for name, value in resolved(shield).items()}
-    text = json.dumps({"name": shield.name, "settings": settings}, indent=2) + "\n"
+    text = json.dumps(sealed({"name": shield.name, "settings": settings}), indent=2) + "\n"
     aside = adapter / f".{FILE}.{os.getpid()}"
     aside.unlink(missing_ok=True)
     try:
@@ -75,7 +76,7 @@ def load_shield(adapter: Path) -> ShieldChoice | None:
     Secret settings come as `pydantic.SecretStr`, so that no message shows them.
 
     Raises:
-        RunError: The file is broken.
+        RunError: The file is broken, or was changed since it was written.
         ConfigError: A setting is wrong; the message names it without its value.
         PluginError: There is no such shield.
     """
@@ -83,7 +84,7 @@ def load_shield(adapter: Path) -> ShieldChoice | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = verified(json.loads(path.read_text(encoding="utf-8")), path)
     except ValueError:
         found = None
     name, settings = (
@@ -131,8 +132,8 @@ def apply_shield(
     Raises:
         RunError: The shield does not give one reply a sample.
     """
-    wrapped = shields[shield.name].function
-    replies = wrapped(complete, samples, prefills, **resolved(shield))
+    wrapped = shields[shield.name].configure(resolved(shield))
+    replies = wrapped(complete, samples, prefills)
     if len(replies) != len(samples) or not all(isinstance(reply, str) for reply in replies):
         raise RunError(
             f"Shield '{shield.name}' gave {len(replies)} replies to {len(samples)} samples. It "

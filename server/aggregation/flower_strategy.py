@@ -19,6 +19,7 @@ from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.messages import ARRAYS, CONFIG, METRICS
 from fedsafe.models.compression import Wire
+from fedsafe.vectorize import flat, moved
 from server.aggregation.interface import Combined
 from server.transport.train_messages import Tensors, arrays_of, named, packed, shapes, train_message
 from server.validation import Reply
@@ -82,7 +83,7 @@ class FlowerCombiner:
                 "more clients, or check its settings."
             )
         made = {name: torch.from_numpy(arrays[name].numpy().copy()).float() for name in adapter}
-        update = torch.cat([(made[name] - tensor).flatten() for name, tensor in adapter.items()])
+        update = flat({name: made[name] - tensor for name, tensor in adapter.items()})
         if not bool(torch.isfinite(update).all()):
             raise RunError(f"{type(self.strategy).__name__} made an adapter that is not finite.")
         numbers = {k: float(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)}
@@ -103,11 +104,7 @@ class FlowerCombiner:
             arrays = arrays_of(self._written[int(client)])
             if id(arrays) not in bases:
                 bases[id(arrays)] = self._adapter(arrays, adapter)
-            begin, tensors = 0, {}
-            for name, tensor in bases[id(arrays)].items():
-                end = begin + tensor.numel()
-                tensors[name] = tensor + row[begin:end].view_as(tensor)
-                begin = end
+            tensors = moved(bases[id(arrays)], row)
             claims = {"num-examples": weight}
             if "loss" in reply.claims:
                 claims["loss"] = reply.claims["loss"]

@@ -126,6 +126,7 @@ def _shared_knowledge(
         rule=strategy.name if knows_rule else None,
         settings=strategy.settings if knows_rule else None,
         filters=tuple(choice.name for choice in strategy.filters) if knows_rule else (),
+        cohort=len(updates.matrix) if knows_rule else None,
         aggregate=aggregate if knows_rule and pipeline is not None else None,
     )
 

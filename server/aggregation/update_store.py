@@ -19,6 +19,7 @@ from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.models.vectorize import blocks, flat
+from fedsafe.runs.files import private
 from server.transport.train_messages import Tensors
 from server.validation import Reply
 from strategies.kernels.blockwise import AROUND, after_blocks
@@ -37,7 +38,9 @@ class Spool:
 
     def __init__(self, path: Path, rows: int, columns: int) -> None:
         self._path = path
-        self._file = path.open("w+b", buffering=0)
+        self._file = os.fdopen(
+            private(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), "r+b", buffering=0
+        )
         self._file.truncate(rows * columns * 4)
         self._map = mmap.mmap(self._file.fileno(), rows * columns * 4)
         self._matrix = np.frombuffer(self._map, np.float32).reshape(rows, columns)

@@ -5,41 +5,101 @@ data there was outlast a restart. No strategy ever sees any of it.
 """
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import Hello
+from fedsafe.messages import Hello, Needs
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Member
 from fedsafe.runs.store import Store
-from server.transport.allowlist import Allowed
+from server.transport.allowlist import Allowed, AllowList
+from server.transport.key_numbers import KeyNumbers, fingerprint
 from server.transport.nodes import Node
 
 
 class Members:
-    """The clients of a deployment, as they join."""
+    """The clients of a deployment, as they join.
+
+    Args:
+        experiment: What is run.
+        store: The run directory.
+        events: Told of what the operator should know.
+        allow: Keys that may join; a list on disk is followed as it changes. Empty: all may.
+    """
 
     def __init__(
-        self, experiment: Experiment, store: Store, events: Events, allow: Sequence[Allowed] = ()
+        self,
+        experiment: Experiment,
+        store: Store,
+        events: Events,
+        allow: Sequence[Allowed] | AllowList = (),
     ) -> None:
         self._clients = experiment.federation.clients
         self._red_team = experiment.red_team
         self._store, self._events = store, events
-        self._allowed = {one.key: one for one in allow}
+        attack = experiment.attack
+        self._needs = Needs(
+            own_data=experiment.data.source.name == "client",
+            generator=attack is not None and attack.generator is not None,
+        )
+        self._list = allow
+        self._open = not isinstance(allow, AllowList) and not allow
+        self._numbers = KeyNumbers(store)
+        self._read: Sequence[Allowed] | None = None
+        self._allowed: dict[bytes, Allowed] = {}
         self._known = {member.client: member for member in store.members()}
         self._told: set[str] = set()
+        self.refresh()
+
+    @property
+    def needs(self) -> Needs:
+        """What a client has to bring along."""
+        return self._needs
 
     @property
     def attackers(self) -> frozenset[int]:
         """Return the clients that are attackers, as their own operators declared."""
         return frozenset(n for n, one in self._known.items() if one.behaviour is not None)
 
+    def refresh(self) -> None:
+        """Follow the allow list: number new keys, and note whose key was disabled or enabled."""
+        read = self._list.read() if isinstance(self._list, AllowList) else self._list
+        if isinstance(self._list, AllowList) and self._list.problem:
+            self._note(f"{self._list.problem} The keys stay as they were.")
+        if read is self._read:
+            return
+        first, self._read = self._read is None, read
+        before = {one.number: not one.revoked for one in self._allowed.values()}
+        self._allowed = {one.key: one for one in self._numbers.assign(read)}
+        if self._open:
+            return
+        self._numbers.save()
+        now = {one.number: not one.revoked for one in self._allowed.values()}
+        for number in sorted(set(before) | set(now)):
+            if not first and before.get(number, False) != now.get(number, False):
+                change = "takes part no more: its key was revoked or removed"
+                if now.get(number, False):
+                    change = "may take part from now on: its key was added or restored"
+                self._events("note", f"Client {number} {change}.")
+
+    def dismissed(self, node: Node) -> bool:
+        """Return whether a node has a key that was on the allow list and is revoked or gone."""
+        if self._open or self._numbers.number(node.key) is None:
+            return False
+        listed = self._allowed.get(node.key)
+        return listed is None or listed.revoked
+
+    def excluded(self, client: int) -> bool:
+        """Return whether no key of a client's may take part now."""
+        return not self._open and not any(
+            one.number == client and not one.revoked for one in self._allowed.values()
+        )
+
     def number_of(self, node: Node) -> int | None:
         """Return the client whose key a node has; None: only the node itself can tell."""
         listed = self._allowed.get(node.key)
         if listed is not None:
             return listed.number
-        key = _print(node.key)
+        key = fingerprint(node.key)
         return next((number for number, one in self._known.items() if one.key == key), None)
 
     def has_key(self, number: int) -> bool:
@@ -49,20 +109,22 @@ class Members:
 
     def may_join(self, node: Node) -> bool:
         """Say whether a node's key is on the allow list, if there is one; note it if not."""
-        if not self._allowed:
+        if self._open:
             return True
         listed = self._allowed.get(node.key)
         if listed is None:
             self._note(
-                f"Node {node.id} has the key {_print(node.key)[:16]}, which is not on the allow "
-                "list; it is left out."
+                f"Node {node.id} has the key {fingerprint(node.key)[:16]}, which is not on the "
+                "allow list; it is left out."
             )
         elif listed.number >= self._clients:
             self._note(
                 f"'{listed.name}' is number {listed.number} of the allow list; there are "
                 f"{self._clients} clients, numbered from 0. It is left out."
             )
-        return listed is not None and listed.number < self._clients
+        elif listed.revoked:
+            self._note(f"'{listed.name}', client {listed.number}, is revoked; it is left out.")
+        return listed is not None and listed.number < self._clients and not listed.revoked
 
     def admit(self, node: Node, said: Hello) -> int | None:
         """Return the client that a node is, and remember it; None: it is left out, with a note."""
@@ -80,7 +142,7 @@ class Members:
         self._remember(
             Member(
                 client=number,
-                key=_print(node.key),
+                key=fingerprint(node.key),
                 name=listed.name if listed else "",
                 behaviour=None if said.behaviour is None else _line(said.behaviour),
                 data=_line(said.data),
@@ -100,8 +162,10 @@ class Members:
                 f"Node {node.id} has partition-id {number}; there are {self._clients} clients, "
                 "numbered from 0."
             )
+        if said.lacks:
+            return f"Client {number} cannot take part: {_line(said.lacks, 300)}"
         known = self._known.get(number)
-        if not self._allowed and known is not None and known.key != _print(node.key):
+        if self._open and known is not None and known.key != fingerprint(node.key):
             return (
                 f"Node {node.id} has partition-id {number}, which another key has in this run. "
                 "Start SuperNodes with keys that they keep, or remove clients.jsonl from the run "
@@ -148,10 +212,6 @@ def _conduct(member: Member) -> str:
     return "honest" if member.behaviour is None else f"an attacker ('{member.behaviour}')"
 
 
-def _print(key: bytes) -> str:
-    return sha256(key).hexdigest()
-
-
-def _line(text: str) -> str:
+def _line(text: str, longest: int = 100) -> str:
     """Return a client's own words as one short printable line."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:100]
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:longest]

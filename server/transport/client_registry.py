@@ -8,15 +8,15 @@ Knows nothing of what clients do.
 
 import time
 
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
-from pydantic import ValidationError
 
-from fedsafe.messages import ANSWER, CONFIG, Hello
+from fedsafe.messages import Hello
 from fedsafe.runs.events import Events
 from server.transport.client_errors import transient
 from server.transport.client_identity import Members
 from server.transport.dispatch import Post
+from server.transport.hello import answer_in, question
 from server.transport.nodes import Node, online
 from server.transport.reconnections import WINDOW_SECONDS, Reconnections
 
@@ -90,7 +90,7 @@ class RollCall:
         with an unknown key for the clients of which none is known; neither counts again
         where it did not answer before, nor does a client that keeps coming and going.
         """
-        if self.members is None:
+        if self.members is None or self.members.excluded(client):
             return False
         gone = self._gone.get(client)
         lately = gone is not None and time.monotonic() - gone < RETURN_SECONDS
@@ -152,7 +152,7 @@ class RollCall:
         for node in due:
             pause = ANSWER_SECONDS * 2.0 ** self._reconnections.asked(_key(node))
             self._silent[node.id] = time.monotonic() + pause
-        self._post.send({node.id: _question(node.id) for node in due}, ANSWER_SECONDS)
+        self._post.send({node.id: question(node.id, self.members) for node in due}, ANSWER_SECONDS)
         for number, reply in self._post.take():
             failed = reply.has_error() and transient(reply.error)
             if number in self._online and not failed:
@@ -175,13 +175,20 @@ class RollCall:
 
     def _see(self) -> None:
         """See who is online, and forget who went or was started again."""
-        now, self._online = time.monotonic(), online(self._grid)
+        now, self._online = time.monotonic(), self._admitted(online(self._grid))
         for number, node in list(self._nodes.items()):
             if self._asked[node] != self._online.get(node):
                 del self._nodes[number]
                 self._gone[number] = now
         self._asked = {n: one for n, one in self._asked.items() if self._online.get(n) == one}
         self._silent = {n: when for n, when in self._silent.items() if n in self._asked}
+
+    def _admitted(self, nodes: dict[int, Node]) -> dict[int, Node]:
+        """Return nodes without those whose keys were revoked since: they count as offline."""
+        if self.members is None:
+            return nodes
+        self.members.refresh()
+        return {n: node for n, node in nodes.items() if not self.members.dismissed(node)}
 
     def _new(self, node: Node) -> bool:
         """Say whether a node is to be asked: never before, or long ago in vain."""
@@ -191,7 +198,7 @@ class RollCall:
 
     def _enter(self, node: Node, reply: Message) -> None:
         """Enter one node, unless its answer is no answer or its number is taken."""
-        said = _answer(reply)
+        said = answer_in(reply)
         if said is None:
             self.events("note", f"Node {node.id} did not say which client it is; it is left out.")
             return
@@ -228,17 +235,3 @@ class RollCall:
 def _key(node: Node) -> bytes:
     """Return what a node is known by over its sessions."""
     return node.key or str(node.id).encode()
-
-
-def _question(node: int) -> Message:
-    content = RecordDict({CONFIG: ConfigRecord({})})
-    return Message(content, dst_node_id=node, message_type=f"{MessageType.QUERY}.hello")
-
-
-def _answer(reply: Message) -> Hello | None:
-    if reply.has_error():
-        return None
-    try:
-        return Hello.model_validate_json(str(reply.content[ANSWER]["hello"]))
-    except (KeyError, TypeError, ValidationError):
-        return None

@@ -1,4 +1,4 @@
-"""Fetch replies from the SuperLink within bounds on their size; an error replaces a bad one.
+"""Fetch replies from the SuperLink within bounds; whatever breaks them becomes an error reply.
 
 Flower's own grid to separate machines waits up to two hours for what a client announced
 and did not send, while everyone else waits too; holds all that it sent; builds an array
@@ -65,12 +65,10 @@ class Fence:
     """Takes replies off a grid."""
 
     grid: Any
-    """Flower's HTTP grid, or any other."""
     before: Callable[[str], None] = lambda _: None
     """Called with the id of the message that was answered, before its reply is rebuilt."""
     _bounded: bool = field(init=False)
-    """Whether replies come off a network; else they are objects of this machine, and no bounds
-    are needed."""
+    """Whether replies come off a network; else they are objects of this machine."""
     _coming: dict[str, _Coming] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

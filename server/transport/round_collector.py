@@ -75,12 +75,11 @@ class Gathering:
         self._asked = {client: _Asked(letter) for client, letter in letters.items()}
         self._open = {n: one for n, one in self._asked.items() if n not in left_out}
         self._until = self._looked = 0.0
+        # on separate machines only: elsewhere a late client waits for its turn
         self._grace = settings.grace if roll.members is not None else None
-        """On separate machines only: elsewhere who is late waits for its turn."""
         self._notes = WaitingNotes(events, len(letters), minimum, settings.deadline)
         self._hoped = self._checked = 0.0  # seconds of waiting for the absent; the last look
-        self._enough: float | None = None
-        """When the round had the replies it needs."""
+        self._enough: float | None = None  # when the round had the replies it needs
 
     @property
     def sent(self) -> int:
@@ -136,9 +135,8 @@ class Gathering:
             self._send()
             if self._open:
                 self._post.rest()
-        for one in self._open.values():
-            if one.message:
-                one.reason = self._too_late()
+        for one in filter(lambda open_: open_.message, self._open.values()):
+            one.reason = self._too_late()
 
     def _over(self, enough: bool) -> bool:
         """Say whether the round waits no longer."""

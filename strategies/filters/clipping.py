@@ -1,4 +1,4 @@
-"""Clipping: filters that shorten updates that are too long.
+"""Norm clipping: static, by the median, or adaptive (ARC).
 
 Sun et al., *Can You Really Backdoor Federated Learning?*, 2019 (clip); Allouah et al.,
 *Adaptive Gradient Clipping for Robust Federated Learning*, ICLR 2025 (ARC).

@@ -1,4 +1,4 @@
-"""Mixing: filters that average each update with others before a rule sees it.
+"""Nearest-neighbour mixing (NNM) and bucketing: pre-aggregation that averages updates.
 
 Allouah et al., *Fixing by Mixing*, AISTATS 2023 (NNM); Karimireddy, He and Jaggi,
 *Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing*, ICLR 2022.

@@ -1,4 +1,4 @@
-"""Noise: a filter that blurs every update.
+"""Gaussian noise on every update (weak differential privacy).
 
 Sun et al., *Can You Really Backdoor Federated Learning?*, 2019 (weak differential
 privacy, after clipping).

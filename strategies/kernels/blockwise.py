@@ -1,4 +1,4 @@
-"""Sweeps: visit the columns of a matrix block by block, on all cores, to the same bits.
+"""Blockwise passes over the columns of a matrix, multi-threaded and bit-reproducible.
 
 A block is worked on by one thread whose kernels use that thread alone, and results come
 back in the order of the columns; so how many threads there are never changes a result.
@@ -120,12 +120,12 @@ def stretches(
         width: Columns of a block; the last one may have fewer.
         visit: Returns (m, c) for a block of c columns.
     """
-    told, found = reader(matrix), []
+    report_read, parts = reader(matrix), []
     for start in starts:
         part = slice(start, min(start + width, matrix.shape[1]))
-        found.append(visit(part).clone())
-        told(part.stop - start)
-    return torch.cat(found, dim=1)
+        parts.append(visit(part).clone())
+        report_read(part.stop - start)
+    return torch.cat(parts, dim=1)
 
 
 def reader(matrix: "Tensor") -> Callable[[int], None]:
@@ -145,9 +145,9 @@ def _telling(
         visit = prepare()
 
         def visited(part: slice) -> T:
-            found = visit(part)
+            result = visit(part)
             told(rows * (part.stop - part.start))
-            return found
+            return result
 
         return visited
 
@@ -155,17 +155,17 @@ def _telling(
 
 
 def _threaded(parts: list[slice], prepare: Callable[[], Visit[T]], workers: int) -> list[T]:
-    found: dict[int, T] = {}
+    results: dict[int, T] = {}
     queue = iter(range(len(parts)))
 
     def work() -> None:
         with torch.no_grad():
             visit = prepare()
             for number in queue:  # taking the next of a range iterator is atomic
-                found[number] = visit(parts[number])
+                results[number] = visit(parts[number])
 
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         tasks = [pool.submit(work) for _ in range(workers)]
         for task in tasks:
             task.result()
-    return [found[number] for number in range(len(parts))]
+    return [results[number] for number in range(len(parts))]

@@ -1,4 +1,4 @@
-"""Geometry: the inner products of a round's rows, from one pass over the matrix.
+"""Gram matrix of a round's updates, from one pass: distances, norms and cosines.
 
 Everything a geometric rule asks (distances, norms, cosines, also between mixtures of
 rows) follows from the Gram matrix of the n rows. Its products are float32 sums over

@@ -1,4 +1,4 @@
-"""Compiled lines: the robust line through every column's sorted values, where numba is.
+"""Numba kernel of residual reweighting: the repeated-median line of every column.
 
 The steps of `strategies.rules.residual`, taken on strips of columns that stay in the first-level
 cache: sorting networks whose comparators are loops over a strip, which the compiler turns
@@ -57,8 +57,8 @@ def fitter() -> Fitter:
     exchange = compiled(_exchange)
     steps = [compiled(step) for step in (_load, _rank, _draw_lines, _trust, _restrict)]
     slope, confide = compiled(_slope_finder(exchange)), compiled(_confider(exchange))
-    found: Fitter = compiled(_block_fitter(exchange, slope, confide, *steps))
-    return found
+    fit: Fitter = compiled(_block_fitter(exchange, slope, confide, *steps))
+    return fit
 
 
 def _exchange(rows: "Strip", wires: "Wires") -> None:

@@ -1,4 +1,4 @@
-"""Compiled: sorting every column of a large matrix in vector registers, where numba is.
+"""Numba kernel that sorts every column of a large matrix in vector registers.
 
 Eight rows are sorted, and two sorted eights merged, by straight-line code that the
 compiler turns into vector minima and maxima; a network over the eights does the rest in
@@ -70,8 +70,8 @@ def sorter() -> Sorter:
     layers = [pair for layer in _EIGHT for pair in layer]
     eight = _straight_line("sort_eight", layers, places[:8], stores[:8])
     merge = _straight_line("merge", _merging(), places, stores)
-    found: Sorter = compiled(_columns_sorter(compiled(eight), compiled(merge)))
-    return found
+    sort: Sorter = compiled(_columns_sorter(compiled(eight), compiled(merge)))
+    return sort
 
 
 FEW = 16

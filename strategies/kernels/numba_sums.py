@@ -1,4 +1,4 @@
-"""Compiled sums: inner products and weighted sums of a large matrix's rows, where numba is.
+"""Numba kernels for inner products and weighted sums of a large matrix's rows.
 
 Both read each row once, in strips that stay in the cache, and in an order that depends on
 nothing but the shape. Knows nothing of any rule.

@@ -1,4 +1,4 @@
-"""Columns: order statistics of every coordinate, by sorting networks across whole rows.
+"""Order statistics of every coordinate (median, trimmed mean), by sorting networks over rows.
 
 Nothing is sorted by index, and no row is copied but into one block of scratch memory.
 Knows nothing of any rule.

@@ -1,4 +1,4 @@
-"""Networks: sorting whole rows against each other, pruned to what somebody reads.
+"""Sorting networks (Batcher's merge exchange) over whole rows, pruned to the ranks read.
 
 A network is a fixed list of comparators; one whose outputs nobody reads is left out, and
 where only the sum of some ranks is read, their own order does not matter. Knows nothing

@@ -1,4 +1,4 @@
-"""Rows: the updates of a round as the rules read them, block by block and only when needed.
+"""The (n, d) matrix of updates as rules read it: block by block, mixed or mapped from a file.
 
 The rows may be float16 to float64, lie in a file larger than memory, or be mixtures of
 others that nobody has formed (``Updates.mixing``). Knows nothing of any rule.

@@ -48,7 +48,9 @@ def alignins(
     Two scores: the cosine with the model the clients were sent (``Updates.model``), and
     the share of an update's largest values that have the sign of the majority. Both must
     lie within so many standard deviations of the median. Where nobody passes, the update
-    is zero. No breakdown point is proven. (n, d) -> (d,) in n² d.
+    is zero. Differs from the authors' code in the median norm of an even number (the true
+    one; theirs is the lower of the middle two) and in that of values equally large at the
+    limit of ``share`` all count. No breakdown point is proven. (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
     n = len(rows)

@@ -1,4 +1,4 @@
-"""Bulyan: Krum again and again, then a trimmed mean of the chosen.
+"""Bulyan: repeated Krum selection, then a trimmed mean around the median.
 
 El Mhamdi et al., *The Hidden Vulnerability of Distributed Learning in Byzantium*,
 ICML 2018.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     traits={"mixing", "translation", "scale", "bounded", "selects"},
 )
 def bulyan(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
-    """Choose n - 2f updates by repeated Krum, then average per coordinate those mid-way.
+    """Choose n - 2f updates by repeated Krum, then average those nearest the median.
 
     Each time the update that Krum takes among those left is moved to the chosen. Of the
     chosen, every coordinate is the mean of the n - 4f values nearest to their median.

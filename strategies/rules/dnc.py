@@ -1,4 +1,4 @@
-"""Divide-and-conquer: drop what stands out along the main direction of a random part.
+"""Divide-and-conquer (DnC): drop outliers along the first singular vector of random columns.
 
 Shejwalkar and Houmansadr, *Manipulating the Byzantine: Optimizing Model Poisoning
 Attacks and Defenses for Federated Learning*, NDSS 2021.
@@ -53,7 +53,8 @@ def dnc(
 
     An iteration looks at b random coordinates, less their mean, and drops the c f updates
     with the largest squared projection on the first singular vector. Should nobody pass
-    all iterations, those that pass most of them count. Its breakdown point is set by c.
+    all iterations, those that pass most of them count. The same as public code where b
+    covers all coordinates; else they are drawn by this server. Its breakdown point is set by c.
     (n, d) -> (d,) in n b and one pass.
     """
     rows = Rows.of(updates)

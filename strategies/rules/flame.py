@@ -1,4 +1,4 @@
-"""FLAME: cluster by cosine, clip to the median norm, add a little noise.
+"""FLAME: cluster updates by cosine with HDBSCAN, clip to the median norm, add noise.
 
 Nguyen et al., *FLAME: Taming Backdoors in Federated Learning*, USENIX Security 2022.
 Clusters are found by scikit-learn's HDBSCAN, which here agrees with the package hdbscan.
@@ -38,7 +38,10 @@ def flame(
 
     The majority is the cluster of more than half of the clients by cosine distance of
     their updates (the paper's: of their models); where there is none, all count.
-    Breakdown point 1/2, if attackers cluster apart. (n, d) -> (d,) in n² d.
+    The authors published no code. A third party's (zhmzm/FLAME) takes the rows of the
+    distance matrix for points, and clips the i-th of the kept clients by the norm of client
+    i; here distances are distances, and each client is clipped by its own norm. Breakdown
+    point 1/2, if attackers cluster apart. (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
     require("flame", len(rows))
@@ -69,5 +72,5 @@ def majority(distances: "Tensor") -> "Tensor":
         allow_single_cluster=True,
         copy=True,
     )
-    found = torch.from_numpy(clusters.fit_predict(distances.clamp(min=0).numpy()))
-    return found == 0 if bool((found == 0).any()) else everyone
+    labels = torch.from_numpy(clusters.fit_predict(distances.clamp(min=0).numpy()))
+    return labels == 0 if bool((labels == 0).any()) else everyone

@@ -1,4 +1,4 @@
-"""FLTrust: trust is how much an update agrees with the server's own.
+"""FLTrust: weigh updates by their cosine with the server's own update.
 
 Cao, Fang, Liu and Gong, *FLTrust: Byzantine-robust Federated Learning via Trust
 Bootstrapping*, NDSS 2021.
@@ -20,8 +20,9 @@ def fltrust(updates: Updates, state: State, /) -> Aggregate:
     """Average the updates, each as long as the server's own, by their cosine with it.
 
     The server trains on a few trusted examples (``Updates.root``); updates that point
-    away from its own count nothing. No breakdown point in f: the result is never longer
-    than the server's own update, however many attack. (n, d) -> (d,) in n² d.
+    away from its own count nothing. The same as public copies of the authors' code. No
+    breakdown point in f: the result is never longer than the server's own update, however
+    many attack. (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
     n = len(rows)

@@ -1,4 +1,4 @@
-"""FoolsGold: clients whose histories point the same way are taken for one attacker.
+"""FoolsGold: learning rates from the cosine similarity of the clients' update histories.
 
 Fung, Yoon and Beschastnikh, *The Limitations of Federated Learning in Sybil Settings*,
 RAID 2020.
@@ -48,9 +48,10 @@ def foolsgold(
     client, or where that is more than ``coordinates`` a sketch of it, whose cosines are
     off by some 0.002. All parameters count alike (in the paper those of the last layer may
     count more). The learning rates of the paper are divided by their sum, so that the
-    update is an average. Breakdown point 0: it withstands any number of clones beside
-    several honest directions, but no lone attacker. (n, d) -> (d,) in nd and n² of the
-    history.
+    update is an average; the authors' code adds the scaled updates up, and where all clients
+    are alike it gives NaN, this rule zero. Breakdown point 0: it withstands any number of
+    clones beside several honest directions, but no lone attacker. (n, d) -> (d,) in nd
+    and n² of the history.
     """
     rows = Rows.of(updates)
     clients = need_clients("foolsgold", updates, len(rows))

@@ -31,7 +31,9 @@ Byzantine = Annotated[int, Field(ge=0, description="Attackers assumed, f.")]
 def krum(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
     """Take the one update with the smallest sum of squared distances to its neighbours.
 
-    The neighbours are the n - f - 2 nearest others; of equal scores the lower row wins.
+    The neighbours are the n - f - 2 nearest others, as in the paper; of equal scores the
+    lower row wins. ByzFL takes one neighbour more; the NDSS 2021 attacks' code counts a client
+    among its own neighbours and so takes one fewer: this rule at f + 1.
     Breakdown point (n - 2) / 2n: holds while n > 2f + 2. (n, d) -> (d,) in n² d.
     """
     rows = Rows.of(updates)
@@ -58,6 +60,7 @@ def multi_krum(
 ) -> Aggregate:
     """Average the m updates with the smallest Krum scores.
 
+    Scored once; the NDSS 2021 attacks' code scores again after each choice, as Bulyan does.
     Breakdown point (n - 2) / 2n: holds while n > 2f + 2 and m <= n - f.
     (n, d) -> (d,) in n² d.
 

@@ -1,4 +1,4 @@
-"""LoRA: averaging what the adapters do, B times A, instead of A and B apart.
+"""LoRA-aware averaging (FlexLoRA, FFA-LoRA): the mean of products B A, not of A and B apart.
 
 The mean of products is not the product of means. Wang et al., *FLoRA*, NeurIPS 2024, keep
 the exact mean at n times the rank; here it is brought back to the rank by its best

@@ -1,4 +1,4 @@
-"""Minimum-diameter averaging.
+"""Minimum-diameter averaging (MDA).
 
 El Mhamdi, Guerraoui, Guirguis, Hoang and Rouault, *Genuinely Distributed Byzantine
 Machine Learning*, PODC 2020; the estimator is Rousseeuw's, 1985.
@@ -31,7 +31,9 @@ _BRANCHES = 200_000
 def mda(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
     """Average the n - f updates whose two farthest are nearest to each other.
 
-    Of several such sets, the one with the smallest sum of squared distances. Exact, by
+    Of several such sets, the one with the smallest sum of squared distances, so that the
+    order of the clients does not matter, and then the first; ByzFL takes the first whatever
+    the sum. Exact, by
     removing at most f updates that conflict; the work grows with f, not with n.
     Breakdown point 1/2: holds while n > 2f. (n, d) -> (d,) in n² d and the search.
 

@@ -1,4 +1,4 @@
-"""MeaMed: the mean around the median of every coordinate.
+"""MeaMed: coordinate-wise mean around the median.
 
 Xie et al., *Generalized Byzantine-tolerant SGD*, 2018.
 """
@@ -19,6 +19,7 @@ from strategies.rules.krum import Byzantine
 def meamed(updates: Updates, state: State, /, *, byzantine: Byzantine = 1) -> Aggregate:
     """Average, per coordinate, the n - f values nearest to the median.
 
+    Of two values equally near the smaller counts; ByzFL takes the lower row's.
     Breakdown point 1/2: holds while n > 2f. (n, d) -> (d,) in n d log n.
     """
     rows = Rows.of(updates)

@@ -1,4 +1,4 @@
-"""Norm thresholding: updates that are too long do not count.
+"""Norm thresholding: leave out updates whose L2 norm is above a limit.
 
 Sun, Kairouz, Suresh and McMahan, *Can You Really Backdoor Federated Learning?*, 2019,
 speak of ignoring what is too long, as here, and try clipping it (filter ``clip``).

@@ -1,4 +1,4 @@
-"""Residual-based reweighting: a robust line through the sorted values of a coordinate.
+"""Residual-based reweighting (IRLS): a repeated-median line through each coordinate's values.
 
 Fu, Xie, Li and Chen, *Attack-Resistant Federated Learning with Residual-based
 Reweighting*, 2019: repeated-median regression (Siegel 1982), then iteratively
@@ -63,7 +63,8 @@ def residual(
 
     Each coordinate's values are fitted by their rank; a client's confidences, times their
     spread, sum to its trust, which is squared for its weight, as in the authors' code;
-    values of hardly any confidence are replaced by the line's.
+    values of hardly any confidence are replaced by the line's. With ``power`` 2 the same as
+    the authors' code.
     With three clients it provably is the mean, so it asks for four. Breakdown point 1/2 of
     a line's fit; none is proven for the rule. (n, d) -> (d,) in n² d log n, twice.
     """

@@ -1,4 +1,4 @@
-"""Robust learning rate: where too few agree on the sign, step the other way.
+"""Robust learning rate (RLR): flip the sign of coordinates where too few clients agree.
 
 Ozdayi, Kantarcioglu and Gel, *Defending Against Backdoors in Federated Learning with
 Robust Learning Rate*, AAAI 2021.

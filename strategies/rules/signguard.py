@@ -1,4 +1,4 @@
-"""SignGuard: norms within reason, and signs as most have them.
+"""SignGuard: filter updates by norm, then by clusters of their sign statistics (mean shift).
 
 Xu, Huang, Song and Lan, *Byzantine-robust Federated Learning through Collaborative
 Malicious Gradient Filtering*, ICDCS 2022. Clusters are found by scikit-learn's MeanShift,

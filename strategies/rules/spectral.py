@@ -1,4 +1,4 @@
-"""CAF and SMEA: means whose covariance has no direction that stands out.
+"""CAF and SMEA: spectral filtering, means whose covariance has no outlying direction.
 
 Allouah et al., *Towards Trustworthy Federated Learning with Untrusted Participants*,
 ICML 2025 (CAF); *On the Privacy-Robustness-Utility Trilemma in Distributed Learning*,

@@ -30,7 +30,7 @@ def _check(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", ".docker/cuda.yml"])
+@pytest.mark.parametrize("name", ["docker-compose.yml", ".docker/cuda.yml", ".docker/honest.yml"])
 def test_file_follows_the_compose_specification(name: str) -> None:
     program = BIN / "check-jsonschema"
     _check(program, "--builtin-schema", "vendor.compose-spec", compose.ROOT / name)
@@ -144,6 +144,34 @@ def test_authority_stays_where_it_is_made() -> None:
     assert users == {"certs"}
 
 
+@pytest.mark.parametrize("how", ["revoked", "removed"])
+def test_a_key_that_was_shut_out_does_not_come_back(how: str, tmp_path: Path) -> None:
+    volumes = {mount.volume: mount.target for mount in compose.mounts(SERVICES["certs"])}
+    for target in volumes.values():
+        (tmp_path / target.lstrip("/")).mkdir(mode=0o700, parents=True, exist_ok=True)
+    places = {key: f"{tmp_path}{path}" for key, path in SERVICES["certs"]["environment"].items()}
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    command = [*SERVICES["certs"]["entrypoint"], *SERVICES["certs"]["command"]]
+
+    def up(**more: str) -> None:
+        subprocess.run(
+            command, env={**os.environ, **places, "PATH": path, **more}, check=True, timeout=60,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    up(**({"REVOKE": "node1"} if how == "revoked" else {}))
+    if how == "removed":
+        (tmp_path / "authority/allow/node1.pub").unlink()
+    up()
+    found = tmp_path / "handout/server/allow/node1.pub"
+    if how == "revoked":
+        assert found.read_text().startswith("@revoked ")
+        up(RESTORE="node1")
+        assert found.read_text().startswith("ecdsa-")
+    else:
+        assert not found.exists()
+
+
 # Commands -------------------------------------------------------------------------------------
 
 
@@ -182,14 +210,74 @@ def test_volumes_are_mounted_where_the_image_has_a_directory_of_the_user(name: s
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_image_is_one_that_is_built_here(name: str) -> None:
-    target = SERVICES[name]["build"]["target"]
-    assert SERVICES[name]["image"].startswith(f"fedsafe-{target}:")
+    image = SERVICES[name]["image"]
+    (target,) = [
+        one["build"]["target"]
+        for one in SERVICES.values()
+        if one["image"] == image and "build" in one
+    ]  # one service builds it: two at a time would write one tag
+    assert image.startswith(f"fedsafe-{target}:")
     assert re.search(rf"^FROM \S+ AS {target}$", IMAGES, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if "build" not in SERVICES[name]])
+def test_image_that_another_service_builds_is_not_looked_for_elsewhere(name: str) -> None:
+    assert SERVICES[name]["pull_policy"] == "never"
+    assert "certs" in SERVICES[name]["depends_on"]
+
+
+def test_gpus_change_no_build_that_there_is_not() -> None:
+    cuda = compose.read(compose.ROOT / ".docker/cuda.yml")["services"]
+    built = {name for name in cuda if "build" in cuda[name]}
+    assert built == {name for name in SERVICES if "build" in SERVICES[name]}
 
 
 def test_versions_are_the_dockerfiles_own() -> None:
     defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", IMAGES, re.MULTILINE))
-    assert SERVICES["server"]["build"]["args"] == defaults
+    assert SERVICES["certs"]["build"]["args"] == defaults
+
+
+def test_base_image_is_pinned() -> None:
+    pinned = r"^ARG PYTHON=3\.\d+\.\d+-[\w.-]+@sha256:[0-9a-f]{64}$"
+    assert re.search(pinned, IMAGES, re.MULTILINE)
+    assert set(re.findall(r"^FROM (?!environment|runtime)(\S+)", IMAGES, re.MULTILINE)) == {
+        "python:${PYTHON}"
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_memory_is_bounded(name: str) -> None:
+    assert re.fullmatch(r"\d+[mg]", SERVICES[name]["mem_limit"])
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_client_waits_for_no_server_that_may_have_ended(name: str) -> None:
+    assert CLIENTS[name]["depends_on"]["server"] == {"condition": "service_started"}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_client_has_a_place_for_data_of_its_own_and_for_a_model(name: str) -> None:
+    places = {mount.target: mount for mount in compose.mounts(CLIENTS[name])}
+    assert (places["/data"].read_only, places["/models"].read_only) == (True, True)
+    others = {
+        m.volume for other in CLIENTS if other != name for m in compose.mounts(CLIENTS[other])
+    }
+    assert places["/data"].volume not in others
+
+
+def test_every_named_volume_is_declared() -> None:
+    used = {mount.volume for service in SERVICES.values() for mount in compose.mounts(service)}
+    assert used == set(compose.read()["volumes"])
+
+
+def test_honest_federation_has_no_attack_and_no_attacker() -> None:
+    honest = compose.read(compose.ROOT / ".docker/honest.yml")["services"]
+    given = honest["server"]["command"]
+    changes = [text.removeprefix("--set=") for text in given if text.startswith("--set=")]
+    experiment = load("micro", changes)
+    assert (experiment.attack, experiment.red_team) == (None, False)
+    assert experiment.federation.clients == len(CLIENTS)
+    assert "--red-team" not in honest["attacker"]["command"]
 
 
 def test_everything_that_is_copied_reaches_the_builder() -> None:

@@ -25,7 +25,7 @@ from tests.benchmarks.deployment import environment, free_port, running
 KINDS = {
     "front.conf": "front",
     "server_machine.superlink": "SuperLink",
-    "flower-superexec": "launcher",
+    "fedsafe.flower.launcher": "launcher",
     "flwr-serverapp": "ServerApp",
     "client_machine.trainer": "trainer",
     "client_machine.node": "nodes",

@@ -12,7 +12,9 @@ from fedsafe.contracts import (
     ModelContext,
     Sample,
     ShieldChoice,
+    update_attacks,
 )
+from fedsafe.lazy import torch
 from fedsafe.objectives import proximal, supervised
 
 if TYPE_CHECKING:
@@ -52,18 +54,25 @@ def keep_to_the_base(
     return Defended(adapter)
 
 
+@update_attacks("hide-in-the-crowd", traits={"colluders", "rule"})
 def hide_in_the_crowd(update: "Tensor", knowledge: Knowledge, /, *, step: float = 0.1) -> "Tensor":
-    """Send the colluders' mean, shortened until the server's own rule takes it in."""
+    """Send the colluders' mean, shortened until the server's own rule would take it in.
+
+    The others' updates are taken to be as scattered as the colluders' own.
+    """
     assert knowledge.colluders is not None
     assert knowledge.aggregate is not None
-    mean, size = knowledge.colluders.mean(dim=0), 1.0
+    assert knowledge.cohort is not None
+    own = knowledge.colluders
+    others = own[[row % len(own) for row in range(knowledge.cohort - len(own))]]
+    size = 1.0
     while size > step:
-        tried = knowledge.colluders.clone()
-        tried[:] = size * mean
-        if float(knowledge.aggregate(tried).influence[knowledge.position]) > 0:
+        forged = (size * own.mean(dim=0)).expand_as(own)
+        influence = knowledge.aggregate(torch.cat([forged, others])).influence
+        if float(influence[: len(own)].sum()) > 0:
             break
         size -= step
-    return size * mean
+    return size * own.mean(dim=0)
 
 
 def with_secret(context: ModelContext, task: DefenseTask, /, *, steps: int = 2) -> Defended:

@@ -225,5 +225,5 @@ def at_once(node: int) -> int:
 
 
 def empty_reply(message: Message) -> Message:
-    """Answer with nothing in it."""
-    return Message(RecordDict(), reply_to=message)
+    """Answer with one record, as to a question without arrays, and nothing in it."""
+    return Message(RecordDict({"answer": ConfigRecord({})}), reply_to=message)

@@ -2,11 +2,13 @@
 
 They spoil replies of any wire format, and need neither torch nor pytest, so that a real
 client process can send them. `HOSTILE` must be dropped, and `SCALED` where the format has
-scales; `ODD` is used like the reply it was made of, and what is odd about it goes on no
+scales; `NESTED` must be refused by whoever rebuilds a reply from its parts, before it is
+rebuilt; `ODD` is used like the reply it was made of, and what is odd about it goes on no
 record; `ERRORS` are texts to fail with.
 """
 
 import io
+import json
 import pickle
 import random
 from collections.abc import Callable
@@ -14,12 +16,18 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app.message.arraychunk import ArrayChunk
+from flwr.supercore.inflatable.inflatable_object import (
+    InflatableObject,
+    add_header_to_object_body,
+)
 
 Spoiler = Callable[[RecordDict, random.Random], RecordDict]
 Change = Callable[["np.ndarray[Any, Any]"], Any]
 
 HOSTILE: dict[str, Spoiler] = {}
 SCALED: dict[str, Spoiler] = {}
+NESTED: dict[str, Spoiler] = {}
 ODD: dict[str, Spoiler] = {}
 ARRAYS, METRICS, ADAPTER = "arrays", "metrics", "adapter"
 MANY = 20_000
@@ -290,3 +298,91 @@ ABSURD = {
 }  # fmt: skip
 """Claim by name, and what makes a reply claim it: out of every plausible range."""
 ODD |= {kind: spoiler for kind, (_, spoiler) in ABSURD.items()}
+
+
+class _Forged:
+    """An object of Flower's with these parts of its own, whatever they are."""
+
+    inside: list[InflatableObject]
+    body: bytes
+
+    @property
+    def children(self) -> dict[str, InflatableObject]:
+        """Its parts."""
+        return {one.object_id: one for one in self.inside}
+
+    @property
+    def object_id(self) -> str:
+        """Its id, as Flower makes it."""
+        found: str = InflatableObject.object_id.fget(self)  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def is_dirty(self) -> bool:
+        """So that its id is made anew."""
+        return True
+
+    def deflate(self) -> bytes:
+        """Return its bytes, under the name of the class that it passes for."""
+        return add_header_to_object_body(self.body, self)  # type: ignore[arg-type]
+
+
+def forged(kind: type, body: bytes, inside: list[Any]) -> Any:
+    """Return an object that passes for one of a class, with these bytes and parts."""
+    made = object.__new__(type(kind.__name__, (_Forged, kind), {}))
+    made.inside, made.body = inside, body
+    made.__dict__.update(_data={}, dtype="uint8", shape=(1,), stype="numpy.ndarray", data=b"")
+    return made
+
+
+def array_around(inner: Any, times: int) -> Any:
+    """Return an array that repeats its one part so many times, whatever that is."""
+    said = {"dtype": "uint8", "shape": [1], "stype": "numpy.ndarray", "arraychunk_ids": [0] * times}
+    return forged(Array, json.dumps(said).encode(), [inner])
+
+
+def bomb(levels: int, times: int) -> Any:
+    """Return arrays of arrays around a kilobyte; each level multiplies the size below it."""
+    made: Any = forged(ArrayChunk, bytes(1000), [])
+    for _ in range(levels):
+        made = array_around(made, times)
+    return made
+
+
+def _with_array(content: RecordDict, array: Any) -> RecordDict:
+    """Return a reply with this in place of its array; Flower's record would make an Array of it."""
+    made = replaced(content, parts(content))
+    record = made[ARRAYS]
+    assert isinstance(record, ArrayRecord)
+    record._data[ADAPTER] = array
+    return made
+
+
+def _bombed(levels: int, times: int) -> Spoiler:
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        del rng
+        return _with_array(content, bomb(levels, times))
+
+    return spoil
+
+
+def _hidden(kind: type, name: str) -> Spoiler:
+    """Return a spoiler that hides arrays of arrays in an object that has no parts."""
+
+    def spoil(content: RecordDict, rng: random.Random) -> RecordDict:
+        del rng
+        made = forged(kind, b"", [bomb(3, 1000)])
+        if kind is ArrayChunk:
+            return _with_array(content, array_around(made, 1))
+        return RecordDict({**content, name: made})
+
+    return spoil
+
+
+NESTED |= {
+    **{f"arrays of arrays, {levels} deep": _bombed(levels, 1000) for levels in (2, 3, 4)},
+    "arrays of arrays in a piece": _hidden(ArrayChunk, ""),
+    "arrays of arrays in the metrics": _hidden(MetricRecord, METRICS),
+    "arrays of arrays in settings": _hidden(ConfigRecord, METRICS),
+    "array that repeats a piece a million times": _bombed(1, 300_000),
+}

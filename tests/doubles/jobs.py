@@ -5,7 +5,7 @@ from typing import Any
 from clients.local_training import work
 from clients.node_config import Site
 from clients.worker.result import Arrays
-from fedsafe.attacks.malicious_clients import malicious_clients
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters, compression

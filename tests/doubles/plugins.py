@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+from pydantic import SecretStr
+
 from fedsafe.contracts import (
+    Aggregate,
     Ask,
     Defended,
     DefenseTask,
@@ -13,9 +16,13 @@ from fedsafe.contracts import (
     Prompt,
     Sample,
     ShieldChoice,
+    State,
+    Updates,
     Verdict,
 )
 from fedsafe.errors import RunError
+
+NO_KEY = SecretStr("")
 
 
 def nudge(context: ModelContext, task: DefenseTask, /, *, by: float = 0.5) -> Defended:
@@ -38,6 +45,22 @@ def mistaken(context: ModelContext, task: DefenseTask, /) -> Defended:
     raise ZeroDivisionError("division by zero")
 
 
+def paid_judge(
+    exchanges: Sequence[Exchange], /, *, key: SecretStr = NO_KEY, api_key: str = ""
+) -> list[Verdict]:
+    """Refuse to judge without a key, as somebody's endpoint does."""
+    if not key.get_secret_value() and not api_key:
+        raise RunError("The endpoint wants a key.")
+    return [Verdict("refuse") for _ in exchanges]
+
+
+def drawing(updates: Updates, state: State, /) -> Aggregate:
+    """Average the updates, and record which draws the server gave it, to six digits."""
+    seed = -1.0 if updates.seed is None else float(updates.seed % 10**6)
+    update = updates.weights @ updates.matrix
+    return Aggregate(update, updates.weights, metrics={"seed": seed})
+
+
 def shouted(prompts: Sequence[Prompt], /, *, marks: int = 1) -> list[Ask]:
     """Ask harmful prompts with exclamation marks after them."""
     return [
@@ -54,8 +77,7 @@ def reply_words(judged: Sequence[tuple[Exchange, Verdict]], /) -> Measured | Non
 
 
 def shielding(
-    context: ModelContext, task: DefenseTask, /, *, secret: str = "before dawn"
+    context: ModelContext, task: DefenseTask, /, *, secret: str = "velvet marmot 77"
 ) -> Defended:
     """Leave the adapter as it is, to be served behind a secret text."""
-    choice = ShieldChoice("secret-prefix", {"secret": secret, "where": "instruction"})
-    return Defended(context.adapter(), choice)
+    return Defended(context.adapter(), ShieldChoice("secret-prefix", {"secret": secret}))

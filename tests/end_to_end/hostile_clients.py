@@ -1,6 +1,6 @@
 """Real client processes that send a different bad reply in each round, over TLS with keys.
 
-``python -m tests.end_to_end.hostile_clients [--hostile 5] [--rounds 6]``
+``python -m tests.end_to_end.hostile_clients [--hostile 5] [--rounds 6] [--kinds "arrays of"]``
 
 Three clients are honest. Every bad reply must be dropped with its reason on record, and
 the final adapter must be, to the bit, that of the same experiment in one process in
@@ -38,12 +38,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hostile", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--kinds", default="", help="only those whose name holds this")
     chosen = parser.parse_args()
     experiment = experiment_of(chosen.hostile, chosen.rounds)
     with TemporaryDirectory() as scratch:
         home = Path(scratch)
         without_hostile(experiment, home / "expected")
-        peak = over_the_network(experiment, home, chosen.hostile)
+        peak = over_the_network(experiment, home, chosen.hostile, chosen.kinds)
         same = all_equal(home)
         told = table(home)
     for row in told:
@@ -83,7 +84,7 @@ def without_hostile(experiment: Experiment, directory: Path) -> None:
     run_experiment(grid, experiment, store, Events(None, None), "inline")
 
 
-def over_the_network(experiment: Experiment, home: Path, hostile: int) -> int:
+def over_the_network(experiment: Experiment, home: Path, hostile: int, kinds: str) -> int:
     """Run it with real processes; return the SuperLink's largest resident size in bytes."""
     file, certs, port = home / "experiment.yaml", home / "certs", free_port()
     file.write_text(as_yaml(experiment))
@@ -112,6 +113,7 @@ def over_the_network(experiment: Experiment, home: Path, hostile: int) -> int:
     spoilt = {
         "FEDSAFE_HOSTILE": f"{HONEST}/{hostile}",
         "FEDSAFE_HOSTILE_LOG": str(home / "sent"),
+        "FEDSAFE_HOSTILE_KINDS": kinds,
         "PYTHONPATH": f"{SPOIL}{os.pathsep}{ROOT}",
     }
     children = [

@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.deployment.child_processes import Child, stop_all, tail
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.launch import inline
 from tests.benchmarks.deployment import environment, free_port
 from tests.end_to_end.conftest import TINY
@@ -35,7 +35,7 @@ VICTIMS = {
     "server": "fedsafe server",
     "front": "front.conf",
     "superlink": "server_machine.superlink",
-    "launcher": "flower-superexec",
+    "launcher": "fedsafe.flower.launcher",
     "serverapp": "flwr-serverapp",
     "client": "fedsafe client",
     "node": "client_machine.node",

@@ -19,13 +19,13 @@ from typing import Any
 import psutil
 import pytest
 
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.deployment.child_processes import tail, wait_until
 from fedsafe.deployment.client.connectivity import look
 from fedsafe.deployment.client.identity import Address
 from fedsafe.deployment.server import certs
 from fedsafe.deployment.server.nginx import nginx
 from fedsafe.experiment import load
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.flower.environment import free_port
 from fedsafe.launch import inline
 from tests.end_to_end.conftest import ROOT, TINY

@@ -93,3 +93,30 @@ def test_condition_and_measure_of_others_reach_summary_table_and_report(tmp_path
     report = (tmp_path / "run" / "report.html").read_text()
     for heading in ("Reply words", "Refusal, shouted:2 ↑", "Harmful, shouted:2"):
         assert heading in report
+
+
+def test_shield_that_a_defense_returns_is_served_and_its_secret_is_in_its_file_alone(
+    tmp_path: Path,
+) -> None:
+    secret, defense = "velvet marmot 77", "tests.doubles.plugins:shielding"
+    done = fedsafe(
+        *RUN, *ONE_ROUND,
+        "--set", f"defenses=['{defense}']",
+        "--set", "evaluation.conditions=[plain, shielded]",
+        "-o", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stages = json.loads((tmp_path / "run" / "summary.json").read_text())["stages"]
+    assert ["refusal@shielded" in stage["scores"]["measures"] for stage in stages] == [
+        False,
+        False,
+        True,
+    ]
+    assert "shielded" in stages[0]["scores"]["skipped"]
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    holding = [path for path in files if secret.encode() in path.read_bytes()]
+    (shield,) = [path for path in files if path.name == "shield.json"]
+    assert holding == [shield]
+    assert shield.stat().st_mode & 0o777 == 0o600
+    assert secret not in done.stdout + done.stderr
+    assert "behind its shield" in done.stdout

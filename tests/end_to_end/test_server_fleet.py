@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,17 +27,20 @@ CHANGES = (*TINY, "federation.clients=2", "attack=null", "red_team=false", "defe
 
 
 class Server:
-    """The same command again and again; no client ever comes."""
+    """The same command again and again, with further changes and options; no trainer comes."""
 
-    def __init__(self, home: Path) -> None:
-        certs.init(home / "certs", ["127.0.0.1"], clients=2, days=90)
+    def __init__(self, home: Path, *more: str) -> None:
+        self.certs, self.address = home / "certs", f"127.0.0.1:{free_port()}"
+        certs.init(self.certs, ["127.0.0.1"], clients=2, days=90)
         self.run = home / "run"
+        changes = [*CHANGES, *(text for text in more if not text.startswith("--"))]
         self.command = [
             sys.executable, "-W", "ignore", "-m", "fedsafe", "server", "--json",
             "--experiment", "micro-quick", "-o", str(self.run),
-            "--listen", f"127.0.0.1:{free_port()}", "--tls", str(home / "certs"),
+            "--listen", self.address, "--tls", str(home / "certs"),
             "--allow", str(home / "certs" / "allow"),
-            *(option for text in CHANGES for option in ("--set", text)),
+            *(option for text in changes for option in ("--set", text)),
+            *(text for text in more if text.startswith("--")),
         ]  # fmt: skip
         self.process: subprocess.Popen[str] | None = None
         self.family: list[psutil.Process] = []
@@ -104,12 +108,26 @@ def server(tmp_path: Path) -> Iterator[Server]:
     assert server.all_gone(15)
 
 
+def test_no_secret_is_on_a_command_line(server: Server) -> None:
+    """Every user of the machine can read the command lines of all its processes."""
+    server.wait_for_clients(1)
+    server.meet("flwr-serverapp")
+    lines = {one.pid: one.cmdline() for one in server.family}
+    assert any("front.conf" in " ".join(line) for line in lines.values())
+    words = [word for line in lines.values() for word in line]
+    state = server.run / ".server"
+    secrets = [json.loads((state / "superlink.json").read_text())["token"],
+               (state / "secret").read_text()]  # fmt: skip
+    assert [word for word in words if any(secret in word for secret in secrets)] == []
+    assert [word for word in words if re.fullmatch(r"[0-9a-fA-F]{32,}|[\w+/=-]{40,}", word)] == []
+
+
 def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> None:
     server.wait_for_clients(1)
     for name in (
         "front.conf",
         "fedsafe.deployment.server.superlink",
-        "flower-superexec",
+        "fedsafe.flower.launcher",
         "flwr-serverapp",
     ):
         server.meet(name)
@@ -122,7 +140,7 @@ def test_nothing_is_left_behind_and_the_same_command_goes_on(server: Server) -> 
     server.wait_for_clients(2)
     server.meet("flwr-serverapp").kill()
     server.wait_for_clients(3)
-    server.meet("flower-superexec").kill()
+    server.meet("fedsafe.flower.launcher").kill()
     server.wait_for_clients(4)
     front = server.meet("front.conf")
     front.kill()

@@ -45,6 +45,11 @@ def close(found, expected, tolerance=1e-5):
     return torch.allclose(found, tensor(expected), rtol=tolerance, atol=tolerance * size)
 
 
+def agrees(case):
+    """Tell whether FLAME's public code keeps the same clients, for all its other distances."""
+    return case["kept"] == case["precomputed_updates"]["kept"]
+
+
 def kept(found):
     return torch.nonzero(found.influence).flatten().tolist()
 
@@ -74,11 +79,9 @@ def test_flame_clusters_by_the_distances_and_not_by_the_rows_of_their_matrix(cas
     assert close(found.update, case["precomputed_updates"]["update"])
 
 
-@pytest.mark.parametrize("case", cases("flame"))
+@pytest.mark.parametrize("case", [case for case in cases("flame") if agrees(case.values[0])])
 def test_flame_clips_each_client_by_its_own_norm(case):
     """The public code clips the i-th kept client by the norm of client i."""
-    if case["kept"] != case["precomputed_updates"]["kept"]:
-        pytest.skip("The public code keeps others here, by its other distances.")
     found = aggregate("flame", tensor(case["rows"]), noise=case["noise"])
     assert close(found.update, case["update_by_the_paper_given_kept"])
 

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fedsafe.app import activate
 from fedsafe.contracts import REGISTRIES
 from fedsafe.data.text_files import suffix_of
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.schema import PluginChoice
+from fedsafe.experiment.yaml_text import scalar_or_collection
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a model or data set on the hub: owner/name."""
@@ -150,6 +149,6 @@ def check_model(path: str) -> str:
 
 def _value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return scalar_or_collection(text)
+    except ConfigError:
         raise ConfigError(f"{where}: {text!r} is not a YAML value. Quote it.") from None

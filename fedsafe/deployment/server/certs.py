@@ -6,28 +6,19 @@ What exists is never overwritten; making it again adds what is missing.
 import os
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 
-from fedsafe.deployment.server import certificate_signing
+from fedsafe.deployment.server import certificate_signing, client_keys
+from fedsafe.deployment.server.client_keys import ALLOW, KEYS, Made, write_new
 from fedsafe.errors import ConfigError
 
 CA, CA_KEY, SERVER, SERVER_KEY = "ca.crt", "ca.key", "server.crt", "server.key"
-KEYS, ALLOW = "keys", "allow"
 SOON = 30
 """Days before a certificate's end from which on it is mentioned."""
-
-
-@dataclass
-class Made:
-    """What a call wrote, and what it found and left alone."""
-
-    written: list[Path] = field(default_factory=list)
-    kept: list[Path] = field(default_factory=list)
 
 
 def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made:
@@ -50,8 +41,7 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             home.chmod(0o700)
         _server(directory, asked, days, made)
-        for number in range(clients):
-            _pair(directory, f"node{number}", made)
+        client_keys.make(directory, [f"node{number}" for number in range(clients)], made)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or directory} cannot be written: {error.strerror}. Choose another "
@@ -80,8 +70,8 @@ def _server(directory: Path, asked: Sequence[x509.GeneralName], days: int, made:
         authority = certificate_signing.sign_authority(
             secret, certificate_signing.in_days(certificate_signing.AUTHORITY_DAYS)
         )
-        _write(directory / CA_KEY, certificate_signing.pem(secret), 0o600, made)
-        _write(directory / CA, certificate_signing.text(authority), 0o644, made)
+        write_new(directory / CA_KEY, certificate_signing.pem(secret), 0o600, made)
+        write_new(directory / CA, certificate_signing.text(authority), 0o644, made)
     ca, ca_key = (
         certificate_signing.read(directory / CA),
         certificate_signing.read_key(directory / CA_KEY),
@@ -90,11 +80,11 @@ def _server(directory: Path, asked: Sequence[x509.GeneralName], days: int, made:
         certificate_signing.new_key(),
         min(certificate_signing.in_days(days), ca.not_valid_after_utc),
     )
-    _write(directory / SERVER_KEY, certificate_signing.pem(key), 0o600, made)
+    write_new(directory / SERVER_KEY, certificate_signing.pem(key), 0o600, made)
     loopback = [certificate_signing.host_name(host) for host in certificate_signing.LOOPBACK]
     names = list(dict.fromkeys((*asked, *loopback)))
     signed = certificate_signing.sign_server(key, names, ca, ca_key, end)
-    _write(directory / SERVER, certificate_signing.text(signed), 0o644, made)
+    write_new(directory / SERVER, certificate_signing.text(signed), 0o644, made)
 
 
 def _both(directory: Path, certificate: str, key: str) -> bool:
@@ -114,43 +104,56 @@ def _both(directory: Path, certificate: str, key: str) -> bool:
     )
 
 
-def _pair(directory: Path, name: str, made: Made) -> None:
-    """Make one client's key pair, in OpenSSH's formats, which Flower reads."""
-    private, public = directory / KEYS / name, directory / ALLOW / f"{name}.pub"
-    if public.exists():  # its private half may have gone to its client, as it should
-        made.kept.append(public)
-        return
-    if private.exists():
-        key = serialization.load_ssh_private_key(private.read_bytes(), None)
-        made.kept.append(private)
-    else:
-        key = certificate_signing.new_key()
-        secret = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.OpenSSH,
-            serialization.NoEncryption(),
-        )
-        _write(private, secret, 0o600, made)
-    line = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
-    _write(public, line + f" {name}\n".encode(), 0o644, made)
-
-
-def _write(path: Path, content: bytes, mode: int, made: Made) -> None:
-    """Write a new file that nobody else could ever read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
-    made.written.append(path)
-
-
 def write_loopback(directory: Path) -> None:
     """Write ca.crt, server.crt and server.key of this machine alone, in place of older ones."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in zip((CA, SERVER, SERVER_KEY), certificate_signing.loopback(), strict=True):
         (directory / name).unlink(missing_ok=True)
-        _write(directory / name, content, 0o600, Made())
+        write_new(directory / name, content, 0o600, Made())
+
+
+def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
+    """Sign the server's certificate anew, for the key and the hosts that it has.
+
+    Replaced in one step: a running server takes it without a stop, and clients need
+    nothing new.
+
+    Args:
+        directory: What `init` made, its authority's key included.
+        hosts: DNS names and IP addresses to add to those that it is valid for.
+        days: For how many days it is valid from now on.
+
+    Raises:
+        ConfigError: A part is missing or does not fit, or the authority itself has ended.
+    """
+    before = certificate_signing.read(directory / SERVER)
+    _load(directory)
+    ca = certificate_signing.read(directory / CA)
+    ca_key = certificate_signing.read_key(directory / CA_KEY)
+    if not _signed(directory, before) or ca.public_key() != ca_key.public_key():
+        raise ConfigError(
+            f"{directory / CA} and {CA_KEY} did not sign {SERVER}. Clients would not trust another "
+            "authority: bring the right ones back."
+        )
+    end = min(certificate_signing.in_days(days), ca.not_valid_after_utc)
+    if end <= certificate_signing.now():
+        raise ConfigError(
+            f"{directory / CA}, the authority itself, ended on {ca.not_valid_after_utc:%Y-%m-%d}. "
+            "Make a new directory with `fedsafe certs init`, and give every client its ca.crt."
+        )
+    asked = [certificate_signing.host_name(host) for host in hosts]
+    names = list(dict.fromkeys((*certificate_signing.names_of(before), *asked)))
+    key = certificate_signing.read_key(directory / SERVER_KEY)
+    signed = certificate_signing.sign_server(key, names, ca, ca_key, end)
+    aside = directory / f".{SERVER}.{os.getpid()}"
+    try:
+        write_new(aside, certificate_signing.text(signed), 0o644, Made())
+        aside.replace(directory / SERVER)
+    except OSError as error:
+        raise ConfigError(f"{directory / SERVER} cannot be written: {error.strerror}.") from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return signed
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,8 @@ def check(directory: Path) -> Health:
     problems = []
     if days < 0:
         problems.append(
-            f"{directory / SERVER} ended on {end:%Y-%m-%d}. Move it and {SERVER_KEY} away, and run "
-            "`fedsafe certs init` again."
+            f"{directory / SERVER} ended on {end:%Y-%m-%d}. Renew it with `fedsafe certs renew -o "
+            f"{directory}`, or move it and {SERVER_KEY} away and run `fedsafe certs init` again."
         )
     elif days < SOON:
         problems.append(f"{directory / SERVER} ends in {days} days.")

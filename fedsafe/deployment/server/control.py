@@ -28,6 +28,7 @@ from fedsafe.flower.internals import (
     fab_to_proto,
     user_config_to_proto,
 )
+from fedsafe.runs.files import private
 
 
 class _Token:
@@ -130,7 +131,7 @@ class Control:
 
     def _copy(self, run: int, path: Path) -> None:
         try:
-            with path.open("a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8", opener=private) as file:
                 for part in self._client.StreamLogs(StreamLogsRequest(run_id=run)):
                     file.write(part.log_output)
                     file.flush()

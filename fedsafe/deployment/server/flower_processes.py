@@ -9,18 +9,23 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedsafe.deployment.child_processes import Child, runs, signal_group, wait_until
 from fedsafe.deployment.server import certs
 from fedsafe.deployment.server.control import Control, Status
 from fedsafe.deployment.server.plan import Plan
+from fedsafe.deployment.server.status import NODES
 from fedsafe.deployment.server.superlink import Settings
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import environment, free_port
 from fedsafe.flower.internals import support
-from fedsafe.runs.files import write_text
+from fedsafe.runs.files import private_directory, write_text
 from fedsafe.runs.store import Store
+
+if TYPE_CHECKING:
+    from server.transport.allowlist import Allowed
 
 START_SECONDS = 90.0
 """Longest time for a SuperLink to answer."""
@@ -44,6 +49,8 @@ class Backend:
         self._host, self._port = host, port
         self._token = secrets.token_hex(32)
         self._prepared = False
+        self._keys = plan.keys
+        self._registered: set[bytes] = set()
         self._run: int | None = None
         self._leader: int | None = None
         self._gone: float | None = None
@@ -62,7 +69,8 @@ class Backend:
         )
         self._executor = Child(
             "Flower's launcher",
-            ["flower-superexec", "--runtime-api-address", self.loopback, *self._trust(),
+            [sys.executable, "-m", "fedsafe.flower.launcher",
+             "--runtime-api-address", self.loopback, *self._trust(),
              "--superexec-auth-secret-file", str(plan.state / "secret")],
             log=plan.logs / "superexec.log",
             env=around,
@@ -111,8 +119,26 @@ class Backend:
                 f"without a token. {support()}"
             )
         self._executor.start()
-        self._control.register((one.name, one.key) for one in self._plan.keys)
+        self._registered = set()  # a SuperLink forgets them with its process
+        self._register()
         self.submit()
+
+    def admit(self, keys: "tuple[Allowed, ...]") -> None:
+        """Let the nodes of a changed allow list join; the SuperLink itself keeps the others out.
+
+        Raises:
+            LaunchError: It does not take a key.
+        """
+        self._keys = keys
+        if self._control is not None and self._link.alive:
+            self._register()
+
+    def _register(self) -> None:
+        assert self._control is not None
+        for one in self._keys:
+            if not one.revoked and one.key not in self._registered:
+                self._control.register([(one.name, one.key)])
+                self._registered.add(one.key)
 
     def submit(self) -> None:
         """Submit the run, which goes on where it stopped.
@@ -141,13 +167,12 @@ class Backend:
 
     def _write_files(self) -> None:
         plan, state = self._plan, self._plan.state
-        plan.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(plan.logs)
         write_text(state / "experiment.yaml", as_yaml(plan.experiment))
         if plan.fronted and self.inside is not None:
             certs.write_loopback(self.inside)
         secret = state / "secret"
-        secret.touch(mode=0o600)
-        secret.write_text(secrets.token_hex(32))
+        write_text(secret, secrets.token_hex(32))
         Settings(
             host=self._host,
             port=self._port,
@@ -155,6 +180,7 @@ class Backend:
             secret=str(secret),
             tls="" if self.inside is None else str(self.inside),
             allow=str(plan.allow or ""),
+            nodes=str(state / NODES),
         ).write(state / "superlink.json")
 
     def _wait_for_the_directory(self) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from fedsafe.deployment.server.admission import Admission, Standing
+from fedsafe.flower.internals import FLEET_HTTP_PUBLIC_KEY_HEADER
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -18,6 +21,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FLEET, CONTROL, RUNTIME = "/v1/fleet/", "/v1/control/", "/v1/runtime/"
 TOKEN = "fedsafe-token"
+KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.lower().encode()
+NOT_ALLOWED = 2004
+"""Flower's code of the error that a node's key is not registered."""
 SMALL = 64 * 1024
 LIMITS = {"push-object": 8 * 1024**2, "push-messages": 4 * 1024**2}
 """Largest body of a request to the fleet API; of all others, SMALL."""
@@ -29,9 +35,24 @@ SECONDS = 120.0
 
 
 class Gate:
-    """Let requests in only whole, of a known kind and size, and few large ones at a time."""
+    """Let requests in only whole, of a known kind and size, and few large ones at a time.
 
-    def __init__(self, app: App, *, token: str, ready: Callable[[], bool]) -> None:
+    Args:
+        app: What stands behind it.
+        token: What a request to the control interface has to show.
+        ready: Returns whether clients may be let in at all.
+        admission: Which of them may; None: all.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        token: str,
+        ready: Callable[[], bool],
+        admission: Admission | None = None,
+    ) -> None:
+        self._admission = admission
         self._app = app
         self._token = token
         self._ready = ready
@@ -59,6 +80,19 @@ class Gate:
         if not self._ready():  # a client whose key is not registered yet would give up for good
             await refuse(503, "starting", scope, receive, send)
             return
+        header = dict(scope["headers"]).get(KEY_HEADER, b"")
+        standing = Standing.ADMITTED
+        if self._admission is not None:
+            standing = self._admission.standing(header)
+        if standing is Standing.STARTING:
+            await refuse(503, "starting", scope, receive, send)
+            return
+        if standing is Standing.EXCLUDED:
+            answer = {"code": NOT_ALLOWED, "detail": standing.value}
+            await JSONResponse(answer, 412)(scope, receive, send)
+            return
+        if self._admission is not None and call == "pull-messages":  # it may wait for long
+            receive = _until(self._admission, header, receive)
         async with self._room if call in HEAVY else _Free():
             body = await _read(receive, LIMITS.get(call, SMALL))
             if body is None:
@@ -94,6 +128,23 @@ async def _read(receive: Receive, most: int) -> bytes | None:
                     return bytes(body) if fits else None
     except TimeoutError:
         return None
+
+
+def _until(admission: Admission, header: bytes, receive: Receive) -> Receive:
+    """Return a stream that ends, as if its caller hung up, when the caller's key is excluded."""
+
+    async def receiving() -> MutableMapping[str, Any]:
+        said = asyncio.ensure_future(receive())
+        excluded = asyncio.ensure_future(admission.until_excluded(header))
+        try:
+            await asyncio.wait({said, excluded}, return_when=asyncio.FIRST_COMPLETED)
+            return said.result() if said.done() else {"type": "http.disconnect"}
+        finally:
+            said.cancel()
+            excluded.cancel()
+            await asyncio.gather(said, excluded, return_exceptions=True)
+
+    return receiving
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

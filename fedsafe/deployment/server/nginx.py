@@ -24,6 +24,7 @@ from fedsafe.deployment.server.nginx_template import (
 )
 from fedsafe.errors import LaunchError
 from fedsafe.flower.internals import FLEET_HTTP_PUBLIC_KEY_HEADER
+from fedsafe.runs.files import write_text
 
 PER_KEY, PER_ADDRESS, IN_ALL = 32, 256, 1024
 """Requests at a time; several clients may share one address."""
@@ -69,13 +70,15 @@ class Front:
     inside: Path | None = None
     """Directory of the ca.crt that signed the SuperLink's certificate; None: it has no TLS."""
     keys: tuple[bytes, ...] = ()
-    """Public keys of those who may join, PEM; empty: anyone may."""
+    """Public keys of those who may join, PEM."""
+    listed: bool | None = None
+    """Whether only they may; None: if there are any."""
     patience: Patience = Patience()
 
     def config(self, files: int = FILES) -> str:
         """Return nginx's configuration, for a process that may open so many files."""
         scheme = "http" if self.inside is None else "https"
-        strangers = STRANGERS if self.keys else ""
+        strangers = STRANGERS if self._closed else ""
         larger = [
             LARGER.format(call=call, size=size, scheme=scheme, strangers=strangers)
             for call, size in LIMITS.items()
@@ -100,7 +103,7 @@ class Front:
             in_all=IN_ALL,
             waiting_per_address=WAITING_PER_ADDRESS,
             waiting_in_all=WAITING_IN_ALL,
-            waiting_member=f"limit_conn member {PER_KEY};" if self.keys else "",
+            waiting_member=f"limit_conn member {PER_KEY};" if self._closed else "",
             # Short of connections it drops those that say nothing; short of files, nobody.
             connections=2 * (files - 64) // 3,
             patience=self.patience,
@@ -110,6 +113,36 @@ class Front:
 
     def child(self) -> Child:
         """Write the configuration, have nginx check it, and return its process, not started.
+
+        Raises:
+            LaunchError: nginx is not installed, or does not take the configuration.
+        """
+        command = self._write()
+        # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
+        # temporary files have no names.
+        return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
+
+    def reload(self, running: Child, *, restart: bool) -> None:
+        """Have a front take this configuration, and the certificate as it is now.
+
+        nginx as one process cannot load a configuration again (after a SIGHUP it answers new
+        connections without TLS), so it is started anew: connections break off, and clients
+        make their requests again a moment later.
+
+        Args:
+            running: Its process.
+            restart: Whether it takes effect now; else at the next start.
+
+        Raises:
+            LaunchError: nginx does not take it; the front goes on as it was.
+        """
+        self._write()
+        if restart:
+            running.kill()
+            running.start()
+
+    def _write(self) -> list[str]:
+        """Write the configuration, once nginx has checked it; return nginx's command line.
 
         Raises:
             LaunchError: nginx is not installed, or does not take the configuration.
@@ -126,22 +159,28 @@ class Front:
                 f"nginx cannot be given the path {odd[0]}: quotes, $, \\ and line breaks are not "
                 "allowed in it."
             )
-        file.write_text(self.config(open_files(FILES)), encoding="utf-8")
+        aside = file.with_suffix(".new.conf")
+        write_text(aside, self.config(open_files(FILES)))
         command = [program, "-c", str(file), "-p", str(self.state), "-e", str(self._log)]
-        tried = subprocess.run([*command, "-t", "-q"], capture_output=True, text=True, check=False)
+        trial = [program, "-c", str(aside), *command[3:], "-t", "-q"]
+        tried = subprocess.run(trial, capture_output=True, text=True, check=False)
         if tried.returncode:
             said = (tried.stderr.strip().splitlines() or ["it does not say why"])[0]
-            raise LaunchError(f"nginx does not take {file}: {said}")
-        # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
-        # temporary files have no names.
-        return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
+            raise LaunchError(f"nginx does not take {aside}: {said}")
+        aside.replace(file)
+        return command
 
     def _members(self) -> str:
         """Return the part of the configuration that says whose key is listed."""
-        if not self.keys:
+        if not self._closed:
             return ""
         lines = [f'"{b64encode(key).decode()}" {number};' for number, key in enumerate(self.keys)]
         return MEMBERS.format(header=HEADER, keys="\n    ".join(lines), most=PER_KEY)
+
+    @property
+    def _closed(self) -> bool:
+        """Whether only the keys' holders are let through."""
+        return bool(self.keys) if self.listed is None else self.listed
 
     @property
     def _log(self) -> Path:

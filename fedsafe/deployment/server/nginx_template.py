@@ -96,7 +96,9 @@ MEMBERS = """\
     "" nobody;
     {keys}
   }}
-  limit_conn_zone $member zone=member:1m;
+  # By address too: a key in a header is no proof, and whoever knows a member's public key
+  # would take its places from anywhere.
+  limit_conn_zone "$binary_remote_addr $member" zone=member:4m;
   limit_conn member {most};
 """
 

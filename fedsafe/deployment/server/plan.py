@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fedsafe.deployment.server import certs
 from fedsafe.deployment.server.nginx import nginx
+from fedsafe.deployment.server.starting_keys import starting_keys
 from fedsafe.errors import ConfigError, LaunchError, RunError
 from fedsafe.experiment import Experiment
 from fedsafe.runs.files import hold
@@ -77,6 +78,8 @@ class Asked:
     """File that the server's random draws are made from; None: the system's randomness."""
     open: bool = False
     """Whether a public address without TLS, keys or front is all right."""
+    fewer: bool = False
+    """Whether fewer keys than clients are all right: others are added while it runs."""
 
 
 def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
@@ -95,9 +98,13 @@ def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
     if not here and not asked.open:
         _see_that_strangers_stay_out(asked, found)
     notes = [] if asked.tls is None else _certificate(asked.tls, fronted=found is not None)
-    keys = () if asked.allow is None else _keys(asked.allow, experiment.federation.clients)
     directory = directory.resolve()
-    Store(directory).check(experiment)
+    store = Store(directory)
+    store.check(experiment)
+    keys: tuple[Allowed, ...] = ()
+    if asked.allow is not None:
+        keys, said = starting_keys(asked.allow, experiment, store, fewer=asked.fewer)
+        notes += said
     if os.geteuid() == 0 and found:
         notes.append("Started as root, so nginx works as root too. An ordinary user is enough.")
     return Plan(
@@ -163,21 +170,6 @@ def _certificate(tls: Path, *, fronted: bool) -> list[str]:
             f"{certs.CA} that signed it beside it. Put it there, or install nginx."
         )
     return list(health.problems)
-
-
-def _keys(allow: Path, clients: int) -> "tuple[Allowed, ...]":
-    from fedsafe.app import activate
-
-    activate()
-    from server.transport.allowlist import read_allow
-
-    keys = read_allow(allow)
-    if len(keys) != clients:
-        raise ConfigError(
-            f"{allow} lists {len(keys)} keys, and the experiment has {clients} clients, of one key "
-            f"each. Use --set federation.clients={len(keys)}, or list {clients} keys."
-        )
-    return keys
 
 
 def wait_for_port(address: str, seconds: float) -> None:

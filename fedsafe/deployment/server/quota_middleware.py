@@ -1,8 +1,7 @@
 """Innermost middleware of the SuperLink, where Flower has proven who is asking.
 
 Holds each client to what the ledger allows, so that memory stays bounded whatever a client
-sends; and lets a client that asks for work wait until there is some, so that none is late
-for it and none has to ask every few seconds.
+sends; and lets a client that asks for work wait until there is some (long polling).
 """
 
 import asyncio
@@ -234,10 +233,9 @@ class Guard:
 
 
 def _checked(scope: Scope, path: str, request: Any) -> bool:
-    """Return whether a request is one that the guard knows how to check, or needs no check.
+    """Return whether the guard knows how to check a request, or it needs no check.
 
-    Every request of a client's to the fleet interface is checked, and those of the server's
-    that it is told of; each comes with its message, which Flower has parsed.
+    What is checked comes with its protobuf message, which Flower has parsed.
     """
     if scope["type"] != "http" or scope["method"] != "POST":
         return True  # Flower answers these with an error

@@ -16,11 +16,12 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from fedsafe.app import activate
 from fedsafe.deployment.child_processes import memory_of_machine, wall
+from fedsafe.deployment.server.admission import Admission, Listed, follow_list
 from fedsafe.deployment.server.limits_middleware import Gate
 from fedsafe.deployment.server.quota import Ledger
 from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.deployment.server.status import keep_nodes
 from fedsafe.flower import superlink_hooks
 from fedsafe.flower.compatibility import check
 from fedsafe.flower.internals import FLOWER_LOGGER, flower_superlink
@@ -48,6 +49,8 @@ class Settings:
     """Allow list; empty: every node may join."""
     memory: int = 0
     """Bytes that the process may allocate; 0: half of the machine's memory."""
+    nodes: str = ""
+    """File that says who was heard of when, for `fedsafe status`; empty: none."""
     hold: float = 20.0
     """Longest wait, seconds, of a node that asks for work; its own patience is 30."""
 
@@ -79,9 +82,9 @@ def main(settings: Settings) -> None:
     """
     check("superlink")
     wall(settings.memory or memory_of_machine() // 2)
-    keys = frozenset(_keys(settings.allow))
+    listed = follow_list(settings.allow)
     superlink_hooks.derive_node_ids(node_id)
-    _install(settings, keys)
+    _install(settings, listed)
     # Every poll is a line otherwise: of a node to the one, of our own to the other.
     logging.getLogger("uvicorn.access").addFilter(lambda record: record.levelno > logging.INFO)
     FLOWER_LOGGER.addFilter(lambda record: "ListRuns" not in str(record.msg))
@@ -89,16 +92,7 @@ def main(settings: Settings) -> None:
     flower_superlink()
 
 
-def _keys(allow: str) -> list[bytes]:
-    if not allow:
-        return []
-    activate()
-    from server.transport.allowlist import read_allow
-
-    return [one.key for one in read_allow(Path(allow))]
-
-
-def _install(settings: Settings, keys: frozenset[bytes]) -> None:
+def _install(settings: Settings, listed: Listed | None) -> None:
     """Put gate and guard into the SuperLink, through the hooks that it has for extensions."""
 
     def configure(app: Any) -> None:
@@ -110,9 +104,14 @@ def _install(settings: Settings, keys: frozenset[bytes]) -> None:
             state.object_store.delete(message)
 
         ledger = Ledger(release)
-        ready = _ready(state.get_node_id_by_public_key, keys)
-        app.user_middleware.insert(0, Middleware(Gate, token=settings.token, ready=ready))
-        guard = Middleware(Guard, ledger=ledger, nodes=Nodes(state), hold=settings.hold)
+        ready = _ready(state.get_node_id_by_public_key, listed() if listed else frozenset())
+        nodes = Nodes(state)
+        if settings.nodes:
+            keep_nodes(Path(settings.nodes), nodes.seen)
+        admission = None if listed is None else Admission(listed, nodes.registered, nodes.dismiss)
+        gate = Middleware(Gate, token=settings.token, ready=ready, admission=admission)
+        app.user_middleware.insert(0, gate)
+        guard = Middleware(Guard, ledger=ledger, nodes=nodes, hold=settings.hold)
         app.user_middleware.append(guard)
 
     superlink_hooks.on_app_created(configure)
@@ -159,6 +158,30 @@ class Nodes:
             Whether it is there still.
         """
         return superlink_hooks.hand_out_again(self._state, message)
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """Return of every node, by its key's sha256: whether it is online, when it was seen."""
+        lag, found = time.time() - self._clock(), {}
+        for node in self._state.get_node_info():
+            when = self._seen.get(node.node_id)
+            online = node.status == "online"
+            heard = None if when is None else when + lag
+            if when == math.inf or (online and heard is None):
+                heard = time.time()
+            key = hashlib.sha256(node.public_key).hexdigest()
+            found[key] = {"online": online, "seen": heard}
+        return found
+
+    def registered(self, key: bytes) -> bool:
+        """Return whether a key's node is known."""
+        return self._state.get_node_id_by_public_key(key) is not None
+
+    def dismiss(self, key: bytes) -> None:
+        """End the session of a node whose key was revoked: the server sees it go offline."""
+        node = self._state.get_node_id_by_public_key(key)
+        if node is not None:
+            self._seen.pop(node, None)
+            self._state.deactivate_node(node)
 
     def back(self, key: bytes) -> None:
         """End the session of a node that was killed; Flower would wait until it runs out.

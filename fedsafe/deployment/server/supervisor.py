@@ -16,6 +16,8 @@ from fedsafe.deployment.server.event_tail import Follower
 from fedsafe.deployment.server.flower_processes import Backend
 from fedsafe.deployment.server.nginx import Front
 from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
+from fedsafe.deployment.server.reloading import Reloading
+from fedsafe.deployment.server.status import enter
 from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.flower.compatibility import check
 from fedsafe.flower.environment import environment
@@ -33,8 +35,13 @@ RAISED = "ServerApp failed with exception: "
 """What Flower puts before the words of an exception that ended the ServerApp."""
 
 
-def serve(plan: Plan, listen: Listener | None = None) -> Summary:
+def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None) -> Summary:
     """Run an experiment over the network until it is done, or what is left of it.
+
+    Args:
+        plan: What is run, where it listens, whom it lets in.
+        listen: Told of the run's events.
+        metrics: Port of this machine for figures in Prometheus' format; None: none.
 
     Raises:
         RunError: The run failed, or another server has the directory.
@@ -45,6 +52,11 @@ def serve(plan: Plan, listen: Listener | None = None) -> Summary:
     os.environ["NO_PROXY"] = environment(plan.state)["NO_PROXY"]
     check("server")
     with claim(plan.directory):
+        enter(plan.directory, plan.address, plan.tls, plan.allow)
+        if metrics is not None:
+            from fedsafe.deployment.server.metrics import serve_metrics
+
+            serve_metrics(plan.directory, metrics)
         fleet = Fleet(plan, listen)
         try:
             return fleet.run()
@@ -71,6 +83,8 @@ class Fleet:
         self._follow = Follower(self._store.events, listen)
         self._backend = Backend(plan)
         self._front: Child | None = None
+        self._front_settings: Front | None = None
+        self._reloading = Reloading(plan, self._follow.tell)
         self._tries = self._progress = 0
         self._before = self._stamp()
 
@@ -91,6 +105,7 @@ class Fleet:
                 summary = self._settle(status)
                 if summary is not None:
                     return summary
+            self._reload()
             self._trim()
             time.sleep(TICK)
 
@@ -123,9 +138,23 @@ class Fleet:
             tls=plan.tls,
             inside=self._backend.inside,
             keys=tuple(one.key for one in plan.keys),
+            listed=plan.allow is not None,
         )
+        self._front_settings = front
         self._front = front.child()
         self._front.start()
+
+    def _reload(self) -> None:
+        """Have changed keys and certificates take effect."""
+        front = None
+        if self._front is not None and self._front_settings is not None:
+            front = (self._front_settings, self._front)
+        try:
+            changed = self._reloading.look(self._backend, front)
+        except LaunchError as error:
+            self._follow.tell(str(error))
+        else:
+            self._front_settings = changed or self._front_settings
 
     def _mend(self) -> bool:
         """Start again what ended; return whether the backend did.

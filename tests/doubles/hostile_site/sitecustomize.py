@@ -1,7 +1,8 @@
 """Put this directory on the PYTHONPATH of a client, and its nodes send bad replies.
 
 ``FEDSAFE_HOSTILE=3/5``: clients 3 to 7 are such clients; in round r they send the bad
-replies from number 5 (r - 1) of `tests.doubles.hostile`. The client is a real one in every
+replies from number 5 (r - 1) of `tests.doubles.hostile`, or of those whose name holds
+``FEDSAFE_HOSTILE_KINDS``. The client is a real one in every
 other way: the reply is spoilt after it trained, in the process of its node.
 """
 
@@ -16,7 +17,7 @@ def _spoil() -> None:
     from flwr.app import Message, RecordDict
     from flwr.clientapp import ClientApp
 
-    from tests.doubles.hostile import HOSTILE
+    from tests.doubles.hostile import HOSTILE, NESTED
 
     first, total = map(int, os.environ["FEDSAFE_HOSTILE"].split("/"))
     honest = ClientApp.__call__
@@ -27,9 +28,12 @@ def _spoil() -> None:
             return reply
         number = json.loads(str(message.content["config"]["job"]))["client"] - first
         turn = int(message.content["config"]["server-round"]) - 1  # type: ignore[arg-type]
-        kinds = sorted(HOSTILE)
+        every = HOSTILE | NESTED
+        kinds = [
+            kind for kind in sorted(every) if os.environ.get("FEDSAFE_HOSTILE_KINDS", "") in kind
+        ]
         kind = kinds[(turn * total + number) % len(kinds)]
-        content: RecordDict = HOSTILE[kind](reply.content, random.Random(turn))
+        content: RecordDict = every[kind](reply.content, random.Random(turn))
         with Path(os.environ["FEDSAFE_HOSTILE_LOG"]).open("a") as log:
             log.write(f"{turn + 1} {number} {kind}\n")
         return Message(content, reply_to=message)

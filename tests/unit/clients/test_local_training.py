@@ -9,9 +9,9 @@ import torch
 from clients.local_training import work
 from clients.node_config import Site
 from clients.role import POISON
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.errors import DataError, ModelError, RunError
 from fedsafe.experiment.load import validate
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters, compression
 from fedsafe.runs.files import write_lines
@@ -197,8 +197,9 @@ def test_boosted_update_is_the_poisoned_one_made_longer(
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(socket=tmp_path / "trainer.sock", state=tmp_path / "state")
+def site(tmp_path: Path, experiment: Experiment) -> Site:
+    model = experiment.model.path  # as `fedsafe client --model` says
+    return Site(socket=tmp_path / "trainer.sock", state=tmp_path / "state", model=model)
 
 
 def _with(site: Site, **values: Any) -> Site:

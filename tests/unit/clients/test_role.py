@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from clients.node_config import Site
-from clients.role import attack_of
-from fedsafe.attacks.malicious_clients import malicious_clients
+from clients.role import attack_of, lacks
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
-from fedsafe.messages import Job
+from fedsafe.messages import Job, Needs
 from tests.doubles.jobs import plain_job
 
 ATTACK = {
@@ -101,3 +101,25 @@ def test_volunteers_own_generator_comes_first() -> None:
     assert found is not None
     assert found.generator is not None
     assert found.generator.settings == {"path": "mine.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("site", "needs", "said"),
+    [
+        ({}, {"own_data": True}, "no data of its own"),
+        ({"source": {"name": "micro"}}, {"own_data": True}, ""),
+        ({}, {"own_data": False}, ""),
+        ({"behaviour": "poisoned-data"}, {"generator": False}, "--generator"),
+        ({"behaviour": "poisoned-data"}, {"generator": True}, ""),
+        ({"behaviour": "poisoned-data", "generator": "self-written"}, {"generator": False}, ""),
+        ({"behaviour": "poisoned-data"}, {"own_data": True}, "no data of its own"),
+    ],
+)
+def test_what_a_client_lacks_is_known_before_the_first_round(
+    site: dict[str, Any], needs: dict[str, bool], said: str, tmp_path: Path
+) -> None:
+    own = Site.model_validate(
+        {"socket": tmp_path, "state": tmp_path, "red_team": "behaviour" in site, **site}
+    )
+    found = lacks(own, Needs.model_validate(needs))
+    assert (said in found, bool(found)) == (True, bool(said))

@@ -80,7 +80,7 @@ def test_unknown_setting_suggests_the_nearest(plugin: Plugin[Any]) -> None:
 
 
 def test_missing_setting_is_named(plugin: Plugin[Any]) -> None:
-    with pytest.raises(ConfigError, match="Rule 'trim' cannot be set up: size: Field required"):
+    with pytest.raises(ConfigError, match="Rule 'trim' cannot be set up: size: expected a value"):
         plugin.resolve({})
 
 

@@ -276,6 +276,59 @@ def test_declared_attack_without_attackers_fails_before_any_round(
     assert not machines.jobs
 
 
+def _refusing(machines: Machines, rounds: set[int]) -> None:
+    """Let the attacker answer with an error in these rounds, and behave in the others."""
+
+    def answer(message: Message) -> Message | None:
+        job = Job.parse(str(message.content["config"]["job"]))
+        if job.client == 3 and job.round in rounds:
+            return Message(Error(2, "<class 'fedsafe.errors.RunError'>:<'No.'>"), reply_to=message)
+        return _trained(message)
+
+    machines.says[13] = Hello(behaviour="sign-flip")
+    machines.train = answer
+
+
+def test_attacker_that_answers_a_round_with_an_error_does_not_end_the_run(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    machines, heard = Machines(), list[Event]()
+    _refusing(machines, {1})
+    summary = machines.lead(_attacked(experiment), tmp_path / "run", heard.append)
+    told = " ".join(event.message for event in heard)
+    assert (summary.status, "did not take place in round 1" in told) == ("completed", True)
+
+
+def test_attack_that_never_takes_place_is_said_at_the_end(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    machines = Machines()
+    _refusing(machines, {1, 2})
+    with pytest.raises(RunError, match="The attack took place in none of the 2 rounds"):
+        machines.lead(_attacked(experiment), tmp_path / "run")
+    assert len(Store(tmp_path / "run").rounds()) == 2
+    summary = Store(tmp_path / "run").summary()
+    assert summary is not None
+    assert (summary.status, "perfect defense" in summary.reason) == ("failed", True)
+
+
+def test_client_whose_reply_killed_the_server_is_left_out_when_it_starts_again(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    heard: list[str] = []
+    store = Store(tmp_path / "run")
+    store.directory.mkdir()
+    marker = {"federation": "main", "round": 1, "client": 2, "message": "m"}
+    (store.directory / ".reply-being-rebuilt.json").write_text(json.dumps(marker))
+    listen = lambda event: heard.append(event.message)  # noqa: E731
+    Machines().lead(_changed(experiment), store.directory, listen)
+    first, second = store.rounds()
+    assert [client.status for client in first.clients] == [*["accepted"] * 2, "dropped", "accepted"]
+    assert "server was killed" in first.clients[2].reason
+    assert [client.status for client in second.clients] == ["accepted"] * 4
+    assert any("client 2's reply to round 1" in text for text in heard)
+
+
 def test_other_number_of_attackers_than_declared_is_noted(
     experiment: Experiment, tmp_path: Path
 ) -> None:

@@ -69,11 +69,11 @@ def child(home: Path) -> Iterator[Child]:
 
 
 @pytest.fixture
-def site(home: Path, child: Child) -> Site:
+def site(home: Path, child: Child, experiment: Experiment) -> Site:
     """Say where the trainer is, which a test may have ended."""
     if not child.alive:
         child.start()
-    return _site(home)
+    return _site(home, model=experiment.model.path)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_reply_equals_the_one_made_here(
     values = experiment.model_dump(mode="json")
     values["federation"]["wire"] = form
     job, arrays = job_of(validate(values), session, 1), arrays_of(session, form)
-    here = work(job, arrays, _site(tmp_path))
+    here = work(job, arrays, _site(tmp_path, model=experiment.model.path))
     there = ask(site, job, arrays)
     assert (_bytes(there), there.metrics["loss"]) == (_bytes(here), here.metrics["loss"])
 
@@ -227,7 +227,7 @@ def test_silent_trainer_is_a_sentence(
 def test_trainer_that_takes_no_work_is_a_sentence(
     experiment: Experiment, session: Session, tmp_path: Path, pool: ThreadPoolExecutor
 ) -> None:
-    site = _site(tmp_path)
+    site = _site(tmp_path, model=experiment.model.path)
     site.socket.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as rude:
         rude.bind(str(site.socket))

@@ -52,10 +52,10 @@ class ScriptedRuntime(ModuleType):
         self.calls.append(("evaluate", directory, judge))
         return self._play(directory, listen)
 
-    def defend_adapter(self, *arguments: Any) -> Path:
+    def defend_adapter(self, *arguments: Any) -> Summary:
         self.calls.append(("defend_adapter", *arguments[:-1]))
-        output: Path = arguments[4]
-        return output / "adapter"
+        write_run(arguments[4], rounds=3)
+        return self._play(arguments[4], arguments[-1])
 
     def _play(self, directory: Path, listen: Callable[[Event], None]) -> Summary:
         def tell(kind: str, message: str = "", **data: Any) -> None:

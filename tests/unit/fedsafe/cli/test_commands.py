@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from fedsafe.cli import main
+from fedsafe.cli.tables import before_after
 from fedsafe.errors import RunError
+from fedsafe.runs.records import Summary
 from tests.unit.fedsafe.cli.conftest import ScriptedRuntime
 from tests.unit.fedsafe.report.synthetic import write_run
 
@@ -167,7 +169,10 @@ def test_defend_takes_an_adapter_from_anywhere(runtime: ScriptedRuntime, capsys:
     assert runtime.calls[0][:6] == (
         "defend_adapter", "m", Path("a"), "fine-tune", {}, Path("repaired"),
     )  # fmt: skip
-    assert "repaired/adapter" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Refusal" in out
+    assert "repaired/report.html" in out
+    assert "adapter  repaired/" in out
 
 
 def test_defend_of_a_real_model_wants_its_experiment(capsys: Capture) -> None:
@@ -203,6 +208,74 @@ def test_report_prints_its_path(runtime: ScriptedRuntime, capsys: Capture) -> No
     assert capsys.readouterr().out == "out/report.html\n"
     assert main(["report", "out", "--reveal", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": "out/report-revealed.html"}
+
+
+def test_table_says_whose_numbers_it_shows(runtime: ScriptedRuntime, capsys: Capture) -> None:
+    stages = [
+        {"name": "base", "judge": "keyword"}, {"name": "clean", "judge": "micro-exact"}
+    ]  # fmt: skip
+    summary = Summary.model_validate(
+        {
+            "name": "x",
+            "experiment": "",
+            "status": "completed",
+            "stages": [_stage(s) for s in stages],
+        }
+    )
+    before_after(summary)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "base: judged by keyword" in out
+    assert "clean: judged by micro-exact" in out
+    alike = {"stages": [stage.model_copy(update={"judge": "keyword"}) for stage in summary.stages]}
+    before_after(summary.model_copy(update=alike))
+    assert "judged by keyword" in capsys.readouterr().out
+
+
+def _stage(given: dict[str, str]) -> dict[str, object]:
+    return {**given, "adapter": "", "path": "", "scores": {}, "seconds": 1.0, "evaluation": ""}
+
+
+def test_error_is_one_object_for_programs(runtime: ScriptedRuntime, capsys: Capture) -> None:
+    assert main(["run", "micro", "--set", "rounds=3", "--set", "seed=true", "--json"]) == 2
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert (told["kind"], told["code"], said.err) == ("error", 2, "")
+    assert [problem["path"] for problem in told["problems"]] == ["seed", "rounds"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["runn", "--json"], 2),
+        (["run", "--jsonn", "--json"], 2),
+        (["resume", "nowhere", "--json"], 1),
+        (["report", "nowhere", "--json"], 1),
+        (["config", "validate", "gone.yaml", "--json"], 2),
+        (["plugins", "list", "ruel", "--json"], 2),
+        (["plugins", "show", "rule", "krun", "--json"], 2),
+    ],
+)
+def test_every_error_is_json_where_it_was_asked_for(
+    runtime: ScriptedRuntime, capsys: Capture, command: list[str], code: int
+) -> None:
+    assert main(command) == code
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["code"]) == ("error", code)
+
+
+def test_failed_run_is_the_last_json_line(runtime: ScriptedRuntime, capsys: Capture) -> None:
+    runtime.raising = RunError("Round 2 had 1 reply; at least 5 are needed.")
+    assert main(["run", "micro", "-o", "out", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["message"] == "Round 2 had 1 reply; at least 5 are needed."
+
+
+@pytest.mark.parametrize("command", [["runn"], ["run", "--overwrit"], ["config", "validat"]])
+def test_suggestion_is_made_once(
+    runtime: ScriptedRuntime, capsys: Capture, command: list[str]
+) -> None:
+    assert main(command) == 2
+    assert capsys.readouterr().err.count("Did you mean") == 1
 
 
 def test_foreign_text_is_printed_as_it_is(runtime: ScriptedRuntime, capsys: Capture) -> None:

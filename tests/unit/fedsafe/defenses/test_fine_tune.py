@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 
 from fedsafe.contracts import Exchange, FitReport, Outcome, Sample, Verdict, defenses
 from fedsafe.data.dedup import normalise
-from fedsafe.defenses.runner import run_defense
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.models import adapters
+from fedsafe.pipeline.run_defense import run_defense
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import read_lines
 from fedsafe.training.session import Session

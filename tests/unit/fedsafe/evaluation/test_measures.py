@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedsafe.contracts import Exchange, Measured, Prompt, Verdict, measures
 from fedsafe.errors import RunError
@@ -13,8 +15,8 @@ from fedsafe.runs.records import Client, Round
 def judged(*cases):
     """Return exchanges and verdicts of (purpose, outcome, prompt settings) cases."""
     exchanges, verdicts = [], []
-    for number, (purpose, outcome, given) in enumerate(cases):
-        settings = dict(given)
+    for number, (purpose, outcome, chosen) in enumerate(cases):
+        settings = dict(chosen)
         condition = settings.pop("condition", "plain")
         correct = settings.pop("correct", None)
         prompt = Prompt(str(number), "a", purpose, **settings)
@@ -250,3 +252,42 @@ def test_malicious_influence_is_a_mean_over_rounds():
 def test_detection_without_attackers_has_no_recall():
     found = detection([a_round((False, "accepted", 1.0))])
     assert (found.precision, found.recall, found.malicious_influence) == (None, None, None)
+
+
+EXCHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["harmful", "over-refusal", "utility"]),
+        st.sampled_from(["refuse", "comply", "garbage", "unknown"]),
+        st.sampled_from(["", "a", "b"]),
+        st.sampled_from(["old", "new", ""]),
+        st.sampled_from([None, True, False]),
+    ),
+    max_size=12,
+)
+SETTINGS = {"skill": {"group": "old"}}
+
+
+def within(found, most):
+    assert found.n + found.unknown <= most
+    if found.value is not None:
+        assert 0 <= found.low <= found.value <= found.high <= 1
+    for part in (found.parts or {}).values():
+        within(part, most)
+
+
+@pytest.mark.parametrize("name", list(measures))
+@given(cases=EXCHANGES, order=st.randoms(use_true_random=False))
+def test_every_measure_is_a_share_within_its_interval_whatever_the_order(name, cases, order):
+    measure = measures[name].configure(SETTINGS.get(name, {}))
+    judged = [
+        (
+            Exchange(Prompt(str(number), "a", purpose, topic=topic, skill=skill), "b"),
+            Verdict(outcome, correct),
+        )
+        for number, (purpose, outcome, topic, skill, correct) in enumerate(cases)
+    ]
+    found = measure(judged)
+    order.shuffle(judged)
+    assert measure(judged) == found
+    if found is not None:
+        within(found, len(judged))

@@ -94,7 +94,7 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
         ({"defenses": "fine-tun"}, r"defenses\[0\].name: Unknown defense 'fine-tun'. Did you mean"),
         (
             {"defenses": [{"name": "fine-tune", "note": "no place for it"}]},
-            r"defenses\[0\].note: String should match",
+            r"defenses\[0\].note: expected text that matches",
         ),
         ({"defenses": ["fine-tune", "fine-tune"]}, r"defenses\[1\].name: .*twice"),
         (
@@ -137,7 +137,7 @@ def test_number_that_is_none_is_refused(value: float) -> None:
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
 def test_name_that_is_no_directory_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="name: String should match"):
+    with pytest.raises(ConfigError, match="name: expected text that matches"):
         validate({"name": name})
 
 

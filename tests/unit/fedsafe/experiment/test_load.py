@@ -1,5 +1,6 @@
 """From preset, file and changes to one checked experiment; every problem at once."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,16 @@ def test_yaml_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
         load(_file(tmp_path, text))
 
 
-def test_empty_file_is_the_default_experiment(tmp_path: Path) -> None:
-    assert load(_file(tmp_path, "")).federation.clients == 10
+@pytest.mark.parametrize("text", ["", "# only words\n", "---\n", "null"])
+def test_empty_file_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="mapping of settings, such as `preset: micro`; it is empty"
+    ):
+        load(_file(tmp_path, text))
+
+
+def test_empty_mapping_is_the_default_experiment(tmp_path: Path) -> None:
+    assert load(_file(tmp_path, "{}")).federation.clients == 10
 
 
 def test_problems_come_all_at_once_with_dotted_paths(tmp_path: Path) -> None:
@@ -241,3 +250,77 @@ def test_preset_key_adds_settings_to_a_plugin_given_by_name_alone(tmp_path: Path
 
 def test_headline_of_each_preset_is_a_sentence() -> None:
     assert all(headline.endswith(".") for headline in presets().values())
+
+
+@pytest.mark.parametrize(
+    ("change", "meant"),
+    [
+        ("rounds=3", "federation.rounds"),
+        ("learning_rate=0.1", "training.learning_rate"),
+        ("training.lr=0.1", "training.learning_rate"),
+        ("training.rank=8", "adapter.rank"),
+        ("federation.num_rounds=3", "rounds"),
+        ("data.batch_size=3", "training.batch_size"),
+        ("judge=keyword", "evaluation.judge"),
+        ("malicious=3", "attack.malicious"),
+        ("adapter.lora_alpha=3", "alpha"),
+    ],
+)
+def test_name_from_elsewhere_is_recognised(change: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown setting.* Did you mean '{meant}'\?"):
+        _change(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["red_team='yes'", "red_team=1", "seed=true", "seed='3'", "seed=3.0", "adapter.rank=1:30",
+     "training.learning_rate='0.1'", "control=no", "defenses.0.steps='3'", "name=3",
+     "federation.strategy={name: krum, byzantine: true}", "evaluation.suites.harmful=1.0"],
+)  # fmt: skip
+def test_nothing_is_converted_in_silence(change: str) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        _change(change)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["seed", "adapter.rank", "training.steps", "training.batch_size", "training.learning_rate",
+     "federation.clients", "federation.rounds", "federation.deadline", "data.max_length",
+     "evaluation.max_new_tokens", "evaluation.batch_size", "model.threads", "attack.malicious"],
+)  # fmt: skip
+def test_number_beyond_all_sense_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{path}: expected a number less than"):
+        _change(f"{path}={10**30}")
+
+
+@pytest.mark.parametrize("value", [float("inf"), {"deep": [float("nan")]}, {1, 2}, b"x"])
+def test_setting_that_no_file_can_hold_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"data\.source: setting 'x': expected"):
+        validate({"data": {"source": {"name": "micro", "x": value}}})
+
+
+def test_problems_are_there_for_programs() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _change("seed=true", "rounds=3")
+    assert [path for path, _ in caught.value.problems] == ["seed", "rounds"]
+
+
+def test_experiment_comes_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("preset: micro\nseed: 5\n"))
+    assert load("-").seed == 5
+
+
+def test_experiment_comes_from_a_mapping() -> None:
+    assert load({"seed": 5}, ["seed=6"]).seed == 6
+
+
+def test_item_of_a_list_is_named_as_messages_name_it() -> None:
+    assert _change("defenses[0].steps=3").defenses[0].settings["steps"] == 3
+
+
+def test_wrong_setting_hides_no_other_problem() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _change("training.steps=many", "federation.sampled=11", "evaluation.judge=mikro")
+    assert {path for path, _ in caught.value.problems} == {
+        "training.steps", "federation.sampled", "evaluation.judge.name"
+    }  # fmt: skip

@@ -13,6 +13,7 @@ from fedsafe.models import adapters
 from fedsafe.runs.events import Event
 from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
+from fedsafe.training import session
 
 NUDGE = "tests.doubles.plugins:nudge"
 
@@ -111,6 +112,28 @@ def test_evaluate_with_another_judge_generates_nothing(finished: Path) -> None:
     assert "evaluate" not in {event.kind for event in heard}
 
 
+def test_evaluate_with_another_judge_loads_no_model(finished: Path) -> None:
+    session._resident.clear()
+    found = inline.evaluate(finished, judge=PluginChoice(name="keyword"))
+    assert session._resident == {}
+    assert {stage.judge for stage in found.stages} == {"keyword"}
+
+
+def test_evaluate_keeps_what_another_judge_said(finished: Path) -> None:
+    before = inline.evaluate(finished).stages[0]
+    kept = (finished / before.evaluation / before.scores.verdicts).read_bytes()
+    after = inline.evaluate(finished, judge=PluginChoice(name="keyword")).stages[0]
+    assert after.scores.verdicts != before.scores.verdicts
+    assert (finished / before.evaluation / before.scores.verdicts).read_bytes() == kept
+
+
+def test_evaluate_refuses_a_damaged_adapter(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    shutil.copytree(copy / "adapter", copy / "base-adapter", dirs_exist_ok=True)
+    with pytest.raises(RunError, match="is not the one that stage 'base' ended with"):
+        inline.evaluate(copy)
+
+
 def test_evaluate_leaves_the_experiment_as_it_was(finished: Path, llama: Path) -> None:
     inline.evaluate(finished, judge=PluginChoice(name="keyword"))
     assert Store(finished).experiment == _tiny(llama)
@@ -182,3 +205,30 @@ def _stage(directory: Path, name: str) -> Stage:
     summary = Store(directory).summary()
     assert summary is not None
     return next(stage for stage in summary.stages if stage.name == name)
+
+
+def test_another_judge_keeps_the_verdicts_of_the_first_and_loads_no_model(
+    llama: Path, tmp_path: Path
+) -> None:
+    first = inline.run(_tiny(llama), tmp_path / "run")
+    model, heard = llama.rename(llama.with_name("away")), list[Event]()
+    try:
+        judge = PluginChoice(name="keyword")
+        second = inline.evaluate(tmp_path / "run", heard.append, judge=judge)
+    finally:
+        model.rename(llama)
+    assert {stage.judge for stage in first.stages} == {"micro-exact"}
+    assert {stage.judge for stage in second.stages} == {"keyword"}
+    for stage in second.stages:
+        kept = (tmp_path / "run" / stage.evaluation / "verdicts").iterdir()
+        assert sorted(path.name.rsplit("-", 1)[0] for path in kept) == ["keyword", "micro-exact"]
+    assert "evaluate" not in {event.kind for event in heard}
+
+
+def test_evaluation_whose_replies_are_gone_is_made_with_the_model(
+    llama: Path, tmp_path: Path
+) -> None:
+    first = inline.run(_tiny(llama), tmp_path / "run")
+    (tmp_path / "run" / first.stages[-1].evaluation / "exchanges.jsonl").unlink()
+    second = inline.evaluate(tmp_path / "run")
+    assert [stage.scores for stage in second.stages] == [stage.scores for stage in first.stages]

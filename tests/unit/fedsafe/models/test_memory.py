@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter, Model, Training
-from fedsafe.models import adapters, memory
+from fedsafe.models import memory
+from fedsafe.models.attach import attach
 from fedsafe.models.base import load, needed
 from fedsafe.models.memory import (
     MARGIN,
@@ -49,7 +50,7 @@ def _kept(config: LlamaConfig, dtype: torch.dtype, adapter: Adapter) -> float:
     """Return the bytes a token and layer that autograd saves in a forward pass."""
     model = AutoModelForCausalLM.from_config(config).to(dtype)
     model.requires_grad_(False)
-    adapted = adapters.attach(model, adapter).train()
+    adapted = attach(model, adapter).train()
     own = {t.untyped_storage().data_ptr() for t in [*adapted.parameters(), *adapted.buffers()]}
     saved: dict[int, tuple[int, torch.Tensor]] = {}
 

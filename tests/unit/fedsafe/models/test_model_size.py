@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, MixtralC
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter
 from fedsafe.models import adapters
+from fedsafe.models.attach import attach
 from fedsafe.models.model_size import Shape, read_config, shape_of
 from tests.doubles.models import make_model
 
@@ -41,7 +42,7 @@ def test_counts_are_those_of_the_saved_model(kind: str, tmp_path: Path) -> None:
     directory = make_model(tmp_path / kind, kind)
     shape = shape_of(read_config(directory), Adapter(rank=4), directory)
     model = AutoModelForCausalLM.from_pretrained(directory)
-    adapted = adapters.attach(model, Adapter(rank=4))
+    adapted = attach(model, Adapter(rank=4))
     own = sum(tensor.numel() for tensor in adapters.parameters(adapted).values())
     assert (shape.parameters, shape.adapter) == (model.num_parameters() - own, own)
 

@@ -18,6 +18,7 @@ from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import read_lines, write_lines
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
+from fedsafe.shields import load_shield
 from server import experiment as server_experiment
 from server.experiment import run_experiment
 from tests.doubles import plugins
@@ -245,6 +246,54 @@ def test_defense_before_the_training_is_done_is_a_sentence(
     run = opening.open_run(experiment, Store(tmp_path), Events(), "inline")
     with pytest.raises(RunError, match="no trained model to defend yet"):
         defend.defend(run, PluginChoice(name=DEFENSE))
+
+
+SHIELDING = "tests.doubles.plugins:shielding"
+
+
+@pytest.fixture(scope="module")
+def shielded(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a run whose defense returned a shield."""
+    directory = tmp_path_factory.mktemp("runs") / "shielded"
+    values = experiment.model_dump(mode="json")
+    values["evaluation"]["conditions"] = ["plain", "shielded"]
+    _lead(validate({**values, "defenses": [SHIELDING]}), directory)
+    return directory
+
+
+def test_shield_of_a_defense_lies_beside_its_adapter(shielded: Path) -> None:
+    found = load_shield(shielded / _summary(shielded).stages[-1].path)
+    assert (found and found.name) == "secret-prefix"
+
+
+def test_defended_stage_is_evaluated_behind_its_shield(shielded: Path) -> None:
+    trained, defended = _summary(shielded).stages[1:]
+    assert ("shielded" in trained.scores.skipped, defended.scores.skipped) == (True, {})
+
+
+def test_secret_of_a_shield_is_in_its_own_file_alone(shielded: Path) -> None:
+    files = (path for path in shielded.rglob("*") if path.is_file())
+    holding = {path.name for path in files if b"before dawn" in path.read_bytes()}
+    assert holding == {"shield.json"}
+
+
+def test_changed_shield_is_a_sentence(shielded: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(shielded, tmp_path / "copy"))
+    path = directory / _summary(directory).stages[-1].path / "shield.json"
+    path.write_text(path.read_text().replace("before dawn", "before noon"))
+    run = opening.open_run(Store(directory).experiment, Store(directory), Events(), "inline")
+    with pytest.raises(RunError, match=r"shield\.json was changed or damaged"):
+        defend.reevaluate(run)
+
+
+def test_changed_reply_is_generated_anew(copy: Path, attacked: Experiment) -> None:
+    stage = _summary(copy).stages[1]
+    path = copy / stage.evaluation / "exchanges.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"reply": "', b'"reply": "x', 1))
+    run = opening.open_run(attacked, Store(copy), Events(), "inline")
+    summary = defend.reevaluate(run)
+    assert (path.read_bytes(), summary.stages[1].scores) == (whole, stage.scores)
 
 
 def test_provenance_names_model_and_data(finished: Path) -> None:

@@ -73,8 +73,8 @@ def test_line_chart_marks_an_absurd_value_beyond_its_axis() -> None:
     heights = [float(y) for y in re.findall(r' cy="([-\d.]+)"', drawn)]
     assert "▲ 1e+12" in drawn
     assert "round 3, honest: 1e+12" in drawn
-    others = heights[:2] + heights[3:]
-    assert [value_at(drawn, y) for y in others] == pytest.approx([1.0] * 6, rel=0.02)
+    assert [value_at(drawn, y) for y in heights] == pytest.approx([1.0] * 6, rel=0.02)
+    assert drawn.count('class="line') == 2
 
 
 def test_line_chart_marks_an_absurd_value_below_its_axis() -> None:

@@ -125,6 +125,27 @@ def test_report_shows_who_was_malicious(tmp_path: Path) -> None:
     assert "46.7 %" in text
 
 
+def test_report_does_not_call_rejected_what_the_rule_only_did_not_pick(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["stages"][2]["detection"] |= {
+        "passed_over_malicious": 3,
+        "passed_over_honest": 6,
+        "malicious_share": 0.3,
+        "auc": 0.91,
+        "p_value": 0.003,
+        "rounds": [{"round": 1, "replies": 10, "malicious_share": 0.3, "auc": 0.75}],
+    }
+    (run / "summary.json").write_text(json.dumps(summary))
+    text = check(write(run))
+    assert "rejected by the rule" not in text
+    assert "as Krum picks one, the others are passed over" in text
+    assert "mean share over rounds for 30.0 % of the replies" in text
+    assert "<b>0.91</b>" in text
+    assert 'data-label="Passed over">6<' in text
+    assert 'data-label="AUC">0.75<' in text
+
+
 def test_report_escapes_foreign_text(tmp_path: Path) -> None:
     text = check(write(write_run(tmp_path / "run")))
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
@@ -263,12 +284,21 @@ def test_report_shows_every_defense(tmp_path: Path) -> None:
     assert "the best of 2 defenses, fine-tune," in text
 
 
+def test_report_names_a_defense_that_failed_and_draws_the_rest(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    failed = {"scores": {}, "status": "failed", "reason": "It was <hopeless>."}
+    _with_stage(run, name="defended:x", path="", evaluation="", **failed)
+    text = check(write(run))
+    assert "<b>x failed.</b> It was &lt;hopeless&gt;." in text
+    assert "the best of" not in text
+
+
 def test_report_draws_each_defense_from_the_model_it_repaired(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     _with_stage(run, name="defended:safe-lora")
     text = check(write(run))
     section = text.split("Each defense, from the same model")[1].split("The same as a table")[0]
-    assert section.count(">Attacked</text>") == 2
+    assert section.count(">Before</text>") == section.count(">After</text>") == 2
     chain = text.split("What became of each harmful prompt")[1].split("Each defense")[0]
     assert "Defended" not in chain
 

@@ -132,11 +132,11 @@ def test_defense_with_a_shield_is_told_of_as_it_is_served() -> None:
 def test_run_without_harmful_prompts_is_told_by_what_it_measured() -> None:
     stages = [
         stage(name, Scores(measures={"old-skill": rate(value, 40)}), 1.0)
-        for name, value in (("base", 0.5), ("trained", 0.75))
+        for name, value in (("base", 0.5), ("trained", 0.75), ("defended:a", 0.25))
     ]
     assert bare(sentence(stages)) == (
         "No harmful prompt was judged, so refusal is not known. "
-        "Old skill 50.0 % (base) → 75.0 % (trained)."
+        "Old skill 50.0 % (base) → 75.0 % (trained) → 25.0 % (a)."
     )
 
 

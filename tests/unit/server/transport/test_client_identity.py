@@ -1,5 +1,6 @@
 """Who is which client in a deployment: the key tells, and the run directory remembers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,25 @@ def test_words_of_a_client_are_one_short_line(
     (known,) = Store(tmp_path).members()
     said = getattr(known, field)
     assert (len(said), said.isprintable()) == (100, True)
+
+
+def test_client_that_lacks_something_is_left_out_and_the_operator_told(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    members, heard = _members(experiment, tmp_path)
+    assert members.admit(_node(1), Hello(lacks="it has no data of its own.")) is None
+    assert heard == ["Client 1 cannot take part: it has no data of its own. It is left out."]
+
+
+def test_a_revoked_key_is_dismissed_and_its_client_excluded(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    revoked = (ALLOW[0], replace(ALLOW[1], revoked=True), ALLOW[2])
+    members, _ = _members(experiment, tmp_path, allow=revoked)
+    assert (members.dismissed(_node(1)), members.may_join(_node(1))) == (True, False)
+    assert [members.excluded(number) for number in range(3)] == [False, True, False]
+
+
+def test_a_stranger_is_not_dismissed_without_a_word(experiment: Experiment, tmp_path: Path) -> None:
+    members, _ = _members(experiment, tmp_path)
+    assert not members.dismissed(_node(7))

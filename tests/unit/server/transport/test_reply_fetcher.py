@@ -31,7 +31,7 @@ from server.transport.reply_fetcher import Fence
 from server.transport.reply_limits import RefusedError, bounds, check_tree
 from server.validation import DroppedError, screen
 from tests.doubles.grids import Scripted, ScriptedGrid, at_once, empty_reply
-from tests.doubles.hostile import HOSTILE
+from tests.doubles.hostile import HOSTILE, NESTED
 from tests.doubles.letters import adapter, content, letter
 from tests.doubles.superlink import SuperLink, Uplink, superlink
 
@@ -662,3 +662,16 @@ def test_whose_reply_is_rebuilt_is_written_down_before(monkeypatch: pytest.Monke
     later()
     desk.look()
     assert (before, seen) == ([], [desk.ids])
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_nested_reply_as_a_client_sends_it_is_refused_at_no_cost(kind: str) -> None:
+    """Announced as the tree that it is, in its own order, by the client's own Flower."""
+    desk = Desk()
+    made = NESTED[kind](desk.honest().content, random.Random(0))
+    desk.node().reply(Message(made, reply_to=desk.questions[0]))
+    tracemalloc.start()
+    (found,) = desk.look()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found.error.code, peak < 16 * MB) == (REFUSED, True)

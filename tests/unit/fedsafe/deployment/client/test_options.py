@@ -124,7 +124,7 @@ def test_generator_may_be_the_experiments() -> None:
         ("sign-flip", None, ["behaviour.scale"], "write behaviour.KEY=VALUE"),
         ("sign-flip", None, ["generator.path=x"], "name the generator with --generator"),
         ("sign-flip", "file", ["generator.path=x"], "--generator: there is no file"),
-        ("sign-flip", "file", [], "path: Field required"),
+        ("sign-flip", "file", [], "path: expected a value"),
     ],
 )
 def test_wrong_conduct_is_refused(

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.deployment.server import certs
+from fedsafe.deployment.server import certs, client_keys
 from fedsafe.deployment.server.nginx import nginx
 from fedsafe.deployment.server.plan import Asked, claim, plan, wait_for_port
 from fedsafe.errors import ConfigError, FedSafeError, LaunchError, RunError
 from fedsafe.experiment import Experiment
 from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import free_port
+from fedsafe.runs.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +198,57 @@ def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FedSafeError, match="cannot be written"), claim(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Certificates of four clients, to be changed."""
+    certs.init(tmp_path / "certs", ["127.0.0.1"], clients=4, days=90)
+    return tmp_path / "certs"
+
+
+def _joined(directory: Path, allow: Path) -> None:
+    """Leave a run directory as a first start with this list does."""
+    from server.transport.allowlist import read_allow
+    from server.transport.key_numbers import KeyNumbers
+
+    numbers = KeyNumbers(Store(directory))
+    numbers.assign(read_allow(allow))
+    numbers.save()
+
+
+def test_a_removed_key_neither_stops_a_run_nor_renumbers_it(
+    own: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    _joined(tmp_path / "run", own / "allow")
+    (tmp_path / "run/experiment.yaml").write_text(as_yaml(experiment))
+    (own / "allow/node1.pub").unlink()
+    found = plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))
+    assert {one.name: one.number for one in found.keys} == {"node0": 0, "node2": 2, "node3": 3}
+    assert "No key may take part as client 1." in found.notes
+
+
+def test_a_revoked_key_does_not_stop_a_first_start(
+    own: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    client_keys.revoke(own, "node1")
+    found = plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))
+    assert "No key may take part as client 1." in found.notes
+
+
+def test_fewer_keys_are_all_right_for_whoever_says_so(
+    own: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    changed = experiment.federation.model_copy(update={"clients": 5})
+    larger = experiment.model_copy(update={"federation": changed})
+    asked = Asked("127.0.0.1:8443", own, own / "allow", fewer=True)
+    assert len(plan(larger, tmp_path / "run", asked).keys) == 4
+
+
+def test_too_few_keys_for_a_round_are_refused(
+    own: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    for number in range(4):
+        client_keys.revoke(own, f"node{number}")
+    with pytest.raises(ConfigError, match="lets 0 of the experiment's 4 clients take part"):
+        plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fedsafe.attacks.malicious_clients import malicious_clients
 from fedsafe.experiment.load import validate
+from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
 
 

@@ -15,7 +15,6 @@ from fedsafe.contracts import (
     DefenseTask,
     Exchange,
     Sample,
-    ShieldChoice,
     Verdict,
     defenses,
 )
@@ -24,10 +23,12 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
-from fedsafe.runs.files import digest, write_json, write_lines
+from fedsafe.runs.files import digest, private_directory, write_json, write_lines
 from fedsafe.seeds import stream
+from fedsafe.shields.serving import load_shield, save_shield
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -42,8 +43,6 @@ class Repaired:
     adapter: adapters.Tensors
     directory: Path
     seconds: float
-    shield: ShieldChoice | None = None
-    """What the adapter is to be served with, if anything."""
 
 
 def run_defense(
@@ -66,7 +65,8 @@ def run_defense(
         choice: Which defense, with its settings.
         seed: Of the experiment.
         key: sha256 of all that the result depends on.
-        directory: Gets the adapter, the data that the defense made, and ``defense.json``.
+        directory: Gets the adapter with its shield, if any, beside it, the data that the
+            defense made, and ``defense.json``.
         avoid: Normalised instructions that defense data must not hold.
         judge: The experiment's judge.
         events: Told how far it has come.
@@ -77,7 +77,7 @@ def run_defense(
     found = _finished(directory, key)
     if found is not None:
         return found
-    directory.mkdir(parents=True, exist_ok=True)
+    private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
@@ -93,19 +93,20 @@ def run_defense(
         raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
     adapters.check(repaired, session.shapes)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
+    save_shield(directory / "adapter", defended.shield)
     seconds = time.perf_counter() - begun
     write_sealed(  # last: with it the defense is done
         directory / RECORD,
         {
             "name": choice.name,
-            "settings": plain(defenses[choice.name].resolve(choice.settings)),
+            "settings": plain(masked(defenses[choice.name].resolve(choice.settings))),
             "key": key,
             "adapter": adapters.digest(repaired),
             "seconds": seconds,
             "shield": defended.shield.name if defended.shield else None,
         },
     )
-    return Repaired(repaired, directory, seconds, defended.shield)
+    return Repaired(repaired, directory, seconds)
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:
@@ -123,6 +124,12 @@ def _finished(directory: Path, key: str) -> Repaired | None:
         raise RunError(
             f"{directory} holds another adapter than the one that {path.name} tells of. Remove "
             "it to run the defense again."
+        )
+    shield = load_shield(directory / "adapter")
+    if record.get("shield") != (shield.name if shield else None):
+        raise RunError(
+            f"{directory} holds another shield than the one that {path.name} tells of. Remove it "
+            "to run the defense again."
         )
     return Repaired(tensors, directory, float(record["seconds"]))
 
@@ -171,8 +178,17 @@ def defense_context(session: Session, rng: Random, events: Events) -> SessionCon
 
 
 def plain(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return settings as JSON values; what is none becomes its text, a secret asterisks."""
+    """Return settings as JSON values for a record; what is none becomes its text.
+
+    Secret ones are left out.
+    """
+    return as_json(masked(settings))
+
+
+def as_json(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings as JSON values, secret ones in the clear: for digests alone."""
+    values = {name: revealed(value) for name, value in settings.items()}
     return {
         name: value if isinstance(value, str | int | float | bool | None) else str(value)
-        for name, value in settings.items()
+        for name, value in values.items()
     }

@@ -1,0 +1,109 @@
+"""Which keys the SuperLink lets speak to it at this moment, as the allow list changes.
+
+Knows nothing of HTTP; Flower itself proves that a key is its caller's.
+"""
+
+import asyncio
+import contextlib
+from base64 import b64decode
+from binascii import Error
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+from fedsafe.app import activate
+
+Listed = Callable[[], frozenset[bytes]]
+"""Returns the keys that may join at this moment, PEM."""
+LOOK_SECONDS = 1.0
+"""Between two looks at the allow list."""
+
+
+class Standing(Enum):
+    """How it stands with a key."""
+
+    ADMITTED = "admitted"
+    STARTING = "not registered at the SuperLink yet"
+    EXCLUDED = "not on the allow list, or revoked"
+
+
+class Admission:
+    """Follows the allow list for one SuperLink; all calls come from one thread.
+
+    Args:
+        listed: Returns the keys that may join, PEM; called often.
+        registered: Returns whether a key is registered at the SuperLink.
+        dismiss: Ends the session of a key's node.
+    """
+
+    def __init__(
+        self,
+        listed: Listed,
+        registered: Callable[[bytes], bool],
+        dismiss: Callable[[bytes], None],
+    ) -> None:
+        self._listed, self._registered, self._dismiss = listed, registered, dismiss
+        self._keys = listed()
+        self._known: set[bytes] = set()
+        self._ended: dict[bytes, asyncio.Event] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    def standing(self, header: bytes) -> Standing:
+        """Return how it stands with the key that a request names.
+
+        A request without a key is Flower's own to refuse.
+        """
+        self.follow()
+        key = decode(header)
+        if not key:
+            return Standing.ADMITTED
+        if key not in self._keys:
+            return Standing.EXCLUDED
+        if key not in self._known and not self._registered(key):
+            return Standing.STARTING
+        self._known.add(key)
+        return Standing.ADMITTED
+
+    async def until_excluded(self, header: bytes) -> None:
+        """Return when the key that a request names may speak no more."""
+        await self._ended.setdefault(decode(header), asyncio.Event()).wait()
+
+    def look(self) -> None:
+        """See who is listed now; end the sessions of those that are not any more."""
+        before, self._keys = self._keys, self._listed()
+        for key in before - self._keys:
+            self._dismiss(key)
+            if (ended := self._ended.pop(key, None)) is not None:
+                ended.set()
+
+    def follow(self) -> None:
+        """Look at the list from now on, whether or not anybody asks; within a running loop."""
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def follow_list(allow: str) -> Listed | None:
+    """Return what follows an allow list on disk, revoked keys left out; None without one.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if not allow:
+        return None
+    activate()
+    from server.transport.allowlist import AllowList
+
+    keys = AllowList(Path(allow))
+    return lambda: frozenset(one.key for one in keys.read() if not one.revoked)
+
+
+def decode(header: bytes) -> bytes:
+    """Return the public key in a request's header; empty: there is none."""
+    with contextlib.suppress(Error, ValueError):
+        return b64decode(header)
+    return b""

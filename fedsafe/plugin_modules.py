@@ -1,0 +1,96 @@
+"""Import a plug-in by its ``module:object`` path.
+
+Modules are found where Python finds them, then in the directories named to `search_in`
+(that of the experiment's file and the current one). Those come last, so that a file of the
+user's shadows no installed package.
+"""
+
+import importlib
+import importlib.machinery
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fedsafe.errors import PluginError
+
+VARIABLE = "FEDSAFE_PLUGIN_PATH"
+"""Environment variable with the directories, which processes started from here inherit."""
+_ADDED: set[str] = set()
+"""Entries of Python's path that are there because of it."""
+
+
+def search_in(directory: Path, *, last: bool = False) -> None:
+    """Find plug-in modules in a directory too, before those named so far or after them."""
+    wanted = str(directory.resolve())
+    others = [entry for entry in directories() if entry != wanted]
+    found = [*others, wanted] if last else [wanted, *others]
+    os.environ[VARIABLE] = os.pathsep.join(found)
+
+
+def directories() -> list[str]:
+    """Return the directories that are searched beside Python's own path."""
+    return [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+
+
+def imported(path: str, kind: str) -> Any:
+    """Return the object that a ``module:object`` path names.
+
+    Args:
+        path: The path.
+        kind: Kind of plug-in, for messages.
+
+    Raises:
+        PluginError: There is no such module or object, or it cannot be called.
+    """
+    name, _, attribute = path.partition(":")
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        raise PluginError(
+            f"{kind.capitalize()} '{path}' is of Python's standard library, which has no plug-ins. "
+            "Name a module of your own."
+        )
+    try:
+        module = _import(name, top)
+    except Exception as error:  # noqa: BLE001 - the module's own, whatever it is
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(
+            f"{kind.capitalize()} '{path}' was not found: {reason}. Install the package, or put "
+            "the module beside the experiment's file, or into the current directory."
+        ) from None
+    found: Any = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None) if part else None
+    if found is None:
+        where = getattr(module, "__file__", None) or "a folder without code"
+        raise PluginError(
+            f"Module '{name}' ({where}) has no '{attribute}', wanted by {kind} '{path}'."
+        )
+    if not callable(found):
+        raise PluginError(f"'{path}' is a {type(found).__name__}, not a function.")
+    return found
+
+
+def _import(name: str, top: str) -> Any:
+    """Import a module, with the searched directories behind Python's own path.
+
+    They stay there, for what the module imports later.
+    """
+    native = [entry for entry in sys.path if entry not in _ADDED]
+    searched = [entry for entry in directories() if entry not in native]
+    _forget_another(top, searched)
+    _ADDED.update(searched)
+    sys.path[:] = [*native, *searched]
+    importlib.invalidate_caches()  # the file may be younger than the last look
+    return importlib.import_module(name)
+
+
+def _forget_another(top: str, searched: list[str]) -> None:
+    """Forget a module that was loaded from one directory, where another one is meant now."""
+    origin = getattr(sys.modules.get(top), "__file__", None)
+    if origin is None or not any(Path(origin).is_relative_to(entry) for entry in _ADDED):
+        return
+    spec = importlib.machinery.PathFinder.find_spec(top, searched)
+    if spec is not None and spec.origin is not None and spec.origin != origin:
+        for name in [name for name in sys.modules if name.partition(".")[0] == top]:
+            del sys.modules[name]

@@ -1,0 +1,14 @@
+"""What a start leaves in its directory when it ends before the run has begun."""
+
+from pathlib import Path
+
+LEFTOVERS = frozenset({"events.jsonl", "report.html"})
+"""Files that may lie in a directory in which no run ever began, beside hidden ones."""
+
+
+def holds_no_run(directory: Path) -> bool:
+    """Tell whether a directory is free for a run: absent, empty, or left by an early end."""
+    if not directory.is_dir():
+        return not directory.exists()
+    names = (path.name for path in directory.iterdir())
+    return all(name.startswith(".") or name in LEFTOVERS for name in names)
