@@ -10,9 +10,9 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.node_config import NODE_CONFIG, STATE, Site
-from clients.worker.result import Arrays, Trained
-from clients.worker.status_lines import tell, told
+from clients.node_config import NODE_CONFIG, STATE, NodeConfig
+from clients.worker.result import Arrays, TrainResult
+from clients.worker.status_lines import log_job, log_status
 from fedsafe.errors import RunError
 from fedsafe.messages import (
     ADAPTER,
@@ -51,7 +51,7 @@ def hello(message: Message, context: Context) -> Message:
     return Message(RecordDict({ANSWER: answer}), reply_to=message)
 
 
-def _lacking(message: Message, site: Site) -> str:
+def _lacking(message: Message, site: NodeConfig) -> str:
     """Return what this client lacks for the server's run, and tell its operator."""
     from clients.role import lacks
 
@@ -59,7 +59,7 @@ def _lacking(message: Message, site: Site) -> str:
     needs = Needs.parse(config.get(NEEDS) if isinstance(config, ConfigRecord) else None)
     lacking = lacks(site, needs)
     if lacking:
-        tell("refused", message=f"this client cannot take part: {lacking}")
+        log_status("refused", message=f"this client cannot take part: {lacking}")
     return lacking
 
 
@@ -67,7 +67,7 @@ def _lacking(message: Message, site: Site) -> str:
 def farewell(message: Message, context: Context) -> Message:
     """Tell this machine's operator that the server's rounds are over."""
     del context
-    tell("farewell", message="the server's rounds are over; it needs this client no more")
+    log_status("farewell", message="the server's rounds are over; it needs this client no more")
     return Message(RecordDict({ANSWER: ConfigRecord({})}), reply_to=message)
 
 
@@ -104,22 +104,22 @@ def _asked(message: Message) -> tuple[Job, Arrays]:
     return job, unpack(record[ADAPTER].numpy(), layout)
 
 
-def _work(job: Job, arrays: Arrays, site: Site | None, context: Context) -> Trained:
+def _work(job: Job, arrays: Arrays, site: NodeConfig | None, context: Context) -> TrainResult:
     """Have the work done, in this process or by the trainer."""
     if site is None:
         from clients.local_training import work
 
         return work(job, arrays, state=_state(job, context))
-    from clients.worker.worker_client import ask
+    from clients.worker.worker_client import request_training
 
-    with told(job):
-        return ask(site, job, arrays)
+    with log_job(job):
+        return request_training(site, job, arrays)
 
 
-def _site(context: Context) -> Site | None:
+def _site(context: Context) -> NodeConfig | None:
     """Return this client's own settings, if it is one on a machine of its own."""
     path = context.node_config.get(NODE_CONFIG)
-    return None if path is None else Site.read(Path(str(path)))
+    return None if path is None else NodeConfig.read(Path(str(path)))
 
 
 def _state(job: Job, context: Context) -> Path | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
@@ -25,7 +25,7 @@ EMBEDDED_SOURCES = frozenset({"micro"})
 download."""
 
 
-def check(job: Job, site: Site) -> None:
+def check(job: Job, site: NodeConfig) -> None:
     """Check that a server's wishes are among those that the operator agreed to.
 
     Raises:
@@ -81,7 +81,7 @@ class GuardedContext(SessionContext):
         return super().load_other(path)
 
 
-def named_paths(site: Site) -> frozenset[str]:
+def named_paths(site: NodeConfig) -> frozenset[str]:
     """Return every text in the settings that the operator of a client gave."""
     choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
     return frozenset(
@@ -92,7 +92,7 @@ def named_paths(site: Site) -> frozenset[str]:
     )
 
 
-def _wishes(job: Job, site: Site) -> Iterator[tuple[str, str, PluginChoice]]:
+def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (kind, setting, choice) of every plug-in of the server's that this client would use."""
     yield "template", "data.template", job.template
     yield "algorithm", "training.algorithm", job.training.algorithm

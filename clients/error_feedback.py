@@ -21,7 +21,7 @@ KEPT = 2
 """Rounds that are kept for each client and federation."""
 
 
-class Residuals(Protocol):
+class ErrorFeedback(Protocol):
     """Where one process or one client keeps them."""
 
     def before(self, job: Job) -> "Tensors | None":
@@ -33,7 +33,7 @@ class Residuals(Protocol):
         ...
 
 
-class InMemory:
+class ErrorFeedbackInMemory:
     """For clients that live in one process, as long as it does."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class InMemory:
             del rounds[number]
 
 
-class OnDisk:
+class ErrorFeedbackOnDisk:
     """For a client on a machine of its own: they outlast its process."""
 
     def __init__(self, state: Path) -> None:

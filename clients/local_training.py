@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from clients import consent
-from clients.error_feedback import InMemory, OnDisk, Residuals
-from clients.node_config import Site
+from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
+from clients.node_config import NodeConfig
 from clients.role import algorithm_of, attack_of, forges, needs_poison, poison_of, train
-from clients.worker.result import Trained
+from clients.worker.result import TrainResult
 from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
@@ -35,17 +35,17 @@ from fedsafe.training.session_spec import SessionSpec
 Progress = Callable[[int], None]
 """Called with the optimizer steps that are done; what it raises ends the work."""
 log = logging.getLogger(__name__)
-MEMORY = InMemory()
+MEMORY = ErrorFeedbackInMemory()
 """Rounding errors of clients that have no directory for them."""
 
 
 def work(
     job: Job,
     arrays: Mapping[str, "np.ndarray[Any, Any]"],
-    site: Site | None = None,
+    site: NodeConfig | None = None,
     progress: Progress = lambda _: None,
     state: Path | None = None,
-) -> Trained:
+) -> TrainResult:
     """Train one client's adapter for one round.
 
     Args:
@@ -82,10 +82,12 @@ def work(
         update = _forge(job, attack, start, update)
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return Trained(packed, {**_metrics(context), **seconds})
+    return TrainResult(packed, {**_metrics(context), **seconds})
 
 
-def _context(job: Job, session: Session, site: Site | None, progress: Progress) -> SessionContext:
+def _context(
+    job: Job, session: Session, site: NodeConfig | None, progress: Progress
+) -> SessionContext:
     """Return the model as the local algorithm meets it; on a machine of its own, guarded."""
     kind = SessionContext if site is None else consent.GuardedContext
     context = kind(
@@ -134,7 +136,7 @@ def _metrics(context: SessionContext) -> dict[str, int | float]:
     }
 
 
-def _session(job: Job, site: Site | None) -> tuple[Session, float]:
+def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     """Return the resident model, as it is on this machine, and the seconds it took to load.
 
     Raises:
@@ -160,7 +162,7 @@ def _session(job: Job, site: Site | None) -> tuple[Session, float]:
     return session, seconds
 
 
-def _model_here(model: Model, site: Site | None) -> Model:
+def _model_here(model: Model, site: NodeConfig | None) -> Model:
     """Return the base model as it lies on this machine."""
     changes: dict[str, str | None] = {}
     if site is not None and site.model is not None:
@@ -171,7 +173,7 @@ def _model_here(model: Model, site: Site | None) -> Model:
     return model.model_copy(update=changes)
 
 
-def _samples(job: Job, site: Site | None) -> Sequence[Sample]:
+def _samples(job: Job, site: NodeConfig | None) -> Sequence[Sample]:
     """Return the client's benign samples.
 
     What is wrong with a client's own data is for its operator's eyes: the sentence may
@@ -189,7 +191,7 @@ def _samples(job: Job, site: Site | None) -> Sequence[Sample]:
         ) from None
 
 
-def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
+def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
     """Return the adapter that this client trains: what it was sent, or a part of it.
 
     Raises:
@@ -208,7 +210,7 @@ def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
 def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
     """Return the update as it travels; what rounding took away goes into the next one."""
     form = job.wire
-    residuals: Residuals = MEMORY if state is None else OnDisk(state)
+    residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))
     if left is not None:
         residuals.keep(job, left)

@@ -19,7 +19,7 @@ STATE = "fedsafe-state"
 """Key with a directory (empty: none), for clients that live in the server's process."""
 
 
-class Site(BaseModel):
+class NodeConfig(BaseModel):
     """What one client decides for itself, whatever the server's experiment says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -49,7 +49,7 @@ class Site(BaseModel):
     """Seconds without a sign of life after which the trainer counts as dead."""
 
     @classmethod
-    def read(cls, path: Path) -> "Site":
+    def read(cls, path: Path) -> "NodeConfig":
         """Read a site's file.
 
         Raises:

@@ -8,7 +8,7 @@ federation that declares a red team.
 from collections.abc import Sequence
 from itertools import islice
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.contracts import LocalTask, Sample, algorithms, generators, update_attacks
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Attack, PluginChoice
@@ -21,7 +21,7 @@ POISON: dict[str, list[Sample]] = {}
 """Malicious samples of this process's clients; they are the same in each round."""
 
 
-def lacks(site: Site, needs: Needs) -> str:
+def lacks(site: NodeConfig, needs: Needs) -> str:
     """Return what a client was not started with and will need; empty: nothing.
 
     Asked before the first round: the attack comes after a whole control federation.
@@ -39,7 +39,7 @@ def lacks(site: Site, needs: Needs) -> str:
     return ""
 
 
-def attack_of(job: Job, site: Site | None) -> AttackTask | None:
+def attack_of(job: Job, site: NodeConfig | None) -> AttackTask | None:
     """Return what this client does as an attacker in this round; None: it is honest.
 
     Raises:
@@ -132,7 +132,7 @@ def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Sequence
     return POISON[key]
 
 
-def _own_attack(job: Job, site: Site) -> AttackTask:
+def _own_attack(job: Job, site: NodeConfig) -> AttackTask:
     """Return the attack of a client whose operator started it as an attacker."""
     if site.behaviour is None:
         raise RunError(

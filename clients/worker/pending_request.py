@@ -10,10 +10,10 @@ import socket
 import threading
 from collections.abc import Callable
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
 from clients.worker.protocol import Header
-from clients.worker.result import Arrays, Trained
+from clients.worker.result import Arrays, TrainResult
 from fedsafe.errors import FedSafeError
 from fedsafe.messages import Job
 
@@ -24,10 +24,12 @@ class Abandoned(Exception):  # noqa: N818 - the asker's choice, not an error
     """The asker hung up."""
 
 
-class Asker:
+class PendingRequest:
     """One who waits for its work to be done."""
 
-    def __init__(self, connection: socket.socket, job: Job, site: Site, arrays: Arrays) -> None:
+    def __init__(
+        self, connection: socket.socket, job: Job, site: NodeConfig, arrays: Arrays
+    ) -> None:
         self.job, self.site, self.arrays = job, site, arrays
         self.gone = threading.Event()
         """It hung up, or has its answer."""
@@ -58,7 +60,7 @@ class Asker:
             else:
                 self.beat(waiting())
 
-    def done(self, trained: Trained) -> None:
+    def done(self, trained: TrainResult) -> None:
         """Give it the result."""
         self._tell(Header(kind="done", metrics=trained.metrics), trained.arrays)
         self._dismiss()

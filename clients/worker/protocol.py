@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clients.worker.result import Arrays
-from clients.worker.shared_memory import Count, Place, share, views
+from clients.worker.shared_memory import ArrayLayout, Count, share, views
 from fedsafe.errors import RunError
 
 VERSION = 1
@@ -37,7 +37,7 @@ class Header(BaseModel):
     job: str = ""
     """A `fedsafe.messages.Job` as JSON."""
     site: str = ""
-    """A `clients.node_config.Site` as JSON."""
+    """A `clients.node_config.NodeConfig` as JSON."""
     step: Count = 0
     """Optimizer steps done for this asker."""
     waiting: Count = 0
@@ -48,7 +48,7 @@ class Header(BaseModel):
     """Name of the error's class."""
     message: str = ""
     """The error's sentence."""
-    places: tuple[Place, ...] | None = None
+    places: tuple[ArrayLayout, ...] | None = None
 
 
 def send(connection: socket.socket, header: Header, arrays: Arrays | None = None) -> None:

@@ -10,7 +10,7 @@ Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainResult:
     """What a client sends back."""
 
     arrays: Arrays

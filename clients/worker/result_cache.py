@@ -7,28 +7,28 @@ not made again. Knows nothing of how work is done.
 
 from hashlib import sha256
 
-from clients.node_config import Site
-from clients.worker.result import Arrays, Trained
+from clients.node_config import NodeConfig
+from clients.worker.result import Arrays, TrainResult
 from fedsafe.messages import Job
 
 MOST = 2**30
 """Bytes of updates that are kept, the newest ones."""
 
 
-class Finished:
+class ResultCache:
     """One result for each client that this process works for."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._last: dict[str, tuple[bytes, Trained]] = {}
+        self._last: dict[str, tuple[bytes, TrainResult]] = {}
         """By the client's directory, the newest last."""
 
-    def find(self, job: Job, arrays: Arrays, site: Site) -> Trained | None:
+    def find(self, job: Job, arrays: Arrays, site: NodeConfig) -> TrainResult | None:
         """Return what this very work gave, if it was this client's last."""
         key, found = self._last.get(str(site.state), (b"", None))
         return found if found is not None and key == _key(job, arrays, site) else None
 
-    def keep(self, job: Job, arrays: Arrays, site: Site, trained: Trained) -> None:
+    def keep(self, job: Job, arrays: Arrays, site: NodeConfig, trained: TrainResult) -> None:
         """Keep a result in place of the client's last one."""
         self._last.pop(str(site.state), None)
         self._last[str(site.state)] = _key(job, arrays, site), trained
@@ -36,11 +36,11 @@ class Finished:
             del self._last[next(iter(self._last))]
 
 
-def _size(trained: Trained) -> int:
+def _size(trained: TrainResult) -> int:
     return sum(array.nbytes for array in trained.arrays.values())
 
 
-def _key(job: Job, arrays: Arrays, site: Site) -> bytes:
+def _key(job: Job, arrays: Arrays, site: NodeConfig) -> bytes:
     """Return a digest of everything that work depends on."""
     found = sha256(f"{job.model_dump_json()}\0{site.model_dump_json()}".encode())
     for name, array in arrays.items():

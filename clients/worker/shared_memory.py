@@ -26,7 +26,7 @@ DTYPE = r"^[<>|][biuf][1248]$"
 Count = Annotated[int, Field(ge=0)]
 
 
-class Place(BaseModel):
+class ArrayLayout(BaseModel):
     """Where one array lies in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,7 +36,7 @@ class Place(BaseModel):
     offset: Count
 
 
-def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[Place, ...], int]:
+def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[ArrayLayout, ...], int]:
     """Write arrays to a file in memory; return where they lie, and its descriptor to close.
 
     Raises:
@@ -62,7 +62,7 @@ def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[Place, ..
     return tuple(places), file
 
 
-def views(file: int, places: Iterable[Place]) -> Arrays:
+def views(file: int, places: Iterable[ArrayLayout]) -> Arrays:
     """Return the arrays in a file in memory, read-only and not copied.
 
     The descriptor may be closed afterwards.
@@ -86,16 +86,16 @@ def views(file: int, places: Iterable[Place]) -> Arrays:
 
 def _placed(
     name: str, array: "np.ndarray[Any, Any]", offset: int
-) -> tuple[Place, "np.ndarray[Any, Any]"]:
+) -> tuple[ArrayLayout, "np.ndarray[Any, Any]"]:
     """Return where an array is to lie, and its numbers in a row."""
     whole = np.ascontiguousarray(array).reshape(-1)
     dtype = whole.dtype.str
     if not re.match(DTYPE, dtype):
         raise RunError(f"Array {name} is of type {whole.dtype}; adapters are of numbers.")
-    return Place(name=name, dtype=dtype, shape=array.shape, offset=offset), whole
+    return ArrayLayout(name=name, dtype=dtype, shape=array.shape, offset=offset), whole
 
 
-def _view(memory: "mmap.mmap | bytes", place: Place) -> "np.ndarray[Any, Any]":
+def _view(memory: "mmap.mmap | bytes", place: ArrayLayout) -> "np.ndarray[Any, Any]":
     dtype, count = np.dtype(place.dtype), math.prod(place.shape)
     if not count:
         return np.empty(place.shape, dtype)

@@ -18,16 +18,16 @@ MARK = "fedsafe-told "
 
 
 @contextmanager
-def told(job: Job) -> Iterator[None]:
+def log_job(job: Job) -> Iterator[None]:
     """Tell when the block's work for a job begins, and when it is done.
 
     A failure is told by the node, which has the error.
     """
     which = {"client": job.client, "federation": job.federation, "round": job.round}
     begun = time.monotonic()
-    tell("job-start", **which)
+    log_status("job-start", **which)
     yield
-    tell("job-end", **which, seconds=round(time.monotonic() - begun, 2))
+    log_status("job-end", **which, seconds=round(time.monotonic() - begun, 2))
 
 
 def read(line: str) -> dict[str, Any] | None:
@@ -42,7 +42,7 @@ def read(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("kind"), str) else None
 
 
-def tell(kind: str, **data: Any) -> None:
+def log_status(kind: str, **data: Any) -> None:
     """Tell one thing: a line of JSON on stderr, with a mark before it."""
     sys.stderr.write(f"{MARK}{json.dumps({'kind': kind, **data})}\n")
     sys.stderr.flush()

@@ -16,7 +16,7 @@ BACKLOG = 128
 
 
 @contextmanager
-def bound(path: Path) -> Iterator[socket.socket]:
+def private_socket(path: Path) -> Iterator[socket.socket]:
     """Yield a listening socket (0600, in a directory 0700), and remove it in the end.
 
     A file beside it is locked as long; the lock ends with this process however it ends,

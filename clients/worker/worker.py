@@ -21,12 +21,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from clients.local_training import work
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
-from clients.worker.pending_request import Abandoned, Asker
+from clients.worker.pending_request import Abandoned, PendingRequest
 from clients.worker.protocol import Header
-from clients.worker.result_cache import Finished
-from clients.worker.unix_socket import bound
+from clients.worker.result_cache import ResultCache
+from clients.worker.unix_socket import private_socket
 from fedsafe.errors import FedSafeError, RunError, TransientError
 from fedsafe.messages import Job
 
@@ -40,15 +40,15 @@ class Stopped(BaseException):
     """This process is to end; no handler of errors may hold it up."""
 
 
-class Trainer:
+class Worker:
     """Takes askers in, and does their work in turn in the main thread."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._queue: SimpleQueue[Asker | None] = SimpleQueue()
-        self._askers: list[Asker] = []
+        self._queue: SimpleQueue[PendingRequest | None] = SimpleQueue()
+        self._askers: list[PendingRequest] = []
         self._places = threading.BoundedSemaphore(MOST_ASKERS)
-        self._finished = Finished()
+        self._finished = ResultCache()
         self._stopping = self._interruptible = False
         self._code = 0
 
@@ -85,7 +85,7 @@ class Trainer:
         finally:
             self._interruptible = False
 
-    def _turn(self, asker: Asker) -> None:
+    def _turn(self, asker: PendingRequest) -> None:
         """Do one asker's work; whatever goes wrong becomes its answer."""
         begun = time.perf_counter()
 
@@ -164,12 +164,12 @@ class Trainer:
             protocol.send(connection, alive)
             return
         try:
-            site = Site.model_validate_json(header.site)
+            site = NodeConfig.model_validate_json(header.site)
         except ValidationError:
             raise RunError(
                 "The message on the trainer's socket says nothing of its site."
             ) from None
-        asker = Asker(connection, Job.parse(header.job), site, arrays)
+        asker = PendingRequest(connection, Job.parse(header.job), site, arrays)
         self._askers.append(asker)
         try:
             asker.beat(len(self._askers))
@@ -185,6 +185,6 @@ def serve(path: Path) -> int:
     Raises:
         LaunchError: A trainer is there already, or the socket cannot be made.
     """
-    with bound(path) as listener:
+    with private_socket(path) as listener:
         log.info("Trainer %d listens on %s.", os.getpid(), path)
-        return Trainer(listener).run()
+        return Worker(listener).run()

@@ -9,10 +9,10 @@ import socket
 import time
 from pathlib import Path
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
 from clients.worker.protocol import Header
-from clients.worker.result import Arrays, Trained
+from clients.worker.result import Arrays, TrainResult
 from fedsafe import errors
 from fedsafe.errors import FedSafeError, RunError, TransientError
 from fedsafe.messages import Job
@@ -22,7 +22,9 @@ PATIENCE = 15.0
 PAUSE = 0.1
 
 
-def ask(site: Site, job: Job, arrays: Arrays, *, patience: float = PATIENCE) -> Trained:
+def request_training(
+    site: NodeConfig, job: Job, arrays: Arrays, *, patience: float = PATIENCE
+) -> TrainResult:
     """Have the trainer do a client's work for one round, and wait for the result.
 
     Gives up when the trainer dies, when it shows no sign of life for ``site.silence``
@@ -57,7 +59,9 @@ def probe(path: Path, *, patience: float = 5.0) -> Header | None:
         return None
 
 
-def _taken(connection: socket.socket, site: Site, job: Job, asked: Header, arrays: Arrays) -> bool:
+def _taken(
+    connection: socket.socket, site: NodeConfig, job: Job, asked: Header, arrays: Arrays
+) -> bool:
     """Hand the work over; False where the trainer was dying and has not taken it."""
     connection.settimeout(min(protocol.REQUEST_SECONDS, site.silence))
     try:
@@ -77,7 +81,7 @@ def _taken(connection: socket.socket, site: Site, job: Job, asked: Header, array
     return True
 
 
-def _result(connection: socket.socket, site: Site, job: Job, deadline: float) -> Trained:
+def _result(connection: socket.socket, site: NodeConfig, job: Job, deadline: float) -> TrainResult:
     """Wait for the trainer to be done."""
     step = 0
     while True:
@@ -101,13 +105,13 @@ def _result(connection: socket.socket, site: Site, job: Job, deadline: float) ->
                 f"{_which(job)}. `fedsafe client` starts it again; its log may say why it died."
             ) from None
         if header.kind == "done":
-            return Trained(arrays, header.metrics)
+            return TrainResult(arrays, header.metrics)
         if header.kind == "failed":
             raise _error(header)
         step = header.step
 
 
-def _silent(site: Site, job: Job, step: int) -> TransientError:
+def _silent(site: NodeConfig, job: Job, step: int) -> TransientError:
     return TransientError(
         f"The trainer has shown no sign of life for {site.silence:g} s, after {step} steps of "
         f"{_which(job)}. It hangs, or the machine is short of memory; see its log."

@@ -14,7 +14,7 @@ from fedsafe.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedsafe.deployment.client.identity import Identity
-    from fedsafe.deployment.client.machine import Wanted
+    from fedsafe.deployment.client.machine import ClientOptions
     from fedsafe.experiment.schema import PluginChoice
     from fedsafe.runs.events import Event
 
@@ -127,14 +127,14 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         typer.echo(unit("client", click.get_current_context()), nl=False)
         return
     from fedsafe.deployment.client import identity, options, state_dir
-    from fedsafe.deployment.client.machine import Wanted
+    from fedsafe.deployment.client.machine import ClientOptions
 
     if insecure == (tls is not None):
         raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
     conduct = _conduct(red_team, behaviour, generator, changes or [])
     visible, chosen = _device(gpu, device, trainer)
     identities = _identities(key or [], number or [], insecure)
-    wanted = Wanted(
+    wanted = ClientOptions(
         server=identity.Address.parse(server),
         authority=None if tls is None else identity.check_authority(tls),
         identities=identities,
@@ -153,7 +153,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
     _run(wanted, as_json=as_json)
 
 
-def _run(wanted: "Wanted", *, as_json: bool) -> None:
+def _run(wanted: "ClientOptions", *, as_json: bool) -> None:
     from fedsafe.deployment.client import machine as runtime
 
     try:

@@ -31,7 +31,7 @@ TITLES = {"main": "Federation", "control": "Clean control"}
 SHOWN_DROPS = 3
 
 
-class Journal:
+class LogLines:
     """Turns events into rich markup, a line each."""
 
     def __init__(self) -> None:

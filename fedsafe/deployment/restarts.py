@@ -15,7 +15,7 @@ LONGEST = 30.0
 """Longest pause before a start, seconds."""
 
 
-class Kept:
+class RestartingChild:
     """One child, and when it is to be started again.
 
     Args:

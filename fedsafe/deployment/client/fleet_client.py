@@ -29,7 +29,7 @@ AWAY = (408, 502, 503, 504)
 so Flower answers for ever of a run that a SuperLink does not know since it was restarted."""
 
 
-class EndedError(Exception):
+class SessionEndedError(Exception):
     """The server ended this session, or never began it.
 
     Args:
@@ -43,7 +43,7 @@ class EndedError(Exception):
         self.kind, self.words = kind, words
 
 
-class LostError(Exception):
+class RequestFailedError(Exception):
     """A request came to nothing; its text says why."""
 
     def __init__(self, reason: str, status: int = 0) -> None:
@@ -52,7 +52,7 @@ class LostError(Exception):
         """HTTP status of the answer; 0 where there was none."""
 
 
-class Calls:
+class FleetClient:
     """One node's way to the server.
 
     Args:
@@ -90,8 +90,8 @@ class Calls:
             most: Seconds after which a server that fails to answer is given up.
 
         Raises:
-            EndedError: It does not know us, or is not the one it should be.
-            LostError: It refuses this request, or it came to nothing.
+            SessionEndedError: It does not know us, or is not the one it should be.
+            RequestFailedError: It refuses this request, or it came to nothing.
         """
         retry = RetryInvoker(
             lambda: exponential(max_delay=LONGEST_PAUSE),
@@ -106,12 +106,12 @@ class Calls:
             return retry.invoke(method, request)
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.UNAUTHORIZED:
-                raise EndedError("session") from None
-            raise LostError(_reason(error.response), error.response.status_code) from None
+                raise SessionEndedError("session") from None
+            raise RequestFailedError(_reason(error.response), error.response.status_code) from None
         except (httpx.RequestError, ValueError) as error:  # also what is not Flower's answer
             if _distrusted(error):
-                raise EndedError("trust") from None
-            raise LostError(str(error) or type(error).__name__) from None
+                raise SessionEndedError("trust") from None
+            raise RequestFailedError(str(error) or type(error).__name__) from None
 
 
 class _Version:
@@ -124,12 +124,12 @@ class _Version:
         """Add the version to a request, and look at the answer.
 
         Raises:
-            EndedError: The versions do not go together.
+            SessionEndedError: The versions do not go together.
         """
         context.request.headers.update({**self._headers, "accept-encoding": "identity"})
         response = call_next(context)
         if response.is_error and get_runtime_version_incompatibility_exit_message(response.text):
-            raise EndedError("version")
+            raise SessionEndedError("version")
         return response
 
 

@@ -15,7 +15,11 @@ import httpx
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Message
 
-from fedsafe.deployment.client.fleet_client import Calls, EndedError, LostError
+from fedsafe.deployment.client.fleet_client import (
+    FleetClient,
+    RequestFailedError,
+    SessionEndedError,
+)
 from fedsafe.deployment.client.identity import Address, plain_pem
 from fedsafe.flower.internals import (
     HEARTBEAT_DEFAULT_INTERVAL,
@@ -47,7 +51,7 @@ ANSWER_SECONDS = 300.0
 """How long a reply is offered to a server that fails to take it."""
 
 
-class Line:
+class FleetConnection:
     """One node's sessions, one after the other.
 
     Args:
@@ -55,7 +59,7 @@ class Line:
         key: Its public key, PEM.
     """
 
-    def __init__(self, calls: Calls, key: bytes) -> None:
+    def __init__(self, calls: FleetClient, key: bytes) -> None:
         self._calls, self._key = calls, key
         self._node: Node | None = None
         self._heart: HeartbeatSender | None = None
@@ -68,18 +72,18 @@ class Line:
         A server that keeps no list of keys is told the key first.
 
         Raises:
-            EndedError: The server does not let it in.
+            SessionEndedError: The server does not let it in.
         """
         try:
             self._node = self._activate()
-        except LostError:
+        except RequestFailedError:
             request = RegisterNodeFleetRequest(public_key=self._key)
             try:
                 self._calls(self._calls.fleet.RegisterNode, request)
                 self._node = self._activate()
-            except LostError as error:
+            except RequestFailedError as error:
                 known = error.status == httpx.codes.PRECONDITION_FAILED
-                raise EndedError("key" if known else "refused", str(error)) from None
+                raise SessionEndedError("key" if known else "refused", str(error)) from None
         self._unknown.clear()
         self._heart = HeartbeatSender(self._beat)
         self._heart.start()
@@ -111,7 +115,7 @@ class Line:
             if error.response.status_code != httpx.codes.UNAUTHORIZED:
                 return False
             known = False
-        except EndedError:
+        except SessionEndedError:
             known = False
         except Exception:  # noqa: BLE001 - whatever came, this thread goes on
             return False
@@ -123,24 +127,26 @@ class Line:
         """Ask for work; None where there is none. A server of ours waits until there is.
 
         Raises:
-            EndedError: The session is over.
-            LostError: It refuses, or a message did not come whole. A server of ours hands it
-                out again, for it was not confirmed.
+            SessionEndedError: The session is over.
+            RequestFailedError: It refuses, or a message did not come whole. `fedsafe server`
+                hands it out again, for it was not confirmed.
         """
         if self._unknown.is_set():
-            raise EndedError("session")
+            raise SessionEndedError("session")
         fleet, request = self._calls.fleet, PullMessagesRequest(node=self._node)
         answer = self._calls(fleet.PullMessages, request)
         if not answer.messages_list:
             return None
         try:
             return self._whole(answer)
-        except EndedError:
+        except SessionEndedError:
             raise
-        except LostError as error:  # of this message, as of a run that is over: no refusal of us
-            raise LostError(str(error)) from None
+        except (
+            RequestFailedError
+        ) as error:  # of this message, as of a run that is over: no refusal of us
+            raise RequestFailedError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - whatever a server sent, the node goes on
-            raise LostError(f"{type(error).__name__}: {error}"[:200]) from None
+            raise RequestFailedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def _whole(self, answer: Any) -> Message:
         """Return a message with everything that belongs to it."""
@@ -167,8 +173,8 @@ class Line:
             seconds: How long the work took.
 
         Raises:
-            EndedError: The session is over.
-            LostError: The server does not take it.
+            SessionEndedError: The session is over.
+            RequestFailedError: The server does not take it.
         """
         set_message_id(reply, reply.object_id)
         request = PushMessagesRequest(
@@ -189,7 +195,7 @@ class Line:
                 object_ids_to_push=set(taken.objects_to_push),
             )
         except ObjectPushError as error:
-            raise LostError(str(error)) from None
+            raise RequestFailedError(str(error)) from None
 
 
 def connect(
@@ -198,7 +204,7 @@ def connect(
     key: Path,
     lost: Callable[[], None],
     found: Callable[[], None],
-) -> Line:
+) -> FleetConnection:
     """Return a line to a server, not open.
 
     Args:
@@ -213,5 +219,5 @@ def connect(
     """
     secret: Any = load_ssh_private_key(key.read_bytes(), None)
     root = None if authority is None else plain_pem(authority)
-    calls = Calls(str(server), root, secret, lost=lost, found=found)
-    return Line(calls, public_key_to_bytes(secret.public_key()))
+    calls = FleetClient(str(server), root, secret, lost=lost, found=found)
+    return FleetConnection(calls, public_key_to_bytes(secret.public_key()))

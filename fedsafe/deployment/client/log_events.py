@@ -11,7 +11,7 @@ Tell = Callable[..., None]
 """Takes the kind of an event, its sentence, and its data by name."""
 
 
-class Follower:
+class LogFollower:
     """Reads the lines that are added to a log."""
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class Follower:
             yield line.decode(errors="replace").rstrip()
 
 
-class Listener:
+class LogEvents:
     """Turns what a node tells into events that its operator understands.
 
     Args:

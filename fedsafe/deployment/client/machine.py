@@ -16,7 +16,7 @@ from fedsafe.deployment.client import connectivity, state_dir
 from fedsafe.deployment.client.identity import Address, Identity
 from fedsafe.deployment.client.log_events import Tell
 from fedsafe.deployment.client.supernode import Settings
-from fedsafe.deployment.client.supervisor import Member, Supervisor
+from fedsafe.deployment.client.supervisor import NodeProcess, Supervisor
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.flower.compatibility import check
@@ -28,7 +28,7 @@ LARGEST_LOG = 16 * 1024**2
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ClientOptions:
     """What the operator asked for, each part checked by itself."""
 
     server: Address
@@ -56,7 +56,7 @@ class Wanted:
     """Whether they leave when the server's rounds are over."""
 
 
-def run(wanted: Wanted, listen: Listener | None = None) -> None:
+def run(wanted: ClientOptions, listen: Listener | None = None) -> None:
     """Keep a machine's clients in a federation until interrupted, or until they may leave.
 
     Raises:
@@ -92,10 +92,10 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         supervisor.run()
 
 
-def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Settings:
+def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tell) -> Settings:
     """Examine one client's data, write its site's file, and return its node's settings."""
     activate()
-    from clients.node_config import Site
+    from clients.node_config import NodeConfig
 
     identity = wanted.identities[index]
     source, digest = None, ""
@@ -103,7 +103,7 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> S
         source = wanted.data[index]
         count, digest = state_dir.examine(source, state_dir.secret(home, identity))
         tell("data", f"{count} examples of its own", name=identity.name, examples=count)
-    written = Site(
+    written = NodeConfig(
         socket=socket,
         state=home,
         source=source,
@@ -128,13 +128,13 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> S
     )
 
 
-def _member(name: str, home: Path, settings: Settings, tell: Tell) -> Member:
+def _member(name: str, home: Path, settings: Settings, tell: Tell) -> NodeProcess:
     env = environment(home / "flower")
     child = Child("The node", settings.command(), log=home / "node.log", env=env, cwd=home)
-    return Member(name, child, tell)
+    return NodeProcess(name, child, tell)
 
 
-def _greet(wanted: Wanted, tell: Tell) -> None:
+def _greet(wanted: ClientOptions, tell: Tell) -> None:
     """Look at the server before anything starts.
 
     Raises:
@@ -151,7 +151,7 @@ def _greet(wanted: Wanted, tell: Tell) -> None:
         tell("note", "Without TLS, whoever is on the way can read and change what is sent.")
 
 
-def _trainer(wanted: Wanted, home: Path, socket: Path) -> Child:
+def _trainer(wanted: ClientOptions, home: Path, socket: Path) -> Child:
     env = environment(home / "flower")
     if wanted.gpu is not None:
         env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": wanted.gpu}

@@ -21,7 +21,7 @@ from fedsafe.experiment.schema import PluginChoice
 from fedsafe.runs.files import hold
 
 if TYPE_CHECKING:
-    from clients.node_config import Site
+    from clients.node_config import NodeConfig
 
 
 def home() -> Path:
@@ -141,7 +141,7 @@ def check_trainer(path: Path) -> Path:
     return path
 
 
-def write(site: "Site", path: Path) -> None:
+def write(site: "NodeConfig", path: Path) -> None:
     """Write a site's file for this user's eyes only, in one step.
 
     Raises:

@@ -27,8 +27,9 @@ from fedsafe.errors import FedSafeError
 if TYPE_CHECKING:
     from flwr.app import Message
 
-    from fedsafe.deployment.client.fleet_client import EndedError
-    from fedsafe.deployment.client.fleet_connection import Line
+    from fedsafe.deployment.client.fleet_client import SessionEndedError
+    from fedsafe.deployment.client.fleet_connection import FleetConnection
+
 
 log = logging.getLogger(__name__)
 EVERY = 3.0
@@ -82,12 +83,14 @@ class Settings:
 class Node:
     """Answers the server's messages, one at a time, for as long as its process lives."""
 
-    def __init__(self, settings: Settings, connect: "Callable[..., Line] | None" = None) -> None:
+    def __init__(
+        self, settings: Settings, connect: "Callable[..., FleetConnection] | None" = None
+    ) -> None:
         from clients.node_config import NODE_CONFIG
-        from clients.worker.status_lines import tell
+        from clients.worker.status_lines import log_status
         from fedsafe.deployment.client import fleet_connection
 
-        self._settings, self._tell = settings, tell
+        self._settings, self._tell = settings, log_status
         self._line = (connect or fleet_connection.connect)(
             settings.server, settings.authority, settings.key, self._lost, self._found
         )
@@ -113,16 +116,16 @@ class Node:
             self._explain(ended)
             time.sleep(min(2.0 ** min(vain - 1, 10), OFTEN if vain < 60 / OFTEN else SELDOM))
 
-    def _session(self) -> "EndedError":
+    def _session(self) -> "SessionEndedError":
         """Serve as long as the server knows this node; return how that ended."""
-        from fedsafe.deployment.client.fleet_client import EndedError
+        from fedsafe.deployment.client.fleet_client import SessionEndedError
 
         try:
             self._id = self._line.open()
             self._found(opened=True)
             while True:
                 self._next()
-        except EndedError as error:
+        except SessionEndedError as error:
             return error
         finally:
             self._line.close()
@@ -134,17 +137,17 @@ class Node:
         question that a reply did.
 
         Raises:
-            EndedError: The session is over.
+            SessionEndedError: The session is over.
         """
-        from fedsafe.deployment.client.fleet_client import EndedError, LostError
+        from fedsafe.deployment.client.fleet_client import RequestFailedError, SessionEndedError
 
         begun = time.monotonic()
         try:
             message = self._line.next()
-        except LostError as error:
+        except RequestFailedError as error:
             if error.status:
                 kind = "replaced" if error.status == TAKEN else "refused"
-                raise EndedError(kind, str(error)) from None
+                raise SessionEndedError(kind, str(error)) from None
             self._tell("lost", message=f"a message of the server's did not come whole: {error}")
             message = None
         if message is None:
@@ -154,7 +157,7 @@ class Node:
         reply = self._work(message)
         try:
             self._line.answer(reply, time.monotonic() - begun)
-        except LostError as error:
+        except RequestFailedError as error:
             self._tell("lost", message=f"its reply did not reach the server: {error}")
 
     def _work(self, message: "Message") -> "Message":
@@ -192,7 +195,7 @@ class Node:
             self._refused = ""
         self._away = False
 
-    def _explain(self, ended: "EndedError") -> None:
+    def _explain(self, ended: "SessionEndedError") -> None:
         """Tell why a session ended, once as long as the reason stays."""
         settings = self._settings
         seen = connectivity.look(settings.server, settings.authority)

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedsafe.deployment.child_processes import Child, signal_group, wait_until
-from fedsafe.deployment.client.log_events import Follower, Listener, Tell
-from fedsafe.deployment.restarts import Kept, how_it_ended
+from fedsafe.deployment.client.log_events import LogEvents, LogFollower, Tell
+from fedsafe.deployment.restarts import RestartingChild, how_it_ended
 from fedsafe.errors import LaunchError
 
 TICK = 0.5
@@ -39,12 +39,12 @@ class Supervisor:
         self,
         socket: Path,
         trainer: Child | None,
-        members: Sequence["Member"],
+        members: Sequence["NodeProcess"],
         tell: Tell,
         *,
         once: bool = False,
     ) -> None:
-        self._trainer = Trainer(socket, trainer, tell)
+        self._trainer = WorkerProcess(socket, trainer, tell)
         self._members, self._once = members, once
 
     def run(self) -> None:
@@ -93,13 +93,13 @@ def _end(child: Child) -> None:
         child.stop()
 
 
-class Trainer:
+class WorkerProcess:
     """The trainer, whoever keeps it."""
 
     def __init__(self, socket: Path, child: Child | None, tell: Tell) -> None:
         self.child = child
         self._socket, self._tell = socket, tell
-        self._kept = None if child is None else Kept(child, self._died)
+        self._kept = None if child is None else RestartingChild(child, self._died)
         self._asked = self._heard = time.monotonic()
         self._gone = False
 
@@ -115,7 +115,9 @@ class Trainer:
         self._socket.unlink(missing_ok=True)  # of one that was killed
         self._kept.start()
         if not wait_until(lambda: self._answers() or not child.alive, START) or not child.alive:
-            raise LaunchError(f"The trainer did not start: {child.last_words()} See {child.log}.")
+            raise LaunchError(
+                f"The trainer did not start: {child.last_log_line()} See {child.log}."
+            )
         self._heard = time.monotonic()
 
     def look(self) -> None:
@@ -157,17 +159,17 @@ class Trainer:
         self._tell(
             "trainer-died",
             f"the trainer died: {how_it_ended(self.child)}. {_again(pause)} The end of its log: "
-            f"{self.child.last_words()}",
+            f"{self.child.last_log_line()}",
         )
 
 
-class Member:
+class NodeProcess:
     """One node, its log listened to."""
 
     def __init__(self, name: str, child: Child, tell: Tell) -> None:
         self._name, self._tell = name, tell
-        self._follower, self.heard = Follower(child.log), Listener(name, tell)
-        self.kept = Kept(child, self._died)
+        self._follower, self.heard = LogFollower(child.log), LogEvents(name, tell)
+        self.kept = RestartingChild(child, self._died)
 
     def look(self) -> None:
         """Hear what it says, and see whether it lives."""
@@ -180,7 +182,7 @@ class Member:
         self._tell(
             "node-died",
             f"the node ended: {how_it_ended(child)}. {_again(pause)} The end of its log: "
-            f"{child.last_words()}",
+            f"{child.last_log_line()}",
             name=self._name,
         )
 

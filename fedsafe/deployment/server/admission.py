@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0
 """Between two looks at the allow list."""
 
 
-class Standing(Enum):
+class KeyStatus(Enum):
     """How it stands with a key."""
 
     ADMITTED = "admitted"
@@ -48,7 +48,7 @@ class Admission:
         self._ended: dict[bytes, asyncio.Event] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    def standing(self, header: bytes) -> Standing:
+    def standing(self, header: bytes) -> KeyStatus:
         """Return how it stands with the key that a request names.
 
         A request without a key is Flower's own to refuse.
@@ -56,13 +56,13 @@ class Admission:
         self.follow()
         key = decode(header)
         if not key:
-            return Standing.ADMITTED
+            return KeyStatus.ADMITTED
         if key not in self._keys:
-            return Standing.EXCLUDED
+            return KeyStatus.EXCLUDED
         if key not in self._known and not self._registered(key):
-            return Standing.STARTING
+            return KeyStatus.STARTING
         self._known.add(key)
-        return Standing.ADMITTED
+        return KeyStatus.ADMITTED
 
     async def until_excluded(self, header: bytes) -> None:
         """Return when the key that a request names may speak no more."""

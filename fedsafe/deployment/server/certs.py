@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from fedsafe.deployment.server import certificate_signing, client_keys
-from fedsafe.deployment.server.client_keys import ALLOW, KEYS, Made, write_new
+from fedsafe.deployment.server.client_keys import ALLOW, KEYS, WrittenFiles, write_new
 from fedsafe.errors import ConfigError
 
 CA, CA_KEY, SERVER, SERVER_KEY = "ca.crt", "ca.key", "server.crt", "server.key"
@@ -21,7 +21,7 @@ SOON = 30
 """Days before a certificate's end from which on it is mentioned."""
 
 
-def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made:
+def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> WrittenFiles:
     """Make an authority, a server certificate and key pairs, or what is missing of them.
 
     Args:
@@ -35,7 +35,7 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made
             cover a host, a file's other half is gone, or the directory cannot be written.
     """
     asked = [certificate_signing.host_name(host) for host in hosts]
-    made = Made()
+    made = WrittenFiles()
     try:
         for home in (directory, directory / KEYS, directory / ALLOW):
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +50,9 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made
     return made
 
 
-def _server(directory: Path, asked: Sequence[x509.GeneralName], days: int, made: Made) -> None:
+def _server(
+    directory: Path, asked: Sequence[x509.GeneralName], days: int, made: WrittenFiles
+) -> None:
     """Make the server's certificate and key, unless they are there."""
     if _both(directory, SERVER, SERVER_KEY):
         covered = certificate_signing.names_of(certificate_signing.read(directory / SERVER))
@@ -109,7 +111,7 @@ def write_loopback(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in zip((CA, SERVER, SERVER_KEY), certificate_signing.loopback(), strict=True):
         (directory / name).unlink(missing_ok=True)
-        write_new(directory / name, content, 0o600, Made())
+        write_new(directory / name, content, 0o600, WrittenFiles())
 
 
 def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
@@ -147,7 +149,7 @@ def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
     signed = certificate_signing.sign_server(key, names, ca, ca_key, end)
     aside = directory / f".{SERVER}.{os.getpid()}"
     try:
-        write_new(aside, certificate_signing.text(signed), 0o644, Made())
+        write_new(aside, certificate_signing.text(signed), 0o644, WrittenFiles())
         aside.replace(directory / SERVER)
     except OSError as error:
         raise ConfigError(f"{directory / SERVER} cannot be written: {error.strerror}.") from None
@@ -157,7 +159,7 @@ def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
 
 
 @dataclass(frozen=True)
-class Health:
+class CertificateCheck:
     """What is to be said of a directory of certificates."""
 
     hosts: tuple[str, ...]
@@ -169,7 +171,7 @@ class Health:
     problems: tuple[str, ...]
 
 
-def check(directory: Path) -> Health:
+def check(directory: Path) -> CertificateCheck:
     """Look at a server's certificate and key, as a server about to start would.
 
     Raises:
@@ -194,7 +196,7 @@ def check(directory: Path) -> Health:
         if secret.is_file() and secret.stat().st_mode & 0o077
     ]
     hosts = tuple(str(name.value) for name in certificate_signing.names_of(certificate))
-    return Health(hosts, days, _signed(directory, certificate), tuple(problems))
+    return CertificateCheck(hosts, days, _signed(directory, certificate), tuple(problems))
 
 
 def _load(directory: Path) -> None:

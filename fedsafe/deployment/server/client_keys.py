@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass
-class Made:
+class WrittenFiles:
     """What a call wrote, and what it found and left alone."""
 
     written: list[Path] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Made:
     """Clients whose keys were taken off the allow list by hand, which stay off it."""
 
 
-def write_new(path: Path, content: bytes, mode: int, made: Made) -> None:
+def write_new(path: Path, content: bytes, mode: int, made: WrittenFiles) -> None:
     """Write a new file that nobody else could ever read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
@@ -43,7 +43,7 @@ def write_new(path: Path, content: bytes, mode: int, made: Made) -> None:
     made.written.append(path)
 
 
-def make(directory: Path, names: Sequence[str], made: Made) -> None:
+def make(directory: Path, names: Sequence[str], made: WrittenFiles) -> None:
     """Make the key pairs that there never were, in OpenSSH's formats, which Flower reads."""
     for name in names:
         private, public = directory / KEYS / name, directory / ALLOW / f"{name}.pub"
@@ -73,7 +73,7 @@ def make(directory: Path, names: Sequence[str], made: Made) -> None:
         _issue(directory, name, f"{line.decode()} {name}")
 
 
-def add(directory: Path, name: str, public: Path | None) -> Made:
+def add(directory: Path, name: str, public: Path | None) -> WrittenFiles:
     """Add a client to the allow list: with a new key pair, or with a public key of its own.
 
     Args:
@@ -100,7 +100,7 @@ def add(directory: Path, name: str, public: Path | None) -> Made:
             f"There is or was a client '{name}'. Choose another name; `fedsafe certs restore "
             f"{name}` brings a revoked or removed one back."
         )
-    made = Made()
+    made = WrittenFiles()
     if public is None:
         make(directory, [name], made)
         return made

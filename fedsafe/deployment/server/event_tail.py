@@ -9,7 +9,7 @@ from pathlib import Path
 from fedsafe.runs.events import Event, Events, Listener
 
 
-class Follower:
+class EventTail:
     """Passes on what is written to an event file after this moment."""
 
     def __init__(self, path: Path, listen: Listener | None) -> None:

@@ -39,7 +39,7 @@ GRACE = 3.0
 """Seconds between the end of the ServerApp's process and Flower's word of it."""
 
 
-class Backend:
+class FlowerProcesses:
     """The processes behind one address of this machine."""
 
     def __init__(self, plan: Plan) -> None:
@@ -65,7 +65,7 @@ class Backend:
             [sys.executable, "-m", "fedsafe.deployment.server.superlink", str(settings)],
             log=plan.logs / "superlink.log",
             env=around,
-            leash=signal.SIGKILL,  # none of these has anything to put in order
+            on_parent_death=signal.SIGKILL,  # none of these has anything to put in order
         )
         self._executor = Child(
             "Flower's launcher",
@@ -74,7 +74,7 @@ class Backend:
              "--superexec-auth-secret-file", str(plan.state / "secret")],
             log=plan.logs / "superexec.log",
             env=around,
-            leash=signal.SIGKILL,
+            on_parent_death=signal.SIGKILL,
         )  # fmt: skip
         self._control: Control | None = None
 
@@ -112,7 +112,7 @@ class Backend:
         self._control = Control(self.loopback, self._token, root)
         self._link.start()
         if not wait_until(self._answers, START_SECONDS) or not self._link.alive:
-            raise LaunchError(f"The SuperLink did not start: {self._link.last_words()}")
+            raise LaunchError(f"The SuperLink did not start: {self._link.last_log_line()}")
         if not self._control.guarded():
             raise LaunchError(
                 "The SuperLink serves without the guard before it: its control interface answers "
@@ -194,7 +194,7 @@ class Backend:
         """Return which process ended and how; empty while all run."""
         for child in (self._link, self._executor):
             if not child.alive:
-                return f"{child.name} {child.fate()}"
+                return f"{child.name} {child.exit_description()}"
         return ""
 
     def status(self) -> Status | None:

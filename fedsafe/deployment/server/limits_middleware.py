@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from fedsafe.deployment.server.admission import Admission, Standing
+from fedsafe.deployment.server.admission import Admission, KeyStatus
 from fedsafe.flower.internals import FLEET_HTTP_PUBLIC_KEY_HEADER
 
 Scope = MutableMapping[str, Any]
@@ -34,7 +34,7 @@ SECONDS = 120.0
 """Longest time for a request's body."""
 
 
-class Gate:
+class LimitsMiddleware:
     """Let requests in only whole, of a known kind and size, and few large ones at a time.
 
     Args:
@@ -81,13 +81,13 @@ class Gate:
             await refuse(503, "starting", scope, receive, send)
             return
         header = dict(scope["headers"]).get(KEY_HEADER, b"")
-        standing = Standing.ADMITTED
+        standing = KeyStatus.ADMITTED
         if self._admission is not None:
             standing = self._admission.standing(header)
-        if standing is Standing.STARTING:
+        if standing is KeyStatus.STARTING:
             await refuse(503, "starting", scope, receive, send)
             return
-        if standing is Standing.EXCLUDED:
+        if standing is KeyStatus.EXCLUDED:
             answer = {"code": NOT_ALLOWED, "detail": standing.value}
             await JSONResponse(answer, 412)(scope, receive, send)
             return

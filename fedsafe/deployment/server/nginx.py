@@ -12,7 +12,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedsafe.deployment.child_processes import Child, open_files
+from fedsafe.deployment.child_processes import Child, raise_file_limit
 from fedsafe.deployment.server.limits_middleware import LIMITS, SMALL
 from fedsafe.deployment.server.nginx_template import (
     LARGER,
@@ -41,7 +41,7 @@ UNQUOTED = set('"$\\\n\r')
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """Seconds after which a caller is hung up on."""
 
     header: int = 10
@@ -55,7 +55,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Front:
+class Nginx:
     """Where a front listens, and what is behind it."""
 
     listen: str
@@ -73,7 +73,7 @@ class Front:
     """Public keys of those who may join, PEM."""
     listed: bool | None = None
     """Whether only they may; None: if there are any."""
-    patience: Patience = Patience()
+    patience: Timeouts = Timeouts()
 
     def config(self, files: int = FILES) -> str:
         """Return nginx's configuration, for a process that may open so many files."""
@@ -120,7 +120,7 @@ class Front:
         command = self._write()
         # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
         # temporary files have no names.
-        return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
+        return Child("the front (nginx)", command, log=self._log, on_parent_death=signal.SIGKILL)
 
     def reload(self, running: Child, *, restart: bool) -> None:
         """Have a front take this configuration, and the certificate as it is now.
@@ -160,7 +160,7 @@ class Front:
                 "allowed in it."
             )
         aside = file.with_suffix(".new.conf")
-        write_text(aside, self.config(open_files(FILES)))
+        write_text(aside, self.config(raise_file_limit(FILES)))
         command = [program, "-c", str(file), "-p", str(self.state), "-e", str(self._log)]
         trial = [program, "-c", str(aside), *command[3:], "-t", "-q"]
         tried = subprocess.run(trial, capture_output=True, text=True, check=False)

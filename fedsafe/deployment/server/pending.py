@@ -9,7 +9,7 @@ OFFERS = 8
 """How often a reply may be announced: each costs the SuperLink a little memory."""
 
 
-class Refused(Exception):  # noqa: N818
+class QuotaExceeded(Exception):  # noqa: N818
     """A client asked for more than it may; with an HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -18,7 +18,7 @@ class Refused(Exception):  # noqa: N818
 
 
 @dataclass
-class Reply:
+class PendingReply:
     """One client's answer, while it comes in."""
 
     message: str
@@ -38,7 +38,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Over:
+class NoReply:
     """Why there will be no reply to a question."""
 
     lost: bool
@@ -47,7 +47,7 @@ class Over:
 
 
 @dataclass
-class Question:
+class PendingMessage:
     """One message of the server to one node."""
 
     node: int
@@ -57,12 +57,12 @@ class Question:
     """Its objects, each as often as it occurs."""
     missing: set[str] = field(default_factory=set, repr=False)
     """Objects of it that the SuperLink does not have yet."""
-    reply: Reply | None = None
+    reply: PendingReply | None = None
     handed: bool = False
     """Whether it went out to the node."""
     confirmed: bool = False
     """Whether the node has it, whole."""
-    over: Over | None = None
+    over: NoReply | None = None
     """Why no reply to it is taken any more."""
 
     @property
@@ -85,13 +85,13 @@ class Question:
         """Let its node announce a reply.
 
         Raises:
-            Refused: It is another one than before, or was announced too often.
+            QuotaExceeded: It is another one than before, or was announced too often.
         """
         if self.reply is None:
-            self.reply = Reply(message, objects)
+            self.reply = PendingReply(message, objects)
         elif (self.reply.message, self.reply.ids) != (message, objects):
-            raise Refused(409, "a second, different reply to one question")
+            raise QuotaExceeded(409, "a second, different reply to one question")
         self.reply.offers += 1
         self.reply.touched = now
         if self.reply.offers > OFFERS:
-            raise Refused(429, f"a reply announced more than {OFFERS} times")
+            raise QuotaExceeded(429, f"a reply announced more than {OFFERS} times")

@@ -68,7 +68,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ServerOptions:
     """What the operator asked for."""
 
     listen: str
@@ -82,7 +82,7 @@ class Asked:
     """Whether fewer keys than clients are all right: others are added while it runs."""
 
 
-def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
+def plan(experiment: Experiment, directory: Path, asked: ServerOptions) -> Plan:
     """Check what was asked for.
 
     Raises:
@@ -141,7 +141,7 @@ def _address(listen: str) -> str:
     return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
 
 
-def _see_that_strangers_stay_out(asked: Asked, found: str | None) -> None:
+def _see_that_strangers_stay_out(asked: ServerOptions, found: str | None) -> None:
     lacking = [
         name for name, given in (("--tls", asked.tls), ("--allow", asked.allow)) if given is None
     ]

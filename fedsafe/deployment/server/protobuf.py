@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedsafe.deployment.server.pending import Over
+from fedsafe.deployment.server.pending import NoReply
 from fedsafe.flower.internals import (
     SUPERLINK_NODE_ID,
     ErrorCode,
@@ -23,7 +23,7 @@ def objects(tree: Any) -> list[str]:
     return found
 
 
-def end_of(question: str, why: Over) -> ProtoMessage:
+def end_of(question: str, why: NoReply) -> ProtoMessage:
     """Return what the server is told in place of a reply."""
     code = ErrorCode.MESSAGE_UNAVAILABLE if why.lost else REFUSED
     metadata = ProtoMetadata(

@@ -7,7 +7,13 @@ slack: a client that was sent an adapter sends one back. Knows nothing of HTTP o
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from fedsafe.deployment.server.pending import FACTOR, Over, Question, Refused, Reply
+from fedsafe.deployment.server.pending import (
+    FACTOR,
+    NoReply,
+    PendingMessage,
+    PendingReply,
+    QuotaExceeded,
+)
 
 SLACK_BYTES = 4 * 1024**2
 IDLE = 190.0
@@ -16,7 +22,7 @@ LINGER = 60.0
 """Seconds that a reply outlives its question, for a server that is just taking it."""
 
 
-class Ledger:
+class Quotas:
     """The books of one SuperLink; all calls come from one thread."""
 
     def __init__(
@@ -25,13 +31,13 @@ class Ledger:
         self._release = release
         """Frees a message and its objects in the SuperLink."""
         self._clock = clock
-        self._questions: dict[str, Question] = {}
+        self._questions: dict[str, PendingMessage] = {}
         self._objects: dict[str, list[int]] = {}
         """Of each object of a question: bytes, and how many questions hold it."""
 
     # What the server does ---------------------------------------------------------------
 
-    def asked(self, message: str, question: Question) -> None:
+    def asked(self, message: str, question: PendingMessage) -> None:
         """Note a question; an older one of its kind to the same node is over."""
         self._sweep()
         for known, older in list(self._questions.items()):
@@ -71,7 +77,7 @@ class Ledger:
             if message in messages or (not messages and question.node == node and question.waits):
                 question.handed = True
 
-    def over(self, questions: Iterable[str]) -> dict[str, Over]:
+    def over(self, questions: Iterable[str]) -> dict[str, NoReply]:
         """Return why there will be no reply, of questions where that is so."""
         found = {one: self._questions[one].over for one in questions if one in self._questions}
         return {one: why for one, why in found.items() if why is not None}
@@ -116,16 +122,18 @@ class Ledger:
             ids: Its objects.
 
         Raises:
-            Refused: It was not asked, answers twice, or answers with too much.
+            QuotaExceeded: It was not asked, answers twice, or answers with too much.
         """
         self._sweep()
         asked = self._questions.get(question)
         if asked is None or asked.node != node:
-            raise Refused(409, "no question of the server's to this node waits for this reply")
+            raise QuotaExceeded(
+                409, "no question of the server's to this node waits for this reply"
+            )
         if len(ids) > (most := asked.most_objects):
             raise self._refuse(asked, f"a reply of {len(ids)} objects; at most {most} are taken")
         if asked.over is not None:
-            raise Refused(413, asked.over.reason)
+            raise QuotaExceeded(413, asked.over.reason)
         asked.announce(message, frozenset(ids), self._clock())
 
     def accepted(self, question: str, missing: Iterable[str]) -> None:
@@ -141,16 +149,16 @@ class Ledger:
         """Let a client send an object.
 
         Raises:
-            Refused: It belongs to no reply of this node, or makes one too large.
+            QuotaExceeded: It belongs to no reply of this node, or makes one too large.
         """
         found = self._replies(node, object_id)
         if not found:
-            raise Refused(409, "an object of no reply that this node has announced")
+            raise QuotaExceeded(409, "an object of no reply that this node has announced")
         for question, reply in found:
             most = self.most_bytes(question)
             asked = self._questions[question]
             if asked.over is not None:
-                raise Refused(413, asked.over.reason)
+                raise QuotaExceeded(413, asked.over.reason)
             if object_id not in reply.kept and sum(reply.kept.values()) + size > most:
                 raise self._refuse(asked, f"a reply of more than the {most} bytes that are taken")
 
@@ -175,7 +183,7 @@ class Ledger:
             if question.node != node or not question.unanswered:
                 continue
             if question.confirmed:
-                self._end(question, Over(lost=True, reason="its node asked for other work"))
+                self._end(question, NoReply(lost=True, reason="its node asked for other work"))
             else:
                 question.handed = False
                 again.append(message)
@@ -190,19 +198,19 @@ class Ledger:
         """Let a client confirm a question, which frees it.
 
         Raises:
-            Refused: It is another node's, or a reply.
+            QuotaExceeded: It is another node's, or a reply.
         """
         for known, question in self._questions.items():
             reply = question.reply.message if question.reply else ""
             if message == reply or (message == known and question.node != node):
-                raise Refused(409, "a message of another's")
+                raise QuotaExceeded(409, "a message of another's")
 
-    def _refuse(self, question: Question, reason: str) -> Refused:
+    def _refuse(self, question: PendingMessage, reason: str) -> QuotaExceeded:
         """Take no more of a reply that is too large; return what the client is told."""
-        self._end(question, Over(lost=False, reason=reason))
-        return Refused(413, reason)
+        self._end(question, NoReply(lost=False, reason=reason))
+        return QuotaExceeded(413, reason)
 
-    def _end(self, question: Question, why: Over) -> None:
+    def _end(self, question: PendingMessage, why: NoReply) -> None:
         """Free what came in reply; the server is told when it asks."""
         question.over = why
         if question.reply is not None:
@@ -220,7 +228,7 @@ class Ledger:
         """Return how many questions are open."""
         return len(self._questions)
 
-    def _replies(self, node: int, object_id: str) -> list[tuple[str, Reply]]:
+    def _replies(self, node: int, object_id: str) -> list[tuple[str, PendingReply]]:
         return [
             (message, question.reply)
             for message, question in self._questions.items()
@@ -241,7 +249,7 @@ class Ledger:
         if question.reply is not None:
             self._release(question.reply.message)
 
-    def _forget(self, message: str) -> Question:
+    def _forget(self, message: str) -> PendingMessage:
         question = self._questions.pop(message)
         for one in question.ids:
             self._objects[one][1] -= 1

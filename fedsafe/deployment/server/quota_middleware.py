@@ -19,16 +19,16 @@ from fedsafe.deployment.server.limits_middleware import (
     Send,
     refuse,
 )
-from fedsafe.deployment.server.pending import Over, Question, Refused
+from fedsafe.deployment.server.pending import NoReply, PendingMessage, QuotaExceeded
 from fedsafe.deployment.server.protobuf import end_of, leave_out, objects
-from fedsafe.deployment.server.quota import Ledger
+from fedsafe.deployment.server.quota import Quotas
 from fedsafe.errors import LaunchError
 from fedsafe.flower.internals import ObjectTree, log
 from fedsafe.flower.requirements import GUARDED
 from fedsafe.flower.superlink_hooks import answer_of, request_of
 
 
-class Nodes(Protocol):
+class NodeSessions(Protocol):
     """The SuperLink's list of nodes."""
 
     def alive(self, node: int) -> None:
@@ -50,7 +50,7 @@ class Nodes(Protocol):
 UNKNOWN = "FedSafe does not know this request of Flower's and lets none by that it cannot check"
 
 
-class Guard:
+class QuotaMiddleware:
     """Checks clients' requests, and notes what was kept of them.
 
     Args:
@@ -60,7 +60,7 @@ class Guard:
         hold: Longest time, seconds, for which a client that asks for work waits for an answer.
     """
 
-    def __init__(self, app: App, *, ledger: Ledger, nodes: Nodes, hold: float) -> None:
+    def __init__(self, app: App, *, ledger: Quotas, nodes: NodeSessions, hold: float) -> None:
         self._app = app
         self._ledger = ledger
         self._nodes = nodes
@@ -80,7 +80,7 @@ class Guard:
             return
         try:
             await self._before(path, request, receive)
-        except Refused as refusal:
+        except QuotaExceeded as refusal:
             node = request.node.node_id
             log(WARNING, "Refused: node %s, %s: %s", node, path, refusal)
             await refuse(refusal.status, str(refusal), scope, receive, send)
@@ -125,26 +125,26 @@ class Guard:
         """Check a reply that a client announces.
 
         Raises:
-            Refused: It is not one reply of this very client's to the server.
+            QuotaExceeded: It is not one reply of this very client's to the server.
         """
         if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
-            raise Refused(413, "not one message with one tree of objects")
+            raise QuotaExceeded(413, "not one message with one tree of objects")
         if request.messages_list[0].ByteSize() > SMALL:  # what it says belongs into objects
-            raise Refused(413, f"a message of more than {SMALL} bytes beside its objects")
+            raise QuotaExceeded(413, f"a message of more than {SMALL} bytes beside its objects")
         said, tree = request.messages_list[0].metadata, request.message_object_trees[0]
         node = request.node.node_id
         if said.src_node_id != node:  # Flower itself does not look
-            raise Refused(409, f"a message that says it is from node {said.src_node_id}")
+            raise QuotaExceeded(409, f"a message that says it is from node {said.src_node_id}")
         if said.message_id != tree.object_id:
-            raise Refused(409, "a message with another's tree of objects")
+            raise QuotaExceeded(409, "a message with another's tree of objects")
         self._ledger.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
 
     async def _wait(self, node: int, receive: Receive) -> None:
         """Wait until there is work for a node, or a while.
 
         Raises:
-            Refused: It hung up or asked anew meanwhile: nobody hears the answer, and no work is
-                handed out.
+            QuotaExceeded: It hung up or asked anew meanwhile: nobody reads the answer, and no
+                work is handed out.
         """
         if node in self._bells:
             self._bells.pop(node).set()
@@ -162,10 +162,10 @@ class Guard:
                 {rung, hung_up}, timeout=self._hold, return_when=asyncio.FIRST_COMPLETED
             )
             if self._bells.get(node) is not bell:
-                raise Refused(409, "it has asked again, and waits there")
+                raise QuotaExceeded(409, "it has asked again, and waits there")
             if hung_up.done():
                 self._nodes.gone(node)
-                raise Refused(408, "it hung up while it waited for work")
+                raise QuotaExceeded(408, "it hung up while it waited for work")
             self._nodes.alive(node)
         finally:
             if self._bells.get(node) is bell:
@@ -174,7 +174,7 @@ class Guard:
             hung_up.cancel()
             await asyncio.gather(rung, hung_up, return_exceptions=True)
 
-    def _over(self, request: Any) -> dict[str, Over]:
+    def _over(self, request: Any) -> dict[str, NoReply]:
         """Return questions that no client will answer, taken out of those that are asked."""
         over = self._ledger.over(request.message_ids)
         leave_out(request, set(over))
@@ -222,7 +222,9 @@ class Guard:
                 meta = message.metadata
                 expires, ids = meta.created_at + meta.ttl, objects(tree)
                 missing = set(ids).intersection(said.objects_to_push)
-                question = Question(meta.dst_node_id, meta.message_type, expires, ids, missing)
+                question = PendingMessage(
+                    meta.dst_node_id, meta.message_type, expires, ids, missing
+                )
                 ledger.asked(meta.message_id, question)
                 asked.add(meta.dst_node_id)
         elif call == "push-object" and said.stored:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from fedsafe.app import activate
 from fedsafe.deployment.child_processes import Child
 from fedsafe.deployment.server import certs
-from fedsafe.deployment.server.flower_processes import Backend
-from fedsafe.deployment.server.nginx import Front
+from fedsafe.deployment.server.flower_processes import FlowerProcesses
+from fedsafe.deployment.server.nginx import Nginx
 from fedsafe.deployment.server.plan import Plan
 from fedsafe.errors import ConfigError, LaunchError
 
@@ -27,7 +27,7 @@ WARN_DAYS = 14
 DAY = 24 * 3600.0
 
 
-class Reloading:
+class Reloader:
     """Follows the allow list and the certificate of one server.
 
     Args:
@@ -46,7 +46,7 @@ class Reloading:
         self._problem = ""
         self._certificate = self._stamp()
 
-    def look(self, backend: Backend, front: tuple[Front, Child] | None) -> Front | None:
+    def look(self, backend: FlowerProcesses, front: tuple[Nginx, Child] | None) -> Nginx | None:
         """Have what changed take effect.
 
         Args:

@@ -16,11 +16,11 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from fedsafe.deployment.child_processes import memory_of_machine, wall
+from fedsafe.deployment.child_processes import limit_memory, memory_of_machine
 from fedsafe.deployment.server.admission import Admission, Listed, follow_list
-from fedsafe.deployment.server.limits_middleware import Gate
-from fedsafe.deployment.server.quota import Ledger
-from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.deployment.server.limits_middleware import LimitsMiddleware
+from fedsafe.deployment.server.quota import Quotas
+from fedsafe.deployment.server.quota_middleware import QuotaMiddleware
 from fedsafe.deployment.server.status import keep_nodes
 from fedsafe.flower import superlink_hooks
 from fedsafe.flower.compatibility import check
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
         LaunchError: The installed flwr lacks what the guard builds on.
     """
     check("superlink")
-    wall(settings.memory or memory_of_machine() // 2)
+    limit_memory(settings.memory or memory_of_machine() // 2)
     listed = follow_list(settings.allow)
     superlink_hooks.derive_node_ids(node_id)
     _install(settings, listed)
@@ -103,15 +103,15 @@ def _install(settings: Settings, listed: Listed | None) -> None:
             state.delete_messages({message})
             state.object_store.delete(message)
 
-        ledger = Ledger(release)
+        ledger = Quotas(release)
         ready = _ready(state.get_node_id_by_public_key, listed() if listed else frozenset())
-        nodes = Nodes(state)
+        nodes = SuperLinkNodes(state)
         if settings.nodes:
             keep_nodes(Path(settings.nodes), nodes.seen)
         admission = None if listed is None else Admission(listed, nodes.registered, nodes.dismiss)
-        gate = Middleware(Gate, token=settings.token, ready=ready, admission=admission)
+        gate = Middleware(LimitsMiddleware, token=settings.token, ready=ready, admission=admission)
         app.user_middleware.insert(0, gate)
-        guard = Middleware(Guard, ledger=ledger, nodes=nodes, hold=settings.hold)
+        guard = Middleware(QuotaMiddleware, ledger=ledger, nodes=nodes, hold=settings.hold)
         app.user_middleware.append(guard)
 
     superlink_hooks.on_app_created(configure)
@@ -128,7 +128,7 @@ def _ready(node_of: Callable[[bytes], int | None], keys: frozenset[bytes]) -> Ca
     return ready
 
 
-class Nodes:
+class SuperLinkNodes:
     """The SuperLink's nodes, told of every sign of life, and not of heartbeats alone."""
 
     def __init__(self, state: Any, clock: Callable[[], float] = time.monotonic) -> None:

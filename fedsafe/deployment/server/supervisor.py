@@ -12,11 +12,11 @@ import time
 
 from fedsafe.deployment.child_processes import Child
 from fedsafe.deployment.server.control import Status
-from fedsafe.deployment.server.event_tail import Follower
-from fedsafe.deployment.server.flower_processes import Backend
-from fedsafe.deployment.server.nginx import Front
+from fedsafe.deployment.server.event_tail import EventTail
+from fedsafe.deployment.server.flower_processes import FlowerProcesses
+from fedsafe.deployment.server.nginx import Nginx
 from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
-from fedsafe.deployment.server.reloading import Reloading
+from fedsafe.deployment.server.reloading import Reloader
 from fedsafe.deployment.server.status import enter
 from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.flower.compatibility import check
@@ -57,7 +57,7 @@ def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None
             from fedsafe.deployment.server.metrics import serve_metrics
 
             serve_metrics(plan.directory, metrics)
-        fleet = Fleet(plan, listen)
+        fleet = ServerSupervisor(plan, listen)
         try:
             return fleet.run()
         except KeyboardInterrupt:
@@ -74,17 +74,17 @@ def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None
             fleet.stop()
 
 
-class Fleet:
+class ServerSupervisor:
     """All processes of one server."""
 
     def __init__(self, plan: Plan, listen: Listener | None) -> None:
         self._plan = plan
         self._store = Store(plan.directory)
-        self._follow = Follower(self._store.events, listen)
-        self._backend = Backend(plan)
+        self._follow = EventTail(self._store.events, listen)
+        self._backend = FlowerProcesses(plan)
         self._front: Child | None = None
-        self._front_settings: Front | None = None
-        self._reloading = Reloading(plan, self._follow.tell)
+        self._front_settings: Nginx | None = None
+        self._reloading = Reloader(plan, self._follow.tell)
         self._tries = self._progress = 0
         self._before = self._stamp()
 
@@ -130,7 +130,7 @@ class Fleet:
         plan = self._plan
         if not plan.fronted:
             return
-        front = Front(
+        front = Nginx(
             listen=plan.address,
             upstream=self._backend.address,
             state=plan.state,
@@ -163,7 +163,7 @@ class Fleet:
             LaunchError: It ended too often.
         """
         if self._front is not None and not self._front.alive:
-            self._again(f"{self._front.name} {self._front.fate()}")
+            self._again(f"{self._front.name} {self._front.exit_description()}")
             self._front.start()
         ended = self._backend.ended()
         if not ended:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fedsafe.deployment.server.pending import OFFERS, SLACK_OBJECTS, Question, Refused
+from fedsafe.deployment.server.pending import OFFERS, SLACK_OBJECTS, PendingMessage, QuotaExceeded
 from fedsafe.deployment.server.quota import (
     IDLE,
     LINGER,
     SLACK_BYTES,
-    Ledger,
+    Quotas,
 )
 
 NODE, OTHER = 7, 8
@@ -30,12 +30,12 @@ class Books:
     def __init__(self) -> None:
         self.freed: list[str] = []
         self.clock = Clock()
-        self.ledger = Ledger(self.freed.append, self.clock)
+        self.ledger = Quotas(self.freed.append, self.clock)
 
     def ask(self, name: str = "q", node: int = NODE, kind: str = "train", size: int = MIB) -> None:
         """Have the server ask with an adapter of one object."""
         self.ledger.asked(
-            name, Question(node, kind, self.clock.now + 100, [f"{name}-root", f"{name}-data"])
+            name, PendingMessage(node, kind, self.clock.now + 100, [f"{name}-root", f"{name}-data"])
         )
         self.ledger.sized(f"{name}-data", size)
 
@@ -52,7 +52,7 @@ def books() -> Books:
 
 def refused(call: object, *given: object) -> int:
     assert callable(call)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(QuotaExceeded) as caught:
         call(*given)
     return caught.value.status
 
@@ -104,7 +104,7 @@ def test_a_piece_sent_twice_counts_once(books: Books) -> None:
 def test_equal_objects_count_as_often_as_they_occur(books: Books) -> None:
     """An adapter's fresh halves are zeros, one object for many; trained they are not."""
     until = books.clock.now + 100
-    books.ledger.asked("q", Question(NODE, "train", until, ["root", "zero", "zero"]))
+    books.ledger.asked("q", PendingMessage(NODE, "train", until, ["root", "zero", "zero"]))
     books.ledger.sized("zero", MIB)
     assert books.ledger.most_bytes("q") == 2 * 2 * MIB + SLACK_BYTES
 
@@ -248,7 +248,7 @@ def test_a_reply_that_was_refused_is_not_waited_for(books: Books) -> None:
 
 def test_a_question_waits_for_its_node_once_it_is_whole(books: Books) -> None:
     ids, until = ["q", "a", "b"], books.clock.now + 100
-    books.ledger.asked("q", Question(NODE, "train", until, ids, {"a", "b"}))
+    books.ledger.asked("q", PendingMessage(NODE, "train", until, ids, {"a", "b"}))
     assert not books.ledger.has_work(NODE)
     assert books.ledger.sized("a", MIB) == set()
     assert books.ledger.sized("b", MIB) == {NODE}
@@ -258,12 +258,12 @@ def test_a_question_waits_for_its_node_once_it_is_whole(books: Books) -> None:
 def test_one_object_makes_the_questions_of_several_whole(books: Books) -> None:
     for name, node in (("q", NODE), ("p", OTHER)):
         until = books.clock.now + 100
-        books.ledger.asked(name, Question(node, "train", until, [name, "a"], {"a"}))
+        books.ledger.asked(name, PendingMessage(node, "train", until, [name, "a"], {"a"}))
     assert books.ledger.sized("a", MIB) == {NODE, OTHER}
 
 
 def test_a_question_whose_objects_are_there_waits_at_once(books: Books) -> None:
-    books.ledger.asked("q", Question(NODE, "train", books.clock.now + 100, ["q", "a"]))
+    books.ledger.asked("q", PendingMessage(NODE, "train", books.clock.now + 100, ["q", "a"]))
     assert books.ledger.has_work(NODE)
 
 

@@ -13,8 +13,8 @@ from flwr.supercore.protobuf import translation
 
 from fedsafe.deployment.server.limits_middleware import SMALL
 from fedsafe.deployment.server.pending import FACTOR, OFFERS, SLACK_OBJECTS
-from fedsafe.deployment.server.quota import SLACK_BYTES, Ledger
-from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.deployment.server.quota import SLACK_BYTES, Quotas
+from fedsafe.deployment.server.quota_middleware import QuotaMiddleware
 from fedsafe.deployment.server.superlink import QUIET
 from fedsafe.flower.internals import Node, ObjectTree, PullAppMessagesRequest, PullMessagesRequest
 from fedsafe.flower.requirements import GUARDED
@@ -66,9 +66,9 @@ def asked(link: Site, grid: Any) -> Asked:
     return Asked(link, grid)
 
 
-def ledger(link: Site) -> Ledger:
+def ledger(link: Site) -> Quotas:
     found = link.app.user_middleware[-1].kwargs["ledger"]
-    assert isinstance(found, Ledger)
+    assert isinstance(found, Quotas)
     return found
 
 
@@ -77,7 +77,7 @@ def ledger(link: Site) -> Ledger:
 
 def test_guard_is_innermost_and_gate_outermost(link: Site) -> None:
     names = [one.cls.__name__ for one in link.app.user_middleware]
-    assert (names[0], names[-1]) == ("Gate", "Guard")
+    assert (names[0], names[-1]) == ("LimitsMiddleware", "QuotaMiddleware")
 
 
 def test_superlink_behind_the_gate_says_that_it_is_guarded(link: Site) -> None:
@@ -302,7 +302,7 @@ def test_the_second_question_of_a_node_ends_the_first() -> None:
 def test_one_who_hangs_up_is_given_no_work() -> None:
     with site(hold=20) as link:
         node = 7
-        guard = Guard(_unreached, ledger=ledger(link), nodes=_Heard(), hold=20)
+        guard = QuotaMiddleware(_unreached, ledger=ledger(link), nodes=_Heard(), hold=20)
         sent: list[Any] = []
         gone = threading.Event()
 
@@ -402,7 +402,7 @@ def test_a_request_that_the_guard_does_not_know_is_refused(link: Site) -> None:
 @pytest.mark.parametrize("path", sorted(GUARDED))
 def test_a_request_whose_message_flower_keeps_elsewhere_is_refused(path: str) -> None:
     """As after a rename upstream: the guard sees no message, and lets nothing by unchecked."""
-    guard = Guard(_unreached, ledger=Ledger(lambda message: None), nodes=_Heard(), hold=0)
+    guard = QuotaMiddleware(_unreached, ledger=Quotas(lambda message: None), nodes=_Heard(), hold=0)
 
     async def post() -> int:
         async def renamed(scope: Any, receive: Any, send: Any) -> None:
@@ -421,7 +421,7 @@ def test_an_answer_that_flower_keeps_elsewhere_is_not_sent() -> None:
         scope["state"]["made_response"] = scope["state"].pop("protobuf_response", None)
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    guard = Guard(renamed, ledger=Ledger(lambda message: None), nodes=_Heard(), hold=0)
+    guard = QuotaMiddleware(renamed, ledger=Quotas(lambda message: None), nodes=_Heard(), hold=0)
     request = PullMessagesRequest(node=Node(node_id=7))
     scope = {"type": "http", "method": "POST", "path": "/v1/fleet/get-run",
              "state": {"protobuf_request": request}}  # fmt: skip
@@ -442,7 +442,7 @@ def test_what_needs_no_check_is_passed_on(method: str, path: str) -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         reached.append(scope["path"])
 
-    guard = Guard(inner, ledger=Ledger(lambda message: None), nodes=_Heard(), hold=0)
+    guard = QuotaMiddleware(inner, ledger=Quotas(lambda message: None), nodes=_Heard(), hold=0)
     asyncio.run(guard({"type": "http", "method": method, "path": path}, None, None))  # type: ignore[arg-type]
     assert reached == [path]
 
