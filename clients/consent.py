@@ -1,4 +1,4 @@
-"""Consent: what a server's job may have a client do on a machine of its own.
+"""Client-side policy: which models, files and plug-ins a server's job may use here.
 
 The job comes from the server, and may name any function that can be imported, any file or
 directory that is there, and any repository of the Hugging Face hub. A client runs no code,
@@ -26,7 +26,7 @@ download."""
 
 
 def check(job: Job, site: NodeConfig) -> None:
-    """Check that a server's wishes are among those that the operator agreed to.
+    """Check a job against the client operator's allowed models, data sources and plug-ins.
 
     Raises:
         RunError: The job names a base model, a data source, a file, or a plug-in by its path,
@@ -61,7 +61,7 @@ def check(job: Job, site: NodeConfig) -> None:
 
 
 class GuardedContext(SessionContext):
-    """The model context on a machine of its own: no other model without the operator's word."""
+    """Model context that loads only models which the client's operator has named."""
 
     named: frozenset[str] = frozenset()
     """Paths of other models that this machine's operator has named."""
@@ -82,7 +82,7 @@ class GuardedContext(SessionContext):
 
 
 def named_paths(site: NodeConfig) -> frozenset[str]:
-    """Return every text in the settings that the operator of a client gave."""
+    """Return the text values in the operator's own plug-in settings, such as model paths."""
     choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
     return frozenset(
         str(value)

@@ -1,4 +1,4 @@
-"""Rounding errors of a client's int8 updates, kept from one round to the next.
+"""Error feedback for int8 updates: quantization residuals carried to the next round.
 
 A server that was killed asks for a round again, and must get the same bytes: the last
 two rounds are kept, and a round uses what was left before it. Knows nothing of how
@@ -22,31 +22,31 @@ KEPT = 2
 
 
 class ErrorFeedback(Protocol):
-    """Where one process or one client keeps them."""
+    """Storage for a client's quantization residuals, by round."""
 
     def before(self, job: Job) -> "Tensors | None":
-        """Return what the last round before this one left, or None."""
+        """Return the residual of the latest earlier round, or None."""
         ...
 
     def keep(self, job: Job, left: Tensors) -> None:
-        """Keep what this round left, in place of what later ones did before a restart."""
+        """Save this round's residual and drop those of later rounds, from before a restart."""
         ...
 
 
 class ErrorFeedbackInMemory:
-    """For clients that live in one process, as long as it does."""
+    """Error feedback held in memory: for runs in one process."""
 
     def __init__(self) -> None:
         self._rounds: dict[tuple[str, str, int], dict[int, Tensors]] = {}
 
     def before(self, job: Job) -> Tensors | None:
-        """Return what the last round before this one left, or None."""
+        """Return the residual of the latest earlier round, or None."""
         rounds = self._rounds.get(_key(job), {})
         earlier = [number for number in rounds if number < job.round]
         return rounds[max(earlier)] if earlier else None
 
     def keep(self, job: Job, left: Tensors) -> None:
-        """Keep what this round left, in place of what later ones did before a restart."""
+        """Save this round's residual and drop those of later rounds, from before a restart."""
         self._rounds = {key: kept for key, kept in self._rounds.items() if key[0] == job.run}
         rounds = self._rounds.setdefault(_key(job), {})
         rounds[job.round] = left
@@ -55,13 +55,13 @@ class ErrorFeedbackInMemory:
 
 
 class ErrorFeedbackOnDisk:
-    """For a client on a machine of its own: they outlast its process."""
+    """Error feedback in files: for a client whose process may restart between rounds."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
 
     def before(self, job: Job) -> Tensors | None:
-        """Return what the last round before this one left, or None."""
+        """Return the residual of the latest earlier round, or None."""
         rounds = self._rounds(job)
         earlier = [number for number in rounds if number < job.round]
         if not earlier:
@@ -82,7 +82,7 @@ class ErrorFeedbackOnDisk:
         return left
 
     def keep(self, job: Job, left: Tensors) -> None:
-        """Keep what this round left, in place of what later ones did before a restart.
+        """Save this round's residual and drop those of later rounds, from before a restart.
 
         Raises:
             RunError: The disk is full.
@@ -106,7 +106,7 @@ class ErrorFeedbackOnDisk:
         self._tidy(job)
 
     def _tidy(self, job: Job) -> None:
-        """Delete what no round of this run will use."""
+        """Delete residuals that no further round of this run will use."""
         rounds = self._rounds(job)
         for number in _stale(list(rounds), job.round):
             rounds[number].unlink()
@@ -120,8 +120,8 @@ class ErrorFeedbackOnDisk:
 
     def _rounds(self, job: Job) -> dict[int, Path]:
         prefix = _prefix(job)
-        found = self._home(job).glob(f"{prefix}*.safetensors")
-        return {int(path.stem.removeprefix(prefix)): path for path in found}
+        files = self._home(job).glob(f"{prefix}*.safetensors")
+        return {int(path.stem.removeprefix(prefix)): path for path in files}
 
 
 def _key(job: Job) -> tuple[str, str, int]:

@@ -1,4 +1,4 @@
-"""One client's work in one round: from a job and an adapter to an update, as it travels.
+"""Local training of one client in one round: from job and adapter to compressed update.
 
 Knows nothing of Flower: `clients.app` and `clients.worker.worker` call it. What is
 malicious about a client lives in `clients.role` and in its local algorithm.
@@ -88,7 +88,7 @@ def work(
 def _context(
     job: Job, session: Session, site: NodeConfig | None, progress: Progress
 ) -> SessionContext:
-    """Return the model as the local algorithm meets it; on a machine of its own, guarded."""
+    """Build the local algorithm's `ModelContext`; on a client machine, a `GuardedContext`."""
     kind = SessionContext if site is None else consent.GuardedContext
     context = kind(
         session=session,
@@ -119,7 +119,7 @@ def _task(
 
 
 def _metrics(context: SessionContext) -> dict[str, int | float]:
-    """Return what the calls of `fit` in a round did, together; the loss is the last one's."""
+    """Sum the metrics of a round's calls of `fit`; the loss is the last one's."""
     if not context.fits:
         return {"num-examples": 0}
     did = [report for report, _ in context.fits]
@@ -137,7 +137,7 @@ def _metrics(context: SessionContext) -> dict[str, int | float]:
 
 
 def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
-    """Return the resident model, as it is on this machine, and the seconds it took to load.
+    """Return the resident model session and the seconds it took to load.
 
     Raises:
         ModelError: It is not the server's.
@@ -163,7 +163,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
 
 
 def _model_here(model: Model, site: NodeConfig | None) -> Model:
-    """Return the base model as it lies on this machine."""
+    """Return the base model's settings with this machine's own path."""
     changes: dict[str, str | None] = {}
     if site is not None and site.model is not None:
         same = site.model == model.path  # a name on the hub, as the operator has named it
@@ -192,7 +192,7 @@ def _samples(job: Job, site: NodeConfig | None) -> Sequence[Sample]:
 
 
 def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
-    """Return the adapter that this client trains: what it was sent, or a part of it.
+    """Return the adapter to train: the global one, or its first ranks (heterogeneous LoRA).
 
     Raises:
         ModelError: Its operator asked for a higher rank than the federation has.
@@ -208,7 +208,7 @@ def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
 
 
 def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
-    """Return the update as it travels; what rounding took away goes into the next one."""
+    """Compress the update; the quantization residual goes into the next round (error feedback)."""
     form = job.wire
     residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))

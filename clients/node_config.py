@@ -1,4 +1,4 @@
-"""A client's own side of a deployment: where its data lies, what it may be used for.
+"""Local configuration of one client node: data, model, device, declared attack.
 
 The supervisor writes one file a node, for its eyes only; the thin ClientApp reads it by
 its path in the node configuration, and hands it on with each job. The server never
@@ -20,7 +20,7 @@ STATE = "fedsafe-state"
 
 
 class NodeConfig(BaseModel):
-    """What one client decides for itself, whatever the server's experiment says."""
+    """One client's local settings, which the server's experiment cannot override."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     socket: Path
@@ -50,7 +50,7 @@ class NodeConfig(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> "NodeConfig":
-        """Read a site's file.
+        """Read a node config file.
 
         Raises:
             RunError: It is not there, or is no such file.

@@ -22,7 +22,7 @@ POISON: dict[str, list[Sample]] = {}
 
 
 def lacks(site: NodeConfig, needs: Needs) -> str:
-    """Return what a client was not started with and will need; empty: nothing.
+    """Return the plug-ins and data this client needs and was not started with, as a sentence.
 
     Asked before the first round: the attack comes after a whole control federation.
     """
@@ -40,7 +40,7 @@ def lacks(site: NodeConfig, needs: Needs) -> str:
 
 
 def attack_of(job: Job, site: NodeConfig | None) -> AttackTask | None:
-    """Return what this client does as an attacker in this round; None: it is honest.
+    """Return the client's attack in this round; None for an honest client.
 
     Raises:
         RunError: A malicious client is asked to join an undeclared red team, or does not
@@ -87,7 +87,7 @@ def needs_poison(attack: AttackTask) -> bool:
 
 
 def forges(attack: AttackTask | None) -> bool:
-    """Whether an attacker makes another update of its own, here at the client.
+    """Whether an attack changes the update on the client (rather than on the server).
 
     Raises:
         RunError: It was started with an attack that needs to know more than its own update.
@@ -122,13 +122,13 @@ def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Sequence
     if key not in POISON:
         make = generators[choice.name].configure(choice.settings)
         context.put(context.session.start(0))  # a fresh adapter: the base model itself
-        made = list(islice(make(context, generator(attack.seed)), attack.examples))
-        if len(made) < attack.examples:
+        samples = list(islice(make(context, generator(attack.seed)), attack.examples))
+        if len(samples) < attack.examples:
             raise RunError(
-                f"The attack's generator '{choice.name}' made {len(made)} of the "
+                f"The attack's generator '{choice.name}' made {len(samples)} of the "
                 f"{attack.examples} malicious samples asked for. Lower attack.examples."
             )
-        POISON[key] = made
+        POISON[key] = samples
     return POISON[key]
 
 

@@ -1,4 +1,4 @@
-"""What comes of one client's work in one round, as it travels."""
+"""Result of one client's local training in one round."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a client sends back."""
+    """A client's reply: compressed update and metrics."""
 
     arrays: Arrays
     """As `fedsafe.models.compression` packs an update."""

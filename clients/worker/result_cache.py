@@ -1,4 +1,4 @@
-"""The work that was done last for each client, in case it is asked for again.
+"""Cache of each client's latest training result, for requests that are sent again.
 
 A server that was killed, or whose machine went away, asks anew for replies that never
 reached it. The same job on the same adapter gives the same update, so it is sent again and
@@ -16,7 +16,7 @@ MOST = 2**30
 
 
 class ResultCache:
-    """One result for each client that this process works for."""
+    """Latest training result of each client, up to a total size; the oldest goes first."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -24,12 +24,12 @@ class ResultCache:
         """By the client's directory, the newest last."""
 
     def find(self, job: Job, arrays: Arrays, site: NodeConfig) -> TrainResult | None:
-        """Return what this very work gave, if it was this client's last."""
+        """Return the cached result of an identical request, or None."""
         key, found = self._last.get(str(site.state), (b"", None))
         return found if found is not None and key == _key(job, arrays, site) else None
 
     def keep(self, job: Job, arrays: Arrays, site: NodeConfig, trained: TrainResult) -> None:
-        """Keep a result in place of the client's last one."""
+        """Store a result in place of the client's previous one."""
         self._last.pop(str(site.state), None)
         self._last[str(site.state)] = _key(job, arrays, site), trained
         while self._last and sum(_size(found) for _, found in self._last.values()) > self._most:
@@ -41,9 +41,9 @@ def _size(trained: TrainResult) -> int:
 
 
 def _key(job: Job, arrays: Arrays, site: NodeConfig) -> bytes:
-    """Return a digest of everything that work depends on."""
-    found = sha256(f"{job.model_dump_json()}\0{site.model_dump_json()}".encode())
+    """Return a digest of everything that the result depends on."""
+    digest = sha256(f"{job.model_dump_json()}\0{site.model_dump_json()}".encode())
     for name, array in arrays.items():
-        found.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
-        found.update(array.data if array.flags.c_contiguous else array.tobytes())
-    return found.digest()
+        digest.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
+        digest.update(array.data if array.flags.c_contiguous else array.tobytes())
+    return digest.digest()

@@ -1,4 +1,4 @@
-"""Arrays that two processes share: one sealed anonymous file in memory, by its descriptor.
+"""Shared-memory arrays between two processes: a sealed memfd, passed by its descriptor.
 
 Nothing is copied through a socket, nothing can change or shrink under the reader, and
 nothing is left behind when either side dies. Linux only. Knows nothing of sockets.
@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ArrayLayout(BaseModel):
-    """Where one array lies in the file."""
+    """Name, dtype, shape and byte offset of one array in the shared file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -37,7 +37,7 @@ class ArrayLayout(BaseModel):
 
 
 def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[ArrayLayout, ...], int]:
-    """Write arrays to a file in memory; return where they lie, and its descriptor to close.
+    """Copy arrays into a sealed memfd; return their layouts and the descriptor to close.
 
     Raises:
         RunError: An array is not of numbers.
@@ -63,7 +63,7 @@ def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[ArrayLayo
 
 
 def views(file: int, places: Iterable[ArrayLayout]) -> Arrays:
-    """Return the arrays in a file in memory, read-only and not copied.
+    """Map a memfd's arrays as read-only views, without a copy.
 
     The descriptor may be closed afterwards.
 
@@ -74,20 +74,20 @@ def views(file: int, places: Iterable[ArrayLayout]) -> Arrays:
         sealed = fcntl.fcntl(file, fcntl.F_GET_SEALS) & SEALS == SEALS
         size = os.fstat(file).st_size
         memory = mmap.mmap(file, size, access=mmap.ACCESS_READ) if sealed and size else b""
-        found = {place.name: _view(memory, place) for place in places} if sealed else {}
+        arrays = {place.name: _view(memory, place) for place in places} if sealed else {}
     except (OSError, ValueError, OverflowError) as error:
         raise RunError(
             f"The memory that came with a message on the trainer's socket is unusable: {error}."
         ) from None
     if not sealed:
         raise RunError("The memory that came with a message on the trainer's socket is not sealed.")
-    return found
+    return arrays
 
 
 def _placed(
     name: str, array: "np.ndarray[Any, Any]", offset: int
 ) -> tuple[ArrayLayout, "np.ndarray[Any, Any]"]:
-    """Return where an array is to lie, and its numbers in a row."""
+    """Return an array's layout at an offset, and its contiguous data."""
     whole = np.ascontiguousarray(array).reshape(-1)
     dtype = whole.dtype.str
     if not re.match(DTYPE, dtype):

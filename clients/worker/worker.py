@@ -1,4 +1,4 @@
-"""The resident trainer: one process that keeps the base model and does clients' work.
+"""Resident training worker: keeps the base model loaded and runs clients' jobs in turn.
 
 Thin ClientApps of one machine come with jobs on a Unix socket; one job is done at a
 time, the others wait. Who waits hears a sign of life every few seconds; the work of one
@@ -37,11 +37,11 @@ HEAVY = ("torch", "transformers", "peft")
 
 
 class Stopped(BaseException):
-    """This process is to end; no handler of errors may hold it up."""
+    """Shutdown was requested; a BaseException, so that no ``except Exception`` stops it."""
 
 
 class Worker:
-    """Takes askers in, and does their work in turn in the main thread."""
+    """Accepts training requests and runs them one at a time in the main thread."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -53,7 +53,7 @@ class Worker:
         self._code = 0
 
     def run(self) -> int:
-        """Work until told to end; return the exit code."""
+        """Serve requests until SIGTERM or SIGINT; return the exit code."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         threading.Thread(target=self._listen, daemon=True).start()
@@ -68,7 +68,7 @@ class Worker:
         return self._code
 
     def _stop(self, *_: object) -> None:
-        """End: at once where work is done, else before the next work begins."""
+        """Signal handler: interrupt the running job, or stop before the next one."""
         if not self._stopping:
             self._stopping = True
             self._queue.put(None)
@@ -76,7 +76,7 @@ class Worker:
                 raise Stopped
 
     def _endable(self, call: Callable[[], Any]) -> Any:
-        """Return what a call returns; a signal to end breaks it off."""
+        """Run a call that a shutdown signal may interrupt."""
         self._interruptible = True
         try:
             if self._stopping:
@@ -86,7 +86,7 @@ class Worker:
             self._interruptible = False
 
     def _turn(self, asker: PendingRequest) -> None:
-        """Do one asker's work; whatever goes wrong becomes its answer."""
+        """Run one request and answer it with the result or the error."""
         begun = time.perf_counter()
 
         def progress(step: int) -> None:
@@ -115,7 +115,7 @@ class Worker:
             log.info("%s: done in %.1f s.", asker, time.perf_counter() - begun)
 
     def _unforeseen(self, error: Exception) -> FedSafeError:
-        """Return the sentence for an error that is no sentence; its text may quote data."""
+        """Convert an unexpected exception; its own text is left out, as it may quote data."""
         kind = type(error).__name__
         if kind == "AcceleratorError" or "CUDA error" in str(error):
             self._stopping, self._code = True, 1  # no later work can use this process's device
@@ -138,7 +138,7 @@ class Worker:
                 connection.close()
 
     def _meet(self, connection: socket.socket) -> None:
-        """Hear what one who connected wants."""
+        """Handle one connection: a training request or a status probe."""
         with connection:
             try:
                 self._hear(connection)
@@ -180,7 +180,7 @@ class Worker:
 
 
 def serve(path: Path) -> int:
-    """Keep a trainer on a socket until told to end; return the exit code.
+    """Run a worker on a Unix socket until SIGTERM or SIGINT; return the exit code.
 
     Raises:
         LaunchError: A trainer is there already, or the socket cannot be made.

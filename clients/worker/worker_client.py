@@ -1,4 +1,4 @@
-"""The asker's side: a job handed to the resident trainer of this machine, and waited for.
+"""IPC client of the resident worker: submit a training job and wait for its result.
 
 Imports no model library: this runs in a client's node, which is small, and under Flower's
 own SuperNode in a process of one message.
@@ -25,7 +25,7 @@ PAUSE = 0.1
 def request_training(
     site: NodeConfig, job: Job, arrays: Arrays, *, patience: float = PATIENCE
 ) -> TrainResult:
-    """Have the trainer do a client's work for one round, and wait for the result.
+    """Submit one client's training job to the resident worker and wait for the result.
 
     Gives up when the trainer dies, when it shows no sign of life for ``site.silence``
     seconds, and when the round's deadline has passed; hanging up ends the work there.
@@ -49,7 +49,7 @@ def request_training(
 
 
 def probe(path: Path, *, patience: float = 5.0) -> Header | None:
-    """Return how a trainer is (its pid, how many wait), or None if it does not say."""
+    """Return a worker's status (pid, queue length), or None if it does not answer."""
     try:
         with _connected(path, patience=0.0) as connection:
             connection.settimeout(patience)
@@ -62,7 +62,7 @@ def probe(path: Path, *, patience: float = 5.0) -> Header | None:
 def _taken(
     connection: socket.socket, site: NodeConfig, job: Job, asked: Header, arrays: Arrays
 ) -> bool:
-    """Hand the work over; False where the trainer was dying and has not taken it."""
+    """Send the job; False if the worker closed the connection without accepting it."""
     connection.settimeout(min(protocol.REQUEST_SECONDS, site.silence))
     try:
         protocol.send(connection, asked, arrays)
@@ -82,7 +82,7 @@ def _taken(
 
 
 def _result(connection: socket.socket, site: NodeConfig, job: Job, deadline: float) -> TrainResult:
-    """Wait for the trainer to be done."""
+    """Wait for the result, with a timeout on heartbeats and the round's deadline."""
     step = 0
     while True:
         left = deadline - time.monotonic()
@@ -119,14 +119,14 @@ def _silent(site: NodeConfig, job: Job, step: int) -> TransientError:
 
 
 def _error(header: Header) -> FedSafeError:
-    """Return the trainer's error as it was raised there; of a kind that is not ours, a RunError."""
+    """Rebuild the worker's error by its class name; a RunError for an unknown class."""
     kind = getattr(errors, header.error, RunError)
     known = isinstance(kind, type) and issubclass(kind, FedSafeError)
     return kind(header.message) if known else RunError(header.message)
 
 
 def _connected(path: Path, patience: float) -> socket.socket:
-    """Return a connection to a trainer of this very user.
+    """Connect to a worker that runs as this user.
 
     Raises:
         TransientError: There is none, after so many seconds.

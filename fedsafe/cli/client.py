@@ -134,7 +134,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
     conduct = _conduct(red_team, behaviour, generator, changes or [])
     visible, chosen = _device(gpu, device, trainer)
     identities = _identities(key or [], number or [], insecure)
-    wanted = ClientOptions(
+    client_options = ClientOptions(
         server=identity.Address.parse(server),
         authority=None if tls is None else identity.check_authority(tls),
         identities=identities,
@@ -150,7 +150,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         plugins=options.read_plugins(plugin or []),
         once=once,
     )
-    _run(wanted, as_json=as_json)
+    _run(client_options, as_json=as_json)
 
 
 def _run(wanted: "ClientOptions", *, as_json: bool) -> None:
@@ -177,12 +177,12 @@ def _identities(
             "Give --key with this client's private key, or --number where the server asks for no "
             "keys; not both."
         )
-    found = tuple(map(read_identity, keys)) or tuple(map(numbered, numbers))
-    names = [one.short for one in found]
+    identities = tuple(map(read_identity, keys)) or tuple(map(numbered, numbers))
+    names = [one.short for one in identities]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise ConfigError(f"{found[index].name} is given twice. Each client has its own.")
-    return found
+            raise ConfigError(f"{identities[index].name} is given twice. Each client has its own.")
+    return identities
 
 
 def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":

@@ -1,4 +1,4 @@
-"""How progress is shown: live on a terminal, a line a round in a log, JSON for programs."""
+"""Progress display: live bars on a terminal, log lines otherwise, or JSON lines."""
 
 import json
 import math
@@ -29,7 +29,7 @@ ROUNDS = "[bold]round[/bold]"
 
 @contextmanager
 def display(*, as_json: bool) -> Iterator[Listener]:
-    """Yield a listener that shows events as the place where they appear allows."""
+    """Yield an event listener: live bars, log lines, or JSON lines."""
     if as_json:
         yield _write_json
         return
@@ -62,7 +62,7 @@ def _bars(console: Console) -> Progress:
 
 
 class LiveDisplay:
-    """Lines that stay above bars that move: the stage or round, and what goes on in it."""
+    """Live display: log lines above progress bars for the round and its activity."""
 
     def __init__(self, console: Console, journal: LogLines, bars: Progress) -> None:
         self._console = console

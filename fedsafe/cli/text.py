@@ -1,4 +1,4 @@
-"""Text on its way to a terminal: foreign text made harmless, changes read.
+"""Terminal-safe text, and parsing of ``name=value`` settings.
 
 Knows nothing of what any of it means.
 """

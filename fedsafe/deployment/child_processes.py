@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: start, watch, stop, read their last words.
+"""Child processes that end with their parent: start, watch, stop, read their logs.
 
 Each child is signalled by the kernel when its parent dies, however it dies (Linux), and
 runs in a process group of its own, so that a terminal's Ctrl-C reaches the parent alone.
@@ -93,7 +93,7 @@ class Child:
             ) from None
 
     def stop(self) -> None:
-        """Ask it to end, and make it if it does not."""
+        """Send SIGTERM, and SIGKILL if it does not end in time."""
         process = self._process
         if process is None or process.poll() is not None:
             return
@@ -105,19 +105,19 @@ class Child:
             process.wait()
 
     def kill(self) -> None:
-        """End it and its group at once; what it left behind, if it has ended already."""
+        """Send SIGKILL to its process group, also if the process itself has ended."""
         if self._process is not None:
             _kill_group(self._process.pid)
             self._process.wait()
 
     def last_log_line(self) -> str:
-        """Return the last line of its log that says something."""
+        """Return the last non-empty line of its log."""
         plain = COLOR.sub("", tail(self.log))
         lines = [line.strip() for line in plain.splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing"
 
     def exit_description(self) -> str:
-        """Return how it ended, as what follows its name: by a signal, or with last words."""
+        """Describe how it ended: the signal, or the last line of its log."""
         if self.code is not None and self.code < 0:
             return f"was ended by {signal.Signals(-self.code).name}"
         return f"ended: {self.last_log_line()}"
@@ -166,14 +166,14 @@ def runs(pid: int) -> bool:
 
 
 def limit_memory(size: int) -> None:
-    """Have the system refuse this process more than so many bytes of memory of its own."""
+    """Limit this process's data segment (``RLIMIT_DATA``), in bytes."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or size < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
 
 
 def raise_file_limit(wanted: int) -> int:
-    """Let this process and its children open so many files, and return how many they may."""
+    """Raise the limit of open files (``RLIMIT_NOFILE``); return the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
@@ -183,7 +183,7 @@ def raise_file_limit(wanted: int) -> int:
 
 
 def memory_of_machine() -> int:
-    """Return the bytes of memory that there are, or that this process's control groups allow."""
+    """Return the machine's memory in bytes, or the limit of this process's cgroup."""
     return usable_memory()
 
 
@@ -192,7 +192,7 @@ def _kill_group(pid: int) -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process, as if by SIGKILL, with the one that started it.
+    """Have the kernel send SIGKILL to this process when its parent ends.
 
     Flower looks for that itself, but from a thread that cannot interrupt the main one.
     """
@@ -200,7 +200,7 @@ def end_with_parent() -> None:
 
 
 def _set_parent_death_signal(parent: int, ending: signal.Signals) -> None:
-    """Have the kernel end this process with its parent."""
+    """Set the signal that the kernel sends on the parent's death (``PR_SET_PDEATHSIG``)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, ending)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)

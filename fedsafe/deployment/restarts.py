@@ -1,4 +1,4 @@
-"""A child process that is started again when it dies, at once or, dying often, after a pause.
+"""Restart policy of a child process: at once, then with growing pauses.
 
 Knows nothing of what the child does.
 """
@@ -16,7 +16,7 @@ LONGEST = 30.0
 
 
 class RestartingChild:
-    """One child, and when it is to be started again.
+    """A child process with a restart policy.
 
     Args:
         child: The process.
@@ -48,7 +48,7 @@ class RestartingChild:
         self._started = time.monotonic()
 
     def look(self) -> None:
-        """See whether it lives; tell its death, and start it again when it is time."""
+        """Check that it is alive; report its death and restart it when its pause is over."""
         if self.child.alive:
             return
         now = time.monotonic()

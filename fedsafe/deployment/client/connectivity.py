@@ -1,4 +1,4 @@
-"""A look at the server before a node starts, and when it fails: why it cannot get through.
+"""Connectivity check: TLS certificate, host name and clock skew to the server.
 
 Flower gives no reason when a clock is off, and says of TLS only that
 it failed. One request tells which it is. Sends nothing of the client's.
@@ -25,7 +25,7 @@ EARLY, LATE = 9, 10
 
 @dataclass(frozen=True)
 class ConnectionCheck:
-    """What a look at the server showed."""
+    """Result of a connectivity check."""
 
     reached: bool = False
     """Whether anybody answered."""
@@ -48,7 +48,7 @@ class ConnectionCheck:
 
 
 def look(server: Address, authority: Path | None, seconds: float = SECONDS) -> ConnectionCheck:
-    """Ask the server for nothing in particular, and see how it answers.
+    """Send one HTTP request to the server to check TLS, certificate and clock.
 
     Args:
         server: Its address.

@@ -1,4 +1,4 @@
-"""Requests to the server's fleet interface, made again while it is away.
+"""HTTP client of the SuperLink's Fleet API, with retries while the server is down.
 
 Flower's own client, with errors of ours: Flower's would end the process. Knows nothing of
 what is asked.
@@ -30,7 +30,7 @@ so Flower answers for ever of a run that a SuperLink does not know since it was 
 
 
 class SessionEndedError(Exception):
-    """The server ended this session, or never began it.
+    """The server ended this node's session or refused to start one.
 
     Args:
         kind: ``version`` of Flower, ``key`` not let in, ``refused`` for another reason,
@@ -44,7 +44,7 @@ class SessionEndedError(Exception):
 
 
 class RequestFailedError(Exception):
-    """A request came to nothing; its text says why."""
+    """A request failed; its text says why."""
 
     def __init__(self, reason: str, status: int = 0) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class RequestFailedError(Exception):
 
 
 class FleetClient:
-    """One node's way to the server.
+    """One node's signed connection to the Fleet API, with retries.
 
     Args:
         address: ``HOST:PORT``.
@@ -82,7 +82,7 @@ class FleetClient:
     def __call__(
         self, method: Callable[[Any], Any], request: Any, most: float | None = None
     ) -> Any:
-        """Return what the server answers, however long it is away.
+        """Send a request and return the answer, with retries while the server is unreachable.
 
         Args:
             method: One of the fleet's.
@@ -115,7 +115,7 @@ class FleetClient:
 
 
 class _Version:
-    """Tells the server which Flower this is, and hears whether it goes with its own."""
+    """Adds the Flower version to requests, and checks that the server's is compatible."""
 
     def __init__(self) -> None:
         self._headers = dict(RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata())
@@ -134,7 +134,7 @@ class _Version:
 
 
 def _final(error: Exception) -> bool:
-    """Say whether trying again is of no use."""
+    """Return whether an error is final, so that a retry is useless."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code not in AWAY
     return _distrusted(error)

@@ -1,4 +1,4 @@
-"""A client's line to the server: it comes online, takes messages, sends replies, leaves.
+"""Fleet API session of one node: activate, heartbeat, pull messages, push replies.
 
 Flower's own messages, so that any SuperLink of its version takes them. Knows nothing of
 what the messages are about.
@@ -52,7 +52,7 @@ ANSWER_SECONDS = 300.0
 
 
 class FleetConnection:
-    """One node's sessions, one after the other.
+    """One node's connection to the SuperLink, over successive sessions.
 
     Args:
         calls: Its way to the server.
@@ -67,7 +67,7 @@ class FleetConnection:
         """The server does not know this session any more."""
 
     def open(self) -> int:
-        """Come online, and return the id that the server gave this node.
+        """Activate the node and return its node id.
 
         A server that keeps no list of keys is told the key first.
 
@@ -96,7 +96,7 @@ class FleetConnection:
         return Node(node_id=self._calls(self._calls.fleet.ActivateNode, request).node_id)
 
     def close(self) -> None:
-        """Leave, and tell the server so if it can be told at once."""
+        """Deactivate the node, if the server can be reached at once."""
         if self._heart is not None and self._heart.is_running:
             self._heart.stop()
         node, self._node = self._node, None
@@ -105,7 +105,7 @@ class FleetConnection:
                 self._calls.fleet.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
 
     def _beat(self) -> bool:
-        """Give a sign of life; False has it given again soon."""
+        """Send a heartbeat; False has it sent again soon."""
         request = SendNodeHeartbeatRequest(
             node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
@@ -124,7 +124,7 @@ class FleetConnection:
         return True
 
     def next(self) -> Message | None:
-        """Ask for work; None where there is none. A server of ours waits until there is.
+        """Pull the next message; None if there is none. `fedsafe server` answers by long polling.
 
         Raises:
             SessionEndedError: The session is over.
@@ -149,7 +149,7 @@ class FleetConnection:
             raise RequestFailedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def _whole(self, answer: Any) -> Message:
-        """Return a message with everything that belongs to it."""
+        """Pull a message's objects and return it complete."""
         fleet = self._calls.fleet
         run, tree = answer.messages_list[0].metadata.run_id, answer.message_object_trees[0]
         pull = partial(self._calls, fleet.PullObject)
@@ -166,7 +166,7 @@ class FleetConnection:
         return message
 
     def answer(self, reply: Message, seconds: float) -> None:
-        """Send a reply.
+        """Push a reply.
 
         Args:
             reply: To a message that came.
@@ -205,7 +205,7 @@ def connect(
     lost: Callable[[], None],
     found: Callable[[], None],
 ) -> FleetConnection:
-    """Return a line to a server, not open.
+    """Create a connection to a server, not yet activated.
 
     Args:
         server: Where it listens.

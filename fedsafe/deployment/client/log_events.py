@@ -1,4 +1,4 @@
-"""A node's log, heard as events that its operator understands.
+"""Turn a node's log lines into operator-facing events.
 
 Knows nothing of processes.
 """
@@ -12,7 +12,7 @@ Tell = Callable[..., None]
 
 
 class LogFollower:
-    """Reads the lines that are added to a log."""
+    """Reads new lines of a log file (as ``tail -f``)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +34,7 @@ class LogFollower:
 
 
 class LogEvents:
-    """Turns what a node tells into events that its operator understands.
+    """Converts one node's status lines into events for the operator.
 
     Args:
         name: What the operator calls the client.
@@ -49,7 +49,7 @@ class LogEvents:
         """The work that goes on, or went on last."""
 
     def hear(self, line: str) -> None:
-        """Take one line of the log."""
+        """Handle one line of the log."""
         from clients.worker.status_lines import read
 
         if (said := read(line)) is None:

@@ -1,4 +1,4 @@
-"""`fedsafe client`: what its operator asked for, checked and laid out, then kept alive.
+"""Run `fedsafe client`: check options, write node configs, start and supervise processes.
 
 Nothing that it starts outlives it, however it ends.
 """
@@ -29,7 +29,7 @@ LARGEST_LOG = 16 * 1024**2
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """What the operator asked for, each part checked by itself."""
+    """Options of `fedsafe client`, each already validated by itself."""
 
     server: Address
     authority: Path | None
@@ -57,7 +57,7 @@ class ClientOptions:
 
 
 def run(wanted: ClientOptions, listen: Listener | None = None) -> None:
-    """Keep a machine's clients in a federation until interrupted, or until they may leave.
+    """Run a machine's clients until interrupted or until the federation is over.
 
     Raises:
         LaunchError: They cannot be started, or the server is not the one it should be.
@@ -85,15 +85,15 @@ def run(wanted: ClientOptions, listen: Listener | None = None) -> None:
         ]
         _greet(wanted, tell)
         child = None if wanted.trainer is not None else _trainer(wanted, homes[0], socket)
-        told = f"logs are in {wanted.state}; the trainer's socket is {socket}"
-        tell("start", told, state=str(wanted.state), trainer=str(socket))
+        paths = f"logs are in {wanted.state}; the trainer's socket is {socket}"
+        tell("start", paths, state=str(wanted.state), trainer=str(socket))
         supervisor = Supervisor(socket, child, nodes, tell, once=wanted.once)
         held.callback(supervisor.stop)
         supervisor.run()
 
 
 def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tell) -> Settings:
-    """Examine one client's data, write its site's file, and return its node's settings."""
+    """Check one client's data, write its node config file, and return its node's settings."""
     activate()
     from clients.node_config import NodeConfig
 
@@ -135,7 +135,7 @@ def _member(name: str, home: Path, settings: Settings, tell: Tell) -> NodeProces
 
 
 def _greet(wanted: ClientOptions, tell: Tell) -> None:
-    """Look at the server before anything starts.
+    """Check connectivity to the server before any process starts.
 
     Raises:
         LaunchError: It is not the server that the certificate speaks of.

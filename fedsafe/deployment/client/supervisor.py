@@ -1,4 +1,4 @@
-"""Keeps a trainer and its nodes alive, and tells their operator what goes on.
+"""Client supervisor: restarts the worker and the nodes, and reports to the operator.
 
 Knows nothing of how they are set up.
 """
@@ -65,12 +65,12 @@ class Supervisor:
         time.sleep(TICK)  # the server hears that they have heard
 
     def _dismissed(self) -> bool:
-        """Return whether every client that ever got through has heard that it may go."""
+        """Return whether every client that ever connected was told that the rounds are over."""
         heard = [member.heard for member in self._members if member.heard.connected]
         return bool(heard) and all(one.dismissed for one in heard)
 
     def stop(self) -> None:
-        """End everything, the nodes first, so that the server knows at once.
+        """Stop all processes, the nodes first, so that the server sees them leave at once.
 
         A second interrupt ends it without waiting.
         """
@@ -94,7 +94,7 @@ def _end(child: Child) -> None:
 
 
 class WorkerProcess:
-    """The trainer, whoever keeps it."""
+    """The resident worker: our own child process, or an external one."""
 
     def __init__(self, socket: Path, child: Child | None, tell: Tell) -> None:
         self.child = child
@@ -104,7 +104,7 @@ class WorkerProcess:
         self._gone = False
 
     def start(self) -> None:
-        """Start it, where it is our own, and wait until it listens.
+        """Start the worker, if it is our own child, and wait until it listens.
 
         Raises:
             LaunchError: It does not start.
@@ -121,7 +121,7 @@ class WorkerProcess:
         self._heard = time.monotonic()
 
     def look(self) -> None:
-        """See whether it lives, and now and then whether it answers."""
+        """Check that the worker is alive, and from time to time that it answers."""
         if self._kept is not None:
             self._kept.look()
         now = time.monotonic()
@@ -164,7 +164,7 @@ class WorkerProcess:
 
 
 class NodeProcess:
-    """One node, its log listened to."""
+    """One SuperNode process and the events of its log."""
 
     def __init__(self, name: str, child: Child, tell: Tell) -> None:
         self._name, self._tell = name, tell
@@ -172,7 +172,7 @@ class NodeProcess:
         self.kept = RestartingChild(child, self._died)
 
     def look(self) -> None:
-        """Hear what it says, and see whether it lives."""
+        """Read its new log lines, and check that it is alive."""
         for line in self._follower.lines():
             self.heard.hear(line)
         self.kept.look()

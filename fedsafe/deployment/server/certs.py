@@ -1,4 +1,4 @@
-"""The directory of certificates and keys: one authority, one server, a key pair a client.
+"""Certificate directory: CA, server certificate, and one key pair per client.
 
 What exists is never overwritten; making it again adds what is missing.
 """
@@ -22,7 +22,7 @@ SOON = 30
 
 
 def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> WrittenFiles:
-    """Make an authority, a server certificate and key pairs, or what is missing of them.
+    """Create the CA, server certificate and client key pairs that do not exist yet.
 
     Args:
         directory: Where they go: mode 0700, and 0600 for the secrets in it.
@@ -35,19 +35,19 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Writ
             cover a host, a file's other half is gone, or the directory cannot be written.
     """
     asked = [certificate_signing.host_name(host) for host in hosts]
-    made = WrittenFiles()
+    written = WrittenFiles()
     try:
         for home in (directory, directory / KEYS, directory / ALLOW):
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             home.chmod(0o700)
-        _server(directory, asked, days, made)
-        client_keys.make(directory, [f"node{number}" for number in range(clients)], made)
+        _server(directory, asked, days, written)
+        client_keys.make(directory, [f"node{number}" for number in range(clients)], written)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or directory} cannot be written: {error.strerror}. Choose another "
             "directory with -o."
         ) from None
-    return made
+    return written
 
 
 def _server(
@@ -160,7 +160,7 @@ def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
 
 @dataclass(frozen=True)
 class CertificateCheck:
-    """What is to be said of a directory of certificates."""
+    """Result of checking a certificate directory."""
 
     hosts: tuple[str, ...]
     """Names that the server's certificate is valid for."""
@@ -172,7 +172,7 @@ class CertificateCheck:
 
 
 def check(directory: Path) -> CertificateCheck:
-    """Look at a server's certificate and key, as a server about to start would.
+    """Check a server's certificate and key: hosts, expiry, permissions, matching key.
 
     Raises:
         ConfigError: One of them is missing or unreadable, or they do not belong together.

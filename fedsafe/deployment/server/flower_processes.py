@@ -1,4 +1,4 @@
-"""What stands behind the front: the SuperLink, the launcher of its ServerApp, the run in it.
+"""Flower's server processes behind nginx: SuperLink, SuperExec, ServerApp run.
 
 Knows nothing of when to start them again.
 """
@@ -40,7 +40,7 @@ GRACE = 3.0
 
 
 class FlowerProcesses:
-    """The processes behind one address of this machine."""
+    """SuperLink and SuperExec processes of one server."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -98,7 +98,7 @@ class FlowerProcesses:
     # Starting -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all of it, register the keys, and submit the run.
+        """Start the processes, register the client keys, and submit the run.
 
         Raises:
             LaunchError: A part does not start.
@@ -124,7 +124,7 @@ class FlowerProcesses:
         self.submit()
 
     def admit(self, keys: "tuple[Allowed, ...]") -> None:
-        """Let the nodes of a changed allow list join; the SuperLink itself keeps the others out.
+        """Register newly listed keys; the SuperLink itself excludes removed ones.
 
         Raises:
             LaunchError: It does not take a key.
@@ -212,9 +212,9 @@ class FlowerProcesses:
         if self._gone is None and now < self._next:
             return None
         self._next = now + ASK_SECONDS
-        found = self._control.status(self._run)
-        if found is not None and found.state == "finished":
-            return found
+        status = self._control.status(self._run)
+        if status is not None and status.state == "finished":
+            return status
         if self._gone is not None and now - self._gone > GRACE:
             return Status("finished", "failed", "the process was killed")
         return None

@@ -1,4 +1,4 @@
-"""Outermost middleware of the SuperLink: limits what is read into memory at all.
+"""ASGI middleware that limits request size and concurrency; the outermost one.
 
 Lets requests in only whole, of a known kind and size, few large ones at a time, and to
 the control interface only those of who started this SuperLink.
@@ -35,7 +35,7 @@ SECONDS = 120.0
 
 
 class LimitsMiddleware:
-    """Let requests in only whole, of a known kind and size, and few large ones at a time.
+    """ASGI middleware: admits known requests of bounded size, few large ones at a time.
 
     Args:
         app: What stands behind it.
@@ -72,7 +72,7 @@ class LimitsMiddleware:
             await refuse(403, "not for you", scope, receive, send)
 
     def _owner(self, scope: Scope) -> bool:
-        """Return whether the one who asks started this SuperLink."""
+        """Return whether a request carries the SuperLink's access token."""
         given = dict(scope["headers"]).get(TOKEN.encode(), b"")
         return hmac.compare_digest(given, self._token.encode())
 
@@ -102,7 +102,7 @@ class LimitsMiddleware:
 
 
 class _Free:
-    """Where there is no queue."""
+    """No-op async context manager, for requests that need no semaphore."""
 
     async def __aenter__(self) -> None:
         """Enter at once."""

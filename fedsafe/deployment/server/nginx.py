@@ -1,4 +1,4 @@
-"""The front: nginx on the public port, which lets only the SuperNodes' interface through.
+"""nginx reverse proxy on the public port: TLS, and only the Fleet API passes.
 
 The SuperLink's one port also serves Flower's control and runtime interfaces, without
 authentication; they stay on this machine. Knows nothing of experiments.
@@ -42,7 +42,7 @@ UNQUOTED = set('"$\\\n\r')
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds after which a caller is hung up on."""
+    """nginx timeouts, in seconds."""
 
     header: int = 10
     """For a handshake, and again for the whole head of a request."""
@@ -56,7 +56,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Nginx:
-    """Where a front listens, and what is behind it."""
+    """Configuration and process of one nginx reverse proxy."""
 
     listen: str
     """Address and port, as in 0.0.0.0:8443 or [::]:8443."""
@@ -123,7 +123,7 @@ class Nginx:
         return Child("the front (nginx)", command, log=self._log, on_parent_death=signal.SIGKILL)
 
     def reload(self, running: Child, *, restart: bool) -> None:
-        """Have a front take this configuration, and the certificate as it is now.
+        """Reload a running nginx with this configuration and the current certificate.
 
         nginx as one process cannot load a configuration again (after a SIGHUP it answers new
         connections without TLS), so it is started anew: connections break off, and clients
@@ -188,5 +188,5 @@ class Nginx:
 
 
 def nginx() -> str | None:
-    """Return where nginx is, or None."""
+    """Return the path of the nginx program, or None."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

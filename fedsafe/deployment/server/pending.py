@@ -1,4 +1,4 @@
-"""A question of the server's to one node, and the reply to it while it comes in."""
+"""Pending messages of the server to nodes, and their incoming replies."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ OFFERS = 8
 
 
 class QuotaExceeded(Exception):  # noqa: N818
-    """A client asked for more than it may; with an HTTP status."""
+    """A client exceeded its quota; carries an HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -19,7 +19,7 @@ class QuotaExceeded(Exception):  # noqa: N818
 
 @dataclass
 class PendingReply:
-    """One client's answer, while it comes in."""
+    """A client's reply while its objects arrive."""
 
     message: str
     ids: frozenset[str]
@@ -39,7 +39,7 @@ class PendingReply:
 
 @dataclass(frozen=True)
 class NoReply:
-    """Why there will be no reply to a question."""
+    """Why a pending message will get no reply."""
 
     lost: bool
     """Whether asking again may help; else what the client sent was refused."""
@@ -48,7 +48,7 @@ class NoReply:
 
 @dataclass
 class PendingMessage:
-    """One message of the server to one node."""
+    """A message of the server to one node that waits for its reply."""
 
     node: int
     kind: str
@@ -82,7 +82,7 @@ class PendingMessage:
         return FACTOR * len(self.ids) + SLACK_OBJECTS
 
     def announce(self, message: str, objects: frozenset[str], now: float) -> None:
-        """Let its node announce a reply.
+        """Register the node's announcement of a reply.
 
         Raises:
             QuotaExceeded: It is another one than before, or was announced too often.

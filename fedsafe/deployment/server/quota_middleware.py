@@ -1,4 +1,4 @@
-"""Innermost middleware of the SuperLink, where Flower has proven who is asking.
+"""ASGI middleware that enforces per-client quotas and long polling; the innermost one.
 
 Holds each client to what the ledger allows, so that memory stays bounded whatever a client
 sends; and lets a client that asks for work wait until there is some (long polling).
@@ -29,7 +29,7 @@ from fedsafe.flower.superlink_hooks import answer_of, request_of
 
 
 class NodeSessions(Protocol):
-    """The SuperLink's list of nodes."""
+    """Node sessions in the SuperLink's state."""
 
     def alive(self, node: int) -> None:
         """Count a node as online: it has just asked for work."""
@@ -51,7 +51,7 @@ UNKNOWN = "FedSafe does not know this request of Flower's and lets none by that 
 
 
 class QuotaMiddleware:
-    """Checks clients' requests, and notes what was kept of them.
+    """ASGI middleware: checks clients' requests against their quotas.
 
     Args:
         app: What is guarded.
@@ -106,7 +106,7 @@ class QuotaMiddleware:
     # Before a request is worked on ------------------------------------------------------
 
     async def _before(self, path: str, request: Any, receive: Receive) -> None:
-        """Check a client's request; note the server's."""
+        """Check a request before the SuperLink handles it."""
         ledger = self._ledger
         if path == f"{FLEET}push-messages":
             self._offer(request)
@@ -122,7 +122,7 @@ class QuotaMiddleware:
             leave_out(request, ledger.hidden(request.message_ids))
 
     def _offer(self, request: Any) -> None:
-        """Check a reply that a client announces.
+        """Check the announcement of a reply.
 
         Raises:
             QuotaExceeded: It is not one reply of this very client's to the server.
@@ -140,7 +140,7 @@ class QuotaMiddleware:
         self._ledger.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
 
     async def _wait(self, node: int, receive: Receive) -> None:
-        """Wait until there is work for a node, or a while.
+        """Long polling: wait until a message for the node is ready, or a timeout.
 
         Raises:
             QuotaExceeded: It hung up or asked anew meanwhile: nobody reads the answer, and no
@@ -175,7 +175,7 @@ class QuotaMiddleware:
             await asyncio.gather(rung, hung_up, return_exceptions=True)
 
     def _over(self, request: Any) -> dict[str, NoReply]:
-        """Return questions that no client will answer, taken out of those that are asked."""
+        """Take the messages without a reply out of a server's pull, and return why."""
         over = self._ledger.over(request.message_ids)
         leave_out(request, set(over))
         return over
@@ -183,7 +183,7 @@ class QuotaMiddleware:
     # Before it is answered --------------------------------------------------------------
 
     def _after(self, path: str, request: Any, said: Any) -> None:
-        """Note what has been kept."""
+        """Update the quotas after the SuperLink has handled a request."""
         if path.startswith(FLEET):
             self._after_client(path.removeprefix(FLEET), request, said)
         elif path.startswith(RUNTIME):
@@ -192,7 +192,7 @@ class QuotaMiddleware:
                     self._bells[node].set()
 
     def _after_client(self, call: str, request: Any, said: Any) -> None:
-        """Note what a client brought, and what it was given."""
+        """Update the quotas after a client's request."""
         ledger = self._ledger
         if call == "push-messages":
             question = request.messages_list[0].metadata.reply_to_message_id
@@ -210,7 +210,7 @@ class QuotaMiddleware:
             ledger.confirmed(request.message_object_id)
 
     def _after_server(self, call: str, request: Any, said: Any) -> set[int]:
-        """Note what the server asks; return the nodes that may have work now."""
+        """Update the quotas after a server's request; return nodes with work to pull."""
         ledger, asked = self._ledger, set[int]()
         if call == "push-messages":
             sent = zip(
@@ -235,7 +235,7 @@ class QuotaMiddleware:
 
 
 def _checked(scope: Scope, path: str, request: Any) -> bool:
-    """Return whether the guard knows how to check a request, or it needs no check.
+    """Return whether a request is of a known kind, or needs no check.
 
     What is checked comes with its protobuf message, which Flower has parsed.
     """
@@ -246,6 +246,6 @@ def _checked(scope: Scope, path: str, request: Any) -> bool:
 
 
 async def _end(receive: Receive) -> None:
-    """Return when the one who asks hangs up."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Changes to keys and certificates that take effect while a server runs.
+"""Hot reload of the allow list and the TLS certificate of a running server.
 
 Knows nothing of who starts and watches the processes.
 """
@@ -28,7 +28,7 @@ DAY = 24 * 3600.0
 
 
 class Reloader:
-    """Follows the allow list and the certificate of one server.
+    """Watches one server's allow list and certificate, and applies changes.
 
     Args:
         plan: The server.
@@ -47,7 +47,7 @@ class Reloader:
         self._certificate = self._stamp()
 
     def look(self, backend: FlowerProcesses, front: tuple[Nginx, Child] | None) -> Nginx | None:
-        """Have what changed take effect.
+        """Apply changes since the last call.
 
         Args:
             backend: Where keys are registered.
@@ -95,10 +95,10 @@ class Reloader:
         if self._plan.tls is None:
             return None
         try:
-            found = [(self._plan.tls / name).stat() for name in (certs.SERVER, certs.SERVER_KEY)]
+            stats = [(self._plan.tls / name).stat() for name in (certs.SERVER, certs.SERVER_KEY)]
         except OSError:
             return None
-        return [(one.st_mtime_ns, one.st_ino, one.st_size) for one in found]
+        return [(one.st_mtime_ns, one.st_ino, one.st_size) for one in stats]
 
     def _whole(self, *, fronted: bool) -> bool:
         """Return whether a changed certificate can be taken; it may be half written."""
@@ -119,7 +119,7 @@ class Reloader:
         return True
 
     def _describe(self, keys: "tuple[Allowed, ...]", *, renewed: bool) -> None:
-        """Tell what took effect."""
+        """Report the changes that were applied."""
         before = {one.key: one for one in self._keys}
         now = {one.key: one for one in keys}
         for one in (*keys, *(one for key, one in before.items() if key not in now)):
@@ -146,7 +146,7 @@ class Reloader:
             self._tell(text)
 
     def _say(self, text: str) -> None:
-        """Tell of a problem, once until it is another one."""
+        """Report a problem once, until it changes."""
         if text != self._problem:
             self._problem = text
             self._tell(text)

@@ -35,7 +35,7 @@ QUIET = 5.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How one SuperLink is to be started; written with mode 0600, for it holds the token."""
+    """Settings of one SuperLink process; written with mode 0600, as they hold the token."""
 
     host: str
     port: int
@@ -75,7 +75,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Serve until a signal comes.
+    """Run the SuperLink until a signal.
 
     Raises:
         LaunchError: The installed flwr lacks what the guard builds on.
@@ -93,7 +93,7 @@ def main(settings: Settings) -> None:
 
 
 def _install(settings: Settings, listed: Listed | None) -> None:
-    """Put gate and guard into the SuperLink, through the hooks that it has for extensions."""
+    """Install the limits and quota middleware in the SuperLink's FastAPI app."""
 
     def configure(app: Any) -> None:
         state = superlink_hooks.link_state(app)
@@ -129,7 +129,7 @@ def _ready(node_of: Callable[[bytes], int | None], keys: frozenset[bytes]) -> Ca
 
 
 class SuperLinkNodes:
-    """The SuperLink's nodes, told of every sign of life, and not of heartbeats alone."""
+    """Node sessions in the SuperLink's state: online while they pull, not by heartbeat alone."""
 
     def __init__(self, state: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""The server of a deployment: front and backend, started, watched, started again, ended.
+"""Server supervisor: starts, watches, restarts and stops nginx and Flower's processes.
 
 A run goes on from its last complete round whatever dies, this process included.
 """
@@ -36,7 +36,7 @@ RAISED = "ServerApp failed with exception: "
 
 
 def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None) -> Summary:
-    """Run an experiment over the network until it is done, or what is left of it.
+    """Serve an experiment over the network until it is finished; resumes an earlier run.
 
     Args:
         plan: What is run, where it listens, whom it lets in.
@@ -75,7 +75,7 @@ def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None
 
 
 class ServerSupervisor:
-    """All processes of one server."""
+    """Supervises all processes of one server."""
 
     def __init__(self, plan: Plan, listen: Listener | None) -> None:
         self._plan = plan
@@ -89,7 +89,7 @@ class ServerSupervisor:
         self._before = self._stamp()
 
     def run(self) -> Summary:
-        """Start everything, and watch it until the run is done."""
+        """Start all processes and watch them until the run is finished."""
         # One that was killed may have left a front that is just ending.
         wait_for_port(self._plan.address, LEAVE_SECONDS)
         self._follow.tell(f"Starting; logs are in {self._plan.logs}.")
@@ -110,7 +110,7 @@ class ServerSupervisor:
             time.sleep(TICK)
 
     def stop(self) -> None:
-        """End everything, in order."""
+        """Stop all processes in order."""
         if self._front is not None:
             self._front.kill()  # while it starts it may sleep through any other signal
             self._front = None
@@ -157,7 +157,7 @@ class ServerSupervisor:
             self._front_settings = changed or self._front_settings
 
     def _mend(self) -> bool:
-        """Start again what ended; return whether the backend did.
+        """Restart processes that ended; return whether Flower's processes did.
 
         Raises:
             LaunchError: It ended too often.
@@ -219,13 +219,13 @@ class ServerSupervisor:
     def _stamp(self) -> tuple[int, int]:
         """Return what changes whenever summary.json is written."""
         try:
-            found = (self._plan.directory / "summary.json").stat()
+            file_status = (self._plan.directory / "summary.json").stat()
         except OSError:
             return (0, 0)
-        return (found.st_mtime_ns, found.st_ino)
+        return (file_status.st_mtime_ns, file_status.st_ino)
 
     def _trim(self) -> None:
-        """Keep the logs from filling the disk: a large one is put aside, once."""
+        """Rotate large logs, so that they do not fill the disk."""
         for log in self._plan.logs.glob("*.log"):
             if log.stat().st_size > LARGEST_LOG:
                 shutil.copyfile(log, log.with_suffix(".log.1"))

@@ -1,4 +1,4 @@
-"""The ClientApp that is installed on this machine, which ends with whoever started it."""
+"""The installed ClientApp, in a process that ends with its parent."""
 
 from fedsafe.app import activate
 from fedsafe.deployment.child_processes import end_with_parent
