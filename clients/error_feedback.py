@@ -1,8 +1,7 @@
 """Error feedback for int8 updates: quantization residuals carried to the next round.
 
 A server that was killed asks for a round again, and must get the same bytes: the last
-two rounds are kept, and a round uses what was left before it. Knows nothing of how
-anything is rounded.
+two rounds are kept, and a round uses what was left before it.
 """
 
 import logging

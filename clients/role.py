@@ -22,7 +22,7 @@ POISON: dict[str, list[Sample]] = {}
 
 
 def lacks(site: NodeConfig, needs: Needs) -> str:
-    """Return the plug-ins and data this client needs and was not started with, as a sentence.
+    """Return what this client still needs for the run (data, generator), or an empty string.
 
     Asked before the first round: the attack comes after a whole control federation.
     """
@@ -87,7 +87,7 @@ def needs_poison(attack: AttackTask) -> bool:
 
 
 def forges(attack: AttackTask | None) -> bool:
-    """Whether an attack changes the update on the client (rather than on the server).
+    """Whether an attack replaces the client's own trained update (update attack).
 
     Raises:
         RunError: It was started with an attack that needs to know more than its own update.

@@ -20,7 +20,7 @@ from fedsafe.messages import Job
 log = logging.getLogger(__name__)
 
 
-class Abandoned(Exception):  # noqa: N818 - the asker's choice, not an error
+class Abandoned(Exception):  # noqa: N818 - the requester's choice, not an error
     """The requesting process closed its connection."""
 
 

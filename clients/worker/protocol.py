@@ -2,7 +2,6 @@
 
 A frame is its length, a JSON header and, where it carries arrays, the descriptor of a
 file in memory that holds them (`clients.worker.shared_memory`). Nothing is pickled.
-Knows nothing of models.
 """
 
 import json
@@ -33,15 +32,15 @@ class Header(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     version: int = VERSION
     kind: Literal["work", "ask", "alive", "done", "failed"]
-    """From the asker: ``work``, or ``ask`` how it is. From the trainer: the others."""
+    """From the requester: ``work`` or ``ask`` (status). From the worker: the others."""
     job: str = ""
     """A `fedsafe.messages.Job` as JSON."""
     site: str = ""
     """A `clients.node_config.NodeConfig` as JSON."""
     step: Count = 0
-    """Optimizer steps done for this asker."""
+    """Optimizer steps done for this request."""
     waiting: Count = 0
-    """Askers whose work is not done."""
+    """Requests that are not done."""
     pid: Count = 0
     metrics: dict[str, int | float] = {}
     error: str = ""

@@ -2,7 +2,7 @@
 
 A server that was killed, or whose machine went away, asks anew for replies that never
 reached it. The same job on the same adapter gives the same update, so it is sent again and
-not made again. Knows nothing of how work is done.
+not made again.
 """
 
 from hashlib import sha256

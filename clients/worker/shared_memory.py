@@ -1,7 +1,7 @@
 """Shared-memory arrays between two processes: a sealed memfd, passed by its descriptor.
 
 Nothing is copied through a socket, nothing can change or shrink under the reader, and
-nothing is left behind when either side dies. Linux only. Knows nothing of sockets.
+nothing is left behind when either side dies. Linux only.
 """
 
 import fcntl

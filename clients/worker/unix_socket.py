@@ -72,8 +72,8 @@ def _check(path: Path) -> None:
     if parent.st_uid != os.geteuid() or parent.st_mode & 0o077:
         raise LaunchError(
             f"Others can enter {path.parent}, where the trainer's socket is to be: it has mode "
-            f"{stat.S_IMODE(parent.st_mode):04o} and belongs to user {parent.st_uid}. Make it yours "
-            "alone (chmod 700), or choose another directory."
+            f"{stat.S_IMODE(parent.st_mode):04o} and belongs to user {parent.st_uid}. "
+            "Make it yours alone (chmod 700), or choose another directory."
         )
     if not stat.S_ISSOCK(there):
         raise LaunchError(f"{path} is there and is no socket. Remove it, or choose another path.")

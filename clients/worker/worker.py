@@ -46,7 +46,7 @@ class Worker:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._queue: SimpleQueue[PendingRequest | None] = SimpleQueue()
-        self._askers: list[PendingRequest] = []
+        self._requests: list[PendingRequest] = []
         self._places = threading.BoundedSemaphore(MOST_ASKERS)
         self._finished = ResultCache()
         self._stopping = self._interruptible = False
@@ -60,11 +60,11 @@ class Worker:
         with contextlib.suppress(Stopped):
             self._endable(lambda: [importlib.import_module(name) for name in HEAVY])
             while not self._stopping:
-                asker = self._queue.get()
-                if asker is not None and not asker.gone.is_set():
-                    self._turn(asker)
-        for asker in list(self._askers):
-            asker.fail(TransientError(f"The trainer was shut down before it had done {asker}."))
+                request = self._queue.get()
+                if request is not None and not request.gone.is_set():
+                    self._turn(request)
+        for request in list(self._requests):
+            request.fail(TransientError(f"The trainer was shut down before it had done {request}."))
         return self._code
 
     def _stop(self, *_: object) -> None:
@@ -85,34 +85,34 @@ class Worker:
         finally:
             self._interruptible = False
 
-    def _turn(self, asker: PendingRequest) -> None:
+    def _turn(self, request: PendingRequest) -> None:
         """Run one request and answer it with the result or the error."""
         begun = time.perf_counter()
 
         def progress(step: int) -> None:
             if self._stopping:  # should a library have caught what the signal raised
                 raise Stopped
-            asker.progress(step)
+            request.progress(step)
 
-        asked = (asker.job, asker.arrays, asker.site)
+        asked = (request.job, request.arrays, request.site)
         if (found := self._finished.find(*asked)) is not None:
-            asker.done(found)
-            log.info("%s: was done before, and is sent again.", asker)
+            request.done(found)
+            log.info("%s: was done before, and is sent again.", request)
             return
         try:
             trained = self._endable(lambda: work(*asked, progress))
         except Abandoned:
-            log.info("%s: the asker is gone; its work was dropped.", asker)
+            log.info("%s: the requester is gone; its job was dropped.", request)
         except FedSafeError as error:
-            log.warning("%s: %s", asker, error)
-            asker.fail(error)
+            log.warning("%s: %s", request, error)
+            request.fail(error)
         except Exception as error:
-            log.exception("%s", asker)
-            asker.fail(self._unforeseen(error))
+            log.exception("%s", request)
+            request.fail(self._unforeseen(error))
         else:
             self._finished.keep(*asked, trained)
-            asker.done(trained)
-            log.info("%s: done in %.1f s.", asker, time.perf_counter() - begun)
+            request.done(trained)
+            log.info("%s: done in %.1f s.", request, time.perf_counter() - begun)
 
     def _unforeseen(self, error: Exception) -> FedSafeError:
         """Convert an unexpected exception; its own text is left out, as it may quote data."""
@@ -148,9 +148,9 @@ class Worker:
                     failed = Header(kind="failed", error="RunError", message=str(error))
                     protocol.send(connection, failed)
             except (OSError, EOFError) as error:
-                log.info("One who connected is gone: %s", error or "it hung up.")
+                log.info("A connection was closed by its client: %s", error or "it hung up.")
             except Exception:
-                log.exception("One who connected was not understood.")
+                log.exception("A connection failed.")
             finally:
                 self._places.release()
 
@@ -160,7 +160,7 @@ class Worker:
         connection.settimeout(protocol.REQUEST_SECONDS)
         header, arrays = protocol.receive(connection)
         if header.kind == "ask":
-            alive = Header(kind="alive", pid=os.getpid(), waiting=len(self._askers))
+            alive = Header(kind="alive", pid=os.getpid(), waiting=len(self._requests))
             protocol.send(connection, alive)
             return
         try:
@@ -169,14 +169,14 @@ class Worker:
             raise RunError(
                 "The message on the trainer's socket says nothing of its site."
             ) from None
-        asker = PendingRequest(connection, Job.parse(header.job), site, arrays)
-        self._askers.append(asker)
+        request = PendingRequest(connection, Job.parse(header.job), site, arrays)
+        self._requests.append(request)
         try:
-            asker.beat(len(self._askers))
-            self._queue.put(asker)
-            asker.watch(lambda: len(self._askers))
+            request.beat(len(self._requests))
+            self._queue.put(request)
+            request.watch(lambda: len(self._requests))
         finally:
-            self._askers.remove(asker)
+            self._requests.remove(request)
 
 
 def serve(path: Path) -> int:

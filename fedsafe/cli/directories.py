@@ -1,7 +1,4 @@
-"""Checks of run directories given to commands: existing, finished, safe to remove.
-
-Knows nothing of how a run is made.
-"""
+"""Checks of run directories given to commands: existing, finished, safe to remove."""
 
 import shutil
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Format run events as log lines: stages, rounds, clients dropped and why.
 
-The same lines serve a terminal and a log. Knows nothing of progress bars.
+The same lines serve a terminal and a log.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,4 @@
-"""Terminal-safe text, and parsing of ``name=value`` settings.
-
-Knows nothing of what any of it means.
-"""
+"""Terminal-safe text, and parsing of ``name=value`` settings."""
 
 from collections.abc import Iterable
 from pathlib import Path

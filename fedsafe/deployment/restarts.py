@@ -1,7 +1,4 @@
-"""Restart policy of a child process: at once, then with growing pauses.
-
-Knows nothing of what the child does.
-"""
+"""Restart policy of a child process: at once, then with growing pauses."""
 
 import signal
 import time

@@ -1,7 +1,4 @@
-"""Turn a node's log lines into operator-facing events.
-
-Knows nothing of processes.
-"""
+"""Turn a node's log lines into operator-facing events."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

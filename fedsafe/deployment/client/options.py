@@ -1,6 +1,6 @@
 """Parse and check `fedsafe client` options: data, model, attack, plug-ins.
 
-Everything is checked before anything starts. Knows nothing of processes.
+Everything is checked before anything starts.
 """
 
 import importlib

@@ -1,7 +1,4 @@
-"""Client supervisor: restarts the worker and the nodes, and reports to the operator.
-
-Knows nothing of how they are set up.
-"""
+"""Client supervisor: restarts the worker and the nodes, and reports to the operator."""
 
 import signal
 import time

@@ -1,7 +1,4 @@
-"""X.509 certificates of a deployment: an authority's, a server's, read and written.
-
-Knows nothing of where files lie.
-"""
+"""X.509 certificates of a deployment: an authority's, a server's, read and written."""
 
 import datetime
 import ipaddress

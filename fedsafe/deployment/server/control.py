@@ -1,6 +1,6 @@
 """Client of the SuperLink's Control API: register keys, submit runs, query status.
 
-Flower's own client and messages; knows nothing of processes.
+Flower's own client and messages.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from fedsafe.runs.files import private
 
 
 class _Token:
-    """gRPC-style interceptor that adds the SuperLink's access token."""
+    """HTTP interceptor that adds the SuperLink's access token."""
 
     def __init__(self, token: str) -> None:
         self._token = token

@@ -1,7 +1,4 @@
-"""Tail a run's events.jsonl from another process.
-
-Knows nothing of how they are shown.
-"""
+"""Tail a run's events.jsonl from another process."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""Flower's server processes behind nginx: SuperLink, SuperExec, ServerApp run.
-
-Knows nothing of when to start them again.
-"""
+"""Flower's server processes behind nginx: SuperLink, SuperExec, ServerApp run."""
 
 import os
 import secrets

@@ -1,7 +1,7 @@
 """nginx reverse proxy on the public port: TLS, and only the Fleet API passes.
 
 The SuperLink's one port also serves Flower's control and runtime interfaces, without
-authentication; they stay on this machine. Knows nothing of experiments.
+authentication; they stay on this machine.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Start-up plan of a server: options checked before any process starts.
 
-Each problem is one sentence; knows nothing of processes.
+Each problem is one sentence.
 """
 
 import errno

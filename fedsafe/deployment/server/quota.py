@@ -1,19 +1,14 @@
 """Per-client quotas of the SuperLink: one reply per message, of bounded size.
 
 A reply may have twice the objects and twice the bytes of the question it answers, and some
-slack: a client that was sent an adapter sends one back. Knows nothing of HTTP or Flower.
+slack: a client that was sent an adapter sends one back.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from fedsafe.deployment.server.pending import (
-    FACTOR,
-    NoReply,
-    PendingMessage,
-    PendingReply,
-    QuotaExceeded,
-)
+from fedsafe.deployment.server import pending
+from fedsafe.deployment.server.pending import NoReply, PendingMessage, QuotaExceeded
 
 SLACK_BYTES = 4 * 1024**2
 IDLE = 190.0
@@ -28,8 +23,7 @@ class Quotas:
     def __init__(
         self, release: Callable[[str], None], clock: Callable[[], float] = time.time
     ) -> None:
-        self._release = release
-        """Frees a message and its objects in the SuperLink."""
+        self._release = release  # frees a message and its objects in the SuperLink
         self._clock = clock
         self._questions: dict[str, PendingMessage] = {}
         self._objects: dict[str, list[int]] = {}
@@ -68,10 +62,9 @@ class Quotas:
         )
 
     def handed(self, node: int, messages: Collection[str]) -> None:
-        """Mark messages as handed out to a node.
+        """Mark messages as handed out to a node; without any, all that wait for the node.
 
-        What seemed to wait then counts as handed out, and is found to be gone, or is given
-        again, when the node asks the next time.
+        At its next pull those are handed out again, or found to be gone.
         """
         for message, question in self._questions.items():
             if message in messages or (not messages and question.node == node and question.waits):
@@ -79,8 +72,8 @@ class Quotas:
 
     def over(self, questions: Iterable[str]) -> dict[str, NoReply]:
         """Return the failure reasons of messages that will get no reply."""
-        reasons = {one: self._questions[one].over for one in questions if one in self._questions}
-        return {one: why for one, why in reasons.items() if why is not None}
+        known = [(one, self._questions[one]) for one in questions if one in self._questions]
+        return {one: question.over for one, question in known if question.over is not None}
 
     def close(self, questions: Iterable[str]) -> None:
         """Release messages whose failure was reported to the server."""
@@ -91,15 +84,15 @@ class Quotas:
     def hidden(self, questions: Iterable[str]) -> set[str]:
         """Return the messages whose replies are still incomplete.
 
-        A server that took one would wait for its pieces, which may never come. One that
-        was broken off is not hidden: Flower tells the server so at once.
+        A server that took one would wait for objects that may never come. One that was
+        broken off is not hidden: Flower tells the server so at once.
         """
         since = self._clock() - IDLE
-        known = {one: self._questions[one] for one in questions if one in self._questions}
         return {
             one
-            for one, question in known.items()
-            if (reply := question.reply) is not None
+            for one in questions
+            if (question := self._questions.get(one)) is not None
+            and (reply := question.reply) is not None
             and not (reply.complete or question.over)
             and reply.touched > since
         }
@@ -127,9 +120,8 @@ class Quotas:
         self._sweep()
         asked = self._questions.get(question)
         if asked is None or asked.node != node:
-            raise QuotaExceeded(
-                409, "no question of the server's to this node waits for this reply"
-            )
+            reason = "no question of the server's to this node waits for this reply"
+            raise QuotaExceeded(409, reason)
         if len(ids) > (most := asked.most_objects):
             raise self._refuse(asked, f"a reply of {len(ids)} objects; at most {most} are taken")
         if asked.over is not None:
@@ -139,11 +131,11 @@ class Quotas:
     def accepted(self, question: str, missing: Iterable[str]) -> None:
         """Record which objects of a reply the SuperLink still needs."""
         asked = self._questions.get(question)
-        if asked is None or asked.reply is None:
+        if asked is None or (reply := asked.reply) is None:
             return
-        outstanding = asked.reply.ids.intersection(missing)
-        if outstanding or asked.reply.kept:  # a new reply of which nothing is missing was not taken
-            asked.reply.wanted = outstanding
+        outstanding = reply.ids.intersection(missing)
+        if outstanding or reply.kept:  # a new reply of which nothing is missing was not taken
+            reply.wanted = outstanding
 
     def piece(self, node: int, object_id: str, size: int) -> None:
         """Check an object of a reply against the client's quota.
@@ -222,13 +214,13 @@ class Quotas:
     def most_bytes(self, question: str) -> int:
         """Return the maximum size in bytes of a reply to a message."""
         sent = sum(self._objects[one][0] for one in self._questions[question].ids)
-        return FACTOR * sent + SLACK_BYTES
+        return pending.FACTOR * sent + SLACK_BYTES
 
     def __len__(self) -> int:
         """Return the number of pending messages."""
         return len(self._questions)
 
-    def _replies(self, node: int, object_id: str) -> list[tuple[str, PendingReply]]:
+    def _replies(self, node: int, object_id: str) -> list[tuple[str, pending.PendingReply]]:
         return [
             (message, question.reply)
             for message, question in self._questions.items()

@@ -1,6 +1,6 @@
 """ASGI middleware that enforces per-client quotas and long polling; the innermost one.
 
-Holds each client to what the ledger allows, so that memory stays bounded whatever a client
+Holds each client to its quota, so that memory stays bounded whatever a client
 sends; and lets a client that asks for work wait until there is some (long polling).
 """
 
@@ -54,19 +54,19 @@ class QuotaMiddleware:
     """ASGI middleware: checks clients' requests against their quotas.
 
     Args:
-        app: What is guarded.
-        ledger: The books.
+        app: The inner ASGI app.
+        quotas: Quotas of the pending messages.
         nodes: The SuperLink's list of nodes.
         hold: Longest time, seconds, for which a client that asks for work waits for an answer.
     """
 
-    def __init__(self, app: App, *, ledger: Quotas, nodes: NodeSessions, hold: float) -> None:
+    def __init__(self, app: App, *, quotas: Quotas, nodes: NodeSessions, hold: float) -> None:
         self._app = app
-        self._ledger = ledger
+        self._quotas = quotas
         self._nodes = nodes
         self._hold = hold
-        self._bells: dict[int, asyncio.Event] = {}
-        """Rings for a node that waits."""
+        self._waiting_nodes: dict[int, asyncio.Event] = {}
+        """Set when a message for a waiting node is ready, or it asks anew."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -98,7 +98,7 @@ class QuotaMiddleware:
                     for question, why in over.items():
                         answer.messages_list.append(end_of(question, why))
                         answer.message_object_trees.append(ObjectTree())
-                    self._ledger.close(over)
+                    self._quotas.close(over)
             await send(event)
 
         await self._app(scope, receive, noting)
@@ -107,19 +107,19 @@ class QuotaMiddleware:
 
     async def _before(self, path: str, request: Any, receive: Receive) -> None:
         """Check a request before the SuperLink handles it."""
-        ledger = self._ledger
+        quotas = self._quotas
         if path == f"{FLEET}push-messages":
             self._offer(request)
         elif path == f"{FLEET}push-object":
-            ledger.piece(request.node.node_id, request.object_id, len(request.object_content))
+            quotas.piece(request.node.node_id, request.object_id, len(request.object_content))
         elif path == f"{FLEET}confirm-message-received":
-            ledger.own(request.node.node_id, request.message_object_id)
+            quotas.own(request.node.node_id, request.message_object_id)
         elif path == f"{FLEET}pull-messages":
             await self._wait(request.node.node_id, receive)
         elif path == f"{FLEET}activate-node":
             self._nodes.back(request.public_key)
         elif path == f"{RUNTIME}pull-messages":
-            leave_out(request, ledger.hidden(request.message_ids))
+            leave_out(request, quotas.hidden(request.message_ids))
 
     def _offer(self, request: Any) -> None:
         """Check the announcement of a reply.
@@ -137,7 +137,7 @@ class QuotaMiddleware:
             raise QuotaExceeded(409, f"a message that says it is from node {said.src_node_id}")
         if said.message_id != tree.object_id:
             raise QuotaExceeded(409, "a message with another's tree of objects")
-        self._ledger.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
+        self._quotas.offer(node, said.reply_to_message_id, said.message_id, objects(tree))
 
     async def _wait(self, node: int, receive: Receive) -> None:
         """Long polling: wait until a message for the node is ready, or a timeout.
@@ -146,37 +146,37 @@ class QuotaMiddleware:
             QuotaExceeded: It hung up or asked anew meanwhile: nobody reads the answer, and no
                 work is handed out.
         """
-        if node in self._bells:
-            self._bells.pop(node).set()
-        self._ledger.close(
-            one for one in self._ledger.asks(node) if not self._nodes.again(one)
-        )  # the server has been told of those that are gone
-        if self._ledger.has_work(node):
+        if node in self._waiting_nodes:
+            self._waiting_nodes.pop(node).set()
+        self._quotas.close(
+            one for one in self._quotas.asks(node) if not self._nodes.again(one)
+        )  # the server was told of those that are gone
+        if self._quotas.has_work(node):
             self._nodes.alive(node)
             return
-        bell = self._bells[node] = asyncio.Event()
+        bell = self._waiting_nodes[node] = asyncio.Event()
         self._nodes.waits(node)
         rung, hung_up = asyncio.ensure_future(bell.wait()), asyncio.ensure_future(_end(receive))
         try:
             await asyncio.wait(
                 {rung, hung_up}, timeout=self._hold, return_when=asyncio.FIRST_COMPLETED
             )
-            if self._bells.get(node) is not bell:
+            if self._waiting_nodes.get(node) is not bell:
                 raise QuotaExceeded(409, "it has asked again, and waits there")
             if hung_up.done():
                 self._nodes.gone(node)
                 raise QuotaExceeded(408, "it hung up while it waited for work")
             self._nodes.alive(node)
         finally:
-            if self._bells.get(node) is bell:
-                del self._bells[node]
+            if self._waiting_nodes.get(node) is bell:
+                del self._waiting_nodes[node]
             rung.cancel()
             hung_up.cancel()
             await asyncio.gather(rung, hung_up, return_exceptions=True)
 
     def _over(self, request: Any) -> dict[str, NoReply]:
         """Take the messages without a reply out of a server's pull, and return why."""
-        over = self._ledger.over(request.message_ids)
+        over = self._quotas.over(request.message_ids)
         leave_out(request, set(over))
         return over
 
@@ -188,30 +188,30 @@ class QuotaMiddleware:
             self._after_client(path.removeprefix(FLEET), request, said)
         elif path.startswith(RUNTIME):
             for node in self._after_server(path.removeprefix(RUNTIME), request, said):
-                if node in self._bells and self._ledger.has_work(node):
-                    self._bells[node].set()
+                if node in self._waiting_nodes and self._quotas.has_work(node):
+                    self._waiting_nodes[node].set()
 
     def _after_client(self, call: str, request: Any, said: Any) -> None:
         """Update the quotas after a client's request."""
-        ledger = self._ledger
+        quotas = self._quotas
         if call == "push-messages":
             question = request.messages_list[0].metadata.reply_to_message_id
-            ledger.accepted(question, said.objects_to_push)
+            quotas.accepted(question, said.objects_to_push)
         elif call == "push-object":
             node, one = request.node.node_id, request.object_id
             if said.stored:
-                ledger.stored(node, one, len(request.object_content))
+                quotas.stored(node, one, len(request.object_content))
             else:  # sent once more, as the answer was lost: Flower says no, and it is there
-                said.stored = ledger.has(node, one)
+                said.stored = quotas.has(node, one)
         elif call == "pull-messages":
             went = [message.metadata.message_id for message in said.messages_list]
-            ledger.handed(request.node.node_id, went)
+            quotas.handed(request.node.node_id, went)
         elif call == "confirm-message-received":
-            ledger.confirmed(request.message_object_id)
+            quotas.confirmed(request.message_object_id)
 
     def _after_server(self, call: str, request: Any, said: Any) -> set[int]:
         """Update the quotas after a server's request; return nodes with work to pull."""
-        ledger, asked = self._ledger, set[int]()
+        quotas, asked = self._quotas, set[int]()
         if call == "push-messages":
             sent = zip(
                 request.messages_list, request.message_object_trees, said.message_ids, strict=False
@@ -222,15 +222,13 @@ class QuotaMiddleware:
                 meta = message.metadata
                 expires, ids = meta.created_at + meta.ttl, objects(tree)
                 missing = set(ids).intersection(said.objects_to_push)
-                question = PendingMessage(
-                    meta.dst_node_id, meta.message_type, expires, ids, missing
-                )
-                ledger.asked(meta.message_id, question)
-                asked.add(meta.dst_node_id)
+                node, kind = meta.dst_node_id, meta.message_type
+                quotas.asked(meta.message_id, PendingMessage(node, kind, expires, ids, missing))
+                asked.add(node)
         elif call == "push-object" and said.stored:
-            asked = ledger.sized(request.object_id, len(request.object_content))
+            asked = quotas.sized(request.object_id, len(request.object_content))
         elif call == "confirm-message-received":
-            ledger.collected(request.message_object_id)
+            quotas.collected(request.message_object_id)
         return asked
 
 

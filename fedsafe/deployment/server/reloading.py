@@ -1,7 +1,4 @@
-"""Hot reload of the allow list and the TLS certificate of a running server.
-
-Knows nothing of who starts and watches the processes.
-"""
+"""Hot reload of the allow list and the TLS certificate of a running server."""
 
 import time
 from collections.abc import Callable

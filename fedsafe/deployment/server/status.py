@@ -184,7 +184,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def keep_nodes(path: Path, seen: Callable[[], dict[str, Any]]) -> None:
-    """Write the online nodes to a file, by their keys' sha256, from a background thread."""
+    """Write the nodes' status to a file every few seconds, from a background thread."""
 
     def keep() -> None:
         while True:

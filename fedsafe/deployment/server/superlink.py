@@ -103,7 +103,7 @@ def _install(settings: Settings, listed: Listed | None) -> None:
             state.delete_messages({message})
             state.object_store.delete(message)
 
-        ledger = Quotas(release)
+        quotas = Quotas(release)
         ready = _ready(state.get_node_id_by_public_key, listed() if listed else frozenset())
         nodes = SuperLinkNodes(state)
         if settings.nodes:
@@ -111,7 +111,7 @@ def _install(settings: Settings, listed: Listed | None) -> None:
         admission = None if listed is None else Admission(listed, nodes.registered, nodes.dismiss)
         gate = Middleware(LimitsMiddleware, token=settings.token, ready=ready, admission=admission)
         app.user_middleware.insert(0, gate)
-        guard = Middleware(QuotaMiddleware, ledger=ledger, nodes=nodes, hold=settings.hold)
+        guard = Middleware(QuotaMiddleware, quotas=quotas, nodes=nodes, hold=settings.hold)
         app.user_middleware.append(guard)
 
     superlink_hooks.on_app_created(configure)
