@@ -121,7 +121,9 @@ def site(hold: float = 0.2, keys: frozenset[bytes] = frozenset()) -> Iterator[Si
         keys: Those that have to be registered before clients are let in.
     """
     before = extensions.configure_app
-    superlink._install(Settings("127.0.0.1", 1, TOKEN, "", hold=hold), keys)
+    superlink._install(
+        Settings("127.0.0.1", 1, TOKEN, "", hold=hold), (lambda: keys) if keys else None
+    )
     try:
         app = create_app()
     finally:
