@@ -121,7 +121,8 @@ def site(hold: float = 0.2, keys: frozenset[bytes] | None = None) -> Iterator[Si
         keys: Those that have to be registered before clients are let in; None: no allow list.
     """
     before = extensions.configure_app
-    superlink._install(Settings("127.0.0.1", 1, TOKEN, "", hold=hold), (lambda: keys) if keys is not None else None)
+    listed = None if keys is None else (lambda: keys)
+    superlink._install(Settings("127.0.0.1", 1, TOKEN, "", hold=hold), listed)
     try:
         app = create_app()
     finally:
