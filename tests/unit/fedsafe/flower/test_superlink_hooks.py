@@ -20,7 +20,7 @@ from fedsafe.flower.superlink_hooks import (
     link_state,
     on_app_created,
 )
-from tests.doubles.letters import adapter, letter
+from tests.doubles.requests import adapter, letter
 from tests.doubles.superlink import superlink
 
 KEYS = [f"key {number}".encode() for number in range(3)]
