@@ -31,7 +31,7 @@ def forge(
     updates: Updates,
     update_store: UpdateStore,
     clients: dict[int, Client],
-    combining: Aggregator,
+    aggregator: Aggregator,
     state: Tensors,
 ) -> None:
     """Apply the experiment's update attack to the malicious clients' rows, in place.
@@ -41,11 +41,11 @@ def forge(
         updates: The accepted updates of a round; their matrix lies in the update store.
         update_store: Where they lie.
         clients: The round's records; those of attackers get the forged update's norm.
-        combining: What will combine the updates.
+        aggregator: The aggregator of the updates.
         state: What it remembers.
     """
     malicious = frozenset(one for one, client in clients.items() if client.malicious)
-    pipeline = combining.pipeline if isinstance(combining, RuleAggregator) else None
+    pipeline = aggregator.pipeline if isinstance(aggregator, RuleAggregator) else None
     tried = None if pipeline is None else partial(pipeline, state=state)
     for row, update in forged_rows(experiment, updates, malicious, tried).items():
         client = int(updates.clients[row])
