@@ -29,7 +29,7 @@ def show(
     file: Annotated[str, typer.Argument(help="A data file, or SOURCE:key=value,...")],
     template: Annotated[str, typer.Option(help="Template that makes text of a sample.")] = "chat",
     model: Annotated[
-        str, typer.Option(help="Model whose tokenizer is used: micro, micro-deep, a directory, a hub name.")
+        str, typer.Option(help="Model whose tokenizer is used: micro, a directory, a hub name.")
     ] = "micro",
     limit: Annotated[int, typer.Option(min=1, help="Samples to print.")] = 3,
     max_length: Annotated[int, typer.Option(min=8, help="Tokens of a sample; data.max_length.")] = (
