@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from clients import consent
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -23,8 +23,8 @@ def _job(**changes: Any) -> Job:
     return plain_job(experiment, attacker=experiment.attack is not None)
 
 
-def _site(**values: Any) -> Site:
-    return Site.model_validate({"socket": "/s", "state": "/t", **values})
+def _site(**values: Any) -> NodeConfig:
+    return NodeConfig.model_validate({"socket": "/s", "state": "/t", **values})
 
 
 ATTACK = {"generator": {"name": FOREIGN}}
