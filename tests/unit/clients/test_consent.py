@@ -50,6 +50,8 @@ def test_code_by_its_path_is_not_run(changes: dict[str, Any], site: dict[str, An
     ("changes", "site"),
     [
         ({}, {}),
+        ({"model": {"path": "micro-deep"}}, {}),
+        ({"model": {"path": "micro:1"}}, {}),
         ({"model": {"path": "/models/any"}}, {"model": "/models/mine"}),
         ({"model": {"path": "owner/name"}}, {"model": "owner/name"}),
         ({"data": {"source": {"name": "hub", "path": "owner/name"}}}, {"source": "micro"}),
