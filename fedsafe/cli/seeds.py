@@ -12,12 +12,18 @@ from rich.table import Table
 from fedsafe.cli.tables import COLORS, console
 from fedsafe.cli.text import Interrupted, safe, shown
 from fedsafe.errors import ConfigError
-from fedsafe.report.measures import NONE, Measure, points
+from fedsafe.report.measures import NONE, Measure
 from fedsafe.runs.scores import parts_of
 from fedsafe.runs.seed_records import FILE, Difference, SeedSummary, Spread
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
+
+EXPLAINED = (
+    "Differences are after less before, of shares in points, paired by prompt and seed. t: over "
+    "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; McNemar's "
+    "exact test takes the pooled pairs as independent."
+)
 
 
 def run_with_seeds(
@@ -75,8 +81,11 @@ def show(summary: SeedSummary) -> None:
     out.print(_spreads(summary))
     for line in _notes(summary):
         out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
-    if summary.differences:
-        out.print(_differences(summary))
+    compared = dict.fromkeys((found.before, found.after) for found in summary.differences)
+    for before, after in compared:
+        out.print(_differences(summary, before, after))
+    if compared:
+        out.print(f"[dim]{EXPLAINED}[/dim]")
 
 
 def _measure(summary: SeedSummary, key: str) -> Measure:
@@ -128,32 +137,26 @@ def _notes(summary: SeedSummary) -> Iterator[str]:
             )
 
 
-def _differences(summary: SeedSummary) -> Table:
+def _differences(summary: SeedSummary, before: str, after: str) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="paired by prompt and seed; t: 95 % interval over seeds; bootstrap: 95 % interval "
-        "clustered by prompt group and seed;\np: McNemar's exact test on pooled pairs, which "
-        "takes them as independent",
-        caption_justify="left",
+        title=f"{safe(before)} → {safe(after)}",
+        title_justify="left",
         pad_edge=False,
         padding=(0, 2, 0, 0),
     )
-    for heading in ("stages", "measure"):
-        table.add_column(heading)
-    for heading in ("difference", "t", "bootstrap", "pairs", "+/-", "p"):
-        table.add_column(heading, justify="right")
-    told = ("", "")
+    table.add_column("", no_wrap=True)
+    for heading in ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for found in summary.differences:
-        stages = (found.before, found.after)
-        named = safe(f"{found.before} → {found.after}") if stages != told else ""
-        told = stages
-        table.add_row(named, *_difference(_measure(summary, found.measure), found))
+        if (found.before, found.after) == (before, after):
+            table.add_row(*_difference(_measure(summary, found.measure), found))
     return table
 
 
 def _difference(measure: Measure, found: Difference) -> Iterator[str]:
     yield safe(measure.label)
-    yield points(found.mean) if measure.is_share else f"{found.mean:+.4g}"
+    yield f"{100 * found.mean:+.1f}" if measure.is_share else f"{found.mean:+.4g}"
     yield _bounds(measure, found.low, found.high)
     yield _bounds(measure, found.bootstrap_low, found.bootstrap_high)
     yield NONE if found.pairs is None else str(found.pairs)

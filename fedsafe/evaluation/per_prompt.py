@@ -14,7 +14,7 @@ from fedsafe.evaluation import kept
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.runs.files import read_lines
-from fedsafe.runs.scores import Scores, key_of
+from fedsafe.runs.scores import Rate, Scores, key_of
 
 TOLERANCE = 1e-9
 """By how much a mean over prompts may differ from the measure by rounding."""
@@ -62,7 +62,7 @@ def per_prompt(
         for label, choice in zip(labels(chosen), chosen, strict=True):
             key = key_of(label, condition)
             answers = _answers(choice, judged)
-            if key in scores.measures and _is_mean(answers, scores.measures[key].value):
+            if key in scores.measures and _is_mean(answers, scores.measures[key]):
                 found[key] = answers
     return found
 
@@ -82,12 +82,12 @@ def _answers(choice: PluginChoice, judged: Sequence[tuple[Exchange, Verdict]]) -
     return found
 
 
-def _is_mean(answers: Answers, value: float | None) -> bool:
-    """Tell whether a measure is the mean of its values on the prompts."""
-    if value is None or not answers:
+def _is_mean(answers: Answers, rate: Rate) -> bool:
+    """Tell whether a measure is the mean of its values on all prompts that it counts."""
+    if rate.value is None or not answers or rate.n != len(answers):
         return False
     mean = sum(answer.value for answer in answers.values()) / len(answers)
-    return abs(mean - value) <= TOLERANCE
+    return abs(mean - rate.value) <= TOLERANCE
 
 
 def _judged(

@@ -67,7 +67,7 @@ def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int
         differences=[
             found
             for before, after in _compared(names)
-            for found in _differences(runs, before, after)
+            for found in _differences(runs, before, after, displays)
         ],
     )
     write_sealed(directory / FILE, summary.plain())
@@ -168,8 +168,8 @@ def _stage(runs: Mapping[int, SeedRun], name: str, displays: Mapping[str, Displa
         known = {seed: run.value(name, key) for seed, run in runs.items()}
         values = {seed: value for seed, value in known.items() if value is not None}
         if values:
-            display = displays.get(parts_of(key)[0])
-            found[key] = _spread(values, share=display is None or display.unit == "share")
+            over_seeds = _interval(list(values.values()), _least(key, displays, 0.0))
+            found[key] = Spread.model_validate({**over_seeds, "seeds": values})
     failed = [
         seed
         for seed, run in runs.items()
@@ -178,15 +178,24 @@ def _stage(runs: Mapping[int, SeedRun], name: str, displays: Mapping[str, Displa
     return SeedStage(name=name, measures=found, failed=failed)
 
 
-def _spread(values: dict[int, float], *, share: bool) -> Spread:
-    of = mean_interval(list(values.values()))
+def _least(key: str, displays: Mapping[str, Display], least: float) -> float | None:
+    """Return the least value there can be of a share, or of a difference of shares."""
+    display = displays.get(parts_of(key)[0])
+    return least if display is None or display.unit == "share" else None
+
+
+def _interval(values: list[float], least: float | None) -> dict[str, float | None]:
+    """Return mean, sd and interval over seeds, cut to what can be: ``least`` to 1."""
+    of = mean_interval(values)
     low, high = of.low, of.high
-    if share and low is not None and high is not None:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return Spread(mean=of.mean, sd=of.sd, low=low, high=high, seeds=values)
+    if least is not None and low is not None and high is not None:
+        low, high = max(low, least), min(high, 1.0)
+    return {"mean": of.mean, "sd": of.sd, "low": low, "high": high}
 
 
-def _differences(runs: Mapping[int, SeedRun], before: str, after: str) -> Iterator[Difference]:
+def _differences(
+    runs: Mapping[int, SeedRun], before: str, after: str, displays: Mapping[str, Display]
+) -> Iterator[Difference]:
     for key in _keys(runs, after):
         moved = []
         for run in runs.values():
@@ -194,8 +203,7 @@ def _differences(runs: Mapping[int, SeedRun], before: str, after: str) -> Iterat
             if old is not None and new is not None:
                 moved.append(new - old)
         if moved:
-            of = mean_interval(moved)
-            over_seeds = {"mean": of.mean, "sd": of.sd, "low": of.low, "high": of.high}
+            over_seeds = _interval(moved, _least(key, displays, -1.0))
             names = {"before": before, "after": after, "measure": key}
             yield Difference.model_validate({**names, **over_seeds, **_pooled(runs, names)})
 

@@ -46,7 +46,7 @@ class Difference(Record):
     """Mean over seeds of after less before."""
     sd: float | None = None
     low: float | None = None
-    """Lower end of Student's 95 % t interval over seeds."""
+    """Lower end of Student's 95 % t interval over seeds; of shares, within -1 and 1."""
     high: float | None = None
     pairs: int | None = None
     """Prompts judged at both stages, all seeds together; None where the measure is no mean over

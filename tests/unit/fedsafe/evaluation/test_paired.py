@@ -54,9 +54,7 @@ def test_interval_turns_with_the_sign(values: list[float]) -> None:
         (0, 10, 0.001953125),
     ],
 )
-def test_mcnemar_is_the_exact_binomial_probability(
-    gained: int, lost: int, expected: float
-) -> None:
+def test_mcnemar_is_the_exact_binomial_probability(gained: int, lost: int, expected: float) -> None:
     assert mcnemar(gained, lost) == pytest.approx(expected)
 
 
@@ -129,5 +127,8 @@ def test_intervals_cover_the_true_difference() -> None:
         assert given_groups.low is not None
         assert given_groups.high is not None
         true = 0.3 + of_groups.mean()
-        covered += [bootstrap[0] <= 0.3 <= bootstrap[1], given_groups.low <= true <= given_groups.high]
+        covered += [
+            bootstrap[0] <= 0.3 <= bootstrap[1],
+            given_groups.low <= true <= given_groups.high,
+        ]
     assert (covered / trials >= 0.9).all()
