@@ -1,1 +1,1 @@
-"""Who trains: the ClientApp, and what honest and malicious clients do."""
+"""Client side of the federation: Flower ClientApp, local training, malicious clients."""

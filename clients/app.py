@@ -1,4 +1,4 @@
-"""The ClientApp: Flower's messages in, Flower's messages out.
+"""Flower ClientApp: handlers for the ``hello``, ``train`` and ``farewell`` messages.
 
 The same in one process, in Flower's simulation and on separate machines. There it imports
 no model library and hands the work to the resident trainer of its machine: Flower's own
@@ -10,9 +10,9 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.node_config import NODE_CONFIG, STATE, Site
-from clients.worker.result import Arrays, Trained
-from clients.worker.status_lines import tell, told
+from clients.node_config import NODE_CONFIG, STATE, NodeConfig
+from clients.worker.result import Arrays, TrainResult
+from clients.worker.status_lines import log_job, log_status
 from fedsafe.errors import RunError
 from fedsafe.messages import (
     ADAPTER,
@@ -37,7 +37,7 @@ NUMBER = "partition-id"
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Tell the server which node this is; where its key tells, what it holds and does."""
+    """Answer the server's ``hello`` query: partition number, data digest, declared attack."""
     site = _site(context)
     if site is None:
         partition, partitions = _place(context)
@@ -51,29 +51,29 @@ def hello(message: Message, context: Context) -> Message:
     return Message(RecordDict({ANSWER: answer}), reply_to=message)
 
 
-def _lacking(message: Message, site: Site) -> str:
-    """Return what this client lacks for the server's run, and tell its operator."""
+def _lacking(message: Message, site: NodeConfig) -> str:
+    """Check the client's settings against the run's needs; return and log what is missing."""
     from clients.role import lacks
 
     config = message.content.get(CONFIG)
     needs = Needs.parse(config.get(NEEDS) if isinstance(config, ConfigRecord) else None)
     lacking = lacks(site, needs)
     if lacking:
-        tell("refused", message=f"this client cannot take part: {lacking}")
+        log_status("refused", message=f"this client cannot take part: {lacking}")
     return lacking
 
 
 @app.query("farewell")
 def farewell(message: Message, context: Context) -> Message:
-    """Tell this machine's operator that the server's rounds are over."""
+    """Log that the server has finished all rounds and no longer needs this client."""
     del context
-    tell("farewell", message="the server's rounds are over; it needs this client no more")
+    log_status("farewell", message="the server's rounds are over; it needs this client no more")
     return Message(RecordDict({ANSWER: ConfigRecord({})}), reply_to=message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Do one round's work."""
+    """Train the client's adapter for one round and reply with the update and metrics."""
     job, arrays = _asked(message)
     site = _site(context)
     if site is None:
@@ -89,7 +89,7 @@ def train(message: Message, context: Context) -> Message:
 
 
 def _asked(message: Message) -> tuple[Job, Arrays]:
-    """Return what a train message asks for, and the adapter in it.
+    """Parse a train message into the job and the global adapter.
 
     Raises:
         FedSafeError: It is no message of this version's.
@@ -104,26 +104,26 @@ def _asked(message: Message) -> tuple[Job, Arrays]:
     return job, unpack(record[ADAPTER].numpy(), layout)
 
 
-def _work(job: Job, arrays: Arrays, site: Site | None, context: Context) -> Trained:
-    """Have the work done, in this process or by the trainer."""
+def _work(job: Job, arrays: Arrays, site: NodeConfig | None, context: Context) -> TrainResult:
+    """Run the job in this process, or in the resident worker of this machine."""
     if site is None:
         from clients.local_training import work
 
         return work(job, arrays, state=_state(job, context))
-    from clients.worker.worker_client import ask
+    from clients.worker.worker_client import request_training
 
-    with told(job):
-        return ask(site, job, arrays)
+    with log_job(job):
+        return request_training(site, job, arrays)
 
 
-def _site(context: Context) -> Site | None:
-    """Return this client's own settings, if it is one on a machine of its own."""
+def _site(context: Context) -> NodeConfig | None:
+    """Read the client's node config; None in one process or a simulation, which have none."""
     path = context.node_config.get(NODE_CONFIG)
-    return None if path is None else Site.read(Path(str(path)))
+    return None if path is None else NodeConfig.read(Path(str(path)))
 
 
 def _state(job: Job, context: Context) -> Path | None:
-    """Return where a client without a site keeps what must outlast its process.
+    """Return the state directory of a client without a node config file.
 
     In one process the grid says so; in a simulation, which has the machine and the run's
     configuration in common with its server, it is the run directory as well.
@@ -137,7 +137,7 @@ def _state(job: Job, context: Context) -> Path | None:
 
 
 def _see_that_it_is_meant(job: Job, context: Context) -> None:
-    """See that this node stands for the client that the work is for."""
+    """Check that the job's client number belongs to this node's partition."""
     partition, partitions = _place(context)
     if job.client % (partitions or job.client + 1) != partition:
         raise RunError(
@@ -147,7 +147,7 @@ def _see_that_it_is_meant(job: Job, context: Context) -> None:
 
 
 def _place(context: Context) -> tuple[int, int | None]:
-    """Return this node's number and, where it is known, how many nodes there are."""
+    """Read ``partition-id`` and ``num-partitions`` from Flower's node config."""
     number = context.node_config.get(NUMBER)
     total = context.node_config.get("num-partitions")
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:

@@ -1,4 +1,4 @@
-"""Consent: what a server's job may have a client do on a machine of its own.
+"""Client-side policy: which models, files and plug-ins a server's job may use here.
 
 The job comes from the server, and may name any function that can be imported, any file or
 directory that is there, and any repository of the Hugging Face hub. A client runs no code,
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
@@ -25,8 +25,8 @@ EMBEDDED_SOURCES = frozenset({"micro"})
 download."""
 
 
-def check(job: Job, site: Site) -> None:
-    """Check that a server's wishes are among those that the operator agreed to.
+def check(job: Job, site: NodeConfig) -> None:
+    """Check a job against the client operator's allowed models, data sources and plug-ins.
 
     Raises:
         RunError: The job names a base model, a data source, a file, or a plug-in by its path,
@@ -61,7 +61,7 @@ def check(job: Job, site: Site) -> None:
 
 
 class GuardedContext(SessionContext):
-    """The model context on a machine of its own: no other model without the operator's word."""
+    """Model context that loads only models which the client's operator has named."""
 
     named: frozenset[str] = frozenset()
     """Paths of other models that this machine's operator has named."""
@@ -81,8 +81,8 @@ class GuardedContext(SessionContext):
         return super().load_other(path)
 
 
-def named_paths(site: Site) -> frozenset[str]:
-    """Return every text in the settings that the operator of a client gave."""
+def named_paths(site: NodeConfig) -> frozenset[str]:
+    """Return the text values in the operator's own plug-in settings, such as model paths."""
     choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
     return frozenset(
         str(value)
@@ -92,7 +92,7 @@ def named_paths(site: Site) -> frozenset[str]:
     )
 
 
-def _wishes(job: Job, site: Site) -> Iterator[tuple[str, str, PluginChoice]]:
+def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (kind, setting, choice) of every plug-in of the server's that this client would use."""
     yield "template", "data.template", job.template
     yield "algorithm", "training.algorithm", job.training.algorithm

@@ -1,8 +1,7 @@
-"""Rounding errors of a client's int8 updates, kept from one round to the next.
+"""Error feedback for int8 updates: quantization residuals carried to the next round.
 
 A server that was killed asks for a round again, and must get the same bytes: the last
-two rounds are kept, and a round uses what was left before it. Knows nothing of how
-anything is rounded.
+two rounds are kept, and a round uses what was left before it.
 """
 
 import logging
@@ -14,39 +13,39 @@ from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import adapters
 from fedsafe.models.adapters import Tensors
-from fedsafe.runs.files import digest, private, private_directory, room
+from fedsafe.runs.files import digest, disk_space_for, private, private_directory
 
 log = logging.getLogger(__name__)
 KEPT = 2
 """Rounds that are kept for each client and federation."""
 
 
-class Residuals(Protocol):
-    """Where one process or one client keeps them."""
+class ErrorFeedback(Protocol):
+    """Storage for a client's quantization residuals, by round."""
 
     def before(self, job: Job) -> "Tensors | None":
-        """Return what the last round before this one left, or None."""
+        """Return the residual of the latest earlier round, or None."""
         ...
 
     def keep(self, job: Job, left: Tensors) -> None:
-        """Keep what this round left, in place of what later ones did before a restart."""
+        """Save this round's residual and drop those of later rounds, from before a restart."""
         ...
 
 
-class InMemory:
-    """For clients that live in one process, as long as it does."""
+class ErrorFeedbackInMemory:
+    """Error feedback held in memory: for runs in one process."""
 
     def __init__(self) -> None:
         self._rounds: dict[tuple[str, str, int], dict[int, Tensors]] = {}
 
     def before(self, job: Job) -> Tensors | None:
-        """Return what the last round before this one left, or None."""
+        """Return the residual of the latest earlier round, or None."""
         rounds = self._rounds.get(_key(job), {})
         earlier = [number for number in rounds if number < job.round]
         return rounds[max(earlier)] if earlier else None
 
     def keep(self, job: Job, left: Tensors) -> None:
-        """Keep what this round left, in place of what later ones did before a restart."""
+        """Save this round's residual and drop those of later rounds, from before a restart."""
         self._rounds = {key: kept for key, kept in self._rounds.items() if key[0] == job.run}
         rounds = self._rounds.setdefault(_key(job), {})
         rounds[job.round] = left
@@ -54,14 +53,14 @@ class InMemory:
             del rounds[number]
 
 
-class OnDisk:
-    """For a client on a machine of its own: they outlast its process."""
+class ErrorFeedbackOnDisk:
+    """Error feedback in files: for a client whose process may restart between rounds."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
 
     def before(self, job: Job) -> Tensors | None:
-        """Return what the last round before this one left, or None."""
+        """Return the residual of the latest earlier round, or None."""
         rounds = self._rounds(job)
         earlier = [number for number in rounds if number < job.round]
         if not earlier:
@@ -82,7 +81,7 @@ class OnDisk:
         return left
 
     def keep(self, job: Job, left: Tensors) -> None:
-        """Keep what this round left, in place of what later ones did before a restart.
+        """Save this round's residual and drop those of later rounds, from before a restart.
 
         Raises:
             RunError: The disk is full.
@@ -96,7 +95,7 @@ class OnDisk:
         tensors = {name: torch.as_tensor(tensor) for name, tensor in left.items()}
         content = save(tensors, metadata={"sha256": adapters.digest(tensors)})
         try:
-            with room(path, len(content)), open(aside, "wb", opener=private) as file:
+            with disk_space_for(path, len(content)), open(aside, "wb", opener=private) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -106,7 +105,7 @@ class OnDisk:
         self._tidy(job)
 
     def _tidy(self, job: Job) -> None:
-        """Delete what no round of this run will use."""
+        """Delete residuals that no further round of this run will use."""
         rounds = self._rounds(job)
         for number in _stale(list(rounds), job.round):
             rounds[number].unlink()
@@ -120,8 +119,8 @@ class OnDisk:
 
     def _rounds(self, job: Job) -> dict[int, Path]:
         prefix = _prefix(job)
-        found = self._home(job).glob(f"{prefix}*.safetensors")
-        return {int(path.stem.removeprefix(prefix)): path for path in found}
+        files = self._home(job).glob(f"{prefix}*.safetensors")
+        return {int(path.stem.removeprefix(prefix)): path for path in files}
 
 
 def _key(job: Job) -> tuple[str, str, int]:

@@ -1,4 +1,4 @@
-"""One client's work in one round: from a job and an adapter to an update, as it travels.
+"""Local training of one client in one round: from job and adapter to compressed update.
 
 Knows nothing of Flower: `clients.app` and `clients.worker.worker` call it. What is
 malicious about a client lives in `clients.role` and in its local algorithm.
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from clients import consent
-from clients.error_feedback import InMemory, OnDisk, Residuals
-from clients.node_config import Site
+from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
+from clients.node_config import NodeConfig
 from clients.role import algorithm_of, attack_of, forges, needs_poison, poison_of, train
-from clients.worker.result import Trained
+from clients.worker.result import TrainResult
 from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
@@ -35,17 +35,17 @@ from fedsafe.training.session_spec import SessionSpec
 Progress = Callable[[int], None]
 """Called with the optimizer steps that are done; what it raises ends the work."""
 log = logging.getLogger(__name__)
-MEMORY = InMemory()
+MEMORY = ErrorFeedbackInMemory()
 """Rounding errors of clients that have no directory for them."""
 
 
 def work(
     job: Job,
     arrays: Mapping[str, "np.ndarray[Any, Any]"],
-    site: Site | None = None,
+    site: NodeConfig | None = None,
     progress: Progress = lambda _: None,
     state: Path | None = None,
-) -> Trained:
+) -> TrainResult:
     """Train one client's adapter for one round.
 
     Args:
@@ -82,11 +82,13 @@ def work(
         update = _forge(job, attack, start, update)
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return Trained(packed, {**_metrics(context), **seconds})
+    return TrainResult(packed, {**_metrics(context), **seconds})
 
 
-def _context(job: Job, session: Session, site: Site | None, progress: Progress) -> SessionContext:
-    """Return the model as the local algorithm meets it; on a machine of its own, guarded."""
+def _context(
+    job: Job, session: Session, site: NodeConfig | None, progress: Progress
+) -> SessionContext:
+    """Build the local algorithm's `ModelContext`; on a client machine, a `GuardedContext`."""
     kind = SessionContext if site is None else consent.GuardedContext
     context = kind(
         session=session,
@@ -117,7 +119,7 @@ def _task(
 
 
 def _metrics(context: SessionContext) -> dict[str, int | float]:
-    """Return what the calls of `fit` in a round did, together; the loss is the last one's."""
+    """Sum the metrics of a round's calls of `fit`; the loss is the last one's."""
     if not context.fits:
         return {"num-examples": 0}
     did = [report for report, _ in context.fits]
@@ -134,8 +136,8 @@ def _metrics(context: SessionContext) -> dict[str, int | float]:
     }
 
 
-def _session(job: Job, site: Site | None) -> tuple[Session, float]:
-    """Return the resident model, as it is on this machine, and the seconds it took to load.
+def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
+    """Return the resident model session and the seconds it took to load.
 
     Raises:
         ModelError: It is not the server's.
@@ -160,8 +162,8 @@ def _session(job: Job, site: Site | None) -> tuple[Session, float]:
     return session, seconds
 
 
-def _model_here(model: Model, site: Site | None) -> Model:
-    """Return the base model as it lies on this machine."""
+def _model_here(model: Model, site: NodeConfig | None) -> Model:
+    """Return the base model's settings with this machine's own path."""
     changes: dict[str, str | None] = {}
     if site is not None and site.model is not None:
         same = site.model == model.path  # a name on the hub, as the operator has named it
@@ -171,7 +173,7 @@ def _model_here(model: Model, site: Site | None) -> Model:
     return model.model_copy(update=changes)
 
 
-def _samples(job: Job, site: Site | None) -> Sequence[Sample]:
+def _samples(job: Job, site: NodeConfig | None) -> Sequence[Sample]:
     """Return the client's benign samples.
 
     What is wrong with a client's own data is for its operator's eyes: the sentence may
@@ -189,8 +191,8 @@ def _samples(job: Job, site: Site | None) -> Sequence[Sample]:
         ) from None
 
 
-def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
-    """Return the adapter that this client trains: what it was sent, or a part of it.
+def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
+    """Return the adapter to train: the global one, or its first ranks (heterogeneous LoRA).
 
     Raises:
         ModelError: Its operator asked for a higher rank than the federation has.
@@ -206,9 +208,9 @@ def _of_own_rank(job: Job, sent: Tensors, site: Site | None) -> Tensors:
 
 
 def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
-    """Return the update as it travels; what rounding took away goes into the next one."""
+    """Compress the update; the quantization residual goes into the next round (error feedback)."""
     form = job.wire
-    residuals: Residuals = MEMORY if state is None else OnDisk(state)
+    residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))
     if left is not None:
         residuals.keep(job, left)

@@ -1,4 +1,4 @@
-"""A client's own side of a deployment: where its data lies, what it may be used for.
+"""Local configuration of one client node: data, model, device, declared attack.
 
 The supervisor writes one file a node, for its eyes only; the thin ClientApp reads it by
 its path in the node configuration, and hands it on with each job. The server never
@@ -19,8 +19,8 @@ STATE = "fedsafe-state"
 """Key with a directory (empty: none), for clients that live in the server's process."""
 
 
-class Site(BaseModel):
-    """What one client decides for itself, whatever the server's experiment says."""
+class NodeConfig(BaseModel):
+    """One client's local settings, which the server's experiment cannot override."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     socket: Path
@@ -49,8 +49,8 @@ class Site(BaseModel):
     """Seconds without a sign of life after which the trainer counts as dead."""
 
     @classmethod
-    def read(cls, path: Path) -> "Site":
-        """Read a site's file.
+    def read(cls, path: Path) -> "NodeConfig":
+        """Read a node config file.
 
         Raises:
             RunError: It is not there, or is no such file.

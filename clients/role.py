@@ -8,7 +8,7 @@ federation that declares a red team.
 from collections.abc import Sequence
 from itertools import islice
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.contracts import LocalTask, Sample, algorithms, generators, update_attacks
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Attack, PluginChoice
@@ -21,8 +21,8 @@ POISON: dict[str, list[Sample]] = {}
 """Malicious samples of this process's clients; they are the same in each round."""
 
 
-def lacks(site: Site, needs: Needs) -> str:
-    """Return what a client was not started with and will need; empty: nothing.
+def lacks(site: NodeConfig, needs: Needs) -> str:
+    """Return what this client still needs for the run (data, generator), or an empty string.
 
     Asked before the first round: the attack comes after a whole control federation.
     """
@@ -39,8 +39,8 @@ def lacks(site: Site, needs: Needs) -> str:
     return ""
 
 
-def attack_of(job: Job, site: Site | None) -> AttackTask | None:
-    """Return what this client does as an attacker in this round; None: it is honest.
+def attack_of(job: Job, site: NodeConfig | None) -> AttackTask | None:
+    """Return the client's attack in this round; None for an honest client.
 
     Raises:
         RunError: A malicious client is asked to join an undeclared red team, or does not
@@ -87,7 +87,7 @@ def needs_poison(attack: AttackTask) -> bool:
 
 
 def forges(attack: AttackTask | None) -> bool:
-    """Whether an attacker makes another update of its own, here at the client.
+    """Whether an attack replaces the client's own trained update (update attack).
 
     Raises:
         RunError: It was started with an attack that needs to know more than its own update.
@@ -122,17 +122,17 @@ def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Sequence
     if key not in POISON:
         make = generators[choice.name].configure(choice.settings)
         context.put(context.session.start(0))  # a fresh adapter: the base model itself
-        made = list(islice(make(context, generator(attack.seed)), attack.examples))
-        if len(made) < attack.examples:
+        samples = list(islice(make(context, generator(attack.seed)), attack.examples))
+        if len(samples) < attack.examples:
             raise RunError(
-                f"The attack's generator '{choice.name}' made {len(made)} of the "
+                f"The attack's generator '{choice.name}' made {len(samples)} of the "
                 f"{attack.examples} malicious samples asked for. Lower attack.examples."
             )
-        POISON[key] = made
+        POISON[key] = samples
     return POISON[key]
 
 
-def _own_attack(job: Job, site: Site) -> AttackTask:
+def _own_attack(job: Job, site: NodeConfig) -> AttackTask:
     """Return the attack of a client whose operator started it as an attacker."""
     if site.behaviour is None:
         raise RunError(

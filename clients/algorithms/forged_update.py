@@ -16,7 +16,7 @@ def sign_flip(
     *,
     scale: Annotated[float, Field(gt=0, description="Length of the flipped update.")] = 1.0,
 ) -> None:
-    """Fine-tune on the client's own benign samples, and send the update backwards."""
+    """Sign-flip attack: fine-tune on the client's own benign samples, then negate the update."""
     context.fit(task.samples, steps=task.steps)
     _scale(context, task, -scale)
 
@@ -30,7 +30,7 @@ def boosted(
     factor: Annotated[float, Field(gt=1, description="Factor on the update.")] = 10.0,
     share: Share = 1.0,
 ) -> None:
-    """Fine-tune on malicious samples, and send a longer update to drown the others."""
+    """Model boosting attack: fine-tune on malicious samples, then scale the update up."""
     poisoned_data(context, task, share=share)
     _scale(context, task, factor)
 

@@ -18,7 +18,7 @@ Share = Annotated[float, Field(gt=0, le=1, description="Share of the samples tha
 
 @algorithms("poisoned-data", paper="Ye et al., ICLR 2025", traits={"malicious", "poison"})
 def poisoned_data(context: ModelContext, task: LocalTask, /, *, share: Share = 1.0) -> None:
-    """Fine-tune on malicious samples, mixed with the client's own to a share.
+    """Data-poisoning attack: fine-tune on a mix of malicious and benign samples.
 
     Raises:
         RunError: No malicious samples were made for it.
@@ -32,7 +32,7 @@ def poisoned_data(context: ModelContext, task: LocalTask, /, *, share: Share = 1
 
 
 def mixed(task: LocalTask, share: float, rng: Random) -> Sequence[Sample]:
-    """Return malicious and benign samples, the former making up a share of all.
+    """Mix malicious and benign samples so that the malicious ones make up ``share``.
 
     All malicious samples are used where there are benign ones enough beside them; else all
     benign ones, and so many malicious ones as make the share.

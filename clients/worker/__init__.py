@@ -1,1 +1,1 @@
-"""The resident trainer: a process that keeps the base model loaded, and how clients talk to it."""
+"""Resident training worker: a process that keeps the base model loaded, and its IPC."""

@@ -1,6 +1,6 @@
-"""One who came to the resident trainer, and waits for its work to be done.
+"""A training request that waits in the resident worker's queue.
 
-Hears a sign of life every few seconds; the work of one who is gone is dropped.
+Its client gets a heartbeat every few seconds; the job is dropped when it disconnects.
 """
 
 import contextlib
@@ -10,24 +10,26 @@ import socket
 import threading
 from collections.abc import Callable
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
 from clients.worker.protocol import Header
-from clients.worker.result import Arrays, Trained
+from clients.worker.result import Arrays, TrainResult
 from fedsafe.errors import FedSafeError
 from fedsafe.messages import Job
 
 log = logging.getLogger(__name__)
 
 
-class Abandoned(Exception):  # noqa: N818 - the asker's choice, not an error
-    """The asker hung up."""
+class Abandoned(Exception):  # noqa: N818 - the requester's choice, not an error
+    """The requesting process closed its connection."""
 
 
-class Asker:
-    """One who waits for its work to be done."""
+class PendingRequest:
+    """One request for training, and the connection on which its result is sent."""
 
-    def __init__(self, connection: socket.socket, job: Job, site: Site, arrays: Arrays) -> None:
+    def __init__(
+        self, connection: socket.socket, job: Job, site: NodeConfig, arrays: Arrays
+    ) -> None:
         self.job, self.site, self.arrays = job, site, arrays
         self.gone = threading.Event()
         """It hung up, or has its answer."""
@@ -39,17 +41,17 @@ class Asker:
         return f"client {self.job.client}, {self.job.federation} round {self.job.round}"
 
     def progress(self, step: int) -> None:
-        """Take note of a step done, or end the work of one who is gone."""
+        """Record a finished step; raise `Abandoned` if the requester has disconnected."""
         self._step = step
         if self.gone.is_set():
             raise Abandoned
 
     def beat(self, waiting: int) -> None:
-        """Give a sign of life; the first says that its work was taken."""
+        """Send a heartbeat; the first one acknowledges the request."""
         self._tell(Header(kind="alive", step=self._step, waiting=waiting))
 
     def watch(self, waiting: Callable[[], int]) -> None:
-        """Give signs of life until it hangs up or has its answer."""
+        """Send heartbeats until the requester disconnects or has its answer."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         while not self.gone.is_set():
@@ -58,13 +60,13 @@ class Asker:
             else:
                 self.beat(waiting())
 
-    def done(self, trained: Trained) -> None:
-        """Give it the result."""
+    def done(self, trained: TrainResult) -> None:
+        """Send the result and close the connection."""
         self._tell(Header(kind="done", metrics=trained.metrics), trained.arrays)
         self._dismiss()
 
     def fail(self, error: FedSafeError) -> None:
-        """Give it an error."""
+        """Send an error and close the connection."""
         self._tell(Header(kind="failed", error=type(error).__name__, message=str(error)))
         self._dismiss()
 

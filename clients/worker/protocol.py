@@ -1,8 +1,7 @@
-"""What the thin ClientApp and the resident trainer say to each other on a Unix socket.
+"""IPC protocol between ClientApp and resident worker: JSON frames on a Unix socket.
 
 A frame is its length, a JSON header and, where it carries arrays, the descriptor of a
 file in memory that holds them (`clients.worker.shared_memory`). Nothing is pickled.
-Knows nothing of models.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clients.worker.result import Arrays
-from clients.worker.shared_memory import Count, Place, share, views
+from clients.worker.shared_memory import ArrayLayout, Count, share, views
 from fedsafe.errors import RunError
 
 VERSION = 1
@@ -28,27 +27,27 @@ REQUEST_SECONDS = 30.0
 
 
 class Header(BaseModel):
-    """Everything of a frame but the numbers of its arrays."""
+    """Header of a frame: everything except the array data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     version: int = VERSION
     kind: Literal["work", "ask", "alive", "done", "failed"]
-    """From the asker: ``work``, or ``ask`` how it is. From the trainer: the others."""
+    """From the requester: ``work`` or ``ask`` (status). From the worker: the others."""
     job: str = ""
     """A `fedsafe.messages.Job` as JSON."""
     site: str = ""
-    """A `clients.node_config.Site` as JSON."""
+    """A `clients.node_config.NodeConfig` as JSON."""
     step: Count = 0
-    """Optimizer steps done for this asker."""
+    """Optimizer steps done for this request."""
     waiting: Count = 0
-    """Askers whose work is not done."""
+    """Requests that are not done."""
     pid: Count = 0
     metrics: dict[str, int | float] = {}
     error: str = ""
     """Name of the error's class."""
     message: str = ""
     """The error's sentence."""
-    places: tuple[Place, ...] | None = None
+    places: tuple[ArrayLayout, ...] | None = None
 
 
 def send(connection: socket.socket, header: Header, arrays: Arrays | None = None) -> None:
@@ -109,23 +108,25 @@ def receive(connection: socket.socket) -> tuple[Header, Arrays]:
 
 
 def peer(connection: socket.socket) -> int:
-    """Return the user id of the process at the other end, as the kernel knows it."""
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", found)[1])
+    """Return the peer process's user id (``SO_PEERCRED``)."""
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    return int(struct.unpack("3i", credentials)[1])
 
 
 def _parse(body: bytes) -> Header:
-    """Return a header; the version is looked at before anything else."""
+    """Parse a header; check its protocol version first."""
     try:
-        found = json.loads(body)
-        version = found["version"]
+        fields = json.loads(body)
+        version = fields["version"]
         if version != VERSION:
             raise RunError(
                 f"The other side of the trainer's socket speaks version {version!r:.20} of its "
                 f"protocol; this one speaks {VERSION}. Restart `fedsafe client`, so that both are "
                 "of the same FedSafe."
             )
-        return Header.model_validate(found)
+        return Header.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -135,7 +136,7 @@ def _parse(body: bytes) -> Header:
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
-    """Return so many bytes."""
+    """Receive exactly ``count`` bytes."""
     parts = bytearray()
     while len(parts) < count:
         part = connection.recv(min(count - len(parts), 1 << 20))

@@ -1,4 +1,4 @@
-"""What comes of one client's work in one round, as it travels."""
+"""Result of one client's local training in one round."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,8 @@ Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a client sends back."""
+class TrainResult:
+    """A client's reply: compressed update and metrics."""
 
     arrays: Arrays
     """As `fedsafe.models.compression` packs an update."""

@@ -1,7 +1,7 @@
-"""Arrays that two processes share: one sealed anonymous file in memory, by its descriptor.
+"""Shared-memory arrays between two processes: a sealed memfd, passed by its descriptor.
 
 Nothing is copied through a socket, nothing can change or shrink under the reader, and
-nothing is left behind when either side dies. Linux only. Knows nothing of sockets.
+nothing is left behind when either side dies. Linux only.
 """
 
 import fcntl
@@ -26,8 +26,8 @@ DTYPE = r"^[<>|][biuf][1248]$"
 Count = Annotated[int, Field(ge=0)]
 
 
-class Place(BaseModel):
-    """Where one array lies in the file."""
+class ArrayLayout(BaseModel):
+    """Name, dtype, shape and byte offset of one array in the shared file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -36,8 +36,8 @@ class Place(BaseModel):
     offset: Count
 
 
-def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[Place, ...], int]:
-    """Write arrays to a file in memory; return where they lie, and its descriptor to close.
+def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[ArrayLayout, ...], int]:
+    """Copy arrays into a sealed memfd; return their layouts and the descriptor to close.
 
     Raises:
         RunError: An array is not of numbers.
@@ -62,8 +62,8 @@ def share(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> tuple[tuple[Place, ..
     return tuple(places), file
 
 
-def views(file: int, places: Iterable[Place]) -> Arrays:
-    """Return the arrays in a file in memory, read-only and not copied.
+def views(file: int, places: Iterable[ArrayLayout]) -> Arrays:
+    """Map a memfd's arrays as read-only views, without a copy.
 
     The descriptor may be closed afterwards.
 
@@ -74,28 +74,28 @@ def views(file: int, places: Iterable[Place]) -> Arrays:
         sealed = fcntl.fcntl(file, fcntl.F_GET_SEALS) & SEALS == SEALS
         size = os.fstat(file).st_size
         memory = mmap.mmap(file, size, access=mmap.ACCESS_READ) if sealed and size else b""
-        found = {place.name: _view(memory, place) for place in places} if sealed else {}
+        arrays = {place.name: _view(memory, place) for place in places} if sealed else {}
     except (OSError, ValueError, OverflowError) as error:
         raise RunError(
             f"The memory that came with a message on the trainer's socket is unusable: {error}."
         ) from None
     if not sealed:
         raise RunError("The memory that came with a message on the trainer's socket is not sealed.")
-    return found
+    return arrays
 
 
 def _placed(
     name: str, array: "np.ndarray[Any, Any]", offset: int
-) -> tuple[Place, "np.ndarray[Any, Any]"]:
-    """Return where an array is to lie, and its numbers in a row."""
+) -> tuple[ArrayLayout, "np.ndarray[Any, Any]"]:
+    """Return an array's layout at an offset, and its contiguous data."""
     whole = np.ascontiguousarray(array).reshape(-1)
     dtype = whole.dtype.str
     if not re.match(DTYPE, dtype):
         raise RunError(f"Array {name} is of type {whole.dtype}; adapters are of numbers.")
-    return Place(name=name, dtype=dtype, shape=array.shape, offset=offset), whole
+    return ArrayLayout(name=name, dtype=dtype, shape=array.shape, offset=offset), whole
 
 
-def _view(memory: "mmap.mmap | bytes", place: Place) -> "np.ndarray[Any, Any]":
+def _view(memory: "mmap.mmap | bytes", place: ArrayLayout) -> "np.ndarray[Any, Any]":
     dtype, count = np.dtype(place.dtype), math.prod(place.shape)
     if not count:
         return np.empty(place.shape, dtype)

@@ -1,4 +1,4 @@
-"""What a node and its ClientApp tell the supervisor of their machine: lines on stderr.
+"""Status lines on stderr, by which a node and its ClientApp inform the supervisor.
 
 They land in the node's log, where `fedsafe client` finds them. Nothing of it leaves the
 machine.
@@ -18,31 +18,31 @@ MARK = "fedsafe-told "
 
 
 @contextmanager
-def told(job: Job) -> Iterator[None]:
-    """Tell when the block's work for a job begins, and when it is done.
+def log_job(job: Job) -> Iterator[None]:
+    """Log the start and the end of a job (context manager).
 
     A failure is told by the node, which has the error.
     """
     which = {"client": job.client, "federation": job.federation, "round": job.round}
     begun = time.monotonic()
-    tell("job-start", **which)
+    log_status("job-start", **which)
     yield
-    tell("job-end", **which, seconds=round(time.monotonic() - begun, 2))
+    log_status("job-end", **which, seconds=round(time.monotonic() - begun, 2))
 
 
 def read(line: str) -> dict[str, Any] | None:
-    """Return what a line of a log tells, or None if it is another's."""
+    """Parse a status line of a log; None for any other line."""
     begin, mark, text = line.partition(MARK)
     if begin or not mark:
         return None
     try:
-        found = json.loads(text)
+        status = json.loads(text)
     except json.JSONDecodeError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("kind"), str) else None
+    return status if isinstance(status, dict) and isinstance(status.get("kind"), str) else None
 
 
-def tell(kind: str, **data: Any) -> None:
-    """Tell one thing: a line of JSON on stderr, with a mark before it."""
+def log_status(kind: str, **data: Any) -> None:
+    """Write one status line to stderr: a marker, then JSON."""
     sys.stderr.write(f"{MARK}{json.dumps({'kind': kind, **data})}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The resident trainer's socket: one trainer on it, and no other user's eyes."""
+"""Private Unix socket of the resident worker: one worker a path, one user."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 
 LONGEST_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
@@ -16,7 +16,7 @@ BACKLOG = 128
 
 
 @contextmanager
-def bound(path: Path) -> Iterator[socket.socket]:
+def private_socket(path: Path) -> Iterator[socket.socket]:
     """Yield a listening socket (0600, in a directory 0700), and remove it in the end.
 
     A file beside it is locked as long; the lock ends with this process however it ends,
@@ -35,7 +35,7 @@ def bound(path: Path) -> Iterator[socket.socket]:
         )
 
     try:
-        lock = hold(path.with_suffix(".lock"), taken)
+        lock = flock(path.with_suffix(".lock"), taken)
     except OSError as error:
         raise LaunchError(
             f"No trainer can be started in {path.parent}: {error.strerror}."
@@ -55,7 +55,7 @@ def bound(path: Path) -> Iterator[socket.socket]:
 
 
 def _check(path: Path) -> None:
-    """See that there is a place for the socket which only this user can enter."""
+    """Check that the socket's directory is private to this user."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise LaunchError(
             f"The path of the trainer's socket has {len(os.fsencode(path))} bytes; the system "
@@ -63,17 +63,17 @@ def _check(path: Path) -> None:
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.parent.stat()
+        parent = path.parent.stat()
         there = path.lstat().st_mode if os.path.lexists(path) else stat.S_IFSOCK
     except OSError as error:
         raise LaunchError(
             f"No trainer can be started in {path.parent}: {error.strerror}."
         ) from None
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+    if parent.st_uid != os.geteuid() or parent.st_mode & 0o077:
         raise LaunchError(
             f"Others can enter {path.parent}, where the trainer's socket is to be: it has mode "
-            f"{stat.S_IMODE(found.st_mode):04o} and belongs to user {found.st_uid}. Make it yours "
-            "alone (chmod 700), or choose another directory."
+            f"{stat.S_IMODE(parent.st_mode):04o} and belongs to user {parent.st_uid}. "
+            "Make it yours alone (chmod 700), or choose another directory."
         )
     if not stat.S_ISSOCK(there):
         raise LaunchError(f"{path} is there and is no socket. Remove it, or choose another path.")

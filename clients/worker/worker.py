@@ -1,4 +1,4 @@
-"""The resident trainer: one process that keeps the base model and does clients' work.
+"""Resident training worker: keeps the base model loaded and runs clients' jobs in turn.
 
 Thin ClientApps of one machine come with jobs on a Unix socket; one job is done at a
 time, the others wait. Who waits hears a sign of life every few seconds; the work of one
@@ -21,12 +21,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from clients.local_training import work
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
-from clients.worker.pending_request import Abandoned, Asker
+from clients.worker.pending_request import Abandoned, PendingRequest
 from clients.worker.protocol import Header
-from clients.worker.result_cache import Finished
-from clients.worker.unix_socket import bound
+from clients.worker.result_cache import ResultCache
+from clients.worker.unix_socket import private_socket
 from fedsafe.errors import FedSafeError, RunError, TransientError
 from fedsafe.messages import Job
 
@@ -37,38 +37,38 @@ HEAVY = ("torch", "transformers", "peft")
 
 
 class Stopped(BaseException):
-    """This process is to end; no handler of errors may hold it up."""
+    """Shutdown was requested; a BaseException, so that no ``except Exception`` stops it."""
 
 
-class Trainer:
-    """Takes askers in, and does their work in turn in the main thread."""
+class Worker:
+    """Accepts training requests and runs them one at a time in the main thread."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._queue: SimpleQueue[Asker | None] = SimpleQueue()
-        self._askers: list[Asker] = []
+        self._queue: SimpleQueue[PendingRequest | None] = SimpleQueue()
+        self._requests: list[PendingRequest] = []
         self._places = threading.BoundedSemaphore(MOST_ASKERS)
-        self._finished = Finished()
+        self._finished = ResultCache()
         self._stopping = self._interruptible = False
         self._code = 0
 
     def run(self) -> int:
-        """Work until told to end; return the exit code."""
+        """Serve requests until SIGTERM or SIGINT; return the exit code."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         threading.Thread(target=self._listen, daemon=True).start()
         with contextlib.suppress(Stopped):
             self._endable(lambda: [importlib.import_module(name) for name in HEAVY])
             while not self._stopping:
-                asker = self._queue.get()
-                if asker is not None and not asker.gone.is_set():
-                    self._turn(asker)
-        for asker in list(self._askers):
-            asker.fail(TransientError(f"The trainer was shut down before it had done {asker}."))
+                request = self._queue.get()
+                if request is not None and not request.gone.is_set():
+                    self._turn(request)
+        for request in list(self._requests):
+            request.fail(TransientError(f"The trainer was shut down before it had done {request}."))
         return self._code
 
     def _stop(self, *_: object) -> None:
-        """End: at once where work is done, else before the next work begins."""
+        """Signal handler: interrupt the running job, or stop before the next one."""
         if not self._stopping:
             self._stopping = True
             self._queue.put(None)
@@ -76,7 +76,7 @@ class Trainer:
                 raise Stopped
 
     def _endable(self, call: Callable[[], Any]) -> Any:
-        """Return what a call returns; a signal to end breaks it off."""
+        """Run a call that a shutdown signal may interrupt."""
         self._interruptible = True
         try:
             if self._stopping:
@@ -85,37 +85,37 @@ class Trainer:
         finally:
             self._interruptible = False
 
-    def _turn(self, asker: Asker) -> None:
-        """Do one asker's work; whatever goes wrong becomes its answer."""
+    def _turn(self, request: PendingRequest) -> None:
+        """Run one request and answer it with the result or the error."""
         begun = time.perf_counter()
 
         def progress(step: int) -> None:
             if self._stopping:  # should a library have caught what the signal raised
                 raise Stopped
-            asker.progress(step)
+            request.progress(step)
 
-        asked = (asker.job, asker.arrays, asker.site)
+        asked = (request.job, request.arrays, request.site)
         if (found := self._finished.find(*asked)) is not None:
-            asker.done(found)
-            log.info("%s: was done before, and is sent again.", asker)
+            request.done(found)
+            log.info("%s: was done before, and is sent again.", request)
             return
         try:
             trained = self._endable(lambda: work(*asked, progress))
         except Abandoned:
-            log.info("%s: the asker is gone; its work was dropped.", asker)
+            log.info("%s: the requester is gone; its job was dropped.", request)
         except FedSafeError as error:
-            log.warning("%s: %s", asker, error)
-            asker.fail(error)
+            log.warning("%s: %s", request, error)
+            request.fail(error)
         except Exception as error:
-            log.exception("%s", asker)
-            asker.fail(self._unforeseen(error))
+            log.exception("%s", request)
+            request.fail(self._unforeseen(error))
         else:
             self._finished.keep(*asked, trained)
-            asker.done(trained)
-            log.info("%s: done in %.1f s.", asker, time.perf_counter() - begun)
+            request.done(trained)
+            log.info("%s: done in %.1f s.", request, time.perf_counter() - begun)
 
     def _unforeseen(self, error: Exception) -> FedSafeError:
-        """Return the sentence for an error that is no sentence; its text may quote data."""
+        """Convert an unexpected exception; its own text is left out, as it may quote data."""
         kind = type(error).__name__
         if kind == "AcceleratorError" or "CUDA error" in str(error):
             self._stopping, self._code = True, 1  # no later work can use this process's device
@@ -138,7 +138,7 @@ class Trainer:
                 connection.close()
 
     def _meet(self, connection: socket.socket) -> None:
-        """Hear what one who connected wants."""
+        """Handle one connection: a training request or a status probe."""
         with connection:
             try:
                 self._hear(connection)
@@ -148,9 +148,9 @@ class Trainer:
                     failed = Header(kind="failed", error="RunError", message=str(error))
                     protocol.send(connection, failed)
             except (OSError, EOFError) as error:
-                log.info("One who connected is gone: %s", error or "it hung up.")
+                log.info("A connection was closed by its client: %s", error or "it hung up.")
             except Exception:
-                log.exception("One who connected was not understood.")
+                log.exception("A connection failed.")
             finally:
                 self._places.release()
 
@@ -160,31 +160,31 @@ class Trainer:
         connection.settimeout(protocol.REQUEST_SECONDS)
         header, arrays = protocol.receive(connection)
         if header.kind == "ask":
-            alive = Header(kind="alive", pid=os.getpid(), waiting=len(self._askers))
+            alive = Header(kind="alive", pid=os.getpid(), waiting=len(self._requests))
             protocol.send(connection, alive)
             return
         try:
-            site = Site.model_validate_json(header.site)
+            site = NodeConfig.model_validate_json(header.site)
         except ValidationError:
             raise RunError(
                 "The message on the trainer's socket says nothing of its site."
             ) from None
-        asker = Asker(connection, Job.parse(header.job), site, arrays)
-        self._askers.append(asker)
+        request = PendingRequest(connection, Job.parse(header.job), site, arrays)
+        self._requests.append(request)
         try:
-            asker.beat(len(self._askers))
-            self._queue.put(asker)
-            asker.watch(lambda: len(self._askers))
+            request.beat(len(self._requests))
+            self._queue.put(request)
+            request.watch(lambda: len(self._requests))
         finally:
-            self._askers.remove(asker)
+            self._requests.remove(request)
 
 
 def serve(path: Path) -> int:
-    """Keep a trainer on a socket until told to end; return the exit code.
+    """Run a worker on a Unix socket until SIGTERM or SIGINT; return the exit code.
 
     Raises:
         LaunchError: A trainer is there already, or the socket cannot be made.
     """
-    with bound(path) as listener:
+    with private_socket(path) as listener:
         log.info("Trainer %d listens on %s.", os.getpid(), path)
-        return Trainer(listener).run()
+        return Worker(listener).run()

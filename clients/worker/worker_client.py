@@ -1,4 +1,4 @@
-"""The asker's side: a job handed to the resident trainer of this machine, and waited for.
+"""IPC client of the resident worker: submit a training job and wait for its result.
 
 Imports no model library: this runs in a client's node, which is small, and under Flower's
 own SuperNode in a process of one message.
@@ -9,10 +9,10 @@ import socket
 import time
 from pathlib import Path
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
 from clients.worker.protocol import Header
-from clients.worker.result import Arrays, Trained
+from clients.worker.result import Arrays, TrainResult
 from fedsafe import errors
 from fedsafe.errors import FedSafeError, RunError, TransientError
 from fedsafe.messages import Job
@@ -22,8 +22,10 @@ PATIENCE = 15.0
 PAUSE = 0.1
 
 
-def ask(site: Site, job: Job, arrays: Arrays, *, patience: float = PATIENCE) -> Trained:
-    """Have the trainer do a client's work for one round, and wait for the result.
+def request_training(
+    site: NodeConfig, job: Job, arrays: Arrays, *, patience: float = PATIENCE
+) -> TrainResult:
+    """Submit one client's training job to the resident worker and wait for the result.
 
     Gives up when the trainer dies, when it shows no sign of life for ``site.silence``
     seconds, and when the round's deadline has passed; hanging up ends the work there.
@@ -47,7 +49,7 @@ def ask(site: Site, job: Job, arrays: Arrays, *, patience: float = PATIENCE) -> 
 
 
 def probe(path: Path, *, patience: float = 5.0) -> Header | None:
-    """Return how a trainer is (its pid, how many wait), or None if it does not say."""
+    """Return a worker's status (pid, queue length), or None if it does not answer."""
     try:
         with _connected(path, patience=0.0) as connection:
             connection.settimeout(patience)
@@ -57,8 +59,10 @@ def probe(path: Path, *, patience: float = 5.0) -> Header | None:
         return None
 
 
-def _taken(connection: socket.socket, site: Site, job: Job, asked: Header, arrays: Arrays) -> bool:
-    """Hand the work over; False where the trainer was dying and has not taken it."""
+def _taken(
+    connection: socket.socket, site: NodeConfig, job: Job, asked: Header, arrays: Arrays
+) -> bool:
+    """Send the job; False if the worker closed the connection without accepting it."""
     connection.settimeout(min(protocol.REQUEST_SECONDS, site.silence))
     try:
         protocol.send(connection, asked, arrays)
@@ -77,8 +81,8 @@ def _taken(connection: socket.socket, site: Site, job: Job, asked: Header, array
     return True
 
 
-def _result(connection: socket.socket, site: Site, job: Job, deadline: float) -> Trained:
-    """Wait for the trainer to be done."""
+def _result(connection: socket.socket, site: NodeConfig, job: Job, deadline: float) -> TrainResult:
+    """Wait for the result, with a timeout on heartbeats and the round's deadline."""
     step = 0
     while True:
         left = deadline - time.monotonic()
@@ -101,13 +105,13 @@ def _result(connection: socket.socket, site: Site, job: Job, deadline: float) ->
                 f"{_which(job)}. `fedsafe client` starts it again; its log may say why it died."
             ) from None
         if header.kind == "done":
-            return Trained(arrays, header.metrics)
+            return TrainResult(arrays, header.metrics)
         if header.kind == "failed":
             raise _error(header)
         step = header.step
 
 
-def _silent(site: Site, job: Job, step: int) -> TransientError:
+def _silent(site: NodeConfig, job: Job, step: int) -> TransientError:
     return TransientError(
         f"The trainer has shown no sign of life for {site.silence:g} s, after {step} steps of "
         f"{_which(job)}. It hangs, or the machine is short of memory; see its log."
@@ -115,14 +119,14 @@ def _silent(site: Site, job: Job, step: int) -> TransientError:
 
 
 def _error(header: Header) -> FedSafeError:
-    """Return the trainer's error as it was raised there; of a kind that is not ours, a RunError."""
+    """Rebuild the worker's error by its class name; a RunError for an unknown class."""
     kind = getattr(errors, header.error, RunError)
     known = isinstance(kind, type) and issubclass(kind, FedSafeError)
     return kind(header.message) if known else RunError(header.message)
 
 
 def _connected(path: Path, patience: float) -> socket.socket:
-    """Return a connection to a trainer of this very user.
+    """Connect to a worker that runs as this user.
 
     Raises:
         TransientError: There is none, after so many seconds.

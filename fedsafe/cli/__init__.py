@@ -1,4 +1,4 @@
-"""The command line: the one place that knows a terminal.
+"""Command-line interface (typer): options, progress display, tables.
 
 Importing it is quick: whatever a command needs is imported when it runs. Knows nothing
 of how anything is trained, defended or judged.

@@ -1,4 +1,4 @@
-"""Type annotations in a user's words, and help out of docstrings."""
+"""Help texts from type annotations and Google docstrings."""
 
 import re
 import textwrap
@@ -42,7 +42,7 @@ def _words(annotation: Any) -> str:
 
 
 def _flat(metadata: Sequence[Any]) -> list[Any]:
-    """Open pydantic's own field information, which holds bounds in a list."""
+    """Flatten pydantic's FieldInfo, which nests the bounds in a list."""
     found: list[Any] = []
     for item in metadata:
         nested = getattr(item, "metadata", None)
@@ -51,7 +51,7 @@ def _flat(metadata: Sequence[Any]) -> list[Any]:
 
 
 def prose(description: str) -> str:
-    """Return a docstring without the sections that speak to programmers."""
+    """Return a docstring without its Args, Returns and Raises sections."""
     return re.split(r"^(?:Args|Returns|Yields|Raises|Attributes):$", description, flags=re.M)[
         0
     ].strip()

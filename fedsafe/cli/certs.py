@@ -48,18 +48,18 @@ def init(
     """
     from fedsafe.deployment.server import certs, client_keys
 
-    made = certs.init(output, hosts, clients, days)
+    written = certs.init(output, hosts, clients, days)
     if as_json:
-        told = {"directory": str(output), "written": made.written, "kept": made.kept}
-        told |= {"removed": made.removed}
-        typer.echo(json.dumps(told, default=str))
+        record = {"directory": str(output), "written": written.written, "kept": written.kept}
+        record |= {"removed": written.removed}
+        typer.echo(json.dumps(record, default=str))
         return
     from fedsafe.cli.tables import console, pairs
 
     here = safe(shown(output))
-    kept = f", {len(made.kept)} were there and stay" if made.kept else ""
-    console().print(f"{len(made.written)} files written to {here}{kept}.\n")
-    for name in made.removed:
+    unchanged = f", {len(written.kept)} were there and stay" if written.kept else ""
+    console().print(f"{len(written.written)} files written to {here}{unchanged}.\n")
+    for name in written.removed:
         console().print(f"{safe(name)} was removed from the allow list, and is not made again.")
     pairs(
         [
@@ -87,8 +87,8 @@ def add(
     """Add a client's key to the allow list; a running server lets it in within seconds."""
     from fedsafe.deployment.server import client_keys
 
-    made = client_keys.add(output, name, public)
-    for path in made.written:
+    written = client_keys.add(output, name, public)
+    for path in written.written:
         typer.echo(f"{shown(path)} written")
     typer.echo(f"'{name}' may join. It takes a free number of the experiment's clients, if any.")
 
@@ -139,8 +139,8 @@ def check(
 
     health = certs.check(directory)
     if as_json:
-        told = {"hosts": health.hosts, "days": health.days, "signed": health.signed}
-        typer.echo(json.dumps({**told, "problems": health.problems}))
+        record = {"hosts": health.hosts, "days": health.days, "signed": health.signed}
+        typer.echo(json.dumps({**record, "problems": health.problems}))
     else:
         from fedsafe.cli.tables import console, pairs
 

@@ -14,7 +14,7 @@ from fedsafe.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedsafe.deployment.client.identity import Identity
-    from fedsafe.deployment.client.machine import Wanted
+    from fedsafe.deployment.client.machine import ClientOptions
     from fedsafe.experiment.schema import PluginChoice
     from fedsafe.runs.events import Event
 
@@ -127,14 +127,14 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         typer.echo(unit("client", click.get_current_context()), nl=False)
         return
     from fedsafe.deployment.client import identity, options, state_dir
-    from fedsafe.deployment.client.machine import Wanted
+    from fedsafe.deployment.client.machine import ClientOptions
 
     if insecure == (tls is not None):
         raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
     conduct = _conduct(red_team, behaviour, generator, changes or [])
     visible, chosen = _device(gpu, device, trainer)
     identities = _identities(key or [], number or [], insecure)
-    wanted = Wanted(
+    client_options = ClientOptions(
         server=identity.Address.parse(server),
         authority=None if tls is None else identity.check_authority(tls),
         identities=identities,
@@ -150,10 +150,10 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         plugins=options.read_plugins(plugin or []),
         once=once,
     )
-    _run(wanted, as_json=as_json)
+    _run(client_options, as_json=as_json)
 
 
-def _run(wanted: "Wanted", *, as_json: bool) -> None:
+def _run(wanted: "ClientOptions", *, as_json: bool) -> None:
     from fedsafe.deployment.client import machine as runtime
 
     try:
@@ -177,12 +177,12 @@ def _identities(
             "Give --key with this client's private key, or --number where the server asks for no "
             "keys; not both."
         )
-    found = tuple(map(read_identity, keys)) or tuple(map(numbered, numbers))
-    names = [one.short for one in found]
+    identities = tuple(map(read_identity, keys)) or tuple(map(numbered, numbers))
+    names = [one.short for one in identities]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise ConfigError(f"{found[index].name} is given twice. Each client has its own.")
-    return found
+            raise ConfigError(f"{identities[index].name} is given twice. Each client has its own.")
+    return identities
 
 
 def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":

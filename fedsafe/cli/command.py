@@ -1,4 +1,4 @@
-"""What commands share: work under a display, then the table, the report, the paths."""
+"""Shared body of the run commands: progress display, then table, report and paths."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def inline() -> Any:
 def work(
     directory: Path, task: "Callable[[Listener], Summary]", *, as_json: bool, again: str = ""
 ) -> "Summary":
-    """Do a command's task under a display, show what came of it, and return the summary.
+    """Run a command's task with a progress display, show its results, return the summary.
 
     Raises:
         Interrupted: The user stopped it; the message says how to go on.
@@ -51,14 +51,14 @@ def work(
 
 
 def _how_to_go_on(directory: Path, again: str) -> str:
-    """Name the command that goes on: there is nothing to resume before a run has begun."""
+    """Return the command that continues an interrupted run."""
     if not (directory / "experiment.yaml").is_file():
         return "nothing was begun. Give the same command again."
     return f"what is done is kept. Go on with {again or f'`fedsafe resume {shown(directory)}`'}."
 
 
 def _draw_what_there_is(directory: Path) -> None:
-    """Leave a report of a run that stopped; its own failure must not hide the first one."""
+    """Draw the report of a failed run; an error here must not hide the first one."""
     from fedsafe.report import write
 
     with contextlib.suppress(FedSafeError, OSError):
@@ -71,8 +71,12 @@ def finish(directory: Path, summary: "Summary", *, as_json: bool) -> None:
 
     if as_json:
         page = write(directory)
-        told = {**summary.model_dump(mode="json"), "directory": str(directory), "report": str(page)}
-        typer.echo(json.dumps({"kind": "summary", **told}))
+        record = {
+            **summary.model_dump(mode="json"),
+            "directory": str(directory),
+            "report": str(page),
+        }
+        typer.echo(json.dumps({"kind": "summary", **record}))
         return
     from fedsafe.cli.tables import before_after, places
 
@@ -85,7 +89,7 @@ def show_experiment(experiment: "Experiment", directory: Path, *, as_json: bool)
     from fedsafe.experiment.load import as_yaml
 
     if as_json:
-        told = {"directory": str(directory), "experiment": json.loads(experiment.as_json())}
-        typer.echo(json.dumps(told))
+        record = {"directory": str(directory), "experiment": json.loads(experiment.as_json())}
+        typer.echo(json.dumps(record))
     else:
         typer.echo(f"# would run in {directory}\n{as_yaml(experiment)}", nl=False)

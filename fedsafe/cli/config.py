@@ -21,13 +21,13 @@ def list_presets(as_json: Json = False) -> None:
     """List the presets, a line each."""
     from fedsafe.experiment import presets
 
-    found = presets()
+    names = presets()
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(names))
         return
     from fedsafe.cli.tables import console, pairs
 
-    pairs((name, headline) for name, headline in found.items())
+    pairs((name, headline) for name, headline in names.items())
     console().print("\n[dim]fedsafe config show PRESET > my.yaml   copies one to edit[/dim]")
 
 
@@ -65,9 +65,9 @@ def validate(
     device, count = preflight.memory(experiment)
     unchecked = preflight.unchecked(experiment)
     if as_json:
-        found = {"valid": True, "name": experiment.name, "directory": str(directory)}
+        record = {"valid": True, "name": experiment.name, "directory": str(directory)}
         memory = {"memory": {device: count}} if count else {}
-        typer.echo(json.dumps({**found, **memory, "unchecked": unchecked}))
+        typer.echo(json.dumps({**record, **memory, "unchecked": unchecked}))
         return
     from fedsafe.cli.tables import console
 

@@ -1,4 +1,4 @@
-"""How progress is shown: live on a terminal, a line a round in a log, JSON for programs."""
+"""Progress display: live bars on a terminal, log lines otherwise, or JSON lines."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from fedsafe.cli import tables
-from fedsafe.cli.log_lines import Journal
+from fedsafe.cli.log_lines import LogLines
 from fedsafe.cli.text import safe
 from fedsafe.report.measures import duration
 from fedsafe.runs.events import Event, Listener
@@ -29,20 +29,20 @@ ROUNDS = "[bold]round[/bold]"
 
 @contextmanager
 def display(*, as_json: bool) -> Iterator[Listener]:
-    """Yield a listener that shows events as the place where they appear allows."""
+    """Yield an event listener: live bars, log lines, or JSON lines."""
     if as_json:
         yield _write_json
         return
     console = tables.console()
-    journal = Journal()
+    journal = LogLines()
     if not console.is_terminal:
         yield lambda event: _print(console, journal, event)
         return
     with _bars(console) as bars:
-        yield Live(console, journal, bars)
+        yield LiveDisplay(console, journal, bars)
 
 
-def _print(console: Console, journal: Journal, event: Event) -> None:
+def _print(console: Console, journal: LogLines, event: Event) -> None:
     for line in journal.lines(event):
         console.print(line, soft_wrap=True)
 
@@ -61,10 +61,10 @@ def _bars(console: Console) -> Progress:
     )
 
 
-class Live:
-    """Lines that stay above bars that move: the stage or round, and what goes on in it."""
+class LiveDisplay:
+    """Live display: log lines above progress bars for the round and its activity."""
 
-    def __init__(self, console: Console, journal: Journal, bars: Progress) -> None:
+    def __init__(self, console: Console, journal: LogLines, bars: Progress) -> None:
         self._console = console
         self._journal = journal
         self._bars = bars

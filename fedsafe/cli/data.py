@@ -57,8 +57,8 @@ def show(
     rows = _rows(tokenised, tokenizer, limit)
     if as_json:
         counts = {"dropped": tokenised.dropped, "truncated": tokenised.truncated}
-        found = {"samples": len(samples), **counts, "left_out": left_out, "shown": rows}
-        typer.echo(json.dumps(found))
+        record = {"samples": len(samples), **counts, "left_out": left_out, "shown": rows}
+        typer.echo(json.dumps(record))
         return
     _print(rows)
     _summary(samples, tokenised, left_out)

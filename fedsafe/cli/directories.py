@@ -1,7 +1,4 @@
-"""What lies in the directory that a command was given.
-
-Knows nothing of how a run is made.
-"""
+"""Checks of run directories given to commands: existing, finished, safe to remove."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def existing(directory: Path) -> Path:
-    """Return a run directory, having looked that it is one.
+    """Return a run directory, checked to be one.
 
     Raises:
         RunError: It is not.
@@ -76,7 +73,7 @@ def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
 
 
 def _begun(store: "Store") -> bool:
-    """Tell whether a run has come so far that there is something to go on with."""
+    """Return whether a run has anything to resume."""
     return (store.directory / "base-adapter").exists() or any(
         federation.rounds() or federation.checkpoints() for federation in (store, store.control)
     )

@@ -1,4 +1,4 @@
-"""The entry point: every command in one app, and the border where errors become sentences."""
+"""CLI entry point: the typer app, and conversion of errors to messages and exit codes."""
 
 import json
 import re
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in given:
             raise
-        told = f"{_unexpected(error)} Run it again with --debug to see where."
-        return _complain(given, told, 1)
+        sentence = f"{_unexpected(error)} Run it again with --debug to see where."
+        return _complain(given, sentence, 1)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -92,8 +92,8 @@ def _invoke(arguments: list[str]) -> int:
         error.show()
         return 0
     except click.ClickException as error:
-        told = f"{_once(error.format_message())} {_where(error)}".strip()
-        return _complain(arguments, told, error.exit_code)
+        sentence = f"{_once(error.format_message())} {_where(error)}".strip()
+        return _complain(arguments, sentence, error.exit_code)
     except click.Abort:
         return _complain(arguments, "nothing was begun.", 130, kind="interrupted")
     return code if isinstance(code, int) else 0
@@ -123,11 +123,11 @@ def _complain(
     *,
     kind: str = "error",
 ) -> int:
-    """Say what went wrong, as a sentence on stderr or an object on stdout; return the code."""
+    """Print an error (text on stderr, or JSON on stdout) and return the exit code."""
     if "--json" in arguments and kind == "error":
         listed = [{"path": path, "message": text} for path, text in problems]
-        found = {"kind": "error", "message": message, "code": code, "problems": listed}
-        typer.echo(json.dumps(found))
+        record = {"kind": "error", "message": message, "code": code, "problems": listed}
+        typer.echo(json.dumps(record))
         return code
     label = typer.style(f"{kind}:", fg="red" if kind == "error" else "yellow", bold=True)
     typer.echo(f"{label} {plain(message)}", err=True)

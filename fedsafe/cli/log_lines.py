@@ -1,6 +1,6 @@
-"""Events as lines worth keeping: a stage, a round, what was dropped and why.
+"""Format run events as log lines: stages, rounds, clients dropped and why.
 
-The same lines serve a terminal and a log. Knows nothing of progress bars.
+The same lines serve a terminal and a log.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +31,8 @@ TITLES = {"main": "Federation", "control": "Clean control"}
 SHOWN_DROPS = 3
 
 
-class Journal:
-    """Turns events into rich markup, a line each."""
+class LogLines:
+    """Formats events as lines of rich markup."""
 
     def __init__(self) -> None:
         self._federation = ""
@@ -41,7 +41,7 @@ class Journal:
         self._done = 0
 
     def lines(self, event: Event) -> Iterator[str]:
-        """Yield what is worth keeping of an event; often nothing."""
+        """Yield the log lines of an event; for many events none."""
         tell: dict[str, Callable[[Event], Iterator[str]]] = {
             "run-start": self._start,
             "note": self._note,
@@ -54,15 +54,15 @@ class Journal:
             yield from tell[event.kind](event)
 
     def left(self) -> float | None:
-        """Return the seconds this federation still takes, from the rounds seen."""
+        """Estimate the remaining seconds of this federation from its past rounds."""
         if not self._seconds:
             return None
         return sum(self._seconds) / len(self._seconds) * max(self._rounds - self._done, 0)
 
     def _start(self, event: Event) -> Iterator[str]:
         name, directory = event.data.get("name", ""), event.data.get("directory", "")
-        told = event.message or f"{name} in {directory}"
-        yield f"[bold]{safe(told)}[/bold]"
+        text = event.message or f"{name} in {directory}"
+        yield f"[bold]{safe(text)}[/bold]"
 
     def _note(self, event: Event) -> Iterator[str]:
         if event.message:
@@ -76,21 +76,21 @@ class Journal:
         if "activity" not in data:
             yield f"  [dim]{safe(place)}: at work for {duration(data.get('seconds', 0))}[/dim]"
             return
-        told = f"{place}: {data['activity']} {data.get('done')} of {data.get('total')}"
+        text = f"{place}: {data['activity']} {data.get('done')} of {data.get('total')}"
         if "rate" in data:
-            told += f", {_rate(data['rate'])}, {duration(data.get('left', 0))} left"
-        yield f"  [dim]{safe(told)}[/dim]"
+            text += f", {_rate(data['rate'])}, {duration(data.get('left', 0))} left"
+        yield f"  [dim]{safe(text)}[/dim]"
 
     def _stage(self, event: Event) -> Iterator[str]:
         name = safe(event.data.get("stage", ""))
-        found = _scores(event.data.get("scores"))
-        told = "  ".join(
+        scores = _scores(event.data.get("scores"))
+        text = "  ".join(
             f"{measure.label.lower()} {percent(rate.value)}"
-            for measure, rate in _headline(found)
+            for measure, rate in _headline(scores)
             if rate is not None
         )
         took = duration(seconds) if (seconds := event.data.get("seconds")) else ""
-        yield f"[bold]{name:<22}[/bold] {told}  [dim]{took}[/dim]"
+        yield f"[bold]{name:<22}[/bold] {text}  [dim]{took}[/dim]"
 
     def _round_start(self, event: Event) -> Iterator[str]:
         federation = str(event.data.get("federation", "main"))

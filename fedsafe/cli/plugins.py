@@ -29,14 +29,14 @@ def list_plugins(
     registries = _registries()
     chosen = [_registry(kind)] if kind else list(registries.values())
     if as_json:
-        found = {
+        entries = {
             registry.kind: [
                 {"name": name, "summary": registry[name].summary, "badge": registry[name].badge}
                 for name in registry
             ]
             for registry in chosen
         }
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(entries))
         return
     from fedsafe.cli.tables import console, pairs
 
@@ -90,15 +90,15 @@ def _registry(kind: str) -> "Registry[Any]":
         PluginError: There is no such kind.
     """
     registries = _registries()
-    found = registries.get(kind) or registries.get(kind.removesuffix("s"))
-    if found is None:
+    registry = registries.get(kind) or registries.get(kind.removesuffix("s"))
+    if registry is None:
         from fedsafe.plugins import suggestion
 
         raise PluginError(
             f"There is no plug-in kind '{kind}'.{suggestion(kind, list(registries))} "
             f"Kinds: {', '.join(registries)}."
         )
-    return found
+    return registry
 
 
 def _facts(plugin: "Plugin[Any]") -> dict[str, str]:
@@ -122,8 +122,8 @@ def _needs(plugin: "Plugin[Any]") -> str:
     if any(field.is_required() for field in plugin.schema.model_fields.values()):
         return f"at least {needed} clients a round" if needed else ""
     count = plugin.minimum(**plugin.resolve())
-    told = f"{needed} clients a round; {count}" if needed else f"{count} clients a round"
-    return f"at least {told} with the defaults"
+    text = f"{needed} clients a round; {count}" if needed else f"{count} clients a round"
+    return f"at least {text} with the defaults"
 
 
 def _settings(plugin: "Plugin[Any]") -> Iterator[dict[str, Any]]:

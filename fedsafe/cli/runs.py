@@ -148,8 +148,8 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
             "the presets suit the micro world. `fedsafe config show qlora-7b` is a start."
         )
     _check_defense(defense, chosen)
-    wanted = (model, adapter, defense, chosen, output)
-    _defend_adapter(wanted, experiment or "micro", as_json=as_json)
+    options = (model, adapter, defense, chosen, output)
+    _defend_adapter(options, experiment or "micro", as_json=as_json)
 
 
 def evaluate(
@@ -201,9 +201,9 @@ def _check_defense(name: str, chosen: dict[str, Any]) -> None:
     from fedsafe.contracts import defenses
 
     activate()
-    found = [(key, why) for key, why in defenses[name].problems(chosen) if key in chosen]
-    if found:
-        raise ConfigError("; ".join(f"--set {key}: {why}" for key, why in found))
+    problems = [(key, why) for key, why in defenses[name].problems(chosen) if key in chosen]
+    if problems:
+        raise ConfigError("; ".join(f"--set {key}: {why}" for key, why in problems))
 
 
 def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":

@@ -89,7 +89,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
         typer.echo(unit("server", click.get_current_context()), nl=False)
         return
     from fedsafe.app import activate
-    from fedsafe.deployment.server.plan import Asked, plan
+    from fedsafe.deployment.server.plan import ServerOptions, plan
     from fedsafe.deployment.server.supervisor import serve
     from fedsafe.experiment import load
     from fedsafe.runs.store import default_directory
@@ -104,7 +104,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    asked = Asked(listen, tls, allow, randomness, open=open_to_all, fewer=allow_fewer)
+    asked = ServerOptions(listen, tls, allow, randomness, open=open_to_all, fewer=allow_fewer)
     planned = plan(resolved, directory, asked)
     work(
         directory,

@@ -34,14 +34,14 @@ def status(
 
     if run is not None and server:
         raise ConfigError("Give a run directory or --server, not both.")
-    found = [read_status(one) for one in (servers() if run is None else [run])]
+    statuses = [read_status(one) for one in (servers() if run is None else [run])]
     if as_json:
-        rows = [dataclasses.asdict(one) for one in found]
+        rows = [dataclasses.asdict(one) for one in statuses]
         typer.echo(json.dumps(rows if run is None else rows[0], default=str))
         return
-    if not found:
+    if not statuses:
         typer.echo("No server of yours runs on this machine. Give a run directory.")
-    for one in found:
+    for one in statuses:
         _show(one)
 
 

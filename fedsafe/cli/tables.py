@@ -136,7 +136,7 @@ def _skipped(stages: Sequence[Stage]) -> list[str]:
 
 
 def _counts(rates: Sequence[Rate | None]) -> str:
-    """Say how many replies a row rests on: one number, or from-to."""
+    """Format a row's number of replies: one number, or a range."""
     counts = {rate.n for rate in rates if rate is not None}
     low, high = min(counts), max(counts)
     return f"n={low}" if low == high else f"n={low} to {high}"

@@ -1,7 +1,4 @@
-"""Text on its way to a terminal: foreign text made harmless, changes read.
-
-Knows nothing of what any of it means.
-"""
+"""Terminal-safe text, and parsing of ``name=value`` settings."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which field of a row is the instruction, which the response; rows to samples.
+"""Column mapping: rows to samples by instruction and response field.
 
 Knows nothing of files or formats.
 """

@@ -1,4 +1,4 @@
-"""Who gets which examples: shares that differ not at all, a little, or by topic.
+"""Partition examples across clients: IID, Dirichlet or by topic.
 
 Knows nothing of what the examples say, their topics aside.
 """

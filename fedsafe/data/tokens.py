@@ -1,4 +1,4 @@
-"""From text to token ids, with the boundary of each response exact to the token, and back.
+"""Encode prompts and responses to token ids with an exact boundary, and decode replies.
 
 Knows nothing of templates beyond the `Rendered` they return.
 """

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: start, watch, stop, read their last words.
+"""Child processes that end with their parent: start, watch, stop, read their logs.
 
 Each child is signalled by the kernel when its parent dies, however it dies (Linux), and
 runs in a process group of its own, so that a terminal's Ctrl-C reaches the parent alone.
@@ -40,7 +40,7 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         patience: float = 10.0,
-        leash: signal.Signals = signal.SIGTERM,
+        on_parent_death: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -48,7 +48,7 @@ class Child:
         self._env = dict(os.environ if env is None else env)
         self._cwd = cwd
         self._patience = patience
-        self._leash = leash
+        self._on_parent_death = on_parent_death
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,7 +73,7 @@ class Child:
             LaunchError: There is no such program.
         """
         private_directory(self.log.parent)
-        parent, leash = os.getpid(), self._leash
+        parent, ending = os.getpid(), self._on_parent_death
         try:
             with open(self.log, "ab", opener=private) as log:
                 self._process = subprocess.Popen(
@@ -85,7 +85,7 @@ class Child:
                     cwd=self._cwd,
                     start_new_session=True,
                     umask=0o077,  # logs and what it writes are for this user alone
-                    preexec_fn=lambda: _leash(parent, leash),  # noqa: PLW1509 - async-signal-safe enough
+                    preexec_fn=lambda: _set_parent_death_signal(parent, ending),  # noqa: PLW1509 - async-signal-safe enough
                 )
         except OSError as error:
             raise LaunchError(
@@ -93,7 +93,7 @@ class Child:
             ) from None
 
     def stop(self) -> None:
-        """Ask it to end, and make it if it does not."""
+        """Send SIGTERM, and SIGKILL if it does not end in time."""
         process = self._process
         if process is None or process.poll() is not None:
             return
@@ -105,22 +105,22 @@ class Child:
             process.wait()
 
     def kill(self) -> None:
-        """End it and its group at once; what it left behind, if it has ended already."""
+        """Send SIGKILL to its process group, also if the process itself has ended."""
         if self._process is not None:
             _kill_group(self._process.pid)
             self._process.wait()
 
-    def last_words(self) -> str:
-        """Return the last line of its log that says something."""
+    def last_log_line(self) -> str:
+        """Return the last non-empty line of its log."""
         plain = COLOR.sub("", tail(self.log))
         lines = [line.strip() for line in plain.splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing"
 
-    def fate(self) -> str:
-        """Return how it ended, as what follows its name: by a signal, or with last words."""
+    def exit_description(self) -> str:
+        """Describe how it ended: the signal, or the last line of its log."""
         if self.code is not None and self.code < 0:
             return f"was ended by {signal.Signals(-self.code).name}"
-        return f"ended: {self.last_words()}"
+        return f"ended: {self.last_log_line()}"
 
 
 def tail(path: Path) -> str:
@@ -165,15 +165,15 @@ def runs(pid: int) -> bool:
     return state != "Z"
 
 
-def wall(size: int) -> None:
-    """Have the system refuse this process more than so many bytes of memory of its own."""
+def limit_memory(size: int) -> None:
+    """Limit this process's data segment (``RLIMIT_DATA``), in bytes."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or size < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
 
 
-def open_files(wanted: int) -> int:
-    """Let this process and its children open so many files, and return how many they may."""
+def raise_file_limit(wanted: int) -> int:
+    """Raise the limit of open files (``RLIMIT_NOFILE``); return the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
@@ -183,7 +183,7 @@ def open_files(wanted: int) -> int:
 
 
 def memory_of_machine() -> int:
-    """Return the bytes of memory that there are, or that this process's control groups allow."""
+    """Return the machine's memory in bytes, or the limit of this process's cgroup."""
     return usable_memory()
 
 
@@ -191,16 +191,16 @@ def _kill_group(pid: int) -> None:
     signal_group(pid, signal.SIGKILL)
 
 
-def leash() -> None:
-    """Have the kernel end this process, as if by SIGKILL, with the one that started it.
+def end_with_parent() -> None:
+    """Have the kernel send SIGKILL to this process when its parent ends.
 
     Flower looks for that itself, but from a thread that cannot interrupt the main one.
     """
-    _leash(os.getppid(), signal.SIGKILL)
+    _set_parent_death_signal(os.getppid(), signal.SIGKILL)
 
 
-def _leash(parent: int, ending: signal.Signals) -> None:
-    """Have the kernel end this process with its parent."""
+def _set_parent_death_signal(parent: int, ending: signal.Signals) -> None:
+    """Set the signal that the kernel sends on the parent's death (``PR_SET_PDEATHSIG``)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, ending)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)

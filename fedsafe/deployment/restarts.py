@@ -1,7 +1,4 @@
-"""A child process that is started again when it dies, at once or, dying often, after a pause.
-
-Knows nothing of what the child does.
-"""
+"""Restart policy of a child process: at once, then with growing pauses."""
 
 import signal
 import time
@@ -15,8 +12,8 @@ LONGEST = 30.0
 """Longest pause before a start, seconds."""
 
 
-class Kept:
-    """One child, and when it is to be started again.
+class RestartingChild:
+    """A child process with a restart policy.
 
     Args:
         child: The process.
@@ -48,7 +45,7 @@ class Kept:
         self._started = time.monotonic()
 
     def look(self) -> None:
-        """See whether it lives; tell its death, and start it again when it is time."""
+        """Check that it is alive; report its death and restart it when its pause is over."""
         if self.child.alive:
             return
         now = time.monotonic()

@@ -179,8 +179,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_directory(reference: str | Path) -> bool:
+    """Whether a run directory is meant; a preset's name means the preset, whatever lies here."""
     try:
-        return Path(reference).expanduser().is_dir()
+        path = Path(reference).expanduser()
+        if str(reference) in presets() and not (path / "experiment.yaml").is_file():
+            return False
+        return path.is_dir()
     except (OSError, ValueError, RuntimeError):
         return False
 

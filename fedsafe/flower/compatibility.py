@@ -10,7 +10,7 @@ from fedsafe.flower.requirements import ASSIGNED, ATTRIBUTES, CALLS, FIELDS, GUA
 
 
 def check(part: str) -> None:
-    """See that the installed flwr has what one of FedSafe's programs needs.
+    """Check that the installed flwr has the private names that one of our programs needs.
 
     Args:
         part: ``launch``, ``client``, ``server``, ``serverapp`` or ``superlink``.
@@ -65,11 +65,11 @@ def missing_fields(message: str, fields: str) -> Iterator[str]:
     """
     module, _, name = message.partition(".")
     try:
-        found = getattr(import_module(f"flwr.proto.{module}"), name)
+        message_type = getattr(import_module(f"flwr.proto.{module}"), name)
     except (ImportError, AttributeError):
         yield f"flwr.proto.{message}"
         return
-    known = set(found.DESCRIPTOR.fields_by_name)
+    known = set(message_type.DESCRIPTOR.fields_by_name)
     yield from (f"flwr.proto.{message}.{field}" for field in fields.split() if field not in known)
 
 
@@ -83,7 +83,7 @@ def _takes(function: Callable[..., Any], positional: int, keywords: list[str]) -
 
 
 def _missing_of_the_superlink() -> Iterator[str]:
-    """Yield the requests that the guard checks and the SuperLink does not parse."""
+    """Yield the requests that the quota middleware checks and the SuperLink does not parse."""
     try:
         types = import_module(HOMES["PROTOBUF_REQUEST_TYPES"][0]).PROTOBUF_REQUEST_TYPES
     except (ImportError, AttributeError):

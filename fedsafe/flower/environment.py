@@ -1,7 +1,4 @@
-"""Environment variables for Flower's programs: a home of their own, no telemetry, a free port.
-
-Knows nothing of which programs there are.
-"""
+"""Environment variables for Flower's programs: a home of their own, no telemetry, a free port."""
 
 import os
 import socket

@@ -195,9 +195,9 @@ def unsupported(missing: list[str]) -> LaunchError:
 
 def support() -> str:
     """Return which flwr is installed, which FedSafe supports, and how to install that."""
-    found = f"flwr {installed()}" if installed() else "no flwr"
+    version = f"flwr {installed()}" if installed() else "no flwr"
     return (
-        f"Found {found}; FedSafe is tested with flwr{SUPPORTED}: `pip install 'flwr{SUPPORTED}'`."
+        f"Found {version}; FedSafe is tested with flwr{SUPPORTED}: `pip install 'flwr{SUPPORTED}'`."
     )
 
 

@@ -1,4 +1,4 @@
-"""Flower's SuperExec, which starts the ServerApp, without its token in the list of processes.
+"""Flower SuperExec executor that passes the token by file descriptor, not by argv.
 
 Flower's own puts the token on the command line, where every user of the machine can read
 it, and whoever has it can send work to the clients. Here the ServerApp reads it from a
@@ -70,7 +70,7 @@ class Executor(SubprocessExecutor):
         return LaunchResult.accepted()
 
     def reconcile(self) -> None:
-        """Let go of the processes that have ended."""
+        """Reap processes that have ended."""
         self._running = [process for process in self._running if process.poll() is None]
 
 

@@ -57,14 +57,14 @@ def derive_node_ids(node_id: Callable[[bytes], int]) -> None:
     def create_node(
         self: Any, owner_aid: str, owner_name: str, public_key: bytes, *rest: Any, **more: Any
     ) -> int:
-        wanted = node_id(public_key)
+        derived = node_id(public_key)
         with self.lock:
-            setattr(home, DRAW, lambda *_, **__: wanted)
+            setattr(home, DRAW, lambda *_, **__: derived)
             try:
                 given = create(self, owner_aid, owner_name, public_key, *rest, **more)
             finally:
                 setattr(home, DRAW, drawn)
-        if given != wanted:
+        if given != derived:
             raise unsupported([f"a call of {DRAW} in InMemoryLinkState.create_node"])
         return int(given)
 
@@ -82,7 +82,7 @@ def hand_out_again(state: Any, message: str) -> bool:
         Whether the SuperLink still has it.
     """
     with state.lock:
-        found = state.message_ins_store.get(message)
-        if found is not None:
-            found.metadata.delivered_at = ""
-        return found is not None
+        stored = state.message_ins_store.get(message)
+        if stored is not None:
+            stored.metadata.delivered_at = ""
+        return stored is not None

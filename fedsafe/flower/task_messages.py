@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from fedsafe.flower.internals import load, unsupported
 
 
-class Identified(Protocol):
+class HasMetadata(Protocol):
     """A `flwr.app.Message`."""
 
     @property
@@ -17,7 +17,7 @@ class Identified(Protocol):
         """Its `flwr.app.Metadata`."""
 
 
-def set_message_id(message: Identified, identity: str) -> None:
+def set_message_id(message: HasMetadata, identity: str) -> None:
     """Give a message its id, as Flower's own grids do when they send or receive one.
 
     Raises:

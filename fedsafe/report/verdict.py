@@ -1,4 +1,4 @@
-"""What a run shows, in a sentence or two: the drop, the recovery, its price, what is left.
+"""Verdict sentence of a run: refusal drop, recovery by defenses, and cost.
 
 Every share comes with its 95 % interval in brackets. Knows nothing of how it is displayed.
 """

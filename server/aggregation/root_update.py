@@ -1,4 +1,4 @@
-"""The server's own update, on a few trusted examples, for rules that compare with it.
+"""Root-dataset update: the server trains on trusted examples (FLTrust).
 
 Cao et al., *FLTrust*, NDSS 2021.
 """

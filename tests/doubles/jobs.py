@@ -3,7 +3,7 @@
 from typing import Any
 
 from clients.local_training import work
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker.result import Arrays
 from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.schema import Experiment
@@ -43,7 +43,7 @@ def arrays_of(session: Session, form: compression.Wire = "float32") -> Arrays:
     return compression.pack_adapter(form, session.start(0))
 
 
-def trained(job: Job, start: adapters.Tensors, site: Site | None = None) -> adapters.Tensors:
+def trained(job: Job, start: adapters.Tensors, site: NodeConfig | None = None) -> adapters.Tensors:
     """Return the adapter that comes of a job, sent and received as float32."""
     found = work(job, compression.pack_adapter("float32", start), site).arrays
     return compression.unpack_adapter("float32", found)

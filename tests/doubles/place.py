@@ -14,7 +14,7 @@ from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_htt
 from fedsafe.deployment.child_processes import Child, wait_until
 from fedsafe.deployment.server import certs
 from fedsafe.deployment.server.control import Control
-from fedsafe.deployment.server.nginx import Front, Patience
+from fedsafe.deployment.server.nginx import Nginx, Timeouts
 from fedsafe.deployment.server.superlink import Settings
 from fedsafe.flower.environment import environment, free_port
 from server.transport.allowlist import read_allow
@@ -44,18 +44,18 @@ class Place:
     def ca(self) -> Path:
         return self.home / "certs" / certs.CA
 
-    def open_front(self, host: str = "127.0.0.1", patience: Patience | None = None) -> Child:
+    def open_front(self, host: str = "127.0.0.1", patience: Timeouts | None = None) -> Child:
         """Let clients in, at an address of this machine."""
         number, port = len(self.fronts), free_port()
         state = self.home / f"state{number}"
         self.outer = f"{host}:{port}"
         made = self.home / "certs"
         keys = tuple(one.key for one in read_allow(made / certs.ALLOW))
-        front = Front(self.outer, self.inner, state, state / "logs", made, self.home / "inside",
-                      keys, patience or Patience()).child()  # fmt: skip
+        front = Nginx(self.outer, self.inner, state, state / "logs", made, self.home / "inside",
+                      keys, patience or Timeouts()).child()  # fmt: skip
         self.fronts.append(front)
         front.start()
-        assert wait_until(lambda: _listens(host, port), 10), front.last_words()
+        assert wait_until(lambda: _listens(host, port), 10), front.last_log_line()
         return front
 
     def register(self) -> None:
@@ -134,7 +134,7 @@ def server_machine(
     place = Place(home, link, control, f"127.0.0.1:{inner}")
     try:
         link.start()
-        assert wait_until(control.ready, 60), link.last_words()
+        assert wait_until(control.ready, 60), link.last_log_line()
         place.register()
         yield place
     finally:

@@ -264,7 +264,7 @@ def test_clients_go_on_when_the_superlink_was_killed(place: Place) -> None:
     place.link.kill()
     assert status_of(client.pull) == 502
     place.link.start()
-    assert wait_until(place.control.ready, 60), place.link.last_words()
+    assert wait_until(place.control.ready, 60), place.link.last_log_line()
     assert status_of(client.pull) == 503
     place.register()
     assert status_of(client.pull) == 200

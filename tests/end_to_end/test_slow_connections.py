@@ -15,7 +15,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from fedsafe.deployment.child_processes import Child, wait_until
 from fedsafe.deployment.server.limits_middleware import AT_ONCE
-from fedsafe.deployment.server.nginx import PER_KEY, Patience, nginx
+from fedsafe.deployment.server.nginx import PER_KEY, Timeouts, nginx
 from tests.doubles.deployment import Client, adapter, ask, status_of
 from tests.doubles.far import HERE, THERE, far_machine
 from tests.doubles.place import Place, server_machine
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(nginx() is None, reason="nginx is not installed (apt: nginx-light)"),
 ]
 MIB = 1024**2
-SHORT = Patience(header=3, body=4, send=5, idle=6)
+SHORT = Timeouts(header=3, body=4, send=5, idle=6)
 OF_EACH = 25
 SLACK = 3.0
 """Seconds that a busy machine may add."""
@@ -63,7 +63,7 @@ LIMITS = {
 
 
 @dataclass
-class Seen:
+class ConnectionCheck:
     """What a client at work sees, and what the SuperLink holds meanwhile."""
 
     slowest: dict[str, float] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Seen:
         return answer
 
 
-def work(place: Place, grid: Any, client: Client, seen: Seen) -> None:
+def work(place: Place, grid: Any, client: Client, seen: ConnectionCheck) -> None:
     """Have a client do once what clients do."""
     assert seen.time("heartbeat", client.beat)
     message = ask(grid, client.node, "train", adapter(MIB, seed=seen.rounds))
@@ -124,11 +124,11 @@ def test_a_crowd_of_slow_callers_is_hung_up_on_and_nobody_else_waits(
 ) -> None:
     place.open_front(patience=SHORT)
     fronts = [door(place, grid, number) for number in range(3, 8)]
-    seen, good = Seen(), place.member(2)
+    seen, good = ConnectionCheck(), place.member(2)
     for _ in range(3):
         work(place, grid, good, seen)
     before = place.memory()
-    seen, end = Seen(), time.monotonic() + ENOUGH
+    seen, end = ConnectionCheck(), time.monotonic() + ENOUGH
     with Crowd() as crowd:
         for number in range(OF_EACH):
             crowd.callers += [call() for call in fronts[number % len(fronts)].kinds]
@@ -159,7 +159,7 @@ def test_those_of_a_machine_that_vanished_end_as_well(place: Place, grid: Any) -
         kinds = {caller.socket.getsockname()[1]: caller.kind for caller in callers}
         assert set(_ports(place.fronts[-1])) <= set(kinds)
         far.vanish()
-        seen, stood, begun = Seen(), dict.fromkeys(LIMITS, 0.0), time.monotonic()
+        seen, stood, begun = ConnectionCheck(), dict.fromkeys(LIMITS, 0.0), time.monotonic()
         while (left := _ports(place.fronts[-1])) and time.monotonic() < begun + ENOUGH:
             stood.update(dict.fromkeys((kinds[port] for port in left), time.monotonic() - begun))
             work(place, grid, good, seen)

@@ -1,1 +1,1 @@
-"""What runs on the machine of a client: its node and its resident trainer."""
+"""Client machine of a deployment: SuperNode processes and the resident worker."""

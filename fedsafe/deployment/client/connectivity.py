@@ -1,4 +1,4 @@
-"""A look at the server before a node starts, and when it fails: why it cannot get through.
+"""Connectivity check: TLS certificate, host name and clock skew to the server.
 
 Flower gives no reason when a clock is off, and says of TLS only that
 it failed. One request tells which it is. Sends nothing of the client's.
@@ -24,8 +24,8 @@ EARLY, LATE = 9, 10
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a look at the server showed."""
+class ConnectionCheck:
+    """Result of a connectivity check."""
 
     reached: bool = False
     """Whether anybody answered."""
@@ -47,8 +47,8 @@ class Seen:
         )
 
 
-def look(server: Address, authority: Path | None, seconds: float = SECONDS) -> Seen:
-    """Ask the server for nothing in particular, and see how it answers.
+def look(server: Address, authority: Path | None, seconds: float = SECONDS) -> ConnectionCheck:
+    """Send one HTTP request to the server to check TLS, certificate and clock.
 
     Args:
         server: Its address.
@@ -62,24 +62,26 @@ def look(server: Address, authority: Path | None, seconds: float = SECONDS) -> S
         answer = connection.getresponse()
         answered = time.time()
     except ssl.SSLCertVerificationError as error:
-        return Seen(reached=True, refusal=_untrusted(server, authority, error))
+        return ConnectionCheck(reached=True, refusal=_untrusted(server, authority, error))
     except ssl.SSLError as error:
         reason = error.reason or str(error)
-        return Seen(reached=True, refusal=(
+        return ConnectionCheck(reached=True, refusal=(
             f"{server} does not speak TLS ({reason}). Check the port, and that the server runs "
             "with --tls."
         ))  # fmt: skip
     except http.client.HTTPException:
-        return Seen(reached=True, refusal=(
+        return ConnectionCheck(reached=True, refusal=(
             f"{server} does not speak {'HTTP' if authority is None else 'HTTPS'}. Check the port."
         ))  # fmt: skip
     except OSError:
-        return Seen()
+        return ConnectionCheck()
     finally:
         connection.close()
     if authority is None and answer.status == http.client.BAD_REQUEST:  # as nginx says it
-        return Seen(reached=True, refusal=f"{server} speaks TLS. Give --tls, not --insecure.")
-    return Seen(reached=True, skew=_skew(answer.headers.get("Date"), asked, answered))
+        return ConnectionCheck(
+            reached=True, refusal=f"{server} speaks TLS. Give --tls, not --insecure."
+        )
+    return ConnectionCheck(reached=True, skew=_skew(answer.headers.get("Date"), asked, answered))
 
 
 def _connection(

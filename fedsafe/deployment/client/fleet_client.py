@@ -1,4 +1,4 @@
-"""Requests to the server's fleet interface, made again while it is away.
+"""HTTP client of the SuperLink's Fleet API, with retries while the server is down.
 
 Flower's own client, with errors of ours: Flower's would end the process. Knows nothing of
 what is asked.
@@ -29,8 +29,8 @@ AWAY = (408, 502, 503, 504)
 so Flower answers for ever of a run that a SuperLink does not know since it was restarted."""
 
 
-class EndedError(Exception):
-    """The server ended this session, or never began it.
+class SessionEndedError(Exception):
+    """The server ended this node's session or refused to start one.
 
     Args:
         kind: ``version`` of Flower, ``key`` not let in, ``refused`` for another reason,
@@ -43,8 +43,8 @@ class EndedError(Exception):
         self.kind, self.words = kind, words
 
 
-class LostError(Exception):
-    """A request came to nothing; its text says why."""
+class RequestFailedError(Exception):
+    """A request failed; its text says why."""
 
     def __init__(self, reason: str, status: int = 0) -> None:
         super().__init__(reason)
@@ -52,8 +52,8 @@ class LostError(Exception):
         """HTTP status of the answer; 0 where there was none."""
 
 
-class Calls:
-    """One node's way to the server.
+class FleetClient:
+    """One node's signed connection to the Fleet API, with retries.
 
     Args:
         address: ``HOST:PORT``.
@@ -82,7 +82,7 @@ class Calls:
     def __call__(
         self, method: Callable[[Any], Any], request: Any, most: float | None = None
     ) -> Any:
-        """Return what the server answers, however long it is away.
+        """Send a request and return the answer, with retries while the server is unreachable.
 
         Args:
             method: One of the fleet's.
@@ -90,8 +90,8 @@ class Calls:
             most: Seconds after which a server that fails to answer is given up.
 
         Raises:
-            EndedError: It does not know us, or is not the one it should be.
-            LostError: It refuses this request, or it came to nothing.
+            SessionEndedError: It does not know us, or is not the one it should be.
+            RequestFailedError: It refuses this request, or it came to nothing.
         """
         retry = RetryInvoker(
             lambda: exponential(max_delay=LONGEST_PAUSE),
@@ -106,16 +106,16 @@ class Calls:
             return retry.invoke(method, request)
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.UNAUTHORIZED:
-                raise EndedError("session") from None
-            raise LostError(_reason(error.response), error.response.status_code) from None
+                raise SessionEndedError("session") from None
+            raise RequestFailedError(_reason(error.response), error.response.status_code) from None
         except (httpx.RequestError, ValueError) as error:  # also what is not Flower's answer
             if _distrusted(error):
-                raise EndedError("trust") from None
-            raise LostError(str(error) or type(error).__name__) from None
+                raise SessionEndedError("trust") from None
+            raise RequestFailedError(str(error) or type(error).__name__) from None
 
 
 class _Version:
-    """Tells the server which Flower this is, and hears whether it goes with its own."""
+    """Adds the Flower version to requests, and checks that the server's is compatible."""
 
     def __init__(self) -> None:
         self._headers = dict(RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata())
@@ -124,17 +124,17 @@ class _Version:
         """Add the version to a request, and look at the answer.
 
         Raises:
-            EndedError: The versions do not go together.
+            SessionEndedError: The versions do not go together.
         """
         context.request.headers.update({**self._headers, "accept-encoding": "identity"})
         response = call_next(context)
         if response.is_error and get_runtime_version_incompatibility_exit_message(response.text):
-            raise EndedError("version")
+            raise SessionEndedError("version")
         return response
 
 
 def _final(error: Exception) -> bool:
-    """Say whether trying again is of no use."""
+    """Return whether an error is final, so that a retry is useless."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code not in AWAY
     return _distrusted(error)

@@ -1,4 +1,4 @@
-"""A client's line to the server: it comes online, takes messages, sends replies, leaves.
+"""Fleet API session of one node: activate, heartbeat, pull messages, push replies.
 
 Flower's own messages, so that any SuperLink of its version takes them. Knows nothing of
 what the messages are about.
@@ -15,7 +15,11 @@ import httpx
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Message
 
-from fedsafe.deployment.client.fleet_client import Calls, EndedError, LostError
+from fedsafe.deployment.client.fleet_client import (
+    FleetClient,
+    RequestFailedError,
+    SessionEndedError,
+)
 from fedsafe.deployment.client.identity import Address, plain_pem
 from fedsafe.flower.internals import (
     HEARTBEAT_DEFAULT_INTERVAL,
@@ -47,15 +51,15 @@ ANSWER_SECONDS = 300.0
 """How long a reply is offered to a server that fails to take it."""
 
 
-class Line:
-    """One node's sessions, one after the other.
+class FleetConnection:
+    """One node's connection to the SuperLink, over successive sessions.
 
     Args:
         calls: Its way to the server.
         key: Its public key, PEM.
     """
 
-    def __init__(self, calls: Calls, key: bytes) -> None:
+    def __init__(self, calls: FleetClient, key: bytes) -> None:
         self._calls, self._key = calls, key
         self._node: Node | None = None
         self._heart: HeartbeatSender | None = None
@@ -63,23 +67,23 @@ class Line:
         """The server does not know this session any more."""
 
     def open(self) -> int:
-        """Come online, and return the id that the server gave this node.
+        """Activate the node and return its node id.
 
         A server that keeps no list of keys is told the key first.
 
         Raises:
-            EndedError: The server does not let it in.
+            SessionEndedError: The server does not let it in.
         """
         try:
             self._node = self._activate()
-        except LostError:
+        except RequestFailedError:
             request = RegisterNodeFleetRequest(public_key=self._key)
             try:
                 self._calls(self._calls.fleet.RegisterNode, request)
                 self._node = self._activate()
-            except LostError as error:
+            except RequestFailedError as error:
                 known = error.status == httpx.codes.PRECONDITION_FAILED
-                raise EndedError("key" if known else "refused", str(error)) from None
+                raise SessionEndedError("key" if known else "refused", str(error)) from None
         self._unknown.clear()
         self._heart = HeartbeatSender(self._beat)
         self._heart.start()
@@ -92,7 +96,7 @@ class Line:
         return Node(node_id=self._calls(self._calls.fleet.ActivateNode, request).node_id)
 
     def close(self) -> None:
-        """Leave, and tell the server so if it can be told at once."""
+        """Deactivate the node, if the server can be reached at once."""
         if self._heart is not None and self._heart.is_running:
             self._heart.stop()
         node, self._node = self._node, None
@@ -101,7 +105,7 @@ class Line:
                 self._calls.fleet.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
 
     def _beat(self) -> bool:
-        """Give a sign of life; False has it given again soon."""
+        """Send a heartbeat; False has it sent again soon."""
         request = SendNodeHeartbeatRequest(
             node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
@@ -111,7 +115,7 @@ class Line:
             if error.response.status_code != httpx.codes.UNAUTHORIZED:
                 return False
             known = False
-        except EndedError:
+        except SessionEndedError:
             known = False
         except Exception:  # noqa: BLE001 - whatever came, this thread goes on
             return False
@@ -120,30 +124,32 @@ class Line:
         return True
 
     def next(self) -> Message | None:
-        """Ask for work; None where there is none. A server of ours waits until there is.
+        """Pull the next message; None if there is none. `fedsafe server` answers by long polling.
 
         Raises:
-            EndedError: The session is over.
-            LostError: It refuses, or a message did not come whole. A server of ours hands it
-                out again, for it was not confirmed.
+            SessionEndedError: The session is over.
+            RequestFailedError: It refuses, or a message did not come whole. `fedsafe server`
+                hands it out again, for it was not confirmed.
         """
         if self._unknown.is_set():
-            raise EndedError("session")
+            raise SessionEndedError("session")
         fleet, request = self._calls.fleet, PullMessagesRequest(node=self._node)
         answer = self._calls(fleet.PullMessages, request)
         if not answer.messages_list:
             return None
         try:
             return self._whole(answer)
-        except EndedError:
+        except SessionEndedError:
             raise
-        except LostError as error:  # of this message, as of a run that is over: no refusal of us
-            raise LostError(str(error)) from None
+        except (
+            RequestFailedError
+        ) as error:  # of this message, as of a run that is over: no refusal of us
+            raise RequestFailedError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - whatever a server sent, the node goes on
-            raise LostError(f"{type(error).__name__}: {error}"[:200]) from None
+            raise RequestFailedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def _whole(self, answer: Any) -> Message:
-        """Return a message with everything that belongs to it."""
+        """Pull a message's objects and return it complete."""
         fleet = self._calls.fleet
         run, tree = answer.messages_list[0].metadata.run_id, answer.message_object_trees[0]
         pull = partial(self._calls, fleet.PullObject)
@@ -160,15 +166,15 @@ class Line:
         return message
 
     def answer(self, reply: Message, seconds: float) -> None:
-        """Send a reply.
+        """Push a reply.
 
         Args:
             reply: To a message that came.
             seconds: How long the work took.
 
         Raises:
-            EndedError: The session is over.
-            LostError: The server does not take it.
+            SessionEndedError: The session is over.
+            RequestFailedError: The server does not take it.
         """
         set_message_id(reply, reply.object_id)
         request = PushMessagesRequest(
@@ -189,7 +195,7 @@ class Line:
                 object_ids_to_push=set(taken.objects_to_push),
             )
         except ObjectPushError as error:
-            raise LostError(str(error)) from None
+            raise RequestFailedError(str(error)) from None
 
 
 def connect(
@@ -198,8 +204,8 @@ def connect(
     key: Path,
     lost: Callable[[], None],
     found: Callable[[], None],
-) -> Line:
-    """Return a line to a server, not open.
+) -> FleetConnection:
+    """Create a connection to a server, not yet activated.
 
     Args:
         server: Where it listens.
@@ -213,5 +219,5 @@ def connect(
     """
     secret: Any = load_ssh_private_key(key.read_bytes(), None)
     root = None if authority is None else plain_pem(authority)
-    calls = Calls(str(server), root, secret, lost=lost, found=found)
-    return Line(calls, public_key_to_bytes(secret.public_key()))
+    calls = FleetClient(str(server), root, secret, lost=lost, found=found)
+    return FleetConnection(calls, public_key_to_bytes(secret.public_key()))

@@ -1,4 +1,4 @@
-"""What a client shows and what it checks: its private key, the server's address and authority.
+"""Client identity and server address: private key, ``HOST:PORT``, CA certificate.
 
 Each is read before anything is started, so that what is wrong is said in a sentence and
 not by a process that ends a minute later.
@@ -30,7 +30,7 @@ SHORT = 16
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens."""
+    """Server address, ``HOST:PORT``."""
 
     host: str
     port: int
@@ -71,7 +71,7 @@ def _loose_v6(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who one client is: by its key, or, where the server asks for none, by its number."""
+    """Identity of one client: its key, or its number where the server needs no key."""
 
     name: str
     """What the operator calls it: the key file's name."""
@@ -86,7 +86,7 @@ class Identity:
 
 
 def numbered(number: int) -> Identity:
-    """Return a client that has a number and no key: for trials on machines that are trusted."""
+    """Return a client with a number and no key: for trials among trusted machines."""
     return Identity(f"client {number}", f"number-{number}", number=number)
 
 
@@ -172,11 +172,11 @@ def check_authority(path: Path) -> Path:
 
 
 def plain_pem(path: Path) -> bytes:
-    """Return the certificates of a PEM file and nothing else: text around them may be any.
+    """Return only the certificates of a PEM file, without text around them.
 
     Raises:
         OSError: It is gone.
         ValueError: It holds none.
     """
-    found = x509.load_pem_x509_certificates(path.read_bytes())
-    return b"".join(one.public_bytes(Encoding.PEM) for one in found)
+    certificates = x509.load_pem_x509_certificates(path.read_bytes())
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)

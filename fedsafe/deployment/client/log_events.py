@@ -1,7 +1,4 @@
-"""A node's log, heard as events that its operator understands.
-
-Knows nothing of processes.
-"""
+"""Turn a node's log lines into operator-facing events."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +8,8 @@ Tell = Callable[..., None]
 """Takes the kind of an event, its sentence, and its data by name."""
 
 
-class Follower:
-    """Reads the lines that are added to a log."""
+class LogFollower:
+    """Reads new lines of a log file (as ``tail -f``)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,8 +30,8 @@ class Follower:
             yield line.decode(errors="replace").rstrip()
 
 
-class Listener:
-    """Turns what a node tells into events that its operator understands.
+class LogEvents:
+    """Converts one node's status lines into events for the operator.
 
     Args:
         name: What the operator calls the client.
@@ -49,7 +46,7 @@ class Listener:
         """The work that goes on, or went on last."""
 
     def hear(self, line: str) -> None:
-        """Take one line of the log."""
+        """Handle one line of the log."""
         from clients.worker.status_lines import read
 
         if (said := read(line)) is None:

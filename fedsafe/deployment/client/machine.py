@@ -1,4 +1,4 @@
-"""`fedsafe client`: what its operator asked for, checked and laid out, then kept alive.
+"""Run `fedsafe client`: check options, write node configs, start and supervise processes.
 
 Nothing that it starts outlives it, however it ends.
 """
@@ -16,7 +16,7 @@ from fedsafe.deployment.client import connectivity, state_dir
 from fedsafe.deployment.client.identity import Address, Identity
 from fedsafe.deployment.client.log_events import Tell
 from fedsafe.deployment.client.supernode import Settings
-from fedsafe.deployment.client.supervisor import Member, Supervisor
+from fedsafe.deployment.client.supervisor import NodeProcess, Supervisor
 from fedsafe.errors import LaunchError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.flower.compatibility import check
@@ -28,8 +28,8 @@ LARGEST_LOG = 16 * 1024**2
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the operator asked for, each part checked by itself."""
+class ClientOptions:
+    """Options of `fedsafe client`, each already validated by itself."""
 
     server: Address
     authority: Path | None
@@ -56,8 +56,8 @@ class Wanted:
     """Whether they leave when the server's rounds are over."""
 
 
-def run(wanted: Wanted, listen: Listener | None = None) -> None:
-    """Keep a machine's clients in a federation until interrupted, or until they may leave.
+def run(wanted: ClientOptions, listen: Listener | None = None) -> None:
+    """Run a machine's clients until interrupted or until the federation is over.
 
     Raises:
         LaunchError: They cannot be started, or the server is not the one it should be.
@@ -85,17 +85,17 @@ def run(wanted: Wanted, listen: Listener | None = None) -> None:
         ]
         _greet(wanted, tell)
         child = None if wanted.trainer is not None else _trainer(wanted, homes[0], socket)
-        told = f"logs are in {wanted.state}; the trainer's socket is {socket}"
-        tell("start", told, state=str(wanted.state), trainer=str(socket))
+        paths = f"logs are in {wanted.state}; the trainer's socket is {socket}"
+        tell("start", paths, state=str(wanted.state), trainer=str(socket))
         supervisor = Supervisor(socket, child, nodes, tell, once=wanted.once)
         held.callback(supervisor.stop)
         supervisor.run()
 
 
-def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> Settings:
-    """Examine one client's data, write its site's file, and return its node's settings."""
+def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tell) -> Settings:
+    """Check one client's data, write its node config file, and return its node's settings."""
     activate()
-    from clients.node_config import Site
+    from clients.node_config import NodeConfig
 
     identity = wanted.identities[index]
     source, digest = None, ""
@@ -103,7 +103,7 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> S
         source = wanted.data[index]
         count, digest = state_dir.examine(source, state_dir.secret(home, identity))
         tell("data", f"{count} examples of its own", name=identity.name, examples=count)
-    written = Site(
+    written = NodeConfig(
         socket=socket,
         state=home,
         source=source,
@@ -128,14 +128,14 @@ def _node(wanted: Wanted, index: int, home: Path, socket: Path, tell: Tell) -> S
     )
 
 
-def _member(name: str, home: Path, settings: Settings, tell: Tell) -> Member:
+def _member(name: str, home: Path, settings: Settings, tell: Tell) -> NodeProcess:
     env = environment(home / "flower")
     child = Child("The node", settings.command(), log=home / "node.log", env=env, cwd=home)
-    return Member(name, child, tell)
+    return NodeProcess(name, child, tell)
 
 
-def _greet(wanted: Wanted, tell: Tell) -> None:
-    """Look at the server before anything starts.
+def _greet(wanted: ClientOptions, tell: Tell) -> None:
+    """Check connectivity to the server before any process starts.
 
     Raises:
         LaunchError: It is not the server that the certificate speaks of.
@@ -151,7 +151,7 @@ def _greet(wanted: Wanted, tell: Tell) -> None:
         tell("note", "Without TLS, whoever is on the way can read and change what is sent.")
 
 
-def _trainer(wanted: Wanted, home: Path, socket: Path) -> Child:
+def _trainer(wanted: ClientOptions, home: Path, socket: Path) -> Child:
     env = environment(home / "flower")
     if wanted.gpu is not None:
         env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": wanted.gpu}

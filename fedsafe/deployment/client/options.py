@@ -1,6 +1,6 @@
-"""What a client's operator chooses: data, model, conduct; read from options and checked.
+"""Parse and check `fedsafe client` options: data, model, attack, plug-ins.
 
-Everything is checked before anything starts. Knows nothing of processes.
+Everything is checked before anything starts.
 """
 
 import importlib
@@ -57,7 +57,7 @@ def read_data(text: str) -> PluginChoice:
 def read_conduct(
     behaviour: str, generator: str | None, changes: list[str]
 ) -> tuple[PluginChoice, PluginChoice | None]:
-    """Return what an attacker does, and where its malicious examples come from.
+    """Parse an attacker's behaviour and its generator of malicious examples.
 
     Args:
         behaviour: Name of the behaviour.
@@ -119,10 +119,10 @@ def read_plugins(paths: list[str]) -> tuple[str, ...]:
     for path in paths:
         module, colon, name = path.partition(":")
         try:
-            found = hasattr(importlib.import_module(module), name) if colon else False
+            exists = hasattr(importlib.import_module(module), name) if colon else False
         except (ImportError, ValueError):
-            found = False
-        if not found:
+            exists = False
+        if not exists:
             raise ConfigError(
                 f"--plugin {path}: there is no such function. Write MODULE:OBJECT, as the server's "
                 "experiment does, and have the module installed here or on PYTHONPATH."

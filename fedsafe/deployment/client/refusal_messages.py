@@ -1,14 +1,14 @@
-"""Why a server does not serve a node, as sentences for the node's operator."""
+"""Error messages for a node that the server refuses."""
 
-from fedsafe.deployment.client.connectivity import Seen
+from fedsafe.deployment.client.connectivity import ConnectionCheck
 from fedsafe.deployment.client.identity import Address
 
 
-def sentence(kind: str, words: str, name: str, server: Address, seen: Seen) -> str:
-    """Return why a session ended or never began.
+def sentence(kind: str, words: str, name: str, server: Address, seen: ConnectionCheck) -> str:
+    """Return the message for a session that ended or was refused.
 
     Args:
-        kind: As in `fedsafe.deployment.client.fleet_client.EndedError`.
+        kind: As in `fedsafe.deployment.client.fleet_client.SessionEndedError`.
         words: The server's own.
         name: The node's, with the beginning of its key's fingerprint.
         server: Where it connects to.

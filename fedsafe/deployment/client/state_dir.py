@@ -1,4 +1,4 @@
-"""A client's own directory and what is in it: its site's file, its lock, its secret.
+"""State directory of a client: node config file, lock, digest key, socket.
 
 Only this user can read any of it.
 """
@@ -18,19 +18,19 @@ from fedsafe.contracts import sources
 from fedsafe.deployment.client.identity import Identity
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 
 if TYPE_CHECKING:
-    from clients.node_config import Site
+    from clients.node_config import NodeConfig
 
 
 def home() -> Path:
-    """Return the directory of all clients of this user."""
+    """Return the default state directory of all clients of this user."""
     return Path.home() / ".fedsafe" / "clients"
 
 
 def examine(source: PluginChoice, secret: bytes) -> tuple[int, str]:
-    """Read a client's data once; return how many examples it has, and their keyed digest.
+    """Count a client's examples and compute their keyed digest.
 
     Without the client's secret the digest tells nothing, not even whether two clients have
     the same data; with it, it changes when the data does.
@@ -40,13 +40,13 @@ def examine(source: PluginChoice, secret: bytes) -> tuple[int, str]:
     """
     from fedsafe.data.sources import fingerprint
 
-    found = sources[source.name].configure(source.settings)(0)
-    digest = hmac.new(secret, f"data\0{fingerprint(found)}".encode(), sha256)
-    return len(found), digest.hexdigest()
+    examples = sources[source.name].configure(source.settings)(0)
+    digest = hmac.new(secret, f"data\0{fingerprint(examples)}".encode(), sha256)
+    return len(examples), digest.hexdigest()
 
 
 def secret(directory: Path, identity: Identity) -> bytes:
-    """Return what keys a client's digests: of its private key, or drawn once where it has none."""
+    """Return the key of a client's data digest: derived from its private key, or random."""
     if identity.secret is not None:
         return identity.secret
     path = directory / "secret"
@@ -57,7 +57,7 @@ def secret(directory: Path, identity: Identity) -> bytes:
 
 
 def own_key(directory: Path) -> Path:
-    """Return the key of a client that was given none, made once and kept.
+    """Return a generated private key for a client that was given none.
 
     A server without a list of keys then knows it again when it comes back.
     """
@@ -90,7 +90,7 @@ def place(root: Path, identity: Identity) -> Path:
 
 
 def locked(directory: Path, identity: Identity) -> TextIO:
-    """Hold a client's directory for this process alone, until what is returned is closed.
+    """Lock a client's directory for this process, until the returned file is closed.
 
     Raises:
         LaunchError: Another process has it.
@@ -102,7 +102,7 @@ def locked(directory: Path, identity: Identity) -> TextIO:
             "this machine. Stop it, or give another --key."
         )
 
-    return hold(directory / "lock", taken)
+    return flock(directory / "lock", taken)
 
 
 def socket_in(directory: Path) -> Path:
@@ -124,7 +124,7 @@ def socket_in(directory: Path) -> Path:
 
 
 def check_trainer(path: Path) -> Path:
-    """Return the socket of a trainer that answers.
+    """Return the socket of an external worker, checked to answer.
 
     Raises:
         LaunchError: None does.
@@ -141,8 +141,8 @@ def check_trainer(path: Path) -> Path:
     return path
 
 
-def write(site: "Site", path: Path) -> None:
-    """Write a site's file for this user's eyes only, in one step.
+def write(site: "NodeConfig", path: Path) -> None:
+    """Write a node config file atomically, mode 0600.
 
     Raises:
         LaunchError: It cannot be written.

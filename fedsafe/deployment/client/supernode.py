@@ -1,4 +1,4 @@
-"""One client's node, a process: it takes the server's messages and hands them to the ClientApp.
+"""SuperNode process of one client: pulls the server's messages and runs the ClientApp.
 
 Speaks to the server as Flower's SuperNode does, and runs the ClientApp that is installed
 here, in this process: nothing that a server sends is ever run as code, nothing is started
@@ -27,8 +27,9 @@ from fedsafe.errors import FedSafeError
 if TYPE_CHECKING:
     from flwr.app import Message
 
-    from fedsafe.deployment.client.fleet_client import EndedError
-    from fedsafe.deployment.client.fleet_connection import Line
+    from fedsafe.deployment.client.fleet_client import SessionEndedError
+    from fedsafe.deployment.client.fleet_connection import FleetConnection
+
 
 log = logging.getLogger(__name__)
 EVERY = 3.0
@@ -45,7 +46,7 @@ LONGEST_REASON = 2000
 
 @dataclass(frozen=True)
 class Settings:
-    """What one node is started with."""
+    """Settings of one SuperNode, passed on its command line."""
 
     server: Address
     authority: Path | None
@@ -80,14 +81,16 @@ class Settings:
 
 
 class Node:
-    """Answers the server's messages, one at a time, for as long as its process lives."""
+    """SuperNode loop: answers the server's messages one at a time, over many sessions."""
 
-    def __init__(self, settings: Settings, connect: "Callable[..., Line] | None" = None) -> None:
+    def __init__(
+        self, settings: Settings, connect: "Callable[..., FleetConnection] | None" = None
+    ) -> None:
         from clients.node_config import NODE_CONFIG
-        from clients.worker.status_lines import tell
+        from clients.worker.status_lines import log_status
         from fedsafe.deployment.client import fleet_connection
 
-        self._settings, self._tell = settings, tell
+        self._settings, self._tell = settings, log_status
         self._line = (connect or fleet_connection.connect)(
             settings.server, settings.authority, settings.key, self._lost, self._found
         )
@@ -100,7 +103,7 @@ class Node:
         """Why the last session ended, as it was told."""
 
     def run(self) -> NoReturn:
-        """Serve, session after session.
+        """Run sessions until the process ends; reconnect after each.
 
         Raises:
             KeyboardInterrupt: It was told to end, and has left.
@@ -113,38 +116,38 @@ class Node:
             self._explain(ended)
             time.sleep(min(2.0 ** min(vain - 1, 10), OFTEN if vain < 60 / OFTEN else SELDOM))
 
-    def _session(self) -> "EndedError":
-        """Serve as long as the server knows this node; return how that ended."""
-        from fedsafe.deployment.client.fleet_client import EndedError
+    def _session(self) -> "SessionEndedError":
+        """Run one session; return why it ended."""
+        from fedsafe.deployment.client.fleet_client import SessionEndedError
 
         try:
             self._id = self._line.open()
             self._found(opened=True)
             while True:
                 self._next()
-        except EndedError as error:
+        except SessionEndedError as error:
             return error
         finally:
             self._line.close()
 
     def _next(self) -> None:
-        """Answer one message, or wait a little where there is none.
+        """Answer one message, or pause when there is none.
 
         A server of ours gives a message that came to nothing again, and is told by the next
         question that a reply did.
 
         Raises:
-            EndedError: The session is over.
+            SessionEndedError: The session is over.
         """
-        from fedsafe.deployment.client.fleet_client import EndedError, LostError
+        from fedsafe.deployment.client.fleet_client import RequestFailedError, SessionEndedError
 
         begun = time.monotonic()
         try:
             message = self._line.next()
-        except LostError as error:
+        except RequestFailedError as error:
             if error.status:
                 kind = "replaced" if error.status == TAKEN else "refused"
-                raise EndedError(kind, str(error)) from None
+                raise SessionEndedError(kind, str(error)) from None
             self._tell("lost", message=f"a message of the server's did not come whole: {error}")
             message = None
         if message is None:
@@ -154,11 +157,11 @@ class Node:
         reply = self._work(message)
         try:
             self._line.answer(reply, time.monotonic() - begun)
-        except LostError as error:
+        except RequestFailedError as error:
             self._tell("lost", message=f"its reply did not reach the server: {error}")
 
     def _work(self, message: "Message") -> "Message":
-        """Return the ClientApp's reply; whatever it raises becomes one, as in Flower."""
+        """Run the ClientApp; an exception becomes an error reply, as in Flower."""
         from flwr.app import Context, Error, Message, RecordDict
 
         from clients.app import app
@@ -192,8 +195,8 @@ class Node:
             self._refused = ""
         self._away = False
 
-    def _explain(self, ended: "EndedError") -> None:
-        """Tell why a session ended, once as long as the reason stays."""
+    def _explain(self, ended: "SessionEndedError") -> None:
+        """Log why a session ended, once for each new reason."""
         settings = self._settings
         seen = connectivity.look(settings.server, settings.authority)
         why = refusal_messages.sentence(
@@ -206,7 +209,7 @@ class Node:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Keep a node online until told to end; return the exit code."""
+    """Run a node until SIGTERM or SIGINT; return the exit code."""
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
@@ -221,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _end(*_: object) -> None:
-    """Take leave, and be gone soon even if the server cannot be told."""
+    """Deactivate the node and exit soon, even if the server cannot be reached."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     leaving = threading.Timer(LEAVE_SECONDS, os._exit, (1,))

@@ -1,7 +1,4 @@
-"""Keeps a trainer and its nodes alive, and tells their operator what goes on.
-
-Knows nothing of how they are set up.
-"""
+"""Client supervisor: restarts the worker and the nodes, and reports to the operator."""
 
 import signal
 import time
@@ -10,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedsafe.deployment.child_processes import Child, signal_group, wait_until
-from fedsafe.deployment.client.log_events import Follower, Listener, Tell
-from fedsafe.deployment.restarts import Kept, how_it_ended
+from fedsafe.deployment.client.log_events import LogEvents, LogFollower, Tell
+from fedsafe.deployment.restarts import RestartingChild, how_it_ended
 from fedsafe.errors import LaunchError
 
 TICK = 0.5
@@ -39,12 +36,12 @@ class Supervisor:
         self,
         socket: Path,
         trainer: Child | None,
-        members: Sequence["Member"],
+        members: Sequence["NodeProcess"],
         tell: Tell,
         *,
         once: bool = False,
     ) -> None:
-        self._trainer = Trainer(socket, trainer, tell)
+        self._trainer = WorkerProcess(socket, trainer, tell)
         self._members, self._once = members, once
 
     def run(self) -> None:
@@ -65,12 +62,12 @@ class Supervisor:
         time.sleep(TICK)  # the server hears that they have heard
 
     def _dismissed(self) -> bool:
-        """Return whether every client that ever got through has heard that it may go."""
+        """Return whether every client that ever connected was told that the rounds are over."""
         heard = [member.heard for member in self._members if member.heard.connected]
         return bool(heard) and all(one.dismissed for one in heard)
 
     def stop(self) -> None:
-        """End everything, the nodes first, so that the server knows at once.
+        """Stop all processes, the nodes first, so that the server sees them leave at once.
 
         A second interrupt ends it without waiting.
         """
@@ -93,18 +90,18 @@ def _end(child: Child) -> None:
         child.stop()
 
 
-class Trainer:
-    """The trainer, whoever keeps it."""
+class WorkerProcess:
+    """The resident worker: our own child process, or an external one."""
 
     def __init__(self, socket: Path, child: Child | None, tell: Tell) -> None:
         self.child = child
         self._socket, self._tell = socket, tell
-        self._kept = None if child is None else Kept(child, self._died)
+        self._kept = None if child is None else RestartingChild(child, self._died)
         self._asked = self._heard = time.monotonic()
         self._gone = False
 
     def start(self) -> None:
-        """Start it, where it is our own, and wait until it listens.
+        """Start the worker, if it is our own child, and wait until it listens.
 
         Raises:
             LaunchError: It does not start.
@@ -115,11 +112,13 @@ class Trainer:
         self._socket.unlink(missing_ok=True)  # of one that was killed
         self._kept.start()
         if not wait_until(lambda: self._answers() or not child.alive, START) or not child.alive:
-            raise LaunchError(f"The trainer did not start: {child.last_words()} See {child.log}.")
+            raise LaunchError(
+                f"The trainer did not start: {child.last_log_line()} See {child.log}."
+            )
         self._heard = time.monotonic()
 
     def look(self) -> None:
-        """See whether it lives, and now and then whether it answers."""
+        """Check that the worker is alive, and from time to time that it answers."""
         if self._kept is not None:
             self._kept.look()
         now = time.monotonic()
@@ -157,20 +156,20 @@ class Trainer:
         self._tell(
             "trainer-died",
             f"the trainer died: {how_it_ended(self.child)}. {_again(pause)} The end of its log: "
-            f"{self.child.last_words()}",
+            f"{self.child.last_log_line()}",
         )
 
 
-class Member:
-    """One node, its log listened to."""
+class NodeProcess:
+    """One SuperNode process and the events of its log."""
 
     def __init__(self, name: str, child: Child, tell: Tell) -> None:
         self._name, self._tell = name, tell
-        self._follower, self.heard = Follower(child.log), Listener(name, tell)
-        self.kept = Kept(child, self._died)
+        self._follower, self.heard = LogFollower(child.log), LogEvents(name, tell)
+        self.kept = RestartingChild(child, self._died)
 
     def look(self) -> None:
-        """Hear what it says, and see whether it lives."""
+        """Read its new log lines, and check that it is alive."""
         for line in self._follower.lines():
             self.heard.hear(line)
         self.kept.look()
@@ -180,7 +179,7 @@ class Member:
         self._tell(
             "node-died",
             f"the node ended: {how_it_ended(child)}. {_again(pause)} The end of its log: "
-            f"{child.last_words()}",
+            f"{child.last_log_line()}",
             name=self._name,
         )
 

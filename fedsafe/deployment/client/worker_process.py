@@ -1,4 +1,4 @@
-"""The resident trainer's process, with the path of its socket.
+"""Entry point of the resident worker process; its argument is the socket's path.
 
 `fedsafe client` starts it, and it never outlives what started it.
 """
@@ -21,7 +21,7 @@ GRACE = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep a trainer on a socket until told to end; return the exit code.
+    """Run a worker on a Unix socket until SIGTERM or SIGINT; return the exit code.
 
     0: told to end (SIGTERM, SIGINT, death of the parent); 1: the device failed, start
     anew; 2: it could not start, and a sentence on stderr says why.
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _follow(parent: int) -> None:
-    """End with the process that started this one, however that ended."""
+    """End this process when its parent ends."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)

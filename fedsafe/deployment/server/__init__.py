@@ -1,1 +1,1 @@
-"""What runs on the machine of the server: SuperLink, nginx, certificates, quotas."""
+"""Server machine of a deployment: SuperLink, nginx, certificates, quotas."""

@@ -1,4 +1,4 @@
-"""Which keys the SuperLink lets speak to it at this moment, as the allow list changes.
+"""Admission of client keys to the SuperLink, by an allow list that may change.
 
 Knows nothing of HTTP; Flower itself proves that a key is its caller's.
 """
@@ -19,8 +19,8 @@ LOOK_SECONDS = 1.0
 """Between two looks at the allow list."""
 
 
-class Standing(Enum):
-    """How it stands with a key."""
+class KeyStatus(Enum):
+    """Status of a client's key."""
 
     ADMITTED = "admitted"
     STARTING = "not registered at the SuperLink yet"
@@ -28,7 +28,7 @@ class Standing(Enum):
 
 
 class Admission:
-    """Follows the allow list for one SuperLink; all calls come from one thread.
+    """Allow list of one SuperLink, reread when it changes; not thread-safe.
 
     Args:
         listed: Returns the keys that may join, PEM; called often.
@@ -48,28 +48,28 @@ class Admission:
         self._ended: dict[bytes, asyncio.Event] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    def standing(self, header: bytes) -> Standing:
-        """Return how it stands with the key that a request names.
+    def standing(self, header: bytes) -> KeyStatus:
+        """Return the status of the key in a request's header.
 
         A request without a key is Flower's own to refuse.
         """
         self.follow()
         key = decode(header)
         if not key:
-            return Standing.ADMITTED
+            return KeyStatus.ADMITTED
         if key not in self._keys:
-            return Standing.EXCLUDED
+            return KeyStatus.EXCLUDED
         if key not in self._known and not self._registered(key):
-            return Standing.STARTING
+            return KeyStatus.STARTING
         self._known.add(key)
-        return Standing.ADMITTED
+        return KeyStatus.ADMITTED
 
     async def until_excluded(self, header: bytes) -> None:
-        """Return when the key that a request names may speak no more."""
+        """Wait until the key in a request's header is excluded."""
         await self._ended.setdefault(decode(header), asyncio.Event()).wait()
 
     def look(self) -> None:
-        """See who is listed now; end the sessions of those that are not any more."""
+        """Reread the allow list; end the sessions of keys that were removed."""
         before, self._keys = self._keys, self._listed()
         for key in before - self._keys:
             self._dismiss(key)
@@ -77,7 +77,7 @@ class Admission:
                 ended.set()
 
     def follow(self) -> None:
-        """Look at the list from now on, whether or not anybody asks; within a running loop."""
+        """Start rereading the allow list periodically; needs a running event loop."""
         if self._watch is None:
             self._watch = asyncio.get_running_loop().create_task(self._follow())
 

@@ -1,7 +1,4 @@
-"""X.509 certificates of a deployment: an authority's, a server's, read and written.
-
-Knows nothing of where files lie.
-"""
+"""X.509 certificates of a deployment: an authority's, a server's, read and written."""
 
 import datetime
 import ipaddress
@@ -39,7 +36,7 @@ def pem(key: Key) -> bytes:
 
 
 def now() -> datetime.datetime:
-    """Return the time as certificates count it: UTC, in seconds."""
+    """Return the current UTC time, in whole seconds as in certificates."""
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
@@ -175,7 +172,7 @@ def read_key(path: Path) -> Key:
 def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
     """Return the hosts that a certificate is valid for."""
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    return list(found.value)
+    return list(extension.value)

@@ -1,4 +1,4 @@
-"""The directory of certificates and keys: one authority, one server, a key pair a client.
+"""Certificate directory: CA, server certificate, and one key pair per client.
 
 What exists is never overwritten; making it again adds what is missing.
 """
@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from fedsafe.deployment.server import certificate_signing, client_keys
-from fedsafe.deployment.server.client_keys import ALLOW, KEYS, Made, write_new
+from fedsafe.deployment.server.client_keys import ALLOW, KEYS, WrittenFiles, write_new
 from fedsafe.errors import ConfigError
 
 CA, CA_KEY, SERVER, SERVER_KEY = "ca.crt", "ca.key", "server.crt", "server.key"
@@ -21,8 +21,8 @@ SOON = 30
 """Days before a certificate's end from which on it is mentioned."""
 
 
-def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made:
-    """Make an authority, a server certificate and key pairs, or what is missing of them.
+def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> WrittenFiles:
+    """Create the CA, server certificate and client key pairs that do not exist yet.
 
     Args:
         directory: Where they go: mode 0700, and 0600 for the secrets in it.
@@ -35,22 +35,24 @@ def init(directory: Path, hosts: Sequence[str], clients: int, days: int) -> Made
             cover a host, a file's other half is gone, or the directory cannot be written.
     """
     asked = [certificate_signing.host_name(host) for host in hosts]
-    made = Made()
+    written = WrittenFiles()
     try:
         for home in (directory, directory / KEYS, directory / ALLOW):
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             home.chmod(0o700)
-        _server(directory, asked, days, made)
-        client_keys.make(directory, [f"node{number}" for number in range(clients)], made)
+        _server(directory, asked, days, written)
+        client_keys.make(directory, [f"node{number}" for number in range(clients)], written)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or directory} cannot be written: {error.strerror}. Choose another "
             "directory with -o."
         ) from None
-    return made
+    return written
 
 
-def _server(directory: Path, asked: Sequence[x509.GeneralName], days: int, made: Made) -> None:
+def _server(
+    directory: Path, asked: Sequence[x509.GeneralName], days: int, made: WrittenFiles
+) -> None:
     """Make the server's certificate and key, unless they are there."""
     if _both(directory, SERVER, SERVER_KEY):
         covered = certificate_signing.names_of(certificate_signing.read(directory / SERVER))
@@ -109,7 +111,7 @@ def write_loopback(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in zip((CA, SERVER, SERVER_KEY), certificate_signing.loopback(), strict=True):
         (directory / name).unlink(missing_ok=True)
-        write_new(directory / name, content, 0o600, Made())
+        write_new(directory / name, content, 0o600, WrittenFiles())
 
 
 def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
@@ -147,7 +149,7 @@ def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
     signed = certificate_signing.sign_server(key, names, ca, ca_key, end)
     aside = directory / f".{SERVER}.{os.getpid()}"
     try:
-        write_new(aside, certificate_signing.text(signed), 0o644, Made())
+        write_new(aside, certificate_signing.text(signed), 0o644, WrittenFiles())
         aside.replace(directory / SERVER)
     except OSError as error:
         raise ConfigError(f"{directory / SERVER} cannot be written: {error.strerror}.") from None
@@ -157,8 +159,8 @@ def renew(directory: Path, hosts: Sequence[str], days: int) -> x509.Certificate:
 
 
 @dataclass(frozen=True)
-class Health:
-    """What is to be said of a directory of certificates."""
+class CertificateCheck:
+    """Result of checking a certificate directory."""
 
     hosts: tuple[str, ...]
     """Names that the server's certificate is valid for."""
@@ -169,8 +171,8 @@ class Health:
     problems: tuple[str, ...]
 
 
-def check(directory: Path) -> Health:
-    """Look at a server's certificate and key, as a server about to start would.
+def check(directory: Path) -> CertificateCheck:
+    """Check a server's certificate and key: hosts, expiry, permissions, matching key.
 
     Raises:
         ConfigError: One of them is missing or unreadable, or they do not belong together.
@@ -194,7 +196,7 @@ def check(directory: Path) -> Health:
         if secret.is_file() and secret.stat().st_mode & 0o077
     ]
     hosts = tuple(str(name.value) for name in certificate_signing.names_of(certificate))
-    return Health(hosts, days, _signed(directory, certificate), tuple(problems))
+    return CertificateCheck(hosts, days, _signed(directory, certificate), tuple(problems))
 
 
 def _load(directory: Path) -> None:

@@ -26,8 +26,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass
-class Made:
-    """What a call wrote, and what it found and left alone."""
+class WrittenFiles:
+    """Files that a call wrote, and files that existed and were left unchanged."""
 
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
@@ -35,16 +35,16 @@ class Made:
     """Clients whose keys were taken off the allow list by hand, which stay off it."""
 
 
-def write_new(path: Path, content: bytes, mode: int, made: Made) -> None:
-    """Write a new file that nobody else could ever read."""
+def write_new(path: Path, content: bytes, mode: int, made: WrittenFiles) -> None:
+    """Write a new file with its final mode from the start, never readable by others."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
         os.fchmod(file.fileno(), mode)
     made.written.append(path)
 
 
-def make(directory: Path, names: Sequence[str], made: Made) -> None:
-    """Make the key pairs that there never were, in OpenSSH's formats, which Flower reads."""
+def make(directory: Path, names: Sequence[str], made: WrittenFiles) -> None:
+    """Create missing client key pairs in OpenSSH format, as Flower reads them."""
     for name in names:
         private, public = directory / KEYS / name, directory / ALLOW / f"{name}.pub"
         if public.exists():  # its private half may have gone to its client, as it should
@@ -73,7 +73,7 @@ def make(directory: Path, names: Sequence[str], made: Made) -> None:
         _issue(directory, name, f"{line.decode()} {name}")
 
 
-def add(directory: Path, name: str, public: Path | None) -> Made:
+def add(directory: Path, name: str, public: Path | None) -> WrittenFiles:
     """Add a client to the allow list: with a new key pair, or with a public key of its own.
 
     Args:
@@ -100,18 +100,18 @@ def add(directory: Path, name: str, public: Path | None) -> Made:
             f"There is or was a client '{name}'. Choose another name; `fedsafe certs restore "
             f"{name}` brings a revoked or removed one back."
         )
-    made = Made()
+    written = WrittenFiles()
     if public is None:
-        make(directory, [name], made)
-        return made
+        make(directory, [name], written)
+        return written
     (given,) = _read(public)[:1]
     for one in listed:
         if one.key == given.key:
             raise ConfigError(f"The key of {public} is listed already, as '{one.name}'.")
     line = " ".join([*given.line.split()[:2], name])
-    write_new(allow / f"{name}.pub", f"{line}\n".encode(), 0o644, made)
+    write_new(allow / f"{name}.pub", f"{line}\n".encode(), 0o644, written)
     _issue(directory, name, line)
-    return made
+    return written
 
 
 def revoke(place: Path, name: str) -> bool:

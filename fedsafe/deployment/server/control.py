@@ -1,6 +1,6 @@
-"""Client of the SuperLink's Control API: register keys, submit a run, ask how it goes.
+"""Client of the SuperLink's Control API: register keys, submit runs, query status.
 
-Flower's own client and messages; knows nothing of processes.
+Flower's own client and messages.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from fedsafe.runs.files import private
 
 
 class _Token:
-    """Shows the SuperLink that we started it."""
+    """HTTP interceptor that adds the SuperLink's access token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -45,7 +45,7 @@ class _Token:
 
 @dataclass(frozen=True)
 class Status:
-    """How a run is doing, in Flower's words."""
+    """Status of a run, as in Flower's RunStatus."""
 
     state: str
     """pending, starting, running or finished."""
@@ -55,7 +55,7 @@ class Status:
 
 
 class Control:
-    """One SuperLink's control interface."""
+    """Control API client of one SuperLink."""
 
     def __init__(self, address: str, token: str, root: Path | None) -> None:
         certificates = None if root is None else root.read_bytes()
@@ -74,7 +74,7 @@ class Control:
         return True
 
     def guarded(self) -> bool:
-        """Return whether it refuses those who do not show the token, as the gate makes it."""
+        """Return whether requests without the token are refused, as the limits middleware does."""
         try:
             self._stranger.ListRuns(ListRunsRequest(limit=1))
         except httpx.HTTPStatusError as error:
@@ -111,12 +111,12 @@ class Control:
         return int(answer.run_id)
 
     def status(self, run: int) -> Status | None:
-        """Return how a run is doing; None when the SuperLink does not answer."""
+        """Return a run's status; None when the SuperLink does not answer."""
         try:
-            found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+            status = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
         except httpx.HTTPError:
             return None
-        return Status(found.status, found.sub_status, found.details)
+        return Status(status.status, status.sub_status, status.details)
 
     def stop(self, run: int) -> None:
         """Stop a run and free what it holds, as far as the SuperLink still can."""

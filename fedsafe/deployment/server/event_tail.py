@@ -1,7 +1,4 @@
-"""A run's events, heard from another process: its events.jsonl as it grows.
-
-Knows nothing of how they are shown.
-"""
+"""Tail a run's events.jsonl from another process."""
 
 import json
 from pathlib import Path
@@ -9,8 +6,8 @@ from pathlib import Path
 from fedsafe.runs.events import Event, Events, Listener
 
 
-class Follower:
-    """Passes on what is written to an event file after this moment."""
+class EventTail:
+    """Reads new events of an events.jsonl file and passes them to a listener."""
 
     def __init__(self, path: Path, listen: Listener | None) -> None:
         self._path = path
@@ -32,7 +29,7 @@ class Follower:
                 self._hear(line)
 
     def tell(self, message: str) -> None:
-        """Add a note of one's own, where there is a run to add it to."""
+        """Append a note to the event file, if the run exists."""
         self.drain()
         if (self._path.parent / "experiment.yaml").is_file():
             Events(self._path)("note", message)

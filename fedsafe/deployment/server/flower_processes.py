@@ -1,7 +1,4 @@
-"""What stands behind the front: the SuperLink, the launcher of its ServerApp, the run in it.
-
-Knows nothing of when to start them again.
-"""
+"""Flower's server processes behind nginx: SuperLink, SuperExec, ServerApp run."""
 
 import os
 import secrets
@@ -39,8 +36,8 @@ GRACE = 3.0
 """Seconds between the end of the ServerApp's process and Flower's word of it."""
 
 
-class Backend:
-    """The processes behind one address of this machine."""
+class FlowerProcesses:
+    """SuperLink and SuperExec processes of one server."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -65,7 +62,7 @@ class Backend:
             [sys.executable, "-m", "fedsafe.deployment.server.superlink", str(settings)],
             log=plan.logs / "superlink.log",
             env=around,
-            leash=signal.SIGKILL,  # none of these has anything to put in order
+            on_parent_death=signal.SIGKILL,  # none of these has anything to put in order
         )
         self._executor = Child(
             "Flower's launcher",
@@ -74,7 +71,7 @@ class Backend:
              "--superexec-auth-secret-file", str(plan.state / "secret")],
             log=plan.logs / "superexec.log",
             env=around,
-            leash=signal.SIGKILL,
+            on_parent_death=signal.SIGKILL,
         )  # fmt: skip
         self._control: Control | None = None
 
@@ -98,7 +95,7 @@ class Backend:
     # Starting -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all of it, register the keys, and submit the run.
+        """Start the processes, register the client keys, and submit the run.
 
         Raises:
             LaunchError: A part does not start.
@@ -112,7 +109,7 @@ class Backend:
         self._control = Control(self.loopback, self._token, root)
         self._link.start()
         if not wait_until(self._answers, START_SECONDS) or not self._link.alive:
-            raise LaunchError(f"The SuperLink did not start: {self._link.last_words()}")
+            raise LaunchError(f"The SuperLink did not start: {self._link.last_log_line()}")
         if not self._control.guarded():
             raise LaunchError(
                 "The SuperLink serves without the guard before it: its control interface answers "
@@ -124,7 +121,7 @@ class Backend:
         self.submit()
 
     def admit(self, keys: "tuple[Allowed, ...]") -> None:
-        """Let the nodes of a changed allow list join; the SuperLink itself keeps the others out.
+        """Register newly listed keys; the SuperLink itself excludes removed ones.
 
         Raises:
             LaunchError: It does not take a key.
@@ -194,7 +191,7 @@ class Backend:
         """Return which process ended and how; empty while all run."""
         for child in (self._link, self._executor):
             if not child.alive:
-                return f"{child.name} {child.fate()}"
+                return f"{child.name} {child.exit_description()}"
         return ""
 
     def status(self) -> Status | None:
@@ -212,9 +209,9 @@ class Backend:
         if self._gone is None and now < self._next:
             return None
         self._next = now + ASK_SECONDS
-        found = self._control.status(self._run)
-        if found is not None and found.state == "finished":
-            return found
+        status = self._control.status(self._run)
+        if status is not None and status.state == "finished":
+            return status
         if self._gone is not None and now - self._gone > GRACE:
             return Status("finished", "failed", "the process was killed")
         return None

@@ -1,4 +1,4 @@
-"""Outermost middleware of the SuperLink: limits what is read into memory at all.
+"""ASGI middleware that limits request size and concurrency; the outermost one.
 
 Lets requests in only whole, of a known kind and size, few large ones at a time, and to
 the control interface only those of who started this SuperLink.
@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from fedsafe.deployment.server.admission import Admission, Standing
+from fedsafe.deployment.server.admission import Admission, KeyStatus
 from fedsafe.flower.internals import FLEET_HTTP_PUBLIC_KEY_HEADER
 
 Scope = MutableMapping[str, Any]
@@ -34,8 +34,8 @@ SECONDS = 120.0
 """Longest time for a request's body."""
 
 
-class Gate:
-    """Let requests in only whole, of a known kind and size, and few large ones at a time.
+class LimitsMiddleware:
+    """ASGI middleware: admits known requests of bounded size, few large ones at a time.
 
     Args:
         app: What stands behind it.
@@ -72,7 +72,7 @@ class Gate:
             await refuse(403, "not for you", scope, receive, send)
 
     def _owner(self, scope: Scope) -> bool:
-        """Return whether the one who asks started this SuperLink."""
+        """Return whether a request carries the SuperLink's access token."""
         given = dict(scope["headers"]).get(TOKEN.encode(), b"")
         return hmac.compare_digest(given, self._token.encode())
 
@@ -81,13 +81,13 @@ class Gate:
             await refuse(503, "starting", scope, receive, send)
             return
         header = dict(scope["headers"]).get(KEY_HEADER, b"")
-        standing = Standing.ADMITTED
+        standing = KeyStatus.ADMITTED
         if self._admission is not None:
             standing = self._admission.standing(header)
-        if standing is Standing.STARTING:
+        if standing is KeyStatus.STARTING:
             await refuse(503, "starting", scope, receive, send)
             return
-        if standing is Standing.EXCLUDED:
+        if standing is KeyStatus.EXCLUDED:
             answer = {"code": NOT_ALLOWED, "detail": standing.value}
             await JSONResponse(answer, 412)(scope, receive, send)
             return
@@ -102,7 +102,7 @@ class Gate:
 
 
 class _Free:
-    """Where there is no queue."""
+    """No-op async context manager, for requests that need no semaphore."""
 
     async def __aenter__(self) -> None:
         """Enter at once."""

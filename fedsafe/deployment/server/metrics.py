@@ -1,4 +1,4 @@
-"""A server's figures as Prometheus reads them, on the loopback address alone."""
+"""Prometheus metrics endpoint of a server, on the loopback address only."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def serve_metrics(directory: Path, port: int) -> None:
 
 
 class RunCollector(Collector):
-    """Reads the run directory anew at each scrape."""
+    """Prometheus collector that reads the run directory at each scrape."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

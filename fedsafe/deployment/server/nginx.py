@@ -1,7 +1,7 @@
-"""The front: nginx on the public port, which lets only the SuperNodes' interface through.
+"""nginx reverse proxy on the public port: TLS, and only the Fleet API passes.
 
 The SuperLink's one port also serves Flower's control and runtime interfaces, without
-authentication; they stay on this machine. Knows nothing of experiments.
+authentication; they stay on this machine.
 """
 
 import os
@@ -12,7 +12,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedsafe.deployment.child_processes import Child, open_files
+from fedsafe.deployment.child_processes import Child, raise_file_limit
 from fedsafe.deployment.server.limits_middleware import LIMITS, SMALL
 from fedsafe.deployment.server.nginx_template import (
     LARGER,
@@ -41,8 +41,8 @@ UNQUOTED = set('"$\\\n\r')
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Seconds after which a caller is hung up on."""
+class Timeouts:
+    """nginx timeouts, in seconds."""
 
     header: int = 10
     """For a handshake, and again for the whole head of a request."""
@@ -55,8 +55,8 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Front:
-    """Where a front listens, and what is behind it."""
+class Nginx:
+    """Configuration and process of one nginx reverse proxy."""
 
     listen: str
     """Address and port, as in 0.0.0.0:8443 or [::]:8443."""
@@ -73,7 +73,7 @@ class Front:
     """Public keys of those who may join, PEM."""
     listed: bool | None = None
     """Whether only they may; None: if there are any."""
-    patience: Patience = Patience()
+    patience: Timeouts = Timeouts()
 
     def config(self, files: int = FILES) -> str:
         """Return nginx's configuration, for a process that may open so many files."""
@@ -120,10 +120,10 @@ class Front:
         command = self._write()
         # A kill costs nothing: nginx's own quick ending breaks requests off as well, and its
         # temporary files have no names.
-        return Child("the front (nginx)", command, log=self._log, leash=signal.SIGKILL)
+        return Child("the front (nginx)", command, log=self._log, on_parent_death=signal.SIGKILL)
 
     def reload(self, running: Child, *, restart: bool) -> None:
-        """Have a front take this configuration, and the certificate as it is now.
+        """Reload a running nginx with this configuration and the current certificate.
 
         nginx as one process cannot load a configuration again (after a SIGHUP it answers new
         connections without TLS), so it is started anew: connections break off, and clients
@@ -160,7 +160,7 @@ class Front:
                 "allowed in it."
             )
         aside = file.with_suffix(".new.conf")
-        write_text(aside, self.config(open_files(FILES)))
+        write_text(aside, self.config(raise_file_limit(FILES)))
         command = [program, "-c", str(file), "-p", str(self.state), "-e", str(self._log)]
         trial = [program, "-c", str(aside), *command[3:], "-t", "-q"]
         tried = subprocess.run(trial, capture_output=True, text=True, check=False)
@@ -188,5 +188,5 @@ class Front:
 
 
 def nginx() -> str | None:
-    """Return where nginx is, or None."""
+    """Return the path of the nginx program, or None."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

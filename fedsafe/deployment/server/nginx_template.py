@@ -1,4 +1,4 @@
-"""nginx's configuration as the front's, with places for what differs from server to server."""
+"""nginx configuration template of the reverse proxy."""
 
 TEMPLATE = """\
 # Written by `fedsafe server`; changes are lost when it starts.

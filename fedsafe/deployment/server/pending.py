@@ -1,4 +1,4 @@
-"""A question of the server's to one node, and the reply to it while it comes in."""
+"""Pending messages of the server to nodes, and their incoming replies."""
 
 from dataclasses import dataclass, field
 
@@ -9,8 +9,8 @@ OFFERS = 8
 """How often a reply may be announced: each costs the SuperLink a little memory."""
 
 
-class Refused(Exception):  # noqa: N818
-    """A client asked for more than it may; with an HTTP status."""
+class QuotaExceeded(Exception):  # noqa: N818
+    """A client exceeded its quota; carries an HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -18,8 +18,8 @@ class Refused(Exception):  # noqa: N818
 
 
 @dataclass
-class Reply:
-    """One client's answer, while it comes in."""
+class PendingReply:
+    """A client's reply while its objects arrive."""
 
     message: str
     ids: frozenset[str]
@@ -38,8 +38,8 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Over:
-    """Why there will be no reply to a question."""
+class NoReply:
+    """Why a pending message will get no reply."""
 
     lost: bool
     """Whether asking again may help; else what the client sent was refused."""
@@ -47,8 +47,8 @@ class Over:
 
 
 @dataclass
-class Question:
-    """One message of the server to one node."""
+class PendingMessage:
+    """A message of the server to one node that waits for its reply."""
 
     node: int
     kind: str
@@ -57,12 +57,12 @@ class Question:
     """Its objects, each as often as it occurs."""
     missing: set[str] = field(default_factory=set, repr=False)
     """Objects of it that the SuperLink does not have yet."""
-    reply: Reply | None = None
+    reply: PendingReply | None = None
     handed: bool = False
     """Whether it went out to the node."""
     confirmed: bool = False
     """Whether the node has it, whole."""
-    over: Over | None = None
+    over: NoReply | None = None
     """Why no reply to it is taken any more."""
 
     @property
@@ -82,16 +82,16 @@ class Question:
         return FACTOR * len(self.ids) + SLACK_OBJECTS
 
     def announce(self, message: str, objects: frozenset[str], now: float) -> None:
-        """Let its node announce a reply.
+        """Register the node's announcement of a reply.
 
         Raises:
-            Refused: It is another one than before, or was announced too often.
+            QuotaExceeded: It is another one than before, or was announced too often.
         """
         if self.reply is None:
-            self.reply = Reply(message, objects)
+            self.reply = PendingReply(message, objects)
         elif (self.reply.message, self.reply.ids) != (message, objects):
-            raise Refused(409, "a second, different reply to one question")
+            raise QuotaExceeded(409, "a second, different reply to one question")
         self.reply.offers += 1
         self.reply.touched = now
         if self.reply.offers > OFFERS:
-            raise Refused(429, f"a reply announced more than {OFFERS} times")
+            raise QuotaExceeded(429, f"a reply announced more than {OFFERS} times")

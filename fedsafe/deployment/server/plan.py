@@ -1,6 +1,6 @@
-"""What a server is about to start, checked before anything is started.
+"""Start-up plan of a server: options checked before any process starts.
 
-Each problem is one sentence; knows nothing of processes.
+Each problem is one sentence.
 """
 
 import errno
@@ -19,7 +19,7 @@ from fedsafe.deployment.server.nginx import nginx
 from fedsafe.deployment.server.starting_keys import starting_keys
 from fedsafe.errors import ConfigError, LaunchError, RunError
 from fedsafe.experiment import Experiment
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 from fedsafe.runs.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """One server: what it runs, where it listens, whom it lets in."""
+    """Checked plan of one server: experiment, address, certificates, client keys."""
 
     experiment: Experiment
     directory: Path
@@ -68,8 +68,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the operator asked for."""
+class ServerOptions:
+    """Options of `fedsafe server`."""
 
     listen: str
     tls: Path | None = None
@@ -82,8 +82,8 @@ class Asked:
     """Whether fewer keys than clients are all right: others are added while it runs."""
 
 
-def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
-    """Check what was asked for.
+def plan(experiment: Experiment, directory: Path, asked: ServerOptions) -> Plan:
+    """Check the server's options and build its plan.
 
     Raises:
         ConfigError: It is wrong, or would let strangers in.
@@ -94,10 +94,10 @@ def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
     here = ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
     if asked.allow is not None and asked.tls is None:
         raise ConfigError("--allow needs --tls: clients prove their keys over TLS only.")
-    found = nginx()
+    program = nginx()
     if not here and not asked.open:
-        _see_that_strangers_stay_out(asked, found)
-    notes = [] if asked.tls is None else _certificate(asked.tls, fronted=found is not None)
+        _see_that_strangers_stay_out(asked, program)
+    notes = [] if asked.tls is None else _certificate(asked.tls, fronted=program is not None)
     directory = directory.resolve()
     store = Store(directory)
     store.check(experiment)
@@ -105,7 +105,7 @@ def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
     if asked.allow is not None:
         keys, said = starting_keys(asked.allow, experiment, store, fewer=asked.fewer)
         notes += said
-    if os.geteuid() == 0 and found:
+    if os.geteuid() == 0 and program:
         notes.append("Started as root, so nginx works as root too. An ordinary user is enough.")
     return Plan(
         experiment=experiment,
@@ -114,7 +114,7 @@ def plan(experiment: Experiment, directory: Path, asked: Asked) -> Plan:
         tls=None if asked.tls is None else asked.tls.resolve(),
         allow=None if asked.allow is None else asked.allow.resolve(),
         keys=keys,
-        fronted=found is not None,
+        fronted=program is not None,
         notes=tuple(notes),
         randomness=None if asked.randomness is None else asked.randomness.resolve(),
     )
@@ -141,7 +141,7 @@ def _address(listen: str) -> str:
     return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
 
 
-def _see_that_strangers_stay_out(asked: Asked, found: str | None) -> None:
+def _see_that_strangers_stay_out(asked: ServerOptions, found: str | None) -> None:
     lacking = [
         name for name, given in (("--tls", asked.tls), ("--allow", asked.allow)) if given is None
     ]
@@ -208,7 +208,7 @@ def _bind(address: str) -> OSError | None:
 
 @contextmanager
 def claim(directory: Path) -> Iterator[None]:
-    """Hold a run directory against a second server; the system frees it on any exit.
+    """Lock a run directory against a second server; the OS releases it on any exit.
 
     Raises:
         RunError: Another server has it, or it cannot be written.
@@ -224,7 +224,7 @@ def claim(directory: Path) -> Iterator[None]:
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)
-        file = hold(state / "lock", taken)
+        file = flock(state / "lock", taken)
     except OSError as error:
         raise RunError(
             f"The run directory {directory} cannot be written: {error.strerror}. Choose another "

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedsafe.deployment.server.pending import Over
+from fedsafe.deployment.server.pending import NoReply
 from fedsafe.flower.internals import (
     SUPERLINK_NODE_ID,
     ErrorCode,
@@ -14,17 +14,17 @@ from fedsafe.messages import REFUSED
 
 
 def objects(tree: Any) -> list[str]:
-    """Return the objects of a tree, each as often as it occurs."""
-    found, left = [], [tree]
+    """Return the object ids of an ObjectTree, with repetitions."""
+    object_ids, left = [], [tree]
     while left:
         one = left.pop()
-        found.append(str(one.object_id))
+        object_ids.append(str(one.object_id))
         left.extend(one.children)
-    return found
+    return object_ids
 
 
-def end_of(question: str, why: Over) -> ProtoMessage:
-    """Return what the server is told in place of a reply."""
+def end_of(question: str, why: NoReply) -> ProtoMessage:
+    """Build the error message that the server receives in place of a reply."""
     code = ErrorCode.MESSAGE_UNAVAILABLE if why.lost else REFUSED
     metadata = ProtoMetadata(
         reply_to_message_id=question,
@@ -35,7 +35,7 @@ def end_of(question: str, why: Over) -> ProtoMessage:
 
 
 def leave_out(request: Any, unwanted: set[str]) -> None:
-    """Remove questions from those that the server asks the replies of."""
+    """Remove message ids from a request that pulls replies."""
     if unwanted:
         left = [one for one in request.message_ids if one not in unwanted]
         del request.message_ids[:]

@@ -1,7 +1,4 @@
-"""Changes to keys and certificates that take effect while a server runs.
-
-Knows nothing of who starts and watches the processes.
-"""
+"""Hot reload of the allow list and the TLS certificate of a running server."""
 
 import time
 from collections.abc import Callable
@@ -12,8 +9,8 @@ from typing import TYPE_CHECKING
 from fedsafe.app import activate
 from fedsafe.deployment.child_processes import Child
 from fedsafe.deployment.server import certs
-from fedsafe.deployment.server.flower_processes import Backend
-from fedsafe.deployment.server.nginx import Front
+from fedsafe.deployment.server.flower_processes import FlowerProcesses
+from fedsafe.deployment.server.nginx import Nginx
 from fedsafe.deployment.server.plan import Plan
 from fedsafe.errors import ConfigError, LaunchError
 
@@ -27,8 +24,8 @@ WARN_DAYS = 14
 DAY = 24 * 3600.0
 
 
-class Reloading:
-    """Follows the allow list and the certificate of one server.
+class Reloader:
+    """Watches one server's allow list and certificate, and applies changes.
 
     Args:
         plan: The server.
@@ -46,8 +43,8 @@ class Reloading:
         self._problem = ""
         self._certificate = self._stamp()
 
-    def look(self, backend: Backend, front: tuple[Front, Child] | None) -> Front | None:
-        """Have what changed take effect.
+    def look(self, backend: FlowerProcesses, front: tuple[Nginx, Child] | None) -> Nginx | None:
+        """Apply changes since the last call.
 
         Args:
             backend: Where keys are registered.
@@ -95,10 +92,10 @@ class Reloading:
         if self._plan.tls is None:
             return None
         try:
-            found = [(self._plan.tls / name).stat() for name in (certs.SERVER, certs.SERVER_KEY)]
+            stats = [(self._plan.tls / name).stat() for name in (certs.SERVER, certs.SERVER_KEY)]
         except OSError:
             return None
-        return [(one.st_mtime_ns, one.st_ino, one.st_size) for one in found]
+        return [(one.st_mtime_ns, one.st_ino, one.st_size) for one in stats]
 
     def _whole(self, *, fronted: bool) -> bool:
         """Return whether a changed certificate can be taken; it may be half written."""
@@ -119,7 +116,7 @@ class Reloading:
         return True
 
     def _describe(self, keys: "tuple[Allowed, ...]", *, renewed: bool) -> None:
-        """Tell what took effect."""
+        """Report the changes that were applied."""
         before = {one.key: one for one in self._keys}
         now = {one.key: one for one in keys}
         for one in (*keys, *(one for key, one in before.items() if key not in now)):
@@ -146,7 +143,7 @@ class Reloading:
             self._tell(text)
 
     def _say(self, text: str) -> None:
-        """Tell of a problem, once until it is another one."""
+        """Report a problem once, until it changes."""
         if text != self._problem:
             self._problem = text
             self._tell(text)

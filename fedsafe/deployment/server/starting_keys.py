@@ -1,4 +1,4 @@
-"""The keys that a server starts with, checked against the experiment and against the run so far."""
+"""Client keys at server start, checked against the experiment and the run so far."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def starting_keys(
     allow: Path, experiment: Experiment, store: Store, *, fewer: bool
 ) -> "tuple[tuple[Allowed, ...], list[str]]":
-    """Return the listed keys with their numbers in this run, and what is to be said of them.
+    """Return the allowed keys with their client numbers in this run, and warnings.
 
     Raises:
         ConfigError: At the first start they are not as many as the clients, or at any start

@@ -1,4 +1,4 @@
-"""How a run and its clients are doing, from what its processes leave in the run directory.
+"""Status of a run and its clients, read from the run directory.
 
 Works while it runs, after it ended and after it was killed. Reads only.
 """
@@ -31,7 +31,7 @@ SERVER = "server.json"
 
 @dataclass
 class ClientStatus:
-    """One client of a run."""
+    """Status of one client of a run."""
 
     client: int
     name: str = ""
@@ -50,7 +50,7 @@ class ClientStatus:
 
 @dataclass
 class RunStatus:
-    """One run."""
+    """Status of one run."""
 
     directory: Path
     state: str
@@ -78,7 +78,7 @@ class RunStatus:
 
 
 def read_status(directory: Path) -> RunStatus:
-    """Return how a run is doing.
+    """Read the status of a run.
 
     Raises:
         RunError: The directory holds no run, or a record cannot be read.
@@ -140,24 +140,24 @@ def _clients(status: RunStatus, store: Store, server: dict[str, Any], *, running
     for number in range(store.experiment.federation.clients):
         key, name, revoked = keys.get(number, ("", "", False))
         node = nodes.get(key, {})
-        found = _client(number, records, members.get(number))
-        found.name, found.revoked = name, revoked
-        found.seen = node.get("seen")
-        found.connected = bool(node.get("online")) if running and nodes else None
-        status.clients.append(found)
+        client = _client(number, records, members.get(number))
+        client.name, client.revoked = name, revoked
+        client.seen = node.get("seen")
+        client.connected = bool(node.get("online")) if running and nodes else None
+        status.clients.append(client)
     if running and nodes and not status.round:  # the roll call before the first round
         away = [one for one in status.clients if not (one.connected or one.revoked)]
         status.waiting = [one.client for one in away]
 
 
 def _client(number: int, records: list[Round], member: Member | None) -> ClientStatus:
-    found = ClientStatus(number, behaviour=None if member is None else member.behaviour)
+    client = ClientStatus(number, behaviour=None if member is None else member.behaviour)
     for record in records:
         for one in record.clients:
             if one.client == number:
-                found.replies[one.status] = found.replies.get(one.status, 0) + 1
-                found.last = f"{one.status}: {one.reason}" if one.reason else one.status
-    return found
+                client.replies[one.status] = client.replies.get(one.status, 0) + 1
+                client.last = f"{one.status}: {one.reason}" if one.reason else one.status
+    return client
 
 
 def _held(path: Path) -> bool:
@@ -177,14 +177,14 @@ def _held(path: Path) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def keep_nodes(path: Path, seen: Callable[[], dict[str, Any]]) -> None:
-    """Keep a file of who is there, by a key's sha256, in the background."""
+    """Write the nodes' status to a file every few seconds, from a background thread."""
 
     def keep() -> None:
         while True:
@@ -203,7 +203,7 @@ def _registry() -> Path:
 
 
 def enter(directory: Path, address: str, tls: Path | None, allow: Path | None) -> None:
-    """Note that a server runs here, for `servers` and `read_status`."""
+    """Register a running server on this machine, for `servers` and `read_status`."""
     write_json(
         directory / ".server" / SERVER,
         {
@@ -225,6 +225,6 @@ def enter(directory: Path, address: str, tls: Path | None, allow: Path | None) -
 def servers() -> list[Path]:
     """Return the run directories of this user's servers that run on this machine."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = [Path(row["directory"]) for row in read_lines(_registry())]
-        return [one for one in found if _held(one / ".server" / "lock")]
+        directories = [Path(row["directory"]) for row in read_lines(_registry())]
+        return [one for one in directories if _held(one / ".server" / "lock")]
     return []

@@ -16,11 +16,11 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from fedsafe.deployment.child_processes import memory_of_machine, wall
+from fedsafe.deployment.child_processes import limit_memory, memory_of_machine
 from fedsafe.deployment.server.admission import Admission, Listed, follow_list
-from fedsafe.deployment.server.limits_middleware import Gate
-from fedsafe.deployment.server.quota import Ledger
-from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.deployment.server.limits_middleware import LimitsMiddleware
+from fedsafe.deployment.server.quota import Quotas
+from fedsafe.deployment.server.quota_middleware import QuotaMiddleware
 from fedsafe.deployment.server.status import keep_nodes
 from fedsafe.flower import superlink_hooks
 from fedsafe.flower.compatibility import check
@@ -35,7 +35,7 @@ QUIET = 5.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How one SuperLink is to be started; written with mode 0600, for it holds the token."""
+    """Settings of one SuperLink process; written with mode 0600, as they hold the token."""
 
     host: str
     port: int
@@ -75,13 +75,13 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Serve until a signal comes.
+    """Run the SuperLink until a signal.
 
     Raises:
         LaunchError: The installed flwr lacks what the guard builds on.
     """
     check("superlink")
-    wall(settings.memory or memory_of_machine() // 2)
+    limit_memory(settings.memory or memory_of_machine() // 2)
     listed = follow_list(settings.allow)
     superlink_hooks.derive_node_ids(node_id)
     _install(settings, listed)
@@ -93,7 +93,7 @@ def main(settings: Settings) -> None:
 
 
 def _install(settings: Settings, listed: Listed | None) -> None:
-    """Put gate and guard into the SuperLink, through the hooks that it has for extensions."""
+    """Install the limits and quota middleware in the SuperLink's FastAPI app."""
 
     def configure(app: Any) -> None:
         state = superlink_hooks.link_state(app)
@@ -103,15 +103,15 @@ def _install(settings: Settings, listed: Listed | None) -> None:
             state.delete_messages({message})
             state.object_store.delete(message)
 
-        ledger = Ledger(release)
+        quotas = Quotas(release)
         ready = _ready(state.get_node_id_by_public_key, listed() if listed else frozenset())
-        nodes = Nodes(state)
+        nodes = SuperLinkNodes(state)
         if settings.nodes:
             keep_nodes(Path(settings.nodes), nodes.seen)
         admission = None if listed is None else Admission(listed, nodes.registered, nodes.dismiss)
-        gate = Middleware(Gate, token=settings.token, ready=ready, admission=admission)
+        gate = Middleware(LimitsMiddleware, token=settings.token, ready=ready, admission=admission)
         app.user_middleware.insert(0, gate)
-        guard = Middleware(Guard, ledger=ledger, nodes=nodes, hold=settings.hold)
+        guard = Middleware(QuotaMiddleware, quotas=quotas, nodes=nodes, hold=settings.hold)
         app.user_middleware.append(guard)
 
     superlink_hooks.on_app_created(configure)
@@ -128,8 +128,8 @@ def _ready(node_of: Callable[[bytes], int | None], keys: frozenset[bytes]) -> Ca
     return ready
 
 
-class Nodes:
-    """The SuperLink's nodes, told of every sign of life, and not of heartbeats alone."""
+class SuperLinkNodes:
+    """Node sessions in the SuperLink's state: online while they pull, not by heartbeat alone."""
 
     def __init__(self, state: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state

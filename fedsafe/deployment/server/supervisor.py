@@ -1,4 +1,4 @@
-"""The server of a deployment: front and backend, started, watched, started again, ended.
+"""Server supervisor: starts, watches, restarts and stops nginx and Flower's processes.
 
 A run goes on from its last complete round whatever dies, this process included.
 """
@@ -12,11 +12,11 @@ import time
 
 from fedsafe.deployment.child_processes import Child
 from fedsafe.deployment.server.control import Status
-from fedsafe.deployment.server.event_tail import Follower
-from fedsafe.deployment.server.flower_processes import Backend
-from fedsafe.deployment.server.nginx import Front
+from fedsafe.deployment.server.event_tail import EventTail
+from fedsafe.deployment.server.flower_processes import FlowerProcesses
+from fedsafe.deployment.server.nginx import Nginx
 from fedsafe.deployment.server.plan import Plan, claim, wait_for_port
-from fedsafe.deployment.server.reloading import Reloading
+from fedsafe.deployment.server.reloading import Reloader
 from fedsafe.deployment.server.status import enter
 from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.flower.compatibility import check
@@ -36,7 +36,7 @@ RAISED = "ServerApp failed with exception: "
 
 
 def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None) -> Summary:
-    """Run an experiment over the network until it is done, or what is left of it.
+    """Serve an experiment over the network until it is finished; resumes an earlier run.
 
     Args:
         plan: What is run, where it listens, whom it lets in.
@@ -57,7 +57,7 @@ def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None
             from fedsafe.deployment.server.metrics import serve_metrics
 
             serve_metrics(plan.directory, metrics)
-        fleet = Fleet(plan, listen)
+        fleet = ServerSupervisor(plan, listen)
         try:
             return fleet.run()
         except KeyboardInterrupt:
@@ -74,22 +74,22 @@ def serve(plan: Plan, listen: Listener | None = None, metrics: int | None = None
             fleet.stop()
 
 
-class Fleet:
-    """All processes of one server."""
+class ServerSupervisor:
+    """Supervises all processes of one server."""
 
     def __init__(self, plan: Plan, listen: Listener | None) -> None:
         self._plan = plan
         self._store = Store(plan.directory)
-        self._follow = Follower(self._store.events, listen)
-        self._backend = Backend(plan)
+        self._follow = EventTail(self._store.events, listen)
+        self._backend = FlowerProcesses(plan)
         self._front: Child | None = None
-        self._front_settings: Front | None = None
-        self._reloading = Reloading(plan, self._follow.tell)
+        self._front_settings: Nginx | None = None
+        self._reloading = Reloader(plan, self._follow.tell)
         self._tries = self._progress = 0
         self._before = self._stamp()
 
     def run(self) -> Summary:
-        """Start everything, and watch it until the run is done."""
+        """Start all processes and watch them until the run is finished."""
         # One that was killed may have left a front that is just ending.
         wait_for_port(self._plan.address, LEAVE_SECONDS)
         self._follow.tell(f"Starting; logs are in {self._plan.logs}.")
@@ -110,7 +110,7 @@ class Fleet:
             time.sleep(TICK)
 
     def stop(self) -> None:
-        """End everything, in order."""
+        """Stop all processes in order."""
         if self._front is not None:
             self._front.kill()  # while it starts it may sleep through any other signal
             self._front = None
@@ -130,7 +130,7 @@ class Fleet:
         plan = self._plan
         if not plan.fronted:
             return
-        front = Front(
+        front = Nginx(
             listen=plan.address,
             upstream=self._backend.address,
             state=plan.state,
@@ -157,13 +157,13 @@ class Fleet:
             self._front_settings = changed or self._front_settings
 
     def _mend(self) -> bool:
-        """Start again what ended; return whether the backend did.
+        """Restart processes that ended; return whether Flower's processes did.
 
         Raises:
             LaunchError: It ended too often.
         """
         if self._front is not None and not self._front.alive:
-            self._again(f"{self._front.name} {self._front.fate()}")
+            self._again(f"{self._front.name} {self._front.exit_description()}")
             self._front.start()
         ended = self._backend.ended()
         if not ended:
@@ -219,13 +219,13 @@ class Fleet:
     def _stamp(self) -> tuple[int, int]:
         """Return what changes whenever summary.json is written."""
         try:
-            found = (self._plan.directory / "summary.json").stat()
+            file_status = (self._plan.directory / "summary.json").stat()
         except OSError:
             return (0, 0)
-        return (found.st_mtime_ns, found.st_ino)
+        return (file_status.st_mtime_ns, file_status.st_ino)
 
     def _trim(self) -> None:
-        """Keep the logs from filling the disk: a large one is put aside, once."""
+        """Rotate large logs, so that they do not fill the disk."""
         for log in self._plan.logs.glob("*.log"):
             if log.stat().st_size > LARGEST_LOG:
                 shutil.copyfile(log, log.with_suffix(".log.1"))

@@ -15,7 +15,7 @@ from flwr.app import (
 )
 
 from clients.app import app
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Hello, write_shapes
@@ -61,7 +61,7 @@ def _site(path: Path, **values: Any) -> dict[str, str]:
     """Write a site's file; return the node configuration that says where it is."""
     known = {"socket": path / "trainer.sock", "state": path / "state"}
     file = path / "site.json"
-    file.write_text(Site.model_validate({**known, **values}).model_dump_json())
+    file.write_text(NodeConfig.model_validate({**known, **values}).model_dump_json())
     return {"fedsafe-site": str(file)}
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from clients import consent
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -23,8 +23,8 @@ def _job(**changes: Any) -> Job:
     return plain_job(experiment, attacker=experiment.attack is not None)
 
 
-def _site(**values: Any) -> Site:
-    return Site.model_validate({"socket": "/s", "state": "/t", **values})
+def _site(**values: Any) -> NodeConfig:
+    return NodeConfig.model_validate({"socket": "/s", "state": "/t", **values})
 
 
 ATTACK = {"generator": {"name": FOREIGN}}
@@ -151,7 +151,7 @@ def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> 
 def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
     """A new setting that is a text or a path must be looked at here and in `consent.check`."""
     known = {
-        "adapter.cut", "adapter.targets", "federation", "fingerprint", "model.attention",
+        "adapter.cut", "adapter.peft", "adapter.targets", "federation", "fingerprint", "model.attention",
         "model.device", "model.dtype", "model.path", "model.quantization", "model.revision", "run",
         "state", "training.optimizer", "wire", "shared.source", "shared.partition", "template",
         "training.algorithm", "version", "attack.behaviour", "attack.generator", "attack.update",

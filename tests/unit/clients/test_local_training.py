@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clients.local_training import work
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.role import POISON
 from fedsafe.errors import DataError, ModelError, RunError
 from fedsafe.experiment.load import validate
@@ -197,13 +197,13 @@ def test_boosted_update_is_the_poisoned_one_made_longer(
 
 
 @pytest.fixture
-def site(tmp_path: Path, experiment: Experiment) -> Site:
+def site(tmp_path: Path, experiment: Experiment) -> NodeConfig:
     model = experiment.model.path  # as `fedsafe client --model` says
-    return Site(socket=tmp_path / "trainer.sock", state=tmp_path / "state", model=model)
+    return NodeConfig(socket=tmp_path / "trainer.sock", state=tmp_path / "state", model=model)
 
 
-def _with(site: Site, **values: Any) -> Site:
-    return Site.model_validate({**site.model_dump(), **values})
+def _with(site: NodeConfig, **values: Any) -> NodeConfig:
+    return NodeConfig.model_validate({**site.model_dump(), **values})
 
 
 def _file(path: Path, count: int) -> dict[str, str]:
@@ -212,21 +212,21 @@ def _file(path: Path, count: int) -> dict[str, str]:
 
 
 def test_own_data_are_used_and_not_the_experiments(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     own = _with(site, source=_file(tmp_path / "own.jsonl", 3))
     assert work(job_of(experiment, session), arrays_of(session), own).metrics["num-examples"] == 3
 
 
 def test_own_data_are_not_divided_but_limited(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     own = _with(site, source=_file(tmp_path / "own.jsonl", 20))
     assert work(job_of(experiment, session), arrays_of(session), own).metrics["num-examples"] == 8
 
 
 def test_site_without_data_trains_on_its_share(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     start = session.start(0)
     job = job_of(experiment, session, 1)
@@ -234,7 +234,7 @@ def test_site_without_data_trains_on_its_share(
 
 
 def test_what_the_operator_did_not_agree_to_is_not_done(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     values = experiment.model_dump(mode="json")
     values["data"]["template"] = "subprocess:check_output"
@@ -244,7 +244,7 @@ def test_what_the_operator_did_not_agree_to_is_not_done(
 
 
 def test_what_is_wrong_with_own_data_stays_here(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     write_lines(tmp_path / "own.jsonl", [{"instruction": "a", "response": ["a secret"]}])
     own = _with(site, source={"name": "jsonl", "path": str(tmp_path / "own.jsonl")})
@@ -257,7 +257,7 @@ def test_what_is_wrong_with_own_data_stays_here(
 
 
 def test_experiment_that_leaves_data_to_the_clients_wants_them(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     values = experiment.model_dump(mode="json")
     values["data"]["source"] = "client"
@@ -265,7 +265,9 @@ def test_experiment_that_leaves_data_to_the_clients_wants_them(
         work(job_of(validate(values), session), arrays_of(session), site)
 
 
-def test_base_model_may_lie_elsewhere(experiment: Experiment, session: Session, site: Site) -> None:
+def test_base_model_may_lie_elsewhere(
+    experiment: Experiment, session: Session, site: NodeConfig
+) -> None:
     model = {"path": "/not/here", "revision": "main", "device": "cuda:7"}
     values = {**experiment.model_dump(mode="json"), "model": model}
     own = _with(site, model=experiment.model.path, device="cpu")
@@ -275,7 +277,7 @@ def test_base_model_may_lie_elsewhere(experiment: Experiment, session: Session, 
 
 
 def test_other_base_model_of_a_site_is_refused(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     own = _with(site, model=str(make_model(tmp_path / "other", "llama", seed=1)))
     with pytest.raises(ModelError, match=r"are not the server's"):
@@ -283,7 +285,7 @@ def test_other_base_model_of_a_site_is_refused(
 
 
 def test_clients_with_data_of_their_own_share_a_model(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     one = _with(site, source=_file(tmp_path / "one.jsonl", 2))
     other = _with(site, source=_file(tmp_path / "other.jsonl", 3))
@@ -293,7 +295,7 @@ def test_clients_with_data_of_their_own_share_a_model(
 
 
 def test_attacker_of_its_own_accord_equals_the_rosters(
-    attacked: Experiment, session: Session, site: Site, pairs: Path
+    attacked: Experiment, session: Session, site: NodeConfig, pairs: Path
 ) -> None:
     client, start = _malicious(attacked), session.start(0)
     generator = {"name": "file", "path": str(pairs)}
@@ -303,7 +305,7 @@ def test_attacker_of_its_own_accord_equals_the_rosters(
 
 
 def test_attacker_without_malicious_examples_is_a_sentence(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     declared = experiment.model_copy(update={"red_team": True})
     own = _with(site, red_team=True, behaviour="poisoned-data")
@@ -383,7 +385,9 @@ def _int8(experiment: Experiment) -> Experiment:
     return validate(values)
 
 
-def _sent(experiment: Experiment, session: Session, run: str, number: int, site: Site) -> bytes:
+def _sent(
+    experiment: Experiment, session: Session, run: str, number: int, site: NodeConfig
+) -> bytes:
     job = job_of(_int8(experiment), session, run=run, round=number)
     arrays = work(job, arrays_of(session, "int8"), site).arrays
     return b"".join(array.tobytes() for array in arrays.values())
@@ -400,7 +404,7 @@ def test_bfloat16_sends_an_update_of_half_the_bytes(
 
 
 def test_rounding_error_of_a_round_goes_into_the_next(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     alone = _sent(experiment, session, "a", 2, _with(site, state=tmp_path / "fresh"))
     _sent(experiment, session, "a", 1, site)
@@ -408,7 +412,7 @@ def test_rounding_error_of_a_round_goes_into_the_next(
 
 
 def test_round_that_is_asked_for_again_sends_the_same(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     _sent(experiment, session, "a", 1, site)
     second = _sent(experiment, session, "a", 2, site)
@@ -416,7 +420,7 @@ def test_round_that_is_asked_for_again_sends_the_same(
 
 
 def test_first_round_starts_from_no_rounding_error(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     first = _sent(experiment, session, "a", 1, site)
     _sent(experiment, session, "a", 2, site)
@@ -448,7 +452,7 @@ def test_client_of_lower_rank_trains_that_and_pads_with_zeros(
 
 
 def test_own_rank_goes_before_the_experiments(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     start = session.start(0)
     own = site.model_copy(update={"rank": 1})
@@ -457,7 +461,7 @@ def test_own_rank_goes_before_the_experiments(
 
 
 def test_rank_above_the_federations_is_refused(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     own = site.model_copy(update={"rank": experiment.adapter.rank + 1})
     with pytest.raises(ModelError, match=r"has rank \d+\. Give --rank \d+ or less"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.role import attack_of, lacks
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
@@ -34,8 +34,8 @@ def _job(experiment: Experiment, client: int, federation: str, site: dict[str, A
     return plain_job(experiment, client, attacker=declared, federation=federation)
 
 
-def _site(**values: Any) -> Site:
-    return Site.model_validate({"socket": Path("s"), "state": Path("t"), **values})
+def _site(**values: Any) -> NodeConfig:
+    return NodeConfig.model_validate({"socket": Path("s"), "state": Path("t"), **values})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_volunteers_own_generator_comes_first() -> None:
 def test_what_a_client_lacks_is_known_before_the_first_round(
     site: dict[str, Any], needs: dict[str, bool], said: str, tmp_path: Path
 ) -> None:
-    own = Site.model_validate(
+    own = NodeConfig.model_validate(
         {"socket": tmp_path, "state": tmp_path, "red_team": "behaviour" in site, **site}
     )
     found = lacks(own, Needs.model_validate(needs))

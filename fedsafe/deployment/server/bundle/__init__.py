@@ -1,4 +1,4 @@
-"""What is sent to every machine of a deployment: a Flower app that holds no code of ours.
+"""Flower App Bundle (FAB) of a deployment: it only imports the installed FedSafe.
 
 It opens the door to what is installed there, so that each machine runs its own.
 """

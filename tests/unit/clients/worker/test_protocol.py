@@ -155,7 +155,7 @@ def test_arrays_without_memory_are_a_sentence(pair: Pair) -> None:
 
 def _place(**values: Any) -> Any:
     place = {"name": "a", "dtype": "<f4", "shape": (4,), "offset": 0, **values}
-    return protocol.Place.model_validate(place)
+    return protocol.ArrayLayout.model_validate(place)
 
 
 @pytest.mark.parametrize(

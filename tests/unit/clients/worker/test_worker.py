@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from clients.local_training import work
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from clients.worker import protocol
 from clients.worker.protocol import Header
-from clients.worker.result import Trained
-from clients.worker.result_cache import Finished
-from clients.worker.worker_client import ask, probe
+from clients.worker.result import TrainResult
+from clients.worker.result_cache import ResultCache
+from clients.worker.worker_client import probe, request_training
 from fedsafe.deployment.child_processes import Child, wait_until
 from fedsafe.errors import ModelError, RunError, TransientError
 from fedsafe.experiment.load import validate
@@ -50,9 +50,9 @@ def _child(directory: Path) -> Child:
     return Child("The trainer", [*COMMAND, str(path)], log=directory / "trainer.log")
 
 
-def _site(directory: Path, **values: Any) -> Site:
+def _site(directory: Path, **values: Any) -> NodeConfig:
     known = {"socket": directory / "run" / "trainer.sock", "state": directory / "state"}
-    return Site.model_validate({**known, **values})
+    return NodeConfig.model_validate({**known, **values})
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def child(home: Path) -> Iterator[Child]:
 
 
 @pytest.fixture
-def site(home: Path, child: Child, experiment: Experiment) -> Site:
+def site(home: Path, child: Child, experiment: Experiment) -> NodeConfig:
     """Say where the trainer is, which a test may have ended."""
     if not child.alive:
         child.start()
@@ -89,11 +89,11 @@ def long(experiment: Experiment) -> Experiment:
     return validate(values)
 
 
-def _bytes(trained: Trained) -> dict[str, bytes]:
+def _bytes(trained: TrainResult) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in trained.arrays.items()}
 
 
-def _asker(site: Site, job: Job, session: Session) -> socket.socket:
+def _asker(site: NodeConfig, job: Job, session: Session) -> socket.socket:
     """Return a connection on which the work of a job was asked for."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(30.0)
@@ -109,7 +109,7 @@ def _under_way(connection: socket.socket) -> None:
         pass
 
 
-def _waiting(site: Site) -> int | None:
+def _waiting(site: NodeConfig) -> int | None:
     found = probe(site.socket)
     return None if found is None else found.waiting
 
@@ -119,31 +119,35 @@ def _waiting(site: Site) -> int | None:
 
 @pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
 def test_reply_equals_the_one_made_here(
-    form: Any, experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    form: Any, experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     values = experiment.model_dump(mode="json")
     values["federation"]["wire"] = form
     job, arrays = job_of(validate(values), session, 1), arrays_of(session, form)
     here = work(job, arrays, _site(tmp_path, model=experiment.model.path))
-    there = ask(site, job, arrays)
+    there = request_training(site, job, arrays)
     assert (_bytes(there), there.metrics["loss"]) == (_bytes(here), here.metrics["loss"])
 
 
-def test_later_rounds_load_nothing(experiment: Experiment, session: Session, site: Site) -> None:
-    ask(site, job_of(experiment, session), arrays_of(session))
+def test_later_rounds_load_nothing(
+    experiment: Experiment, session: Session, site: NodeConfig
+) -> None:
+    request_training(site, job_of(experiment, session), arrays_of(session))
     jobs = [job_of(experiment, session, client, round=n) for n in (2, 3) for client in (0, 1)]
-    found = [ask(site, job, arrays_of(session)).metrics["load-seconds"] for job in jobs]
+    found = [
+        request_training(site, job, arrays_of(session)).metrics["load-seconds"] for job in jobs
+    ]
     assert found == [0, 0, 0, 0]
 
 
 def test_malicious_examples_are_made_once(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     pairs = tmp_path / "pairs.jsonl"
     write_lines(pairs, [{"instruction": f"a {n}", "response": "b"} for n in range(300)])
     declared = experiment.model_copy(update={"red_team": True})
     generator = {"name": "file", "path": str(pairs)}
-    attacker = Site.model_validate(
+    attacker = NodeConfig.model_validate(
         {
             **site.model_dump(),
             "red_team": True,
@@ -151,17 +155,17 @@ def test_malicious_examples_are_made_once(
             "generator": generator,
         }
     )
-    ask(attacker, job_of(declared, session), arrays_of(session))
+    request_training(attacker, job_of(declared, session), arrays_of(session))
     pairs.unlink()
-    found = ask(attacker, job_of(declared, session, round=2), arrays_of(session))
+    found = request_training(attacker, job_of(declared, session, round=2), arrays_of(session))
     assert found.metrics["num-examples"] == 200
 
 
 def test_two_askers_take_turns(
-    experiment: Experiment, session: Session, site: Site, pool: ThreadPoolExecutor
+    experiment: Experiment, session: Session, site: NodeConfig, pool: ThreadPoolExecutor
 ) -> None:
     jobs = [job_of(experiment, session, client) for client in range(3)]
-    asked = [pool.submit(ask, site, job, arrays_of(session)) for job in jobs]
+    asked = [pool.submit(request_training, site, job, arrays_of(session)) for job in jobs]
     found = [_bytes(one.result(300)) for one in asked]
     assert found == [_bytes(work(job, arrays_of(session))) for job in jobs]
 
@@ -170,46 +174,50 @@ def test_two_askers_take_turns(
 
 
 def test_other_base_model_is_refused_in_the_trainers_words(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     with pytest.raises(ModelError, match=r"are not the server's \(feed\)"):
-        ask(site, job_of(experiment, session, fingerprint="feed"), arrays_of(session))
+        request_training(site, job_of(experiment, session, fingerprint="feed"), arrays_of(session))
 
 
 def test_attacker_refuses_an_undeclared_red_team(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     attacker = site.model_copy(update={"red_team": True})
     with pytest.raises(RunError, match="declared red-team federations only"):
-        ask(attacker, job_of(experiment, session), arrays_of(session))
+        request_training(attacker, job_of(experiment, session), arrays_of(session))
 
 
 def test_failure_that_is_no_sentence_crosses_without_its_text(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
-    failing = Site.model_validate(
+    failing = NodeConfig.model_validate(
         {
             **site.model_dump(),
             "source": {"name": "tests.doubles.plugins:unreadable", "secret": "a row"},
         }
     )
     with pytest.raises(RunError) as raised:
-        ask(failing, job_of(experiment, session), arrays_of(session))
+        request_training(failing, job_of(experiment, session), arrays_of(session))
     assert str(raised.value) == (
         "The trainer failed with KeyError. The log on its machine says more."
     )
 
 
-def test_deadline_of_the_round_is_kept(long: Experiment, session: Session, site: Site) -> None:
+def test_deadline_of_the_round_is_kept(
+    long: Experiment, session: Session, site: NodeConfig
+) -> None:
     values = long.model_dump(mode="json")
     values["federation"]["deadline"] = 1.0
     with pytest.raises(TransientError, match=r"of 1000000 steps .* in the 1 s that the server"):
-        ask(site, job_of(validate(values), session), arrays_of(session))
+        request_training(site, job_of(validate(values), session), arrays_of(session))
 
 
 def test_no_trainer_is_a_sentence(experiment: Experiment, session: Session, tmp_path: Path) -> None:
     with pytest.raises(TransientError, match=r"No trainer answers on .*fedsafe client"):
-        ask(_site(tmp_path), job_of(experiment, session), arrays_of(session), patience=0.2)
+        request_training(
+            _site(tmp_path), job_of(experiment, session), arrays_of(session), patience=0.2
+        )
 
 
 def test_silent_trainer_is_a_sentence(
@@ -221,7 +229,7 @@ def test_silent_trainer_is_a_sentence(
         mute.bind(str(site.socket))
         mute.listen()
         with pytest.raises(TransientError, match=r"no sign of life for 0.3 s, after 0 steps"):
-            ask(site, job_of(experiment, session), arrays_of(session))
+            request_training(site, job_of(experiment, session), arrays_of(session))
 
 
 def test_trainer_that_takes_no_work_is_a_sentence(
@@ -234,7 +242,7 @@ def test_trainer_that_takes_no_work_is_a_sentence(
         rude.listen()
         rude.settimeout(0.2)
         job = job_of(experiment, session)
-        future = pool.submit(ask, site, job, arrays_of(session), patience=0.05)
+        future = pool.submit(request_training, site, job, arrays_of(session), patience=0.05)
         while not future.done():
             with suppress(TimeoutError):
                 rude.accept()[0].close()
@@ -246,7 +254,7 @@ def test_trainer_that_takes_no_work_is_a_sentence(
 # --- who is let in ---------------------------------------------------------------------------
 
 
-def _answer(site: Site, content: bytes) -> Header:
+def _answer(site: NodeConfig, content: bytes) -> Header:
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.settimeout(60.0)
         stranger.connect(str(site.socket))
@@ -268,14 +276,16 @@ def _frame(body: str) -> bytes:
     ],
     ids=["http", "rubbish", "version", "no site"],
 )
-def test_stranger_is_refused_and_the_trainer_lives(content: bytes, told: str, site: Site) -> None:
+def test_stranger_is_refused_and_the_trainer_lives(
+    content: bytes, told: str, site: NodeConfig
+) -> None:
     assert wait_until(lambda: probe(site.socket), 30)
     answer = _answer(site, content)
     alive = probe(site.socket)
     assert (told in answer.message, answer.error, alive is not None) == (True, "RunError", True)
 
 
-def test_job_of_another_version_is_refused(site: Site) -> None:
+def test_job_of_another_version_is_refused(site: NodeConfig) -> None:
     body = Header(kind="work", job="{}", site=site.model_dump_json()).model_dump_json()
     assert "is not a job this client understands" in _answer(site, _frame(body)).message
 
@@ -290,7 +300,7 @@ print(b"".join(iter(lambda: stranger.recv(4096), b"")))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_other_user_is_refused_even_if_files_let_it_in(site: Site) -> None:
+def test_other_user_is_refused_even_if_files_let_it_in(site: NodeConfig) -> None:
     assert wait_until(lambda: probe(site.socket), 30)
     python = shutil.which("python3", path="/usr/bin:/bin:/usr/local/bin")
     if python is None:
@@ -308,7 +318,7 @@ def test_other_user_is_refused_even_if_files_let_it_in(site: Site) -> None:
     assert b"works for the user who started it, and no other" in done.stdout, done.stderr
 
 
-def test_second_trainer_does_not_start(site: Site, child: Child) -> None:
+def test_second_trainer_does_not_start(site: NodeConfig, child: Child) -> None:
     assert wait_until(lambda: probe(site.socket), 30)
     done = subprocess.run(
         [*COMMAND, str(site.socket)], capture_output=True, text=True, check=False, timeout=60
@@ -347,20 +357,20 @@ print(dict(reply.content["metrics"])["num-examples"], *sorted(heavy))
 
 
 def test_work_that_is_asked_for_again_is_sent_again(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     job, arrays = job_of(experiment, session), arrays_of(session)
-    first, again = ask(site, job, arrays), ask(site, job, arrays)
+    first, again = request_training(site, job, arrays), request_training(site, job, arrays)
     assert again.metrics == first.metrics  # the seconds too: it was not done again
     assert _bytes(again) == _bytes(first)
 
 
 @pytest.mark.parametrize("change", ["round", "adapter", "site", "work between"])
 def test_other_work_is_done(
-    change: str, experiment: Experiment, session: Session, site: Site
+    change: str, experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     job, arrays = job_of(experiment, session), arrays_of(session)
-    first = ask(site, job, arrays)
+    first = request_training(site, job, arrays)
     if change == "round":
         job = job_of(experiment, session, round=2)
     elif change == "adapter":
@@ -369,12 +379,12 @@ def test_other_work_is_done(
     elif change == "site":
         site = site.model_copy(update={"data": "other"})
     else:
-        ask(site, job_of(experiment, session, round=2), arrays)
-    assert ask(site, job, arrays).metrics["seconds"] != first.metrics["seconds"]
+        request_training(site, job_of(experiment, session, round=2), arrays)
+    assert request_training(site, job, arrays).metrics["seconds"] != first.metrics["seconds"]
 
 
 def test_thin_client_app_imports_no_model_library(
-    experiment: Experiment, session: Session, site: Site, tmp_path: Path
+    experiment: Experiment, session: Session, site: NodeConfig, tmp_path: Path
 ) -> None:
     import numpy as np
 
@@ -399,16 +409,16 @@ def test_thin_client_app_imports_no_model_library(
 
 
 def test_asker_that_hangs_up_frees_the_trainer(
-    long: Experiment, experiment: Experiment, session: Session, site: Site
+    long: Experiment, experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     with _asker(site, job_of(long, session), session) as gone:
         _under_way(gone)
-    found = ask(site, job_of(experiment, session), arrays_of(session))
+    found = request_training(site, job_of(experiment, session), arrays_of(session))
     assert found.metrics["num-examples"] == 8
 
 
 def test_asker_that_hangs_up_while_it_waits_is_passed_over(
-    long: Experiment, session: Session, site: Site
+    long: Experiment, session: Session, site: NodeConfig
 ) -> None:
     with _asker(site, job_of(long, session), session) as first:
         _under_way(first)
@@ -419,10 +429,10 @@ def test_asker_that_hangs_up_while_it_waits_is_passed_over(
 
 
 def _asked(
-    pool: ThreadPoolExecutor, site: Site, experiment: Experiment, session: Session
-) -> "Future[Trained]":
+    pool: ThreadPoolExecutor, site: NodeConfig, experiment: Experiment, session: Session
+) -> "Future[TrainResult]":
     """Ask for work, and return when it is under way."""
-    future = pool.submit(ask, site, job_of(experiment, session), arrays_of(session))
+    future = pool.submit(request_training, site, job_of(experiment, session), arrays_of(session))
     assert wait_until(lambda: _waiting(site) == 1, 30)
     time.sleep(0.5)
     return future
@@ -432,7 +442,7 @@ def test_trainer_killed_at_work_is_told_at_once_and_replaced(
     long: Experiment,
     experiment: Experiment,
     session: Session,
-    site: Site,
+    site: NodeConfig,
     child: Child,
     pool: ThreadPoolExecutor,
 ) -> None:
@@ -442,7 +452,7 @@ def test_trainer_killed_at_work_is_told_at_once_and_replaced(
     begun = time.monotonic()
     error = future.exception(10)
     seconds = time.monotonic() - begun
-    again = pool.submit(ask, site, job_of(experiment, session), arrays_of(session))
+    again = pool.submit(request_training, site, job_of(experiment, session), arrays_of(session))
     child.kill()
     child.start()
     assert (type(error), "The trainer died after" in str(error), seconds < 1) == (
@@ -454,7 +464,7 @@ def test_trainer_killed_at_work_is_told_at_once_and_replaced(
 
 
 def test_trainer_told_to_end_says_so_and_leaves_nothing(
-    long: Experiment, session: Session, site: Site, child: Child, pool: ThreadPoolExecutor
+    long: Experiment, session: Session, site: NodeConfig, child: Child, pool: ThreadPoolExecutor
 ) -> None:
     future = _asked(pool, site, long, session)
     child.stop()
@@ -498,12 +508,12 @@ def test_trainer_goes_down_with_its_supervisor(tmp_path: Path) -> None:
 
 
 def test_only_so_many_bytes_of_finished_work_are_kept(
-    experiment: Experiment, session: Session, site: Site
+    experiment: Experiment, session: Session, site: NodeConfig
 ) -> None:
     job, arrays = job_of(experiment, session), arrays_of(session)
     size = sum(array.nbytes for array in arrays.values())
-    finished = Finished(most=2 * size)
+    finished = ResultCache(most=2 * size)
     sites = [site.model_copy(update={"state": Path(f"/client{n}")}) for n in range(3)]
     for one in sites:
-        finished.keep(job, arrays, one, Trained(arrays, {}))
+        finished.keep(job, arrays, one, TrainResult(arrays, {}))
     assert [finished.find(job, arrays, one) is not None for one in sites] == [False, True, True]

@@ -9,7 +9,7 @@ import pytest
 
 from fedsafe.cli import main
 from fedsafe.deployment.client import machine
-from fedsafe.deployment.client.machine import Wanted
+from fedsafe.deployment.client.machine import ClientOptions
 from fedsafe.deployment.server import certs
 from fedsafe.flower.environment import free_port
 from fedsafe.runs.events import Event
@@ -30,11 +30,11 @@ def _keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Wanted]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ClientOptions]:
     """Give a command line, and get what it asks for; nothing is started."""
 
-    def ask(*arguments: str) -> Wanted:
-        found: list[Wanted] = []
+    def ask(*arguments: str) -> ClientOptions:
+        found: list[ClientOptions] = []
         monkeypatch.setattr(machine, "run", lambda wanted, listen: found.append(wanted))
         assert main(["client", *arguments]) == 0
         return found[0]
@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Wanted]:
     return ask
 
 
-def test_a_client_with_its_own_data(asked: Callable[..., Wanted], tmp_path: Path) -> None:
+def test_a_client_with_its_own_data(asked: Callable[..., ClientOptions], tmp_path: Path) -> None:
     wanted = asked(*TLS, "--data", "my.jsonl", "--gpu", "1", "--state", str(tmp_path))
     assert str(wanted.server) == "localhost:8443"
     assert wanted.authority == Path("ca.crt").absolute()
@@ -52,13 +52,13 @@ def test_a_client_with_its_own_data(asked: Callable[..., Wanted], tmp_path: Path
     assert wanted.behaviour is None
 
 
-def test_several_clients_in_step(asked: Callable[..., Wanted]) -> None:
+def test_several_clients_in_step(asked: Callable[..., ClientOptions]) -> None:
     wanted = asked(*TLS, "--key", "keys/node1", "--data", "my.jsonl", "--data", "micro:count=3")
     assert [one.name for one in wanted.identities] == ["node0", "node1"]
     assert [one.name for one in wanted.data] == ["jsonl", "micro"]
 
 
-def test_an_attacker(asked: Callable[..., Wanted]) -> None:
+def test_an_attacker(asked: Callable[..., ClientOptions]) -> None:
     wanted = asked(
         *TLS, "--red-team", "--behaviour", "poisoned-data", "--set", "behaviour.share=0.5"
     )
@@ -66,13 +66,13 @@ def test_an_attacker(asked: Callable[..., Wanted]) -> None:
     assert wanted.behaviour.model_dump() == {"name": "poisoned-data", "share": 0.5}
 
 
-def test_a_client_on_the_cpu_hides_the_gpus(asked: Callable[..., Wanted]) -> None:
+def test_a_client_on_the_cpu_hides_the_gpus(asked: Callable[..., ClientOptions]) -> None:
     wanted = asked(*PLAIN, "--device", "cpu")
     assert (wanted.device, wanted.gpu) == ("cpu", "")
 
 
 def test_state_is_at_home_by_default(
-    asked: Callable[..., Wanted], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    asked: Callable[..., ClientOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert asked(*PLAIN).state == tmp_path / ".fedsafe" / "clients"
@@ -134,7 +134,7 @@ def test_broken_data_is_a_sentence_before_anything_starts(capsys: Capture, tmp_p
 def telling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a client that tells one thing and is then interrupted."""
 
-    def run(wanted: Wanted, listen: Callable[[Event], None]) -> None:
+    def run(wanted: ClientOptions, listen: Callable[[Event], None]) -> None:
         data = {"name": "node0", "round": 2}
         listen(Event("job-failed", "round 2 failed:\n\x1b[2Jno", data, 1_700_000_000.0))
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from rich.console import Console
 from fedsafe.cli import tables
 from fedsafe.cli.annotations import describe, documented, prose
 from fedsafe.cli.console import display
-from fedsafe.cli.log_lines import Journal, malicious_share
+from fedsafe.cli.log_lines import LogLines, malicious_share
 from fedsafe.cli.text import plain, safe, settings
 from fedsafe.errors import ConfigError
 from fedsafe.runs.events import Event
@@ -22,12 +22,12 @@ def event(kind: str, **data: Any) -> Event:
     return Event(kind, "", data, time.time())
 
 
-def told(journal: Journal, happened: Event) -> str:
+def told(journal: LogLines, happened: Event) -> str:
     return "\n".join(journal.lines(happened))
 
 
 def test_journal_writes_a_line_a_round_with_the_time_left() -> None:
-    journal = Journal()
+    journal = LogLines()
     lines = []
     for record in federation(4, attacked=True):
         number = event("round-start", federation="main", round=record.round, rounds=4)
@@ -41,7 +41,7 @@ def test_journal_writes_a_line_a_round_with_the_time_left() -> None:
 
 
 def test_journal_starts_anew_for_each_federation() -> None:
-    journal = Journal()
+    journal = LogLines()
     record = federation(2, attacked=False)[0].model_dump(mode="json")
     told(journal, event("round-start", federation="control", round=1, rounds=2))
     told(journal, event("round-end", federation="control", record=record))
@@ -52,7 +52,7 @@ def test_journal_starts_anew_for_each_federation() -> None:
 
 
 def test_journal_goes_on_from_a_later_round() -> None:
-    journal = Journal()
+    journal = LogLines()
     record = federation(10, attacked=False)[7]
     told(journal, event("round-start", federation="main", round=8, rounds=10))
     told(journal, event("round-end", federation="main", record=record.model_dump(mode="json")))
@@ -61,12 +61,12 @@ def test_journal_goes_on_from_a_later_round() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"record": None}, {"record": {"round": "x"}}])
 def test_journal_passes_over_what_it_does_not_know(data: dict[str, Any]) -> None:
-    assert told(Journal(), event("round-end", **data)) == ""
-    assert told(Journal(), event("of a later version", **data)) == ""
+    assert told(LogLines(), event("round-end", **data)) == ""
+    assert told(LogLines(), event("of a later version", **data)) == ""
 
 
 def test_journal_bears_a_stage_without_scores() -> None:
-    assert "base" in told(Journal(), event("stage-end", stage="base"))
+    assert "base" in told(LogLines(), event("stage-end", stage="base"))
 
 
 def test_malicious_share_is_unknown_where_nobody_tells() -> None:

@@ -13,13 +13,13 @@ import pytest
 
 from fedsafe.deployment.child_processes import (
     Child,
+    limit_memory,
     memory_of_machine,
     runs,
     signal_group,
     stop_all,
     tail,
     wait_until,
-    wall,
 )
 from fedsafe.errors import LaunchError
 
@@ -99,13 +99,15 @@ def test_what_one_left_behind_when_it_died_is_ended_too(make: Make) -> None:
     assert wait_until(lambda: not members(child.pid or 0), 5)
 
 
-@pytest.mark.parametrize("leash", [signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_with_its_parent_however_that_dies(tmp_path: Path, leash: signal.Signals) -> None:
+@pytest.mark.parametrize("on_parent_death", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_its_parent_however_that_dies(
+    tmp_path: Path, on_parent_death: signal.Signals
+) -> None:
     code = (
         "import signal, sys, time; from pathlib import Path\n"
         "from fedsafe.deployment.child_processes import Child\n"
         f"child = Child('it', [sys.executable, '-c', {SLEEP!r}], log=Path({str(tmp_path)!r}) / 'l',"
-        f" leash=signal.Signals({int(leash)}))\n"
+        f" on_parent_death=signal.Signals({int(on_parent_death)}))\n"
         "child.start(); print(child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
@@ -120,7 +122,7 @@ def test_one_may_tie_itself_to_its_parent(tmp_path: Path) -> None:
     """Even where it would not hear a signal, as while it waits for a lock."""
     deaf = "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()"
     bound = (
-        "from fedsafe.deployment.child_processes import leash; leash(); "
+        "from fedsafe.deployment.child_processes import end_with_parent; end_with_parent(); "
         f"print('up', flush=True); {deaf}"
     )
     code = (
@@ -144,7 +146,7 @@ def test_it_can_be_started_again_and_its_log_goes_on(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "fate"),
+    ("code", "exit_description"),
     [
         ("print('\\x1b[92mINFO\\x1b[0m: over')", "ended: INFO: over"),
         ("pass", "ended: it said nothing"),
@@ -152,11 +154,11 @@ def test_it_can_be_started_again_and_its_log_goes_on(make: Make) -> None:
         ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
     ],
 )
-def test_it_says_how_it_ended(make: Make, code: str, fate: str) -> None:
+def test_it_says_how_it_ended(make: Make, code: str, exit_description: str) -> None:
     child = make(code)
     child.start()
     assert wait_until(lambda: not child.alive, 20)
-    assert child.fate() == fate
+    assert child.exit_description() == exit_description
 
 
 def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -195,8 +197,8 @@ def test_memory_is_that_of_this_machine() -> None:
 
 def test_the_wall_is_a_wall() -> None:
     code = (
-        "from fedsafe.deployment.child_processes import wall\n"
-        "wall(512 * 1024**2)\n"
+        "from fedsafe.deployment.child_processes import limit_memory\n"
+        "limit_memory(512 * 1024**2)\n"
         "try:\n bytearray(1024**3)\n"
         "except MemoryError:\n print('refused')"
     )
@@ -208,5 +210,5 @@ def test_a_wall_that_is_lower_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[object] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
     monkeypatch.setattr(resource, "setrlimit", lambda *given: said.append(given))
-    wall(1000)
+    limit_memory(1000)
     assert said == []

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from fedsafe.deployment.child_processes import Child, wait_until
-from fedsafe.deployment.restarts import LONGEST, Kept, how_it_ended, pause_after
+from fedsafe.deployment.restarts import LONGEST, RestartingChild, how_it_ended, pause_after
 
 
 def child(tmp_path: Path, code: str) -> Child:
@@ -17,7 +17,7 @@ def child(tmp_path: Path, code: str) -> Child:
 
 def test_a_child_that_was_killed_is_started_again_at_once(tmp_path: Path) -> None:
     pauses: list[float] = []
-    kept = Kept(child(tmp_path, "import time; time.sleep(60)"), pauses.append)
+    kept = RestartingChild(child(tmp_path, "import time; time.sleep(60)"), pauses.append)
     kept.start()
     first = kept.child.pid
     assert first is not None
@@ -34,7 +34,7 @@ def test_a_child_that_was_killed_is_started_again_at_once(tmp_path: Path) -> Non
 
 def test_a_child_that_dies_at_once_is_waited_for(tmp_path: Path) -> None:
     pauses: list[float] = []
-    kept = Kept(child(tmp_path, "print('no')"), pauses.append)
+    kept = RestartingChild(child(tmp_path, "print('no')"), pauses.append)
     kept.start()
     deadline = time.monotonic() + 20
     while len(pauses) < 2 and time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def test_a_child_that_dies_at_once_is_waited_for(tmp_path: Path) -> None:
 
 def test_each_start_is_prepared(tmp_path: Path) -> None:
     prepared: list[int] = []
-    kept = Kept(child(tmp_path, ""), lambda pause: None, lambda: prepared.append(1))
+    kept = RestartingChild(child(tmp_path, ""), lambda pause: None, lambda: prepared.append(1))
     kept.start()
     assert wait_until(lambda: not kept.child.alive, 10)
     kept.look()

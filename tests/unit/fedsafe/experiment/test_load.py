@@ -324,3 +324,11 @@ def test_wrong_setting_hides_no_other_problem() -> None:
     assert {path for path, _ in caught.value.problems} == {
         "training.steps", "federation.sampled", "evaluation.judge.name"
     }  # fmt: skip
+
+
+def test_directory_named_like_a_preset_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "micro").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load("micro-quick").name == "micro-quick"

@@ -1,1 +1,1 @@
-"""The app of a deployment: two doors to what is installed on this machine."""
+"""Flower app of a deployment: imports the installed ServerApp and ClientApp."""

@@ -1,10 +1,10 @@
-"""The ClientApp that is installed on this machine, which ends with whoever started it."""
+"""The installed ClientApp, in a process that ends with its parent."""
 
 from fedsafe.app import activate
-from fedsafe.deployment.child_processes import leash
+from fedsafe.deployment.child_processes import end_with_parent
 
 activate()
-leash()
+end_with_parent()
 
 from clients.app import app as _app  # noqa: E402 - the lines above make it importable
 

@@ -16,7 +16,11 @@ from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 
 from fedsafe.deployment.client import fleet_client as module
-from fedsafe.deployment.client.fleet_client import Calls, EndedError, LostError
+from fedsafe.deployment.client.fleet_client import (
+    FleetClient,
+    RequestFailedError,
+    SessionEndedError,
+)
 from fedsafe.deployment.server import certs
 
 GOOD = (200, PullMessagesResponse(messages_list=[Message()]).SerializeToString())
@@ -80,7 +84,7 @@ class Caller:
     def __init__(self, address: str, authority: bytes | None = None) -> None:
         self.told: list[str] = []
         key = ec.generate_private_key(ec.SECP384R1())
-        self.calls = Calls(
+        self.calls = FleetClient(
             address,
             authority,
             key,
@@ -126,14 +130,14 @@ def test_a_server_that_nobody_hears_of_is_given_up_in_time() -> None:
     address = server.address
     server.close()
     caller = Caller(address)
-    assert "refused" in caller.fail(LostError)
+    assert "refused" in caller.fail(RequestFailedError)
     assert set(caller.told) == {"lost"}
 
 
 def test_a_server_that_does_not_know_the_session_ends_it(server: Server) -> None:
     server.answers = [(401, b"{}")]
     caller = Caller(server.address)
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(SessionEndedError) as caught:
         caller.pull()
     assert caught.value.kind == "session"
 
@@ -141,7 +145,7 @@ def test_a_server_that_does_not_know_the_session_ends_it(server: Server) -> None
 def test_another_version_of_flower_ends_the_session(server: Server) -> None:
     error = FlowerError(ApiErrorCode.RUNTIME_VERSION_INCOMPATIBLE, "").to_json("too old")
     server.answers = [(412, json.dumps(error).encode())]
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(SessionEndedError) as caught:
         Caller(server.address).pull()
     assert caught.value.kind == "version"
 
@@ -161,17 +165,17 @@ def test_a_refusal_is_told_in_the_servers_words(
     server: Server, status: int, body: bytes, said: str
 ) -> None:
     server.answers = [(status, body)]
-    assert Caller(server.address).fail(LostError).startswith(said)
+    assert Caller(server.address).fail(RequestFailedError).startswith(said)
 
 
 def test_what_is_no_answer_of_flowers_is_lost(server: Server) -> None:
     server.answers = [(200, b"<html>not Flower</html>")]
-    assert Caller(server.address).fail(LostError)
+    assert Caller(server.address).fail(RequestFailedError)
 
 
 def test_a_request_is_not_sent_elsewhere(server: Server) -> None:
     server.answers = [(307, b""), GOOD]
-    assert Caller(server.address).fail(LostError) == "HTTP 307"
+    assert Caller(server.address).fail(RequestFailedError) == "HTTP 307"
     assert len(server.answers) == 1
 
 
@@ -204,7 +208,7 @@ def test_a_server_is_known_by_its_certificate(authority: Callable[[str], Path]) 
 def test_another_server_in_its_place_ends_the_session(authority: Callable[[str], Path]) -> None:
     server = Server(authority("a"))
     caller = Caller(server.address, (authority("b") / certs.CA).read_bytes())
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(SessionEndedError) as caught:
         caller.pull()
     server.close()
     assert (caught.value.kind, caller.told) == ("trust", [])

@@ -11,8 +11,8 @@ from flwr.proto import fleet_pb2, message_pb2
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.superlink.servicer.fleet import fleet_handlers
 
-from fedsafe.deployment.client.fleet_client import EndedError, LostError
-from fedsafe.deployment.client.fleet_connection import Line
+from fedsafe.deployment.client.fleet_client import RequestFailedError, SessionEndedError
+from fedsafe.deployment.client.fleet_connection import FleetConnection
 from tests.doubles.superlink import SuperLink, superlink
 
 KEY = b"key 0"
@@ -50,8 +50,8 @@ class Fleet:
         return self._handlers[name]
 
 
-class Calls:
-    """As `fedsafe.deployment.client.fleet_client.Calls`, without a network."""
+class FleetClient:
+    """As `fedsafe.deployment.client.fleet_client.FleetClient`, without a network."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -60,7 +60,7 @@ class Calls:
         try:
             return method(request)
         except FlowerError as error:
-            raise LostError(str(error), 412) from None
+            raise RequestFailedError(str(error), 412) from None
 
 
 @pytest.fixture
@@ -70,9 +70,11 @@ def link() -> SuperLink:
     return made
 
 
-def line(link: SuperLink, key: bytes = KEY, *, listed: bool = False) -> tuple[Line, Fleet]:
+def line(
+    link: SuperLink, key: bytes = KEY, *, listed: bool = False
+) -> tuple[FleetConnection, Fleet]:
     fleet = Fleet(link, listed=listed)
-    return Line(Calls(fleet), key), fleet  # type: ignore[arg-type]
+    return FleetConnection(FleetClient(fleet), key), fleet  # type: ignore[arg-type]
 
 
 def ask(link: SuperLink, node: int, size: int = 1000) -> Message:
@@ -114,7 +116,7 @@ def test_it_is_the_same_node_when_it_comes_back(link: SuperLink) -> None:
 
 def test_a_key_that_is_not_listed_is_not_let_in(link: SuperLink) -> None:
     one, _ = line(link, b"a new key", listed=True)
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(SessionEndedError) as caught:
         one.open()
     assert caught.value.kind == "key"
 
@@ -122,7 +124,7 @@ def test_a_key_that_is_not_listed_is_not_let_in(link: SuperLink) -> None:
 def test_a_second_node_with_the_same_key_is_not_let_in(link: SuperLink) -> None:
     first, second = line(link)[0], line(link)[0]
     first.open()
-    with pytest.raises(EndedError):
+    with pytest.raises(SessionEndedError):
         second.open()
     first.close()
 
@@ -162,7 +164,7 @@ def test_a_message_that_never_came_whole_is_said(
         return answer
 
     monkeypatch.setattr(fleet_handlers, "pull_messages", pull_and_forget)
-    with pytest.raises(LostError):
+    with pytest.raises(RequestFailedError):
         one.next()
     one.close()
 
@@ -177,7 +179,7 @@ def test_a_reply_to_a_run_that_is_over_is_lost(link: SuperLink) -> None:
         raise FlowerError(ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED, "the run is over")
 
     one._calls.fleet._handlers["PushMessages"] = over  # type: ignore[attr-defined]
-    with pytest.raises(LostError, match="the run is over"):
+    with pytest.raises(RequestFailedError, match="the run is over"):
         one.answer(Message(message.content, reply_to=message), 0.1)
     one.close()
 
@@ -187,7 +189,7 @@ def test_a_server_that_forgot_the_session_ends_it(link: SuperLink) -> None:
     one.open()
     fleet.known = False
     one._beat()
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(SessionEndedError) as caught:
         one.next()
     assert caught.value.kind == "session"
     one.close()
@@ -199,7 +201,7 @@ def test_an_answer_that_makes_no_sense_is_lost(link: SuperLink) -> None:
     fleet._handlers["PullMessages"] = lambda _: fleet_pb2.PullMessagesResponse(
         messages_list=[message_pb2.Message()]
     )
-    with pytest.raises(LostError):
+    with pytest.raises(RequestFailedError):
         one.next()
     one.close()
 
@@ -208,10 +210,10 @@ def test_a_server_that_is_no_superlink_is_not_taken_for_a_list(link: SuperLink) 
     one, fleet = line(link)
 
     def absent(_: Any) -> Any:
-        raise LostError("HTTP 404", 404)
+        raise RequestFailedError("HTTP 404", 404)
 
     fleet._handlers["ActivateNode"] = fleet._handlers["RegisterNode"] = absent
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(SessionEndedError) as caught:
         one.open()
     assert (caught.value.kind, caught.value.words) == ("refused", "HTTP 404")
 
@@ -251,7 +253,7 @@ def test_a_message_of_a_run_that_is_over_is_lost_and_the_node_not_refused(link: 
         raise FlowerError(ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED, "the run is over")
 
     fleet._handlers["PullObject"] = over
-    with pytest.raises(LostError, match="the run is over") as caught:
+    with pytest.raises(RequestFailedError, match="the run is over") as caught:
         one.next()
     assert caught.value.status == 0
     one.close()

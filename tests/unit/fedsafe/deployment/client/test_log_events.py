@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clients.worker.status_lines import MARK
-from fedsafe.deployment.client.log_events import Follower, Listener
+from fedsafe.deployment.client.log_events import LogEvents, LogFollower
 
 
 def line(kind: str, **data: Any) -> str:
@@ -23,7 +23,7 @@ FAILED = line("job-failed", reason="This client's base model is not the server's
 def heard(*lines: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Return what an operator is told of a log's lines."""
     told: list[tuple[str, str, dict[str, Any]]] = []
-    listener = Listener("node0", lambda kind, message, **data: told.append((kind, message, data)))
+    listener = LogEvents("node0", lambda kind, message, **data: told.append((kind, message, data)))
     for one in lines:
         listener.hear(one)
     return told
@@ -67,7 +67,7 @@ def test_a_node_cannot_be_told_of_under_anothers_name() -> None:
 
 
 def test_a_farewell_holds_until_there_is_work_again() -> None:
-    listener = Listener("node0", lambda *_, **__: None)
+    listener = LogEvents("node0", lambda *_, **__: None)
     seen = []
     for one in (CONNECTED, line("farewell", message="over"), CONNECTED, BEGUN):
         listener.hear(one)
@@ -85,7 +85,7 @@ def test_other_lines_are_nothing(text: str) -> None:
 def test_follower_yields_whole_new_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of an earlier life\n")
-    follower = Follower(log)
+    follower = LogFollower(log)
     with log.open("a") as file:
         file.write("INFO : one\ntw")
     first = list(follower.lines())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.node_config import Site
+from clients.node_config import NodeConfig
 from fedsafe.deployment.client import state_dir
 from fedsafe.deployment.client.identity import (
     Address,
@@ -13,7 +13,7 @@ from fedsafe.deployment.client.identity import (
     numbered,
     read_identity,
 )
-from fedsafe.deployment.client.machine import Wanted, _node
+from fedsafe.deployment.client.machine import ClientOptions, _node
 from fedsafe.deployment.client.supernode import Settings
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
@@ -80,7 +80,7 @@ def test_a_socket_without_trainer_is_refused(tmp_path: Path) -> None:
 def write(tmp_path: Path, heard: list[Event], behaviour: PluginChoice | None = None) -> Settings:
     """Write a site's file as `fedsafe client` does."""
     home = state_dir.place(tmp_path, ONE)
-    wanted = Wanted(
+    wanted = ClientOptions(
         server=Address("localhost", 8443),
         authority=tmp_path / "ca.crt",
         identities=(ONE,),
@@ -97,7 +97,7 @@ def write(tmp_path: Path, heard: list[Event], behaviour: PluginChoice | None = N
 def test_site_file_holds_what_the_operator_decided(tmp_path: Path) -> None:
     heard: list[Event] = []
     node = write(tmp_path, heard, PluginChoice(name="sign-flip", scale=2.0))
-    read, home = Site.read(node.site), node.site.parent
+    read, home = NodeConfig.read(node.site), node.site.parent
     assert read.model_dump(exclude={"data"}) == {
         "socket": home / "trainer.sock",
         "state": home,
@@ -121,7 +121,7 @@ def test_site_file_is_for_its_user_alone(tmp_path: Path) -> None:
 
 
 def test_honest_client_has_no_behaviour(tmp_path: Path) -> None:
-    read = Site.read(write(tmp_path, []).site)
+    read = NodeConfig.read(write(tmp_path, []).site)
     assert (read.red_team, read.behaviour) == (False, None)
 
 
@@ -142,7 +142,7 @@ def test_a_client_without_key_has_one_made_and_keeps_it(tmp_path: Path) -> None:
 
 
 def test_a_client_without_key_tells_its_number(tmp_path: Path) -> None:
-    wanted = Wanted(Address("localhost", 1), None, (numbered(3),), tmp_path)
+    wanted = ClientOptions(Address("localhost", 1), None, (numbered(3),), tmp_path)
     node = _node(wanted, 0, tmp_path, tmp_path / "trainer.sock", Events(None, None))
     assert Settings.read(node.command()[3:]) == node
     assert (node.number, node.authority) == (3, None)

@@ -12,7 +12,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from clients.worker.status_lines import MARK
 from fedsafe.deployment.client import connectivity
 from fedsafe.deployment.client import supernode as module
-from fedsafe.deployment.client.fleet_client import EndedError, LostError
+from fedsafe.deployment.client.fleet_client import RequestFailedError, SessionEndedError
 from fedsafe.deployment.client.identity import Address
 from fedsafe.deployment.client.supernode import Node, Settings
 
@@ -23,14 +23,14 @@ class Over(BaseException):
     """The script has come to its end."""
 
 
-class Line:
+class FleetConnection:
     """A line on which everything is written down beforehand."""
 
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
         self.replies: list[Message] = []
         self.opened = self.closed = 0
-        self.lose: LostError | None = None
+        self.lose: RequestFailedError | None = None
 
     def open(self) -> int:
         self.opened += 1
@@ -57,7 +57,7 @@ class Line:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     monkeypatch.setattr(module.time, "sleep", found.append)
-    monkeypatch.setattr(connectivity, "look", lambda *_: connectivity.Seen(reached=True))
+    monkeypatch.setattr(connectivity, "look", lambda *_: connectivity.ConnectionCheck(reached=True))
     return found
 
 
@@ -74,7 +74,7 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-def run(tmp_path: Path, line: Line) -> None:
+def run(tmp_path: Path, line: FleetConnection) -> None:
     """Let a node live until its script ends."""
     with pytest.raises(Over):
         Node(settings(tmp_path), lambda *_: line).run()  # type: ignore[arg-type,return-value]
@@ -96,7 +96,7 @@ def write_site(tmp_path: Path) -> None:
 
 def test_a_message_is_answered_by_the_clientapp(tmp_path: Path, slept: list[float]) -> None:
     write_site(tmp_path)
-    line = Line(hello())
+    line = FleetConnection(hello())
     run(tmp_path, line)
     (reply,) = line.replies
     assert json.loads(reply.content["answer"]["hello"])["data"] == "d1"
@@ -106,7 +106,7 @@ def test_a_message_is_answered_by_the_clientapp(tmp_path: Path, slept: list[floa
 def test_what_the_clientapp_raises_is_the_reply(
     tmp_path: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = Line(hello())  # there is no site's file
+    line = FleetConnection(hello())  # there is no site's file
     run(tmp_path, line)
     (reply,) = line.replies
     assert reply.error.reason.startswith("RunError: The file ")
@@ -116,7 +116,7 @@ def test_what_the_clientapp_raises_is_the_reply(
 def test_a_kind_of_message_that_nobody_knows_is_answered(
     tmp_path: Path, slept: list[float]
 ) -> None:
-    line = Line(Message(RecordDict(), 77, "train.unheard_of"), hello())
+    line = FleetConnection(Message(RecordDict(), 77, "train.unheard_of"), hello())
     write_site(tmp_path)
     run(tmp_path, line)
     assert [reply.has_error() for reply in line.replies] == [True, False]
@@ -125,7 +125,7 @@ def test_a_kind_of_message_that_nobody_knows_is_answered(
 def test_a_server_that_does_not_wait_is_asked_every_few_seconds(
     tmp_path: Path, slept: list[float]
 ) -> None:
-    run(tmp_path, Line(None, None))
+    run(tmp_path, FleetConnection(None, None))
     assert [round(seconds) for seconds in slept] == [3, 3]
 
 
@@ -134,8 +134,8 @@ def test_what_was_lost_is_told_and_the_session_goes_on(
     where: str, tmp_path: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_site(tmp_path)
-    line = Line(LostError("not whole") if where == "next" else hello())
-    line.lose = LostError("no question waits for this reply", 409)
+    line = FleetConnection(RequestFailedError("not whole") if where == "next" else hello())
+    line.lose = RequestFailedError("no question waits for this reply", 409)
     run(tmp_path, line)
     assert (line.opened, line.closed) == (1, 1)
     assert [kind for kind, _ in told(capsys)] == ["connected", "lost"]
@@ -147,7 +147,7 @@ def test_what_was_lost_is_told_and_the_session_goes_on(
 def test_a_question_that_is_refused_ends_the_session(
     status: int, why: str, tmp_path: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = Line(LostError("no", status))
+    line = FleetConnection(RequestFailedError("no", status))
     run(tmp_path, line)
     assert (line.opened, line.closed) == (2, 2)
     assert any(kind == "refused" and why in message for kind, message in told(capsys))
@@ -156,11 +156,11 @@ def test_a_question_that_is_refused_ends_the_session(
 def test_the_end_of_a_session_is_told_once(
     tmp_path: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Refusing(Line):
+    class Refusing(FleetConnection):
         def open(self) -> int:
             if len(slept) >= 5000:
                 raise Over
-            raise EndedError("refused", f"off by {len(slept)} s")
+            raise SessionEndedError("refused", f"off by {len(slept)} s")
 
     run(tmp_path, Refusing())
     refused = [message for kind, message in told(capsys) if kind == "refused"]
@@ -174,13 +174,13 @@ def test_it_says_when_the_server_is_away_and_back(
 ) -> None:
     calls: list[Callable[[], None]] = []
 
-    class Flaky(Line):
+    class Flaky(FleetConnection):
         def next(self) -> Message | None:
             for call in (calls[0], calls[0], calls[1]):
                 call()
             return super().next()
 
-    def connect(*rest: Any) -> Line:
+    def connect(*rest: Any) -> FleetConnection:
         calls.extend(rest[-2:])
         return Flaky()
 

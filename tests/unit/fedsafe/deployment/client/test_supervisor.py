@@ -119,7 +119,7 @@ def test_the_same_client_cannot_run_twice(client: Client) -> None:
         client.process.args, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert again.returncode == 1
-    assert f"(process {client.process.pid}) runs with" in again.stderr
+    assert f"(process {client.process.pid}) runs with" in again.stdout + again.stderr
 
 
 def test_interrupted_it_leaves_nothing(start: Callable[[], Client]) -> None:
@@ -148,7 +148,7 @@ def test_a_trainer_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     )
     told: list[str] = []
     child = Child("The trainer", [sys.executable, "-c", deaf], log=tmp_path / "log")
-    watched = supervisor.Trainer(path, child, lambda kind, *_, **__: told.append(kind))
+    watched = supervisor.WorkerProcess(path, child, lambda kind, *_, **__: told.append(kind))
     child.start()
     try:
         deadline = time.monotonic() + PATIENCE
@@ -162,6 +162,6 @@ def test_a_trainer_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_trainer_that_cannot_start_is_a_sentence(tmp_path: Path) -> None:
     child = Child("The trainer", [sys.executable, "-c", "print('No room.')"], log=tmp_path / "log")
-    watched = supervisor.Trainer(tmp_path / "t.sock", child, lambda *_, **__: None)
+    watched = supervisor.WorkerProcess(tmp_path / "t.sock", child, lambda *_, **__: None)
     with pytest.raises(supervisor.LaunchError, match=r"The trainer did not start: No room\. See"):
         watched.start()

@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from fedsafe.deployment.server.admission import Admission, Standing, decode
+from fedsafe.deployment.server.admission import Admission, KeyStatus, decode
 
 A, B = b64encode(b"key a"), b64encode(b"key b")
 
@@ -20,8 +20,8 @@ class World:
             lambda: frozenset(self.listed), self.registered.__contains__, self.dismissed.append
         )
 
-    def standing(self, header: bytes) -> Standing:
-        async def ask() -> Standing:
+    def standing(self, header: bytes) -> KeyStatus:
+        async def ask() -> KeyStatus:
             self.admission._watch = None
             found = self.admission.standing(header)
             self.admission.look()
@@ -31,17 +31,17 @@ class World:
 
 
 def test_a_listed_key_is_admitted() -> None:
-    assert World().standing(A) is Standing.ADMITTED
+    assert World().standing(A) is KeyStatus.ADMITTED
 
 
 def test_a_stranger_is_not() -> None:
-    assert World().standing(b64encode(b"key x")) is Standing.EXCLUDED
+    assert World().standing(b64encode(b"key x")) is KeyStatus.EXCLUDED
 
 
 def test_a_key_that_is_not_registered_yet_has_to_wait() -> None:
     world = World()
     world.registered.clear()
-    assert world.standing(A) is Standing.STARTING
+    assert world.standing(A) is KeyStatus.STARTING
 
 
 def test_a_key_that_left_the_list_is_refused_and_its_session_ended() -> None:
@@ -49,7 +49,7 @@ def test_a_key_that_left_the_list_is_refused_and_its_session_ended() -> None:
     world.standing(A)
     world.listed.discard(b"key a")
     world.admission.look()
-    assert (world.standing(A), world.standing(B)) == (Standing.EXCLUDED, Standing.ADMITTED)
+    assert (world.standing(A), world.standing(B)) == (KeyStatus.EXCLUDED, KeyStatus.ADMITTED)
     assert world.dismissed == [b"key a"]
 
 
@@ -59,7 +59,7 @@ def test_a_key_that_came_back_is_admitted() -> None:
     world.admission.look()
     world.listed.add(b"key a")
     world.admission.look()
-    assert world.standing(A) is Standing.ADMITTED
+    assert world.standing(A) is KeyStatus.ADMITTED
 
 
 def test_who_waits_hears_of_its_exclusion_and_nobody_else() -> None:
@@ -81,4 +81,4 @@ def test_who_waits_hears_of_its_exclusion_and_nobody_else() -> None:
 @pytest.mark.parametrize("header", [b"", b"!", b"abc"])
 def test_a_header_that_is_no_key_is_flowers_to_refuse(header: bytes) -> None:
     assert decode(header) == b""
-    assert World().standing(header) is Standing.ADMITTED
+    assert World().standing(header) is KeyStatus.ADMITTED

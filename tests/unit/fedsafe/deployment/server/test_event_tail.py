@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.deployment.server.event_tail import Follower
+from fedsafe.deployment.server.event_tail import EventTail
 from fedsafe.runs.events import Event, Events
 
 
@@ -19,7 +19,7 @@ def heard() -> list[Event]:
 
 
 def test_events_arrive_as_they_were_sent(path: Path, heard: list[Event]) -> None:
-    follower = Follower(path, heard.append)
+    follower = EventTail(path, heard.append)
     Events(path)("round-start", "now", round=2, rounds=3)
     follower.drain()
     follower.drain()
@@ -32,14 +32,14 @@ def test_events_arrive_as_they_were_sent(path: Path, heard: list[Event]) -> None
 
 def test_what_was_there_before_is_not_told_again(path: Path, heard: list[Event]) -> None:
     Events(path)("note", "old")
-    follower = Follower(path, heard.append)
+    follower = EventTail(path, heard.append)
     Events(path)("note", "new")
     follower.drain()
     assert [event.message for event in heard] == ["new"]
 
 
 def test_half_a_line_waits_for_its_rest(path: Path, heard: list[Event]) -> None:
-    follower = Follower(path, heard.append)
+    follower = EventTail(path, heard.append)
     path.write_text('{"kind": "note", "mess')
     follower.drain()
     assert heard == []
@@ -51,14 +51,14 @@ def test_half_a_line_waits_for_its_rest(path: Path, heard: list[Event]) -> None:
 
 @pytest.mark.parametrize("line", ["", "not json", "[]", "{}", "3"])
 def test_a_line_that_is_no_event_is_passed_over(path: Path, heard: list[Event], line: str) -> None:
-    follower = Follower(path, heard.append)
+    follower = EventTail(path, heard.append)
     path.write_text(f'{line}\n{{"kind": "note"}}\n')
     follower.drain()
     assert [event.kind for event in heard] == ["note"]
 
 
 def test_rounds_and_stages_are_progress(path: Path) -> None:
-    follower = Follower(path, None)
+    follower = EventTail(path, None)
     for kind in ("run-start", "round-start", "round-end", "stage-end", "note"):
         Events(path)(kind)
     follower.drain()
@@ -67,7 +67,7 @@ def test_rounds_and_stages_are_progress(path: Path) -> None:
 
 def test_a_note_of_the_operators_is_kept_with_the_run(path: Path, heard: list[Event]) -> None:
     (path.parent / "experiment.yaml").write_text("")
-    Follower(path, heard.append).tell("started again")
+    EventTail(path, heard.append).tell("started again")
     assert [event.message for event in heard] == ["started again"]
     assert "started again" in path.read_text()
 
@@ -75,6 +75,6 @@ def test_a_note_of_the_operators_is_kept_with_the_run(path: Path, heard: list[Ev
 def test_a_note_before_there_is_a_run_leaves_its_directory_empty(
     path: Path, heard: list[Event]
 ) -> None:
-    Follower(path, heard.append).tell("starting")
+    EventTail(path, heard.append).tell("starting")
     assert [event.message for event in heard] == ["starting"]
     assert not path.exists()

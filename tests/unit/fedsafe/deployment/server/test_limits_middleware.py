@@ -8,7 +8,13 @@ import httpx
 import pytest
 
 from fedsafe.deployment.server import limits_middleware
-from fedsafe.deployment.server.limits_middleware import AT_ONCE, LIMITS, SMALL, TOKEN, Gate
+from fedsafe.deployment.server.limits_middleware import (
+    AT_ONCE,
+    LIMITS,
+    SMALL,
+    TOKEN,
+    LimitsMiddleware,
+)
 
 FLEET = "/v1/fleet/"
 LIGHT = ("activate-node", "pull-messages", "send-node-heartbeat", "confirm-message-received")
@@ -41,12 +47,12 @@ class Behind:
         await send({"type": "http.response.body", "body": b""})
 
 
-def gate(behind: Behind, ready: Callable[[], bool] = lambda: True) -> Gate:
-    return Gate(behind, token="secret", ready=ready)
+def gate(behind: Behind, ready: Callable[[], bool] = lambda: True) -> LimitsMiddleware:
+    return LimitsMiddleware(behind, token="secret", ready=ready)
 
 
 async def post(
-    made: Gate, path: str, content: bytes | Iterable[bytes] = b"", **headers: str
+    made: LimitsMiddleware, path: str, content: bytes | Iterable[bytes] = b"", **headers: str
 ) -> httpx.Response:
     async def parts() -> Any:
         for part in content:
@@ -60,7 +66,9 @@ async def post(
         return await client.post(path, content=body, headers=named)
 
 
-def status(made: Gate, path: str, content: bytes | Iterable[bytes] = b"", **headers: str) -> int:
+def status(
+    made: LimitsMiddleware, path: str, content: bytes | Iterable[bytes] = b"", **headers: str
+) -> int:
     return asyncio.run(post(made, path, content, **headers)).status_code
 
 
@@ -181,12 +189,12 @@ def test_end_of_the_connection_is_heard_behind_the_gate() -> None:
         heard.extend([await receive(), await receive()])
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    made = Gate(inner, token="secret", ready=lambda: True)
+    made = LimitsMiddleware(inner, token="secret", ready=lambda: True)
     assert _answer(made, "pull-messages", receive) == 200
     assert [one["type"] for one in heard] == ["http.request", "http.disconnect"]
 
 
-def _answer(made: Gate, call: str, receive: Any) -> int:
+def _answer(made: LimitsMiddleware, call: str, receive: Any) -> int:
     """Return the status of the answer to a request whose body a test hands out itself."""
     sent: list[Any] = []
 

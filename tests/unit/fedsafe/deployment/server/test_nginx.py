@@ -17,7 +17,7 @@ import pytest
 
 from fedsafe.deployment.child_processes import wait_until
 from fedsafe.deployment.server import certs
-from fedsafe.deployment.server.nginx import Front, nginx
+from fedsafe.deployment.server.nginx import Nginx, nginx
 from fedsafe.deployment.server.plan import wait_for_port
 from fedsafe.errors import LaunchError
 from fedsafe.flower.environment import free_port
@@ -26,12 +26,12 @@ needs_nginx = pytest.mark.skipif(nginx() is None, reason="nginx is not installed
 
 
 @pytest.fixture
-def front(tmp_path: Path) -> Front:
+def front(tmp_path: Path) -> Nginx:
     """A front with TLS on both sides, in a directory with a blank in its name."""
     home = tmp_path / "my run"
     certs.init(home / "certs", ["127.0.0.1"], clients=1, days=1)
     certs.write_loopback(home / "inside")
-    return Front(
+    return Nginx(
         f"127.0.0.1:{free_port()}", "127.0.0.1:9", home, home / "logs", home / "certs",
         home / "inside",
     )  # fmt: skip
@@ -50,25 +50,25 @@ def front(tmp_path: Path) -> Front:
     ],
     ids=str,
 )
-def test_nginx_takes_it(front: Front, change: dict[str, object]) -> None:
+def test_nginx_takes_it(front: Nginx, change: dict[str, object]) -> None:
     replace(front, **change).child()  # type: ignore[arg-type]
 
 
 @needs_nginx
 @pytest.mark.parametrize("name", ['a"b', "a$b", "a\\b", "a\nb"])
-def test_a_path_that_nginx_cannot_quote_is_said(front: Front, tmp_path: Path, name: str) -> None:
+def test_a_path_that_nginx_cannot_quote_is_said(front: Nginx, tmp_path: Path, name: str) -> None:
     with pytest.raises(LaunchError, match="cannot be given the path"):
         replace(front, logs=tmp_path / name).child()
 
 
 @needs_nginx
-def test_nginx_says_what_is_wrong(front: Front) -> None:
-    with pytest.raises(LaunchError, match=r"nginx does not take .*front\.conf: .*invalid port"):
+def test_nginx_says_what_is_wrong(front: Nginx) -> None:
+    with pytest.raises(LaunchError, match=r"nginx does not take .*front\.new\.conf: .*invalid port"):
         replace(front, listen="127.0.0.1:99999").child()
 
 
 @needs_nginx
-def test_it_ends_with_the_one_who_started_it_whenever_that_is_killed(front: Front) -> None:
+def test_it_ends_with_the_one_who_started_it_whenever_that_is_killed(front: Nginx) -> None:
     draw = random.Random(0).uniform
     # With a master of its own, nginx misses a signal within the first 10 ms, at one kill in 100.
     moments = [draw(0, 0.01) for _ in range(150)] + [draw(0, 0.2) for _ in range(20)]
@@ -82,7 +82,7 @@ def test_it_ends_with_the_one_who_started_it_whenever_that_is_killed(front: Fron
 
 
 @needs_nginx
-def test_more_silent_callers_than_it_has_files_for_keep_nobody_out(front: Front) -> None:
+def test_more_silent_callers_than_it_has_files_for_keep_nobody_out(front: Nginx) -> None:
     files = 128
     with nursery(front, files) as start, ExitStack() as stack:
         start()
@@ -95,7 +95,7 @@ def test_more_silent_callers_than_it_has_files_for_keep_nobody_out(front: Front)
 
 
 @contextmanager
-def nursery(front: Front, files: int = 1024) -> Iterator[Callable[[], int]]:
+def nursery(front: Nginx, files: int = 1024) -> Iterator[Callable[[], int]]:
     """Yield what starts a process that starts a front, and returns the process's id."""
     home = subprocess.Popen(
         [sys.executable, "-c", NURSERY, front.listen, str(front.state), str(files)],
@@ -118,7 +118,7 @@ def nursery(front: Front, files: int = 1024) -> Iterator[Callable[[], int]]:
             home.kill()
 
 
-def _left(front: Front) -> list[psutil.Process]:
+def _left(front: Nginx) -> list[psutil.Process]:
     """Return what runs of nginx."""
     config = str(front.state / "front.conf")
     every = psutil.process_iter(["cmdline"])
@@ -128,14 +128,14 @@ def _left(front: Front) -> list[psutil.Process]:
 NURSERY = """
 import os, resource, sys, time
 from pathlib import Path
-from fedsafe.deployment.child_processes import leash
-from fedsafe.deployment.server.nginx import Front
+from fedsafe.deployment.child_processes import end_with_parent
+from fedsafe.deployment.server.nginx import Nginx
 state, files = Path(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-front = Front(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()
+front = Nginx(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()
 for _ in sys.stdin:
     if os.fork() == 0:
-        leash()
+        end_with_parent()
         print(os.getpid(), flush=True)
         front.start()
         time.sleep(60)
@@ -144,33 +144,33 @@ for _ in sys.stdin:
 
 
 @needs_nginx
-def test_it_starts_again_where_it_was_killed(front: Front) -> None:
+def test_it_starts_again_where_it_was_killed(front: Nginx) -> None:
     child = front.child()
     for _ in range(5):
         child.start()
-        assert wait_until(lambda: _answers(front), 10), child.last_words()
+        assert wait_until(lambda: _answers(front), 10), child.last_log_line()
         child.kill()
         wait_for_port(front.listen, 5)
 
 
-def _answers(front: Front) -> bool:
+def _answers(front: Nginx) -> bool:
     """Return whether it lets a caller in."""
     with socket.socket() as caller:
         return caller.connect_ex(_address(front)) == 0
 
 
-def _address(front: Front) -> tuple[str, int]:
+def _address(front: Nginx) -> tuple[str, int]:
     host, port = front.listen.split(":")
     return host, int(port)
 
 
 def test_without_nginx_it_says_how_to_install_it(
-    front: Front, monkeypatch: pytest.MonkeyPatch
+    front: Nginx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(LaunchError, match="apt install nginx-light"):
         front.child()
 
 
-def test_what_a_stranger_sends_as_a_token_goes_no_further(front: Front) -> None:
+def test_what_a_stranger_sends_as_a_token_goes_no_further(front: Nginx) -> None:
     assert 'proxy_set_header fedsafe-token "";' in front.config()

@@ -10,7 +10,7 @@ import pytest
 
 from fedsafe.deployment.server import certs, client_keys
 from fedsafe.deployment.server.nginx import nginx
-from fedsafe.deployment.server.plan import Asked, claim, plan, wait_for_port
+from fedsafe.deployment.server.plan import ServerOptions, claim, plan, wait_for_port
 from fedsafe.errors import ConfigError, FedSafeError, LaunchError, RunError
 from fedsafe.experiment import Experiment
 from fedsafe.experiment.load import as_yaml
@@ -27,26 +27,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def asked(made: Path) -> Asked:
+def asked(made: Path) -> ServerOptions:
     """A public server as it should be."""
-    return Asked("0.0.0.0:8443", made, made / certs.ALLOW)
+    return ServerOptions("0.0.0.0:8443", made, made / certs.ALLOW)
 
 
 @pytest.mark.skipif(nginx() is None, reason="nginx is not installed (nginx-light)")
 def test_a_public_server_with_all_it_needs_is_planned(
-    asked: Asked, experiment: Experiment, tmp_path: Path
+    asked: ServerOptions, experiment: Experiment, tmp_path: Path
 ) -> None:
     found = plan(experiment, tmp_path / "run", asked)
     assert (found.address, found.fronted, len(found.keys)) == ("0.0.0.0:8443", True, 4)
 
 
 def test_a_trial_on_this_machine_needs_nothing(experiment: Experiment, tmp_path: Path) -> None:
-    found = plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443"))
+    found = plan(experiment, tmp_path / "run", ServerOptions("127.0.0.1:8443"))
     assert (found.tls, found.keys) == (None, ())
 
 
 def test_planning_writes_nothing(experiment: Experiment, tmp_path: Path) -> None:
-    plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443"))
+    plan(experiment, tmp_path / "run", ServerOptions("127.0.0.1:8443"))
     assert not list(tmp_path.iterdir())
 
 
@@ -62,7 +62,7 @@ def test_planning_writes_nothing(experiment: Experiment, tmp_path: Path) -> None
 def test_addresses_are_written_one_way(
     experiment: Experiment, tmp_path: Path, listen: str, address: str
 ) -> None:
-    assert plan(experiment, tmp_path / "run", Asked(listen)).address == address
+    assert plan(experiment, tmp_path / "run", ServerOptions(listen)).address == address
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_address_that_is_none_is_refused(
     experiment: Experiment, tmp_path: Path, listen: str
 ) -> None:
     with pytest.raises(ConfigError, match="write an IP address of this machine and a port"):
-        plan(experiment, tmp_path / "run", Asked(listen))
+        plan(experiment, tmp_path / "run", ServerOptions(listen))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,22 @@ def test_an_address_that_is_none_is_refused(
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_strangers_stay_out(
-    asked: Asked, experiment: Experiment, tmp_path: Path, change: dict[str, object], said: str
+    asked: ServerOptions,
+    experiment: Experiment,
+    tmp_path: Path,
+    change: dict[str, object],
+    said: str,
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         plan(experiment, tmp_path / "run", replace(asked, **change))  # type: ignore[arg-type]
 
 
 def test_strangers_are_let_in_by_whoever_knows(experiment: Experiment, tmp_path: Path) -> None:
-    assert plan(experiment, tmp_path / "run", Asked("0.0.0.0:8443", open=True)).keys == ()
+    assert plan(experiment, tmp_path / "run", ServerOptions("0.0.0.0:8443", open=True)).keys == ()
 
 
 def test_a_public_server_needs_nginx(
-    asked: Asked, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: ServerOptions, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(LaunchError, match="apt install nginx-light"):
@@ -110,7 +114,7 @@ def test_a_public_server_needs_nginx(
 
 @pytest.mark.parametrize("clients", [3, 5])
 def test_keys_and_clients_are_as_many(
-    asked: Asked, experiment: Experiment, tmp_path: Path, clients: int
+    asked: ServerOptions, experiment: Experiment, tmp_path: Path, clients: int
 ) -> None:
     changed = experiment.federation.model_copy(update={"clients": clients})
     with pytest.raises(ConfigError, match=rf"lists 4 keys, and the experiment has {clients}"):
@@ -118,7 +122,7 @@ def test_keys_and_clients_are_as_many(
 
 
 def test_a_certificate_that_has_ended_is_refused(
-    asked: Asked, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: ServerOptions, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fedsafe.deployment.server import certificate_signing
 
@@ -137,19 +141,19 @@ def test_a_certificate_that_has_ended_is_refused(
     ids=["tls", "allow"],
 )
 def test_files_are_looked_for(
-    asked: Asked, experiment: Experiment, tmp_path: Path, change: dict[str, Path], said: str
+    asked: ServerOptions, experiment: Experiment, tmp_path: Path, change: dict[str, Path], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         plan(experiment, tmp_path / "run", replace(asked, **change))
 
 
 def test_a_directory_of_another_experiment_is_refused(
-    asked: Asked, experiment: Experiment, tmp_path: Path
+    asked: ServerOptions, experiment: Experiment, tmp_path: Path
 ) -> None:
     other = experiment.model_copy(update={"seed": 9})
     (tmp_path / "experiment.yaml").write_text(as_yaml(other))
     with pytest.raises(RunError, match="holds another experiment"):
-        plan(experiment, tmp_path, Asked("127.0.0.1:8443"))
+        plan(experiment, tmp_path, ServerOptions("127.0.0.1:8443"))
 
 
 def test_a_port_that_is_taken_is_said() -> None:
@@ -223,7 +227,7 @@ def test_a_removed_key_neither_stops_a_run_nor_renumbers_it(
     _joined(tmp_path / "run", own / "allow")
     (tmp_path / "run/experiment.yaml").write_text(as_yaml(experiment))
     (own / "allow/node1.pub").unlink()
-    found = plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))
+    found = plan(experiment, tmp_path / "run", ServerOptions("127.0.0.1:8443", own, own / "allow"))
     assert {one.name: one.number for one in found.keys} == {"node0": 0, "node2": 2, "node3": 3}
     assert "No key may take part as client 1." in found.notes
 
@@ -232,7 +236,7 @@ def test_a_revoked_key_does_not_stop_a_first_start(
     own: Path, experiment: Experiment, tmp_path: Path
 ) -> None:
     client_keys.revoke(own, "node1")
-    found = plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))
+    found = plan(experiment, tmp_path / "run", ServerOptions("127.0.0.1:8443", own, own / "allow"))
     assert "No key may take part as client 1." in found.notes
 
 
@@ -241,7 +245,7 @@ def test_fewer_keys_are_all_right_for_whoever_says_so(
 ) -> None:
     changed = experiment.federation.model_copy(update={"clients": 5})
     larger = experiment.model_copy(update={"federation": changed})
-    asked = Asked("127.0.0.1:8443", own, own / "allow", fewer=True)
+    asked = ServerOptions("127.0.0.1:8443", own, own / "allow", fewer=True)
     assert len(plan(larger, tmp_path / "run", asked).keys) == 4
 
 
@@ -251,4 +255,4 @@ def test_too_few_keys_for_a_round_are_refused(
     for number in range(4):
         client_keys.revoke(own, f"node{number}")
     with pytest.raises(ConfigError, match="lets 0 of the experiment's 4 clients take part"):
-        plan(experiment, tmp_path / "run", Asked("127.0.0.1:8443", own, own / "allow"))
+        plan(experiment, tmp_path / "run", ServerOptions("127.0.0.1:8443", own, own / "allow"))

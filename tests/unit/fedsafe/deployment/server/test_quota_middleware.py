@@ -13,8 +13,8 @@ from flwr.supercore.protobuf import translation
 
 from fedsafe.deployment.server.limits_middleware import SMALL
 from fedsafe.deployment.server.pending import FACTOR, OFFERS, SLACK_OBJECTS
-from fedsafe.deployment.server.quota import SLACK_BYTES, Ledger
-from fedsafe.deployment.server.quota_middleware import Guard
+from fedsafe.deployment.server.quota import SLACK_BYTES, Quotas
+from fedsafe.deployment.server.quota_middleware import QuotaMiddleware
 from fedsafe.deployment.server.superlink import QUIET
 from fedsafe.flower.internals import Node, ObjectTree, PullAppMessagesRequest, PullMessagesRequest
 from fedsafe.flower.requirements import GUARDED
@@ -47,7 +47,7 @@ class Asked:
         self.message = ask(grid, self.client.node, kind, adapter(SIZE))
         self.question = self.client.question()
         self.client.confirm(self.question)
-        self.ledger = ledger(link)
+        self.quotas = quotas(link)
 
     def offer(self, ids: list[str], **metadata: Any) -> int:
         return status_of(lambda: self.client.offer(self.question, tree(ids), **metadata))
@@ -66,9 +66,9 @@ def asked(link: Site, grid: Any) -> Asked:
     return Asked(link, grid)
 
 
-def ledger(link: Site) -> Ledger:
-    found = link.app.user_middleware[-1].kwargs["ledger"]
-    assert isinstance(found, Ledger)
+def quotas(link: Site) -> Quotas:
+    found = link.app.user_middleware[-1].kwargs["quotas"]
+    assert isinstance(found, Quotas)
     return found
 
 
@@ -77,7 +77,7 @@ def ledger(link: Site) -> Ledger:
 
 def test_guard_is_innermost_and_gate_outermost(link: Site) -> None:
     names = [one.cls.__name__ for one in link.app.user_middleware]
-    assert (names[0], names[-1]) == ("Gate", "Guard")
+    assert (names[0], names[-1]) == ("LimitsMiddleware", "QuotaMiddleware")
 
 
 def test_superlink_behind_the_gate_says_that_it_is_guarded(link: Site) -> None:
@@ -88,11 +88,11 @@ def test_superlink_behind_the_gate_says_that_it_is_guarded(link: Site) -> None:
 
 
 def test_an_honest_reply_is_taken_and_its_question_closed(asked: Asked) -> None:
-    before = len(asked.ledger)
+    before = len(asked.quotas)
     asked.client.answer(asked.question, adapter(SIZE))
     (reply,) = asked.grid.pull_messages([asked.message])
     assert reply.metadata.src_node_id == asked.client.node
-    assert len(asked.ledger) == before - 1
+    assert len(asked.quotas) == before - 1
 
 
 def test_two_messages_at_once_are_refused(asked: Asked) -> None:
@@ -124,30 +124,30 @@ def test_a_reply_to_anothers_question_is_refused(link: Site, grid: Any, asked: A
 
 
 def test_objects_are_counted_as_often_as_they_occur(asked: Asked) -> None:
-    held = asked.ledger._questions[asked.message].ids
+    held = asked.quotas._questions[asked.message].ids
     most = FACTOR * len(held) + SLACK_OBJECTS
     assert asked.offer(["a"] * most) == 413  # and the message itself
 
 
 def test_a_reply_of_as_many_objects_as_are_allowed_is_taken(asked: Asked) -> None:
-    held = asked.ledger._questions[asked.message].ids
+    held = asked.quotas._questions[asked.message].ids
     assert asked.offer(list(pieces(FACTOR * len(held) + SLACK_OBJECTS - 1, 10))) == 200
 
 
 def test_a_reply_that_was_refused_for_its_size_is_refused_for_good(asked: Asked) -> None:
-    held = asked.ledger._questions[asked.message].ids
+    held = asked.quotas._questions[asked.message].ids
     asked.offer(["a"] * (FACTOR * len(held) + SLACK_OBJECTS))
     assert asked.offer(list(pieces(1, 10))) == 413
 
 
 def test_the_server_is_told_why_there_is_no_reply(asked: Asked) -> None:
-    held = asked.ledger._questions[asked.message].ids
+    held = asked.quotas._questions[asked.message].ids
     asked.offer(["a"] * (FACTOR * len(held) + SLACK_OBJECTS))
     (told,) = asked.replies()
     assert told.error.code == REFUSED
     assert "objects; at most" in told.error.reason
     assert told.metadata.reply_to_message_id == asked.message
-    assert asked.message not in asked.ledger._questions
+    assert asked.message not in asked.quotas._questions
 
 
 def test_a_second_different_reply_is_refused(asked: Asked) -> None:
@@ -302,7 +302,7 @@ def test_the_second_question_of_a_node_ends_the_first() -> None:
 def test_one_who_hangs_up_is_given_no_work() -> None:
     with site(hold=20) as link:
         node = 7
-        guard = Guard(_unreached, ledger=ledger(link), nodes=_Heard(), hold=20)
+        guard = QuotaMiddleware(_unreached, quotas=quotas(link), nodes=_Heard(), hold=20)
         sent: list[Any] = []
         gone = threading.Event()
 
@@ -363,25 +363,25 @@ def test_one_that_was_quiet_may_come_back(link: Site, monkeypatch: pytest.Monkey
 
 def test_a_newer_question_of_its_kind_replaces_an_older_one(link: Site, grid: Any) -> None:
     client = link.member()
-    before = len(ledger(link))
+    before = len(quotas(link))
     old, new = (ask(grid, client.node, "train", adapter(SIZE, seed)) for seed in (1, 2))
-    assert len(ledger(link)) == before + 1
+    assert len(quotas(link)) == before + 1
     assert client.question().metadata.message_id == new
-    assert old not in ledger(link)._questions
+    assert old not in quotas(link)._questions
 
 
 def test_a_question_of_another_kind_stands_beside_it(link: Site, grid: Any) -> None:
     client = link.member()
-    before = len(ledger(link))
+    before = len(quotas(link))
     for kind in ("train", "query"):
         ask(grid, client.node, kind, adapter(SIZE))
-    assert len(ledger(link)) == before + 2
+    assert len(quotas(link)) == before + 2
 
 
 def test_objects_of_a_question_are_measured(link: Site, grid: Any) -> None:
     client = link.member()
     message = ask(grid, client.node, "train", adapter(SIZE))
-    most = ledger(link).most_bytes(message)
+    most = quotas(link).most_bytes(message)
     assert FACTOR * SIZE + SLACK_BYTES < most < FACTOR * SIZE * 1.2 + SLACK_BYTES
 
 
@@ -402,7 +402,7 @@ def test_a_request_that_the_guard_does_not_know_is_refused(link: Site) -> None:
 @pytest.mark.parametrize("path", sorted(GUARDED))
 def test_a_request_whose_message_flower_keeps_elsewhere_is_refused(path: str) -> None:
     """As after a rename upstream: the guard sees no message, and lets nothing by unchecked."""
-    guard = Guard(_unreached, ledger=Ledger(lambda message: None), nodes=_Heard(), hold=0)
+    guard = QuotaMiddleware(_unreached, quotas=Quotas(lambda message: None), nodes=_Heard(), hold=0)
 
     async def post() -> int:
         async def renamed(scope: Any, receive: Any, send: Any) -> None:
@@ -421,7 +421,7 @@ def test_an_answer_that_flower_keeps_elsewhere_is_not_sent() -> None:
         scope["state"]["made_response"] = scope["state"].pop("protobuf_response", None)
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    guard = Guard(renamed, ledger=Ledger(lambda message: None), nodes=_Heard(), hold=0)
+    guard = QuotaMiddleware(renamed, quotas=Quotas(lambda message: None), nodes=_Heard(), hold=0)
     request = PullMessagesRequest(node=Node(node_id=7))
     scope = {"type": "http", "method": "POST", "path": "/v1/fleet/get-run",
              "state": {"protobuf_request": request}}  # fmt: skip
@@ -442,7 +442,7 @@ def test_what_needs_no_check_is_passed_on(method: str, path: str) -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         reached.append(scope["path"])
 
-    guard = Guard(inner, ledger=Ledger(lambda message: None), nodes=_Heard(), hold=0)
+    guard = QuotaMiddleware(inner, quotas=Quotas(lambda message: None), nodes=_Heard(), hold=0)
     asyncio.run(guard({"type": "http", "method": method, "path": path}, None, None))  # type: ignore[arg-type]
     assert reached == [path]
 

@@ -8,7 +8,7 @@ from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectSto
 from flwr.superlink.federation import NoOpFederationManager
 
 from fedsafe.deployment.server import superlink
-from fedsafe.deployment.server.superlink import INTERVAL, QUIET, Nodes, Settings, node_id
+from fedsafe.deployment.server.superlink import INTERVAL, QUIET, Settings, SuperLinkNodes, node_id
 from fedsafe.flower.superlink_hooks import derive_node_ids
 
 KEYS = [f"key {number}".encode() for number in range(3)]
@@ -88,7 +88,7 @@ def online(state: InMemoryLinkState) -> set[int]:
 def test_asking_for_work_brings_a_node_online(state: InMemoryLinkState) -> None:
     node = state.get_node_id_by_public_key(KEYS[0])
     assert node is not None
-    Nodes(state).alive(node)
+    SuperLinkNodes(state).alive(node)
     assert online(state) == {node}
 
 
@@ -97,7 +97,7 @@ def test_a_node_is_let_in_again_once_it_is_quiet(
     state: InMemoryLinkState, later: float, left: bool
 ) -> None:
     time = [100.0]
-    nodes = Nodes(state, lambda: time[0])
+    nodes = SuperLinkNodes(state, lambda: time[0])
     node = state.get_node_id_by_public_key(KEYS[0])
     assert node is not None
     nodes.alive(node)
@@ -107,5 +107,5 @@ def test_a_node_is_let_in_again_once_it_is_quiet(
 
 
 def test_a_stranger_is_not_let_in(state: InMemoryLinkState) -> None:
-    Nodes(state).back(b"no key")
+    SuperLinkNodes(state).back(b"no key")
     assert online(state) == set()
