@@ -1,4 +1,4 @@
-"""Files of 250 lines, functions of 40: what does not fit is two things."""
+"""Files of 250 lines, functions of 40, counted whole: what does not fit is two things."""
 
 import ast
 from collections.abc import Iterator
@@ -12,8 +12,37 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 LONGEST_FILE, LONGEST_FUNCTION = 250, 40
 ALLOWED_FILES: dict[str, int] = {}
 """Files that may be longer, with their reason beside them."""
-ALLOWED_FUNCTIONS: dict[str, int] = {}
-"""Functions that may be longer, with their reason beside them."""
+ALLOWED_FUNCTIONS: dict[str, int] = {
+    "clients/local_training.py:work": 44,
+    "fedsafe/cli/certs.py:init": 45,
+    "fedsafe/cli/client.py:client": 123,
+    "fedsafe/cli/runs.py:defend": 49,
+    "fedsafe/cli/runs.py:run": 52,
+    "fedsafe/cli/seeds.py:run_with_seeds": 47,
+    "fedsafe/cli/server.py:server": 89,
+    "fedsafe/data/columns.py:examples": 46,
+    "fedsafe/data/conversations.py:conversation": 41,
+    "fedsafe/data/tokenisation.py:tokenise": 50,
+    "fedsafe/defenses/fine_tune.py:fine_tune": 53,
+    "fedsafe/deployment/server/certs.py:renew": 42,
+    "fedsafe/deployment/server/starting_keys.py:starting_keys": 41,
+    "fedsafe/evaluation/evaluate.py:evaluate": 45,
+    "fedsafe/evaluation/paired.py:clustered_bootstrap": 46,
+    "fedsafe/evaluation/suites.py:micro": 42,
+    "fedsafe/models/base.py:load": 60,
+    "fedsafe/pipeline/opening.py:open_run": 59,
+    "fedsafe/pipeline/run_defense.py:run_defense": 62,
+    "fedsafe/pipeline/run_state.py:finish": 48,
+    "fedsafe/pipeline/seeds.py:aggregate_seeds": 42,
+    "fedsafe/pipeline/stages.py:run_pipeline": 47,
+    "fedsafe/training/context.py:fit": 42,
+    "fedsafe/training/loop.py:_step": 41,
+    "fedsafe/training/loop.py:train": 54,
+    "server/cohort_replies.py:collect_replies": 45,
+    "strategies/api.py:aggregate": 66,
+    "strategies/rules/lora.py:lora_product": 45,
+}
+"""Functions whose many documented parameters make them longer; none of them may grow."""
 
 
 def _name(path: Path) -> str:
@@ -21,12 +50,10 @@ def _name(path: Path) -> str:
 
 
 def _functions(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield each function and its lines, its docstring and decorators left out."""
+    """Yield each function and all of its lines, signature and docstring included."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            begin = body[0].lineno if body else node.lineno
-            yield f"{_name(path)}:{node.name}", (node.end_lineno or begin) - begin + 1
+            yield f"{_name(path)}:{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
