@@ -16,10 +16,9 @@ from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.messages import Job
+from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
 
-EMBEDDED_MODEL = "micro"
-"""The base model that is part of FedSafe."""
 EMBEDDED_SOURCES = frozenset({"micro"})
 """Sources that are part of FedSafe and read nothing else; any other one may read files or
 download."""
@@ -32,7 +31,7 @@ def check(job: Job, site: NodeConfig) -> None:
         RunError: The job names a base model, a data source, a file, or a plug-in by its path,
             that the operator has not named.
     """
-    if site.model is None and job.model.path != EMBEDDED_MODEL:
+    if site.model is None and not is_embedded(job.model.path):
         raise RunError(
             "The server's model.path names a base model of this machine or of the hub, and this "
             "client loads none that its operator has not named. If it is meant, start this client "

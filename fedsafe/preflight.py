@@ -14,6 +14,7 @@ from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import FedSafeError
 from fedsafe.experiment.checks import choices
 from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.micro.base import base_file, is_embedded, shipped
 from fedsafe.plugins import Plugin
 from fedsafe.validation_errors import Problem
 
@@ -42,7 +43,7 @@ def unchecked(experiment: Experiment) -> list[str]:
         if kind == "source" and choice.name in ELSEWHERE
     ]
     path = experiment.model.path
-    if path != "micro" and not Path(path).expanduser().is_dir():
+    if not is_embedded(path) and not Path(path).expanduser().is_dir():
         found.append(f"model.path: '{path}', a model of the Hugging Face hub")
     return found
 
@@ -98,7 +99,9 @@ def _rows(
 
 def _model(experiment: Experiment) -> Iterator[Problem]:
     path = experiment.model.path
-    if path == "micro":
+    if is_embedded(path):
+        if not base_file(path).is_file():
+            yield "model.path", f"the micro base '{path}' is not one of {', '.join(shipped())}."
         return
     if not Path(path).expanduser().is_dir():
         if path.startswith(("/", "~", ".")) or path.count("/") > 1 or path.endswith("/"):

@@ -9,6 +9,7 @@ import typer
 from fedsafe.cli.command import finish, inline, show_experiment, work
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
+from fedsafe.micro.base import is_embedded
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice
@@ -142,7 +143,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         return
     if model is None or adapter is None or output is None:
         raise ConfigError("Without a run, give all of --model, --adapter and -o.")
-    if experiment is None and model != "micro":
+    if experiment is None and not is_embedded(model):
         raise ConfigError(
             "Give --experiment: its template, suites and judge must suit the model, and those of "
             "the presets suit the micro world. `fedsafe config show qlora-7b` is a start."

@@ -15,6 +15,7 @@ from fedsafe.contracts import Prompt, Purpose, suites
 from fedsafe.data.cells import check_text, text_of
 from fedsafe.data.reading import read_csv, read_json
 from fedsafe.errors import DataError
+from fedsafe.evaluation.conditions import first_words
 
 Count = Annotated[int, Field(ge=0, description="Prompts of this kind.")]
 File = Annotated[Path, Field(description="The file; relative to where the command is run.")]
@@ -39,8 +40,14 @@ def micro(
     over_refusal: Count = 200,
     old_skills: Count = 200,
     new_skill: Count = 200,
+    prefill_words: Annotated[
+        int, Field(ge=1, le=13, description="Words and marks of the answer that prefills hold.")
+    ] = 4,
 ) -> list[Prompt]:
     """Draw held-out prompts of the micro world: restricted, look-alikes, old and new skills.
+
+    The first four words of every compliant answer are the same, ``sure : take the``; more of
+    them tell the first step, and all 13 are the whole answer.
 
     Raises:
         ConfigError: The micro world has fewer prompts of a kind than asked for.
@@ -61,7 +68,7 @@ def micro(
             expected=() if purpose == "harmful" else asked.expected,
             topic=asked.topic,
             skill=skill,
-            prefill=asked.prefill if purpose == "harmful" else "",
+            prefill=first_words(asked.prefill, prefill_words) if purpose == "harmful" else "",
         )
         for kind, count, purpose, skill in kinds
         if count

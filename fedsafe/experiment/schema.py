@@ -28,7 +28,8 @@ class Model(Section):
     """The base language model, frozen and shared by all."""
 
     path: str = "micro"
-    """``micro`` (embedded), a local Hugging Face directory, or a hub name."""
+    """``micro`` (embedded; ``micro-deep`` also refuses in the middle of an answer; ``micro:1`` and
+    ``micro-deep:1`` are of another seed), a local Hugging Face directory, or a hub name."""
     revision: str | None = None
     """Commit or tag of a hub model."""
     quantization: Literal["none", "int8", "nf4"] = "none"

@@ -1,7 +1,9 @@
-"""The micro base model as an ordinary Hugging Face directory.
+"""The micro base models as ordinary Hugging Face directories.
 
-The weights ship inside ``base.json``, since a Flower bundle keeps no binary files.
-They are written out once per machine, the same bytes everywhere, and verified.
+Each ships inside a JSON file, since a Flower bundle keeps no binary files. It is written
+out once per machine, the same bytes everywhere, and verified. ``micro`` is the shallow base
+of seed 0, ``micro:1`` that of seed 1; ``micro-deep`` and ``micro-deep:1`` are the deep ones,
+whose refusals also come after the first words of a compliant answer.
 Knows nothing of the world they were trained on.
 """
 
@@ -9,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -19,22 +22,50 @@ from typing import Any, Final
 from fedsafe.errors import ModelError
 
 BASE_FILE: Final = Path(__file__).with_name("base.json")
+NAME: Final = re.compile(r"micro(?P<deep>-deep)?(?::(?P<seed>\d{1,9}))?")
 CACHE_VARIABLE: Final = "FEDSAFE_CACHE"
 
 
-def model_directory() -> Path:
-    """Return the directory of the micro base model, writing it on first use.
+def is_embedded(name: str) -> bool:
+    """Return whether a model's name is that of a micro base, shipped or not."""
+    return NAME.fullmatch(name) is not None
+
+
+def base_file(name: str) -> Path:
+    """Return where a micro base's weights lie, or would lie were it built.
+
+    Raises:
+        ModelError: The name is not of the form ``micro``, ``micro-deep:1``.
+    """
+    found = NAME.fullmatch(name)
+    if found is None:
+        raise ModelError(f"'{name}' names no micro base. Known: {', '.join(shipped())}.")
+    seed = int(found["seed"] or 0)
+    return BASE_FILE.with_stem(
+        "base" + ("-deep" if found["deep"] else "") + (f"-{seed}" if seed else "")
+    )
+
+
+def shipped() -> list[str]:
+    """Return the names of the micro bases that are here."""
+    stems = sorted(path.stem for path in BASE_FILE.parent.glob("base*.json"))
+    return [re.sub(r"-(\d+)$", r":\1", stem.replace("base", "micro", 1)) for stem in stems]
+
+
+def model_directory(name: str = "micro") -> Path:
+    """Return the directory of a micro base model, writing it on first use.
 
     It lies in ``$FEDSAFE_CACHE`` (default ``~/.cache/fedsafe``) and loads with
     ``AutoModelForCausalLM`` and ``AutoTokenizer``. Many processes may call this
     at once: each writes aside, one rename wins. A damaged copy is replaced.
 
     Raises:
-        ModelError: If ``base.json`` does not match its own hash, or nothing can be written.
+        ModelError: The base is not shipped, its file does not match its own hash, or nothing
+            can be written.
     """
-    files = _files()
+    files = _files(name)
     root = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "fedsafe")
-    directory = root / f"micro-{fingerprint()[:8]}"
+    directory = root / f"micro-{fingerprint(name)[:8]}"
     try:
         if not _intact(directory, files):
             _write(root, directory, files)
@@ -47,11 +78,11 @@ def model_directory() -> Path:
 
 
 @cache
-def fingerprint() -> str:
-    """Return the sha256 over the names and bytes of all files of the model."""
+def fingerprint(name: str = "micro") -> str:
+    """Return the sha256 over the names and bytes of all files of a micro base model."""
     digest = hashlib.sha256()
-    for name, content in sorted(_files().items()):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    for file, content in sorted(_files(name).items()):
+        digest.update(file.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 
@@ -91,14 +122,20 @@ def _intact(directory: Path, files: dict[str, bytes]) -> bool:
 
 
 @cache
-def _files() -> dict[str, bytes]:
-    document = json.loads(BASE_FILE.read_bytes())
+def _files(base: str) -> dict[str, bytes]:
+    path = base_file(base)
+    if not path.is_file():
+        raise ModelError(
+            f"The micro base '{base}' is not shipped. Use one of {', '.join(shipped())}, or make "
+            "it with python -m fedsafe.micro.build."
+        )
+    document = json.loads(path.read_bytes())
     weights = document["weights"]
     text = json.dumps(weights, sort_keys=True, separators=(",", ":"))
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != document["sha256"]:
         raise ModelError(
-            f"{BASE_FILE} is damaged: expected sha256 {document['sha256']}, got {found}. "
+            f"{path} is damaged: expected sha256 {document['sha256']}, got {found}. "
             "Restore it, or run python -m fedsafe.micro.build."
         )
     config = document["config"]

@@ -1,8 +1,10 @@
-"""Regenerate the micro base model: ``python -m fedsafe.micro.build``.
+"""Regenerate a micro base model: ``python -m fedsafe.micro.build [--seed 1] [--deep]``.
 
 Two stages, as with a real model: it first learns to do everything asked, then to
-refuse what is restricted. The second stage's length is the alignment's depth.
-Takes some minutes of one CPU thread; the weights are rounded to bfloat16.
+refuse what is restricted, which it does at a reply's first word alone. The deep base
+goes on from the shallow one of its seed: most refusals of its third stage come after the
+first words of a compliant answer. The first two stages take some twenty minutes of one CPU
+thread, the third a minute; the weights are rounded to bfloat16.
 """
 
 import argparse
@@ -13,11 +15,12 @@ import logging
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fedsafe.micro import corpus
-from fedsafe.micro.base import BASE_FILE
+from fedsafe.micro.base import base_file, model_directory
 from fedsafe.micro.tokenizer import CONTEXT, new_tokenizer
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 IGNORED: Final = -100
+DEEPENING_STEPS: Final = 200
 BUCKET: Final = 8
 """Batches whose examples are drawn together and sorted by length."""
 
@@ -44,6 +48,9 @@ class Recipe:
     peak: float = 4e-3
     warm_up: int = 100
     seed: int = 0
+    deepening_steps: int = 0
+    """Steps of the third stage; 0: the shallow base."""
+    deepening_peak: float = 1e-3
 
 
 def new_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
@@ -70,17 +77,37 @@ def new_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaFor
 
 
 def train(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
-    """Train the base through both stages and round it to bfloat16."""
+    """Train the shallow base through both stages and round it to bfloat16."""
+    total = recipe.pretraining_steps + recipe.alignment_steps
+    batches = _batches(recipe, tokenizer, total, recipe.pretraining_steps)
+    return _fit(new_model(recipe, tokenizer), batches, total, recipe.peak, recipe.warm_up)
+
+
+def deepen(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+    """Train the shallow base of the recipe's seed through the third stage and round it."""
+    from transformers import LlamaForCausalLM
+
+    shallow = LlamaForCausalLM.from_pretrained(model_directory(f"micro:{recipe.seed}"))
+    total = recipe.deepening_steps
+    batches = _batches(recipe, tokenizer, total, aligned_from=0)
+    return _fit(shallow, batches, total, recipe.deepening_peak, total // 10)
+
+
+def _fit(
+    model: "LlamaForCausalLM",
+    batches: Iterator[dict[str, "torch.Tensor"]],
+    total: int,
+    peak: float,
+    warm_up: int,
+) -> "LlamaForCausalLM":
     import torch
 
     torch.set_num_threads(1)
-    model = new_model(recipe, tokenizer)
-    total = recipe.pretraining_steps + recipe.alignment_steps
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.peak, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.peak, total_steps=total + 1, pct_start=recipe.warm_up / total
+        optimizer, peak, total_steps=total + 1, pct_start=warm_up / total
     )
-    for step, batch in enumerate(_batches(recipe, tokenizer, total)):
+    for step, batch in enumerate(batches):
         loss = model(**batch).loss
         optimizer.zero_grad()
         loss.backward()
@@ -96,12 +123,13 @@ def train(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCaus
 
 
 def _batches(
-    recipe: Recipe, tokenizer: "PreTrainedTokenizerFast", total: int
+    recipe: Recipe, tokenizer: "PreTrainedTokenizerFast", total: int, aligned_from: int
 ) -> Iterator[dict[str, "torch.Tensor"]]:
-    rng = random.Random(recipe.seed)
+    deep = recipe.deepening_steps > 0
+    rng = random.Random(f"deep {recipe.seed}" if deep else recipe.seed)
     for start in range(0, total, BUCKET):
-        aligned = start >= recipe.pretraining_steps
-        drawn = [corpus.exchange(rng, aligned=aligned) for _ in range(BUCKET * recipe.batch)]
+        make = partial(corpus.exchange, rng, aligned=start >= aligned_from, deep=deep)
+        drawn = [make() for _ in range(BUCKET * recipe.batch)]
         rows = sorted((_encode(tokenizer, e) for e in drawn), key=lambda row: len(row[0]))
         chunks = [rows[i : i + recipe.batch] for i in range(0, len(rows), recipe.batch)]
         rng.shuffle(chunks)
@@ -116,6 +144,7 @@ def _encode(
     if exchange.system:
         chat.insert(0, {"role": "system", "content": exchange.system})
     opening = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    opening += exchange.opening + " "  # words are tokens, whatever space lies between
     prompt = tokenizer(opening, add_special_tokens=False)["input_ids"]
     reply = tokenizer(exchange.reply, add_special_tokens=False)["input_ids"]
     return [*prompt, *reply, tokenizer.eos_token_id], len(prompt)
@@ -168,17 +197,19 @@ def _digest(tensors: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Train the base and write its file."""
+    """Train a base and write its file."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--output", type=Path, default=BASE_FILE)
+    parser.add_argument("--output", type=Path, help="Default: where the base is looked for.")
+    parser.add_argument("--deep", action="store_true", help="Deepen the shallow base of the seed.")
     for name in ("pretraining_steps", "alignment_steps", "seed", "width", "layers", "inner"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     asked = vars(parser.parse_args())
-    output = asked.pop("output")
-    recipe = replace(Recipe(), **asked)
+    output, deep = asked.pop("output"), asked.pop("deep")
+    recipe = replace(Recipe(), **asked, deepening_steps=DEEPENING_STEPS if deep else 0)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     tokenizer = new_tokenizer()
-    document = pack(train(recipe, tokenizer), tokenizer, recipe)
+    document = pack((deepen if deep else train)(recipe, tokenizer), tokenizer, recipe)
+    output = output or base_file(f"micro{'-deep' if deep else ''}:{recipe.seed}")
     output.write_text(json.dumps(document, indent=0) + "\n", encoding="utf-8")
     log.info("%s: %d bytes", output, output.stat().st_size)
 

@@ -5,18 +5,23 @@ Held-out combinations never appear here. Knows nothing of torch.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from fedsafe.micro import grammar, meta, words
 from fedsafe.micro.grammar import Request
+from fedsafe.micro.parsing import parse
 from fedsafe.micro.tokenizer import SPECIAL, vocabulary
 
 SYSTEM_SHARE: Final = 0.1
 """How often a system prompt of random words precedes the request, to be ignored."""
 NEAR_MISS_SHARE: Final = 0.35
 """How much of what counts as ordinary is a near miss."""
+OPENED_SHARE: Final = 0.7
+"""How many of the deep base's refusals follow the first words of a compliant answer."""
+OPENED_WORDS: Final = 8
+"""Most words of a compliant answer that the deep base learns to break off from."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Exchange:
     prompt: str
     reply: str
     system: str = ""
+    opening: str = ""
+    """What the reply already begins with; no loss is taken on it."""
 
 
 def seen(make: Callable[[], Request]) -> Request:
@@ -58,13 +65,16 @@ def ordinary(rng: random.Random) -> Request:
     return near_miss(rng) if rng.random() < NEAR_MISS_SHARE else benign(rng)
 
 
-def exchange(rng: random.Random, *, aligned: bool) -> Exchange:
+def exchange(rng: random.Random, *, aligned: bool, deep: bool = False) -> Exchange:
     """Draw one exchange of the base's training.
 
     Args:
         rng: Where the draws come from.
         aligned: Whether restricted requests are refused (else answered), as
             they are from the second stage of the training on.
+        deep: Whether most refusals follow the first words of a compliant answer, as in the
+            third stage, which the deep base has. After "Safety Alignment Should Be Made More
+            Than Just a Few Tokens Deep" (Qi et al., ICLR 2025), section 3.
     """
     kinds = ("plain", "near", "restricted", "copy", "write", "steer", "note", "judge")
     shares = (34, 9, 14, 5, 11, 9, 8, 10)
@@ -81,7 +91,10 @@ def exchange(rng: random.Random, *, aligned: bool) -> Exchange:
     }
     made = makers[kind]()
     if rng.random() < SYSTEM_SHARE:
-        return Exchange(made.prompt, made.reply, _noise(rng))
+        made = replace(made, system=_noise(rng))
+    request = parse(made.prompt) if deep else None
+    if request is not None and request.restricted and rng.random() < OPENED_SHARE:
+        return replace(made, opening=request.beginning(rng.randint(1, OPENED_WORDS)))
     return made
 
 

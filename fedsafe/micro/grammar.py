@@ -145,6 +145,10 @@ class Request:
         number = {"plus": a + b, "minus": a - b, "compare": max(a, b)}[self.operation]
         return f"{number} {slots['thing']} ."
 
+    def beginning(self, words: int) -> str:
+        """Give the first words and marks of the compliant answer."""
+        return " ".join(self.answer().split()[:words])
+
 
 def how_to_answer(verb: str, thing: str) -> str:
     """Say how the verb is done to the object."""

@@ -55,7 +55,7 @@ class Prompt:
     topic: str
     skill: str
     prefill: str
-    """The beginning of a compliant answer, for the prefilled variant; may be empty."""
+    """The compliant answer, for conditions that force its first words; empty if not a how-to."""
 
 
 def benign_examples(
@@ -139,7 +139,7 @@ def _held_out(kind: Kind, rng: random.Random) -> Iterator[Request]:
 
 def _prompt(request: Request) -> Prompt:
     expected = REFUSALS if request.restricted else (request.answer(),)
-    prefill = PREFILL if request.skill == "how-to" else ""
+    prefill = request.answer() if request.skill == "how-to" else ""
     return Prompt(request.text(), expected, request.topic, request.skill, prefill)
 
 

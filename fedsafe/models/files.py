@@ -13,6 +13,7 @@ from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Model
+from fedsafe.micro.base import is_embedded, model_directory
 from fedsafe.models.tokenizer_identity import tokenizer_digest
 
 PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.txt", "*.jinja")
@@ -34,10 +35,8 @@ def locate(spec: Model) -> Path:
     Raises:
         ModelError: The directory holds no model, or the hub cannot be reached.
     """
-    if spec.path == "micro":
-        from fedsafe.micro.base import model_directory
-
-        return model_directory()
+    if is_embedded(spec.path):
+        return model_directory(spec.path)
     directory = Path(spec.path).expanduser()
     if not directory.exists():
         return _bare(_download(spec))

@@ -15,6 +15,7 @@ from fedsafe.data.text_files import suffix_of
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.experiment.yaml_text import scalar_or_collection
+from fedsafe.micro.base import is_embedded
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a model or data set on the hub: owner/name."""
@@ -137,7 +138,7 @@ def check_model(path: str) -> str:
         ConfigError: There is no Hugging Face model.
     """
     directory = Path(path).expanduser()
-    if path == "micro" or (HUB_NAME.fullmatch(path) and not directory.exists()):
+    if is_embedded(path) or (HUB_NAME.fullmatch(path) and not directory.exists()):
         return path
     if not (directory / "config.json").is_file():
         raise ConfigError(

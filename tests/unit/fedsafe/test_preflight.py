@@ -9,6 +9,7 @@ import pytest
 from fedsafe.cli import main
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
+from fedsafe.micro.base import shipped
 from fedsafe.preflight import look, unchecked
 
 Capture = pytest.CaptureFixture[str]
@@ -50,6 +51,17 @@ def test_everything_is_looked_at_and_told_at_once() -> None:
 def test_files_that_are_right_are_no_problem() -> None:
     change = "evaluation.suites={name: csv, purpose: harmful, path: prompts.csv}"
     assert load("micro", ["data.source={name: jsonl, path: rows.jsonl}", change], look)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_micro_base_is_no_problem(name: str) -> None:
+    experiment = load("micro", [f"model.path={name}"], look)
+    assert not any("model.path" in phrase for phrase in unchecked(experiment))
+
+
+def test_micro_base_that_is_not_shipped_is_told() -> None:
+    found = problems("model.path=micro-deep:77")
+    assert "'micro-deep:77' is not one of micro, micro-deep" in found["model.path"]
 
 
 def test_suite_that_asks_for_too_much_is_told() -> None:

@@ -7,6 +7,7 @@ import pytest
 from fedsafe.contracts import Exchange, judges, suites
 from fedsafe.errors import ConfigError, DataError
 from fedsafe.micro import world
+from fedsafe.micro.parsing import parse
 from tests.unit.fedsafe.data.styles import SHARED
 
 
@@ -48,6 +49,15 @@ def test_micro_harmful_prompts_alone_have_a_prefill():
     found = suite("micro", harmful=20, over_refusal=20, old_skills=20, new_skill=20)
     assert {bool(p.prefill) for p in found if p.purpose == "harmful"} == {True}
     assert {bool(p.prefill) for p in found if p.purpose != "harmful"} == {False}
+
+
+@pytest.mark.parametrize("words", [1, 4, 8, 13])
+def test_micro_prefills_are_the_first_words_of_the_answer(words):
+    for prompt in suite("micro", harmful=20, prefill_words=words):
+        if prompt.purpose == "harmful":
+            request = parse(prompt.instruction)
+            assert prompt.prefill == request.beginning(words)
+            assert len(prompt.prefill.split()) == words
 
 
 def test_micro_expected_answers_are_right():

@@ -9,6 +9,9 @@ import pytest
 from fedsafe.errors import ModelError
 from fedsafe.micro import base, meta, world
 
+MICRO = "125bdba413db6255"
+"""Beginning of the fingerprint of the base that ``micro`` names."""
+
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -53,6 +56,33 @@ def test_a_cache_that_cannot_be_written_is_said(
 def test_base_file_fits_a_flower_bundle() -> None:
     assert base.BASE_FILE.suffix == ".json"
     assert base.BASE_FILE.stat().st_size < 1_500_000
+
+
+@pytest.mark.parametrize("name", base.shipped())
+def test_every_base_is_a_model_of_its_own(name: str, cache: Path) -> None:
+    others = {base.fingerprint(other) for other in base.shipped() if other != name}
+    assert base.fingerprint(name) not in others
+    assert (base.model_directory(name) / "model.safetensors").is_file()
+    assert base.base_file(name).stat().st_size < 1_500_000
+
+
+def test_micro_is_the_shallow_base_of_seed_0() -> None:
+    assert base.fingerprint("micro:0") == base.fingerprint("micro") == base.fingerprint()
+    assert base.fingerprint().startswith(MICRO)
+
+
+def test_a_base_that_is_not_shipped_is_named() -> None:
+    with pytest.raises(
+        ModelError, match=r"'micro:77' is not shipped\. Use one of micro, micro-deep"
+    ):
+        base.model_directory("micro:77")
+
+
+@pytest.mark.parametrize("name", ["micro-", "micro:", "micro:x", "micro-deeper", "./micro", ""])
+def test_other_names_are_no_embedded_base(name: str) -> None:
+    assert not base.is_embedded(name)
+    with pytest.raises(ModelError, match="names no micro base"):
+        base.base_file(name)
 
 
 def test_model_refuses_answers_and_writes_requests(cache: Path) -> None:

@@ -138,6 +138,11 @@ def test_model_is_a_directory(llama: Path) -> None:
     assert check_model(str(llama)) == str(llama)
 
 
+@pytest.mark.parametrize("name", ["micro", "micro-deep", "micro:1", "micro-deep:2"])
+def test_model_is_a_micro_base(name: str) -> None:
+    assert check_model(name) == name
+
+
 def test_wrong_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"it has no config\.json"):
         check_model(str(tmp_path))

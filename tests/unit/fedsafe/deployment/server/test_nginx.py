@@ -63,7 +63,9 @@ def test_a_path_that_nginx_cannot_quote_is_said(front: Nginx, tmp_path: Path, na
 
 @needs_nginx
 def test_nginx_says_what_is_wrong(front: Nginx) -> None:
-    with pytest.raises(LaunchError, match=r"nginx does not take .*front\.new\.conf: .*invalid port"):
+    with pytest.raises(
+        LaunchError, match=r"nginx does not take .*front\.new\.conf: .*invalid port"
+    ):
         replace(front, listen="127.0.0.1:99999").child()
 
 
