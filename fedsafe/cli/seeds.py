@@ -56,6 +56,7 @@ def run_with_seeds(
             show_experiment(one, planned.run_directory(seed), as_json=as_json)
         return
     if overwrite:
+        (planned.directory / FILE).unlink(missing_ok=True)
         for seed in planned.experiments:
             directories.clear(planned.run_directory(seed))
     try:

@@ -273,3 +273,18 @@ def test_command_dry_run_shows_every_seed(
     assert [line["experiment"]["seed"] for line in told] == [0, 3]
     assert [Path(line["directory"]).name for line in told] == ["seed-0", "seed-3"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_command_overwrites_runs_of_another_experiment(
+    copied: Path, flower_task: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(copied.parent / "changed.yaml")
+    text = (copied / "seed-0" / "experiment.yaml").read_text()
+    Path(source).write_text(text.replace("rounds: 2", "rounds: 1"))
+    command = ["run", source, "--seeds", "0,2", "-o", str(copied)]
+    assert main(command) != 0
+    assert "holds another experiment" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--overwrite"]) == 0
+    assert [len(read_run(copied / f"seed-{seed}").rounds) for seed in (0, 2)] == [1, 1]
+    record = json.loads((copied / "seeds.json").read_text())
+    assert record["seeds"] == [0, 2]
