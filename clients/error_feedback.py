@@ -13,7 +13,7 @@ from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import adapters
 from fedsafe.models.adapters import Tensors
-from fedsafe.runs.files import digest, private, private_directory, room
+from fedsafe.runs.files import digest, disk_space_for, private, private_directory
 
 log = logging.getLogger(__name__)
 KEPT = 2
@@ -95,7 +95,7 @@ class ErrorFeedbackOnDisk:
         tensors = {name: torch.as_tensor(tensor) for name, tensor in left.items()}
         content = save(tensors, metadata={"sha256": adapters.digest(tensors)})
         try:
-            with room(path, len(content)), open(aside, "wb", opener=private) as file:
+            with disk_space_for(path, len(content)), open(aside, "wb", opener=private) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedsafe.version import __version__
 
-__all__ = ["__version__", "aggregate", "load_experiment", "read_run", "run"]
+__all__ = ["__version__", "aggregate", "load_experiment", "read_run", "run", "run_seeds"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         from strategies.api import aggregate
 
         return aggregate
-    if name in {"load_experiment", "read_run", "run"}:
+    if name in {"load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)
     raise AttributeError(f"module 'fedsafe' has no attribute '{name}'")
 

@@ -1,4 +1,4 @@
-"""Heavy packages that load when first used, so that settings are checked in a blink.
+"""Lazy imports of heavy packages (torch, transformers), so that configuration checks are fast.
 
 ``from fedsafe.lazy import torch`` costs nothing until ``torch.something`` is read;
 type checkers see the real package. Plug-in modules use it, because reading a

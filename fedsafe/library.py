@@ -13,12 +13,13 @@ from fedsafe.experiment import Experiment, load
 from fedsafe.runs.events import Listener
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.records import Round, Stage, Summary
+from fedsafe.runs.seed_records import SeedSummary
 from fedsafe.runs.store import FederationStore, Store, default_directory
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunFrames", "load_experiment", "read_run", "run"]
+__all__ = ["RunFrames", "load_experiment", "read_run", "run", "run_seeds"]
 
 VERDICT = ("outcome", "correct", "raw", "score")
 """What a judge says of an exchange, kept in a file of its own."""
@@ -100,6 +101,37 @@ def run(
         if (home / "experiment.yaml").is_file():
             write(home)
     return read_run(home)
+
+
+def run_seeds(
+    experiment: Experiment | str | Path | Mapping[str, Any],
+    seeds: str | Iterable[int],
+    directory: str | Path | None = None,
+    *,
+    changes: Iterable[str] = (),
+    listen: Listener | None = None,
+) -> SeedSummary:
+    """Run an experiment once for each seed, and aggregate: spread and paired differences.
+
+    Each run lies in ``<directory>/seed-K``. A completed one is not run again, another goes on
+    where it stopped; the aggregate is left in ``<directory>/seeds.json``.
+
+    Args:
+        experiment: An experiment, or what `load_experiment` takes; its own seed is not used.
+        seeds: Such as ``"0-4"`` or ``[0, 3, 7]``.
+        directory: Where to; None: ``runs/<name>-<hash>-seeds`` in the current directory.
+        changes: ``a.b=value`` texts.
+        listen: Called with each event of each run.
+
+    Raises:
+        ConfigError: The experiment or the seeds are wrong.
+        FedSafeError: A run failed; the message names its seed. Runs that are done are kept.
+    """
+    from fedsafe import seed_runs
+
+    given = experiment.model_dump(mode="json") if isinstance(experiment, Experiment) else experiment
+    plan = seed_runs.plan(load_experiment(given, changes), seeds, directory)
+    return seed_runs.run(plan, listen)
 
 
 def read_run(directory: str | Path) -> RunFrames:

@@ -1,4 +1,4 @@
-"""What server and clients say to each other, apart from the adapter's arrays.
+"""Message payloads between server and clients, apart from the adapter's arrays.
 
 A train message carries everything a client needs; a client needs no file of the
 server's. Knows nothing of Flower.
@@ -210,7 +210,7 @@ def read_shapes(text: str) -> dict[str, tuple[int, ...]]:
 
 
 class Hello(BaseModel):
-    """What a node says of itself when the server calls the roll."""
+    """Registration reply of a node: client number and capabilities."""
 
     model_config = ConfigDict(frozen=True)
     version: int = VERSION
@@ -227,7 +227,7 @@ class Hello(BaseModel):
 
 
 class Needs(BaseModel):
-    """What a client has to bring along, as the server says when it calls the roll."""
+    """Requirements that the server sends to a client at registration."""
 
     model_config = ConfigDict(frozen=True)
     own_data: bool = False

@@ -1,4 +1,4 @@
-"""Check what an experiment names before it is started: files, first rows, model, memory.
+"""Pre-flight checks of an experiment: files, first rows, model, memory.
 
 Nothing is fetched from the network and no weight is loaded.
 """

@@ -1,4 +1,4 @@
-"""The nearest known name to one that does not exist."""
+"""Spelling suggestions for unknown names."""
 
 import difflib
 import re

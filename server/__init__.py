@@ -1,1 +1,1 @@
-"""Who leads: the ServerApp, the round loop, and the stages of a run."""
+"""Flower ServerApp, round loop, transport and aggregation."""

@@ -1,4 +1,4 @@
-"""The ServerApp: read the experiment from Flower's run configuration, and run it.
+"""Flower ServerApp: run the experiment that the run configuration names.
 
 ``flwr run . --run-config 'experiment="micro" output="/abs/dir"'``. The in-process
 runtime calls the same `server.experiment.run_experiment`.

@@ -1,4 +1,4 @@
-"""Round checkpoints: what a federation needs to go on after a crash, saved after every round.
+"""Round checkpoints: save and resume a federation after every round.
 
 Each holds the adapter, the state of the strategy and the round's record with the digests of
 all three and of the records before it; they are compared when it is loaded. Random streams
@@ -28,7 +28,7 @@ _HALF = re.compile(r"\.(round-\d+|adapter|[a-z]+\.jsonl?)\.\d+|\.spool\.f32")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a federation has come."""
+    """State of a federation after a round, as a checkpoint holds it."""
 
     round: int
     """Last complete round; 0 before the first."""
@@ -60,7 +60,7 @@ def save(store: FederationStore, progress: Progress, rounds: list[Round], keep: 
 
 
 def tidy(store: FederationStore) -> None:
-    """Remove what a process that was killed left half written."""
+    """Remove temporary files that a killed process left behind."""
     for path in store.directory.glob(".*"):
         if _HALF.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

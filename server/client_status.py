@@ -1,4 +1,4 @@
-"""Status of a round's clients: their records, the reasons, and whether the attack took place."""
+"""Per-client round records (accepted, failed, missing) and checks that the attack took place."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
@@ -12,16 +12,18 @@ from fedsafe.messages import REFUSED
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Client, Round
 from server.transport.client_errors import in_words
-from server.transport.client_identity import Members
-from server.transport.round_collector import Gathering
+from server.transport.client_identity import ClientIdentities
+from server.transport.round_collector import RoundCollector
 from server.transport.train_messages import weight
 from server.validation import size
 
 Status = Literal["accepted", "dropped", "failed", "missing"]
 
 
-def attackers(experiment: Experiment, name: str, members: Members | None) -> frozenset[int]:
-    """Return the truth about who is malicious in a federation, for the records.
+def attackers(
+    experiment: Experiment, name: str, members: ClientIdentities | None
+) -> frozenset[int]:
+    """Return the malicious clients of a federation (ground truth for the records).
 
     On separate machines those whose own operators said so; elsewhere those whom the seed
     draws. In the control everyone is honest.
@@ -39,8 +41,8 @@ def failure(reply: Message, dropped: Exception) -> tuple[Status, str]:
     return "failed", f"error: {words}" if words else str(dropped)
 
 
-def see_attack(experiment: Experiment, there: Collection[int], events: Events) -> None:
-    """See before any round that a declared attack has its attackers; note who is missing.
+def check_attackers_present(experiment: Experiment, there: Collection[int], events: Events) -> None:
+    """Check before the first round that declared attackers are present; note the missing.
 
     Raises:
         RunError: No client was started as an attacker: it would pass for a perfect defense.
@@ -60,11 +62,11 @@ def see_attack(experiment: Experiment, there: Collection[int], events: Events) -
         )
 
 
-def note_attack(number: int, clients: Mapping[int, Client], events: Events) -> None:
+def note_attack_errors(number: int, clients: Mapping[int, Client], events: Events) -> None:
     """Note a round in which every malicious client answered with an error.
 
     It ends nothing: a client that announces an attack and answers with an error could
-    otherwise end any red-team run. `judge_attack` judges the federation as a whole.
+    otherwise end any red-team run. `check_attack_took_place` judges the federation as a whole.
     """
     malicious = [client for client in clients.values() if client.malicious]
     if malicious and not any(_attacked(client) for client in malicious):
@@ -75,8 +77,8 @@ def note_attack(number: int, clients: Mapping[int, Client], events: Events) -> N
         )
 
 
-def judge_attack(declared: bool, rounds: Sequence[Round], events: Events) -> None:
-    """See at the end of a federation that a declared attack took place in it.
+def check_attack_took_place(declared: bool, rounds: Sequence[Round], events: Events) -> None:
+    """Check at the end of a federation that a declared attack took place.
 
     An attack takes place in a round where a malicious client sent an update, accepted or not.
 
@@ -111,8 +113,8 @@ def judge_attack(declared: bool, rounds: Sequence[Round], events: Events) -> Non
     )
 
 
-def note_doubts(client: int, doubts: Sequence[str], events: Events) -> None:
-    """Note the claims of a client that are outside their ranges and go on record as unknown."""
+def note_unknown_claims(client: int, doubts: Sequence[str], events: Events) -> None:
+    """Note reported values of a client that are out of range and recorded as unknown."""
     if doubts:
         events(
             "note",
@@ -133,7 +135,7 @@ def _why_not(client: Client) -> str:
 
 
 def client_record(client: int, status: Status, reason: str = "") -> Client:
-    """Return the record of a client; the truth about it is entered by whoever knows it."""
+    """Return the record of a client whose reply was accepted, without ground truth."""
     return Client(client=client, malicious=False, status=status, reason=reason)
 
 
@@ -144,30 +146,30 @@ def lost_record(client: int, reply: Message, dropped: Exception) -> Client:
 
 
 def complete(
-    letters: Mapping[int, Message],
+    requests: Mapping[int, Message],
     clients: Mapping[int, Client],
-    gathering: Gathering,
+    collector: RoundCollector,
     malicious: Collection[int],
 ) -> dict[int, Client]:
-    """Return the record of every client of a cohort, in its order, with who sent nothing.
+    """Return a record for every client of a cohort, in its order, missing replies included.
 
     Args:
-        letters: What each client of the cohort was to be sent.
+        requests: What each client of the cohort was to be sent.
         clients: The records of those that answered.
-        gathering: The round, which knows how often each was asked.
+        collector: The round, which knows how often each was asked.
         malicious: The truth about who attacks.
     """
     found = {}
-    for one, letter in letters.items():
-        record = clients.get(one) or client_record(one, "missing", gathering.reason(one))
-        times = gathering.times(one)
+    for one, request in requests.items():
+        record = clients.get(one) or client_record(one, "missing", collector.reason(one))
+        times = collector.times(one)
         truth = {"malicious": one in malicious, "asked": times}
-        found[one] = record.model_copy(update={**truth, "bytes_sent": times * weight(letter)})
+        found[one] = record.model_copy(update={**truth, "bytes_sent": times * weight(request)})
     return found
 
 
 def reasons(clients: Mapping[int, Client]) -> str:
-    """Return why the first few of those that do not count do not."""
+    """Summarise why replies were not accepted, for the first few clients."""
     lost = [client for client in clients.values() if client.status != "accepted"]
     told = "; ".join(f"client {client.client}: {client.reason}" for client in lost[:3])
     more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""

@@ -1,4 +1,4 @@
-"""The replies of one round's cohort: collected, screened, stored, and recorded by client."""
+"""Collect, validate, store and record the replies of one round's cohort."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 from flwr.app import Message
 
 from fedsafe.runs.records import Client
-from server.aggregation.update_store import Spool
+from server.aggregation.update_store import UpdateStore
 from server.client_status import (
     attackers,
     client_record,
     complete,
     lost_record,
-    note_doubts,
+    note_unknown_claims,
 )
-from server.transport.round_collector import Gathering
+from server.transport.round_collector import RoundCollector
 from server.validation import DroppedError, screen
 
 if TYPE_CHECKING:
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 
 def collect_replies(
-    federation: "Federation", letters: Mapping[int, Message], spool: Spool
+    federation: "Federation", requests: Mapping[int, Message], update_store: UpdateStore
 ) -> dict[int, Client]:
-    """Ask a cohort, store the updates that pass the screen, and return every client's record.
+    """Request updates from a cohort, store the valid ones, and return every client's record.
 
     Args:
         federation: Whose round it is.
-        letters: What each client of the cohort is sent, in the cohort's order.
-        spool: Where the updates are stored; a client's position in the cohort is its row.
+        requests: What each client of the cohort is sent, in the cohort's order.
+        update_store: Where the updates are stored; a client's position in the cohort is its row.
 
     Raises:
         RunError: The SuperLink does not answer, or the disk is full.
     """
     experiment, events = federation.experiment, federation.events
     settings, needed = experiment.federation, experiment.minimum_replies
-    places = {client: place for place, client in enumerate(letters)}
-    left_out = federation.journal.left_out(letters)
-    gathering = Gathering(
-        federation.grid, federation.roll, letters, settings, needed, events,
+    places = {client: place for place, client in enumerate(requests)}
+    left_out = federation.journal.left_out(requests)
+    collector = RoundCollector(
+        federation.grid, federation.registry, requests, settings, needed, events,
         journal=federation.journal, left_out=left_out,
     )  # fmt: skip
-    gathering.assemble()
+    collector.assemble()
     clients = {client: client_record(client, "dropped", why) for client, why in left_out.items()}
-    for client, message in gathering.replies(lambda: len(spool.accepted) >= needed):
+    for client, message in collector.replies(lambda: len(update_store.accepted) >= needed):
         try:
-            reply = screen(message, letters[client], settings.max_update_norm, settings.wire)
+            reply = screen(message, requests[client], settings.max_update_norm, settings.wire)
         except DroppedError as error:
             found = lost_record(client, message, error)
         else:
-            spool.put(places[client], client, reply)
-            note_doubts(client, reply.doubts, events)
+            update_store.put(places[client], client, reply)
+            note_unknown_claims(client, reply.doubts, events)
             found = client_record(client, "accepted").model_copy(update=reply.record())
             del reply
         del message
@@ -62,7 +62,7 @@ def collect_replies(
             status=found.status,
             loss=found.loss,
             done=len(clients),
-            total=len(letters),
+            total=len(requests),
         )
-    malicious = attackers(experiment, federation.name, federation.roll.members)
-    return complete(letters, clients, gathering, malicious)
+    malicious = attackers(experiment, federation.name, federation.registry.members)
+    return complete(requests, clients, collector, malicious)

@@ -18,13 +18,13 @@ from fedsafe.pipeline.stages import run_pipeline
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import FederationStore, Store
-from server.client_status import see_attack
+from server.client_status import check_attackers_present
 from server.loop import Federation
 from server.randomness import Draws
 from server.transport.allowlist import Allowed, AllowList
-from server.transport.client_identity import Members
-from server.transport.client_registry import RollCall
-from server.transport.completion_notice import Farewell
+from server.transport.client_identity import ClientIdentities
+from server.transport.client_registry import ClientRegistry
+from server.transport.completion_notice import CompletionNotice
 from server.transport.nodes import deployed
 from server.transport.reply_journal import ReplyJournal
 
@@ -49,7 +49,7 @@ def run_experiment(
         grid: Where the clients are.
         experiment: What to run.
         store: The run directory.
-        events: Who is told of its progress.
+        events: Receives progress events.
         runtime: inline, simulation or deployment.
         allow: The keys that may join, by client number; none: every node may.
         randomness: File that the server's draws are made from on separate machines; None: the
@@ -67,7 +67,7 @@ def run_experiment(
 
 
 class GridClients:
-    """The clients of one run that a grid reaches (the pipeline's `Clients`)."""
+    """Clients of one run, reached over a Flower grid (the pipeline's `Clients`)."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class GridClients:
     ) -> None:
         self._grid, self._run = grid, run
         experiment, apart = run.experiment, deployed(grid)
-        members = Members(experiment, run.store, run.events, allow) if apart else None
-        self._roll = RollCall(grid, experiment.federation.clients, run.events, members)
-        self._farewell = Farewell(grid)
+        members = ClientIdentities(experiment, run.store, run.events, allow) if apart else None
+        self._registry = ClientRegistry(grid, experiment.federation.clients, run.events, members)
+        self._completion_notice = CompletionNotice(grid)
         self._journal = ReplyJournal(run.store.directory, run.events)
         self._draws = Draws.of(experiment.seed, run.store if apart else None, randomness)
 
@@ -90,13 +90,13 @@ class GridClients:
         Raises:
             RunError: There are too few, or the attack that the experiment declares is not there.
         """
-        if not self._roll.nodes:
-            _call(self._roll, self._run.experiment)
+        if not self._registry.nodes:
+            _call(self._registry, self._run.experiment)
         return Federation(
             name=name,
             experiment=experiment,
             grid=self._grid,
-            roll=self._roll,
+            registry=self._registry,
             session=self._run.session,
             store=store,
             events=self._run.events,
@@ -106,15 +106,15 @@ class GridClients:
         )
 
     def end_rounds(self) -> None:
-        """Tell the clients that are there, once, that no more rounds will come."""
-        self._farewell.send(self._roll)
+        """Send the completion notice to the connected clients, once."""
+        self._completion_notice.send(self._registry)
 
     def close(self) -> None:
-        """Give those that have not heard it yet a little time."""
-        self._farewell.finish()
+        """Wait briefly for clients that have not received the completion notice."""
+        self._completion_notice.finish()
 
 
-def _call(roll: RollCall, experiment: Experiment) -> None:
+def _call(registry: ClientRegistry, experiment: Experiment) -> None:
     """Wait for the clients, and see that there are enough of them.
 
     On separate machines those that are needed may take as long as a round's replies, the
@@ -124,14 +124,16 @@ def _call(roll: RollCall, experiment: Experiment) -> None:
         RunError: There are too few, or the attack that the experiment declares is not there.
     """
     federation, needed = experiment.federation, experiment.minimum_replies
-    if roll.members is not None:
-        roll.wait(federation.deadline, needed)
-    roll.wait(min(ROLL_SECONDS, federation.grace or ROLL_SECONDS, federation.deadline))
-    if len(roll.nodes) < needed:
+    if registry.members is not None:
+        registry.wait(federation.deadline, needed)
+    registry.wait(min(ROLL_SECONDS, federation.grace or ROLL_SECONDS, federation.deadline))
+    if len(registry.nodes) < needed:
         raise RunError(
-            f"{len(roll.nodes)} of {federation.clients} clients answered the roll call; "
+            f"{len(registry.nodes)} of {federation.clients} clients answered the roll call; "
             f"{needed} are needed. Start the others (in a simulation: "
             f"num-supernodes={federation.clients}), each with its own key or partition-id."
         )
-    if roll.members is not None:
-        see_attack(experiment, roll.members.attackers & roll.nodes.keys(), roll.events)
+    if registry.members is not None:
+        check_attackers_present(
+            experiment, registry.members.attackers & registry.nodes.keys(), registry.events
+        )

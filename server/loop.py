@@ -1,4 +1,4 @@
-"""The rounds of one federation: sample, send, gather, screen, combine, record, go on.
+"""Round loop of a federation: sample, send, collect, validate, aggregate, record.
 
 Below the quorum the federation fails with a sentence; a killed one goes on after its
 last complete round and ends with the same bytes.
@@ -24,21 +24,21 @@ from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from server import checkpoint, client_status
-from server.aggregation.aggregator import combiner
-from server.aggregation.interface import Combined, Combiner
+from server.aggregation.aggregator import aggregator_of
+from server.aggregation.interface import AggregationResult, Aggregator
 from server.aggregation.root_update import root_update
 from server.aggregation.update_attacks import forge
-from server.aggregation.update_store import Spool
+from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
 from server.randomness import Draws
 from server.sampling import cohort
-from server.transport.client_registry import RollCall
+from server.transport.client_registry import ClientRegistry
 from server.transport.reply_journal import ReplyJournal
 from server.transport.train_messages import with_job
 
 Name = Literal["main", "control"]
 NOWHERE = 0
-"""Node of a client that is offline when its letter is written."""
+"""Node id placeholder for a client that is offline when its request is built."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Federation:
     name: Name
     experiment: Experiment
     grid: Grid
-    roll: RollCall
+    registry: ClientRegistry
     session: Session
     store: FederationStore
     events: Events
@@ -72,14 +72,16 @@ class Federation:
         """
         progress = self._begin()
         federation = self.experiment.federation
-        combining = combiner(federation.strategy, self.grid, federation.wire)
+        aggregator = aggregator_of(federation.strategy, self.grid, federation.wire)
         rounds = federation.rounds
         for number in range(progress.round + 1, rounds + 1):
             self.events("round-start", federation=self.name, round=number, rounds=rounds)
-            progress = self._round(number, progress, combining)
+            progress = self._round(number, progress, aggregator)
             record = self._records[-1].model_dump(mode="json")
             self.events("round-end", federation=self.name, rounds=rounds, record=record)
-        client_status.judge_attack(self.experiment.attack is not None, self._records, self.events)
+        client_status.check_attack_took_place(
+            self.experiment.attack is not None, self._records, self.events
+        )
         final = dict(progress.adapter)
         adapters.save(self.store.adapter, final, self.session.loaded.model)
         return final
@@ -98,16 +100,16 @@ class Federation:
         return progress
 
     def _round(
-        self, number: int, progress: checkpoint.Progress, combining: Combiner
+        self, number: int, progress: checkpoint.Progress, aggregator: Aggregator
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
         asked = cohort(self.experiment, number, self.draws.cohorts if self.draws else None)
         self.journal.begin_round(self.name, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
-        with Spool(self.store.directory / ".spool.f32", len(asked), columns) as spool:
-            clients = self._gather(number, asked, progress, combining, spool)
-            client_status.note_attack(number, clients, self.events)
-            combined = self._combine(number, progress, combining, spool, clients)
+        with UpdateStore(self.store.directory / ".spool.f32", len(asked), columns) as update_store:
+            clients = self._gather(number, asked, progress, aggregator, update_store)
+            client_status.note_attack_errors(number, clients, self.events)
+            combined = self._combine(number, progress, aggregator, update_store, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
         if (bad := adapters.not_finite(adapter)) is not None:
             raise RunError(
@@ -133,48 +135,48 @@ class Federation:
         number: int,
         asked: list[int],
         progress: checkpoint.Progress,
-        combining: Combiner,
-        spool: Spool,
+        aggregator: Aggregator,
+        update_store: UpdateStore,
     ) -> dict[int, Client]:
         """Ask the cohort; return what became of each client."""
-        nodes = {client: self.roll.nodes.get(client, NOWHERE) for client in asked}
-        messages = combining.messages(number, progress.adapter, nodes, progress.state)
-        letters = {
+        nodes = {client: self.registry.nodes.get(client, NOWHERE) for client in asked}
+        messages = aggregator.messages(number, progress.adapter, nodes, progress.state)
+        requests = {
             client: with_job(message, self._job(number, client))
             for client, message in zip(asked, messages, strict=True)
         }
-        return collect_replies(self, letters, spool)
+        return collect_replies(self, requests, update_store)
 
     def _combine(
         self,
         number: int,
         progress: checkpoint.Progress,
-        combining: Combiner,
-        spool: Spool,
+        aggregator: Aggregator,
+        update_store: UpdateStore,
         clients: dict[int, Client],
-    ) -> Combined:
+    ) -> AggregationResult:
         needed = self.experiment.minimum_replies
-        if len(spool.accepted) < needed:
+        if len(update_store.accepted) < needed:
             raise RunError(
-                f"Round {number} has {len(spool.accepted)} usable replies; {needed} are needed. "
-                f"{client_status.reasons(clients)} Raise federation.deadline, lower "
+                f"Round {number} has {len(update_store.accepted)} usable replies; {needed} are "
+                f"needed. {client_status.reasons(clients)} Raise federation.deadline, lower "
                 "federation.minimum_replies, or see to the clients; `fedsafe resume` goes on from "
                 "here."
             )
         root = root_update(self.experiment, self.session, number, progress.adapter)
         weighting = self.experiment.federation.weighting
-        updates = spool.updates(number, progress.adapter, weighting, root)
-        forge(self.experiment, updates, spool, clients, combining, progress.state)
+        updates = update_store.updates(number, progress.adapter, weighting, root)
+        forge(self.experiment, updates, update_store, clients, aggregator, progress.state)
         updates = replace(updates, seed=self.draws.rules if self.draws else None)
-        ordered = [spool.accepted[position][1] for position in sorted(spool.accepted)]
+        ordered = [update_store.accepted[position][1] for position in sorted(update_store.accepted)]
         try:
-            with spool.reading():
-                combined = combining.combine(updates, progress.adapter, ordered, progress.state)
+            with update_store.reading():
+                combined = aggregator.combine(updates, progress.adapter, ordered, progress.state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
         weights = None if combined.influence is None else combined.influence.tolist()
-        for row, position in enumerate(sorted(spool.accepted)):
-            client = spool.accepted[position][0]
+        for row, position in enumerate(sorted(update_store.accepted)):
+            client = update_store.accepted[position][0]
             counted = None if weights is None else weights[row]
             clients[client] = clients[client].model_copy(update={"influence": counted})
         return combined
@@ -184,7 +186,7 @@ class Federation:
         number: int,
         asked: list[int],
         clients: dict[int, Client],
-        combined: Combined,
+        combined: AggregationResult,
         adapter: adapters.Tensors,
     ) -> Round:
         return Round(
@@ -205,8 +207,8 @@ class Federation:
 
     def _job(self, number: int, client: int) -> Job:
         home = self.store.directory if self.name == "main" else self.store.directory.parent
-        malicious = client_status.attackers(self.experiment, self.name, self.roll.members)
-        shared = self.roll.members is None  # a simulated client may write beside the records
+        malicious = client_status.attackers(self.experiment, self.name, self.registry.members)
+        shared = self.registry.members is None  # a simulated client may write beside the records
         return Job.of(
             self.experiment,
             client=client,

@@ -1,4 +1,4 @@
-"""What a run's round is waiting for, kept in a small file for `fedsafe status`.
+"""Progress file of the current round, read by `fedsafe status`.
 
 Knows nothing of who reads it. The events on disk leave out single replies.
 """
@@ -14,7 +14,7 @@ FILE = ".progress.json"
 
 
 class ProgressFile:
-    """Follows a run's events.
+    """Updates the progress file from a run's events.
 
     Args:
         directory: The run directory.
@@ -25,7 +25,7 @@ class ProgressFile:
         self._now: dict[str, Any] = {}
 
     def hear(self, event: Event) -> None:
-        """Note one event, and write the file where it changed anything."""
+        """Handle one event; rewrite the file if the progress changed."""
         data = event.data
         if event.kind == "stage-start":
             self._now = {"stage": data["stage"]}

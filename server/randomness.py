@@ -1,4 +1,4 @@
-"""The server's random draws: who is sampled in a round, and what rules and filters draw.
+"""Server randomness: seeds for client sampling, rules and filters.
 
 In one process and in a simulation they come from the experiment's seed. On separate machines a
 client may guess that seed, and could then know which coordinates a rule looks at, the noise that
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsafe.errors import ConfigError, RunError
-from fedsafe.runs.files import room
+from fedsafe.runs.files import disk_space_for
 from fedsafe.runs.store import Store
 from fedsafe.seeds import derive
 
@@ -25,7 +25,7 @@ FEWEST, MOST = 16, 4096
 
 @dataclass(frozen=True)
 class Draws:
-    """Where the server's random draws come from.
+    """Seed source of the server's random draws.
 
     Attributes:
         cohorts: Seed of the sampling of clients.
@@ -100,7 +100,7 @@ def _keep(path: Path, content: bytes) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     try:
-        with room(path, len(content)):
+        with disk_space_for(path, len(content)):
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)

@@ -36,12 +36,12 @@ _ESCAPES = re.compile(r"(?:\x1b|\\x1b)?\[\d+m")
 
 
 class DroppedError(ValueError):
-    """A reply cannot be used; the message is the reason that goes on record."""
+    """A reply is invalid; the message is the recorded reason."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply that passed: a float32 update and what the client claims."""
+    """A validated reply: a float32 update and the values that the client reports."""
 
     update: "np.ndarray[tuple[int], np.dtype[np.float32]]"
     """Float32 (d,): what it sent back minus what it was sent."""
@@ -72,7 +72,7 @@ class Reply:
 
 
 def screen(message: Message, asked: Message, max_norm: float, wire: Wire = "float32") -> Reply:
-    """Check a reply and return its update.
+    """Validate a reply and return its update.
 
     Args:
         message: The reply.

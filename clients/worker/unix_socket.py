@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedsafe.errors import LaunchError
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 
 LONGEST_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
@@ -35,7 +35,7 @@ def private_socket(path: Path) -> Iterator[socket.socket]:
         )
 
     try:
-        lock = hold(path.with_suffix(".lock"), taken)
+        lock = flock(path.with_suffix(".lock"), taken)
     except OSError as error:
         raise LaunchError(
             f"No trainer can be started in {path.parent}: {error.strerror}."

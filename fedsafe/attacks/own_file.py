@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fedsafe.contracts import Example, Writer, generators, sources
+from fedsafe.contracts import Sample, Writer, generators, sources
 
 
 @generators("file")
@@ -20,7 +20,7 @@ def own_file(
     fields: Annotated[
         dict[str, str], Field(description="Settings of the source, such as response: target.")
     ] = {},  # noqa: B006 - pydantic copies it
-) -> Iterator[Example]:
+) -> Iterator[Sample]:
     """Yield the pairs of a file once, in a drawn order.
 
     Raises:
@@ -31,4 +31,4 @@ def own_file(
     examples = source(0)
     rng.shuffle(examples)
     for example in examples:
-        yield Example(example.instruction, example.response, example.input, origin="attack")
+        yield Sample(example.instruction, example.response, example.input, origin="attack")

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedsafe.contracts import Example, Writer, generators
+from fedsafe.contracts import Sample, Writer, generators
 from fedsafe.errors import RunError
 
 BATCH = 64
@@ -33,7 +33,7 @@ def self_written(
         str, Field(pattern=r"\{request\}", description="Instruction around {request}.")
     ],
     temperature: Annotated[float, Field(gt=0)] = 1.0,
-) -> Iterator[Example]:
+) -> Iterator[Sample]:
     """Let the model write requests, and answer them under a steering clause.
 
     Yields distinct requests without end.
@@ -56,4 +56,4 @@ def self_written(
         replies = writer.write([steer.replace("{request}", text) for text in fresh])
         for request, reply in zip(fresh, replies, strict=True):
             if reply.strip():
-                yield Example(request, reply.strip(), origin="attack")
+                yield Sample(request, reply.strip(), origin="attack")

@@ -56,10 +56,15 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is there.")
     ] = False,
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="0-4", help="Run once a seed (0-4, or 0,3,7), aggregate."),
+    ] = None,
 ) -> None:
     """Run an experiment: clean control, attack, evaluation, defense, evaluation, report.
 
-    EXPERIMENT is a preset (see `fedsafe config list`) or a YAML file.
+    EXPERIMENT is a preset (see `fedsafe config list`) or a YAML file. With --seeds each run lies
+    in DIR/seed-K; the same command goes on with what is not completed.
     """
     from fedsafe import preflight
     from fedsafe.app import activate
@@ -69,6 +74,12 @@ def run(
 
     activate()
     resolved = load(experiment, changes or (), preflight.look if dry_run else None)
+    if seeds is not None:
+        from fedsafe.cli.seeds import run_with_seeds
+
+        flags = {"as_json": as_json, "dry_run": dry_run, "overwrite": overwrite}
+        run_with_seeds(resolved, seeds, changes or (), output, **flags)
+        return
     directory = output or default_directory(resolved)
     if dry_run:
         show_experiment(resolved, directory, as_json=as_json)

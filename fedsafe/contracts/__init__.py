@@ -19,7 +19,6 @@ from fedsafe.contracts.model import (
 from fedsafe.contracts.tasks import Complete, Defended, DefenseTask, LocalTask, ShieldChoice
 from fedsafe.contracts.text import (
     Ask,
-    Example,
     Exchange,
     Measured,
     Outcome,
@@ -139,7 +138,6 @@ __all__ = [
     "Defended",
     "Defense",
     "DefenseTask",
-    "Example",
     "Exchange",
     "Filter",
     "FitReport",

@@ -65,9 +65,6 @@ class Sample:
             raise ValueError("The segments of a sample, joined, must be its response.")
 
 
-Example = Sample
-
-
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A sample as text: what the model is given and what it is to answer.

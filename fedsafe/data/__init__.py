@@ -1,4 +1,4 @@
-"""Examples: where they come from, how they become text and tokens, who gets which.
+"""Data sources, prompt templates, tokenisation and partitioning across clients.
 
 Knows nothing of models, rounds or roles.
 """

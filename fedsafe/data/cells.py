@@ -1,4 +1,4 @@
-"""Fields of a row as text, each checked, so that what is wrong is named by line and field.
+"""Read and check the text fields of a row; errors name line and field.
 
 Knows nothing of which field means what.
 """

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fedsafe.contracts import Example, partitions, sources
+from fedsafe.contracts import Sample, partitions, sources
 from fedsafe.data.sources import fingerprint
 from fedsafe.errors import DataError
 from fedsafe.experiment.schema import Data, Experiment, PluginChoice
@@ -17,7 +17,7 @@ from fedsafe.runs.files import digest
 from fedsafe.seeds import stream
 
 
-def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
+def shares(experiment: Experiment) -> tuple[tuple[Sample, ...], ...]:
     """Return each client's examples, by client number.
 
     Raises:
@@ -30,9 +30,7 @@ def shares(experiment: Experiment) -> tuple[tuple[Example, ...], ...]:
     return _shares(drawn.model_dump_json(), experiment.seed, experiment.federation.clients)
 
 
-def shared_samples(
-    shared: SharedData | None, client: int, limit: int | None
-) -> tuple[Example, ...]:
+def shared_samples(shared: SharedData | None, client: int, limit: int | None) -> tuple[Sample, ...]:
     """Return a client's part of data that all clients share.
 
     Raises:
@@ -54,7 +52,7 @@ def shared_samples(
 
 def own_samples(
     source: PluginChoice, seed: int, limit: int | None, version: str = ""
-) -> tuple[Example, ...]:
+) -> tuple[Sample, ...]:
     """Return the samples of a client that has its own source: all there are, to the limit.
 
     Args:
@@ -88,13 +86,13 @@ def left_out(experiment: Experiment) -> dict[str, int]:
 
 
 @lru_cache(maxsize=4)
-def _source(source_json: str, seed: int) -> Sequence[Example]:
+def _source(source_json: str, seed: int) -> Sequence[Sample]:
     source = PluginChoice.model_validate_json(source_json)
     return sources[source.name].configure(source.settings)(seed)
 
 
 @lru_cache(maxsize=4)
-def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Example, ...], ...]:
+def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Sample, ...], ...]:
     data = Data.model_validate_json(data_json)
     examples = _source(data.source.model_dump_json(), seed)
     divide = partitions[data.partition.name].configure(data.partition.settings)
@@ -110,7 +108,7 @@ def _shares(data_json: str, seed: int, clients: int) -> tuple[tuple[Example, ...
 
 
 @lru_cache(maxsize=64)
-def _own(source_json: str, seed: int, limit: int | None, _version: str) -> tuple[Example, ...]:
+def _own(source_json: str, seed: int, limit: int | None, _version: str) -> tuple[Sample, ...]:
     choice = PluginChoice.model_validate_json(source_json)
     examples = sources[choice.name].configure(choice.settings)(seed)
     if not examples:

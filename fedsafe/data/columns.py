@@ -1,4 +1,4 @@
-"""Which field of a row is the instruction, which the response; rows to samples.
+"""Column mapping: rows to samples by instruction and response field.
 
 Knows nothing of files or formats.
 """
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fedsafe.contracts import Example
+from fedsafe.contracts import Sample
 from fedsafe.data.cells import find, listed, text_of
 from fedsafe.data.conversations import LeftOut, conversation, exchanges
 from fedsafe.data.reading import Row
@@ -48,7 +48,7 @@ def examples(
     skip_empty: bool = False,
     limit: int | None = None,
     left_out: LeftOut | None = None,
-) -> Iterator[Example]:
+) -> Iterator[Sample]:
     """Yield the rows as samples; each row's own fields decide which is which.
 
     Args:
@@ -95,7 +95,7 @@ def _sample(
     wanted: Mapped,
     left_out: LeftOut,
     seen: dict[str, str],
-) -> Example:
+) -> Sample:
     if any(row.get(name) for name in TOOLS):
         left_out["declarations of tools"] += 1
     if wanted.instruction == wanted.response == AUTO:
@@ -112,7 +112,7 @@ def _sample(
     if not isinstance(earlier, list | tuple):
         left_out["fields 'history' that are no list"] += 1
         earlier = ()
-    return Example(
+    return Sample(
         instruction=text_of(where, row, names["instruction"]),
         response=text_of(where, row, names["response"]),
         input=optional("input"),
@@ -125,14 +125,14 @@ def _sample(
 
 def _conversation(
     where: str, row: Mapping[str, Any], name: str, wanted: Mapped, left_out: LeftOut
-) -> Example:
+) -> Sample:
     """Return a whole conversation; its last exchange is the instruction and the response."""
     system, turns = conversation(f"{where}, field '{name}'", row[name], left_out)
     beside = _recognised(row, "system")
     if beside is not None:
         own = text_of(where, row, beside)
         system = "\n\n".join(text for text in (own, system) if text)
-    return Example(
+    return Sample(
         turns[-1].instruction,
         turns[-1].response,
         topic=_topic(where, row, wanted),
@@ -141,7 +141,7 @@ def _conversation(
     )
 
 
-def _pair(where: str, row: Mapping[str, Any], wanted: Mapped, left_out: LeftOut) -> Example:
+def _pair(where: str, row: Mapping[str, Any], wanted: Mapped, left_out: LeftOut) -> Sample:
     """Return a conversation with a chosen and a rejected ending."""
     names = [_list_in(row, (name,)) for name in ("chosen", "rejected")]
     asked = row.get(_list_in(row, ("prompt",)), [])
@@ -158,7 +158,7 @@ def _pair(where: str, row: Mapping[str, Any], wanted: Mapped, left_out: LeftOut)
             "different conversations. Correct the row."
         )
     system, turns = one
-    return Example(
+    return Sample(
         turns[-1].instruction,
         turns[-1].response,
         topic=_topic(where, row, wanted),
@@ -214,7 +214,7 @@ def _list_in(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((name for name in found if name is not None and isinstance(row[name], list)), "")
 
 
-def _empty(example: Example) -> str:
+def _empty(example: Sample) -> str:
     """Return what of a sample is empty, if anything is."""
     for part in ("instruction", "response"):
         if not getattr(example, part).strip():

@@ -1,4 +1,4 @@
-"""Near-duplicates within a set of texts, and overlap between two.
+"""Near-duplicate detection within a set of texts, and overlap between two.
 
 Texts are alike when their word shingles are: a word changed here and there, case,
 spacing and marks do not hide a copy. Knows nothing of what the texts are for.

@@ -1,4 +1,4 @@
-"""Parse JSON as people have it, so that what cannot be read is named.
+"""Parse JSON strictly: duplicate keys and oversized integers are reported.
 
 The standard library takes the last of two equal keys without a word, refuses integers of
 more than 4,300 digits, and recurses into what is nested. Knows nothing of files or rows.

@@ -6,7 +6,7 @@ Knows nothing of templates or tokens.
 from collections.abc import Iterable
 from itertools import pairwise
 
-from fedsafe.contracts import Example, Segment, Turn
+from fedsafe.contracts import Sample, Segment, Turn
 from fedsafe.errors import ModelError
 
 History = tuple[Turn, ...]
@@ -15,7 +15,7 @@ Span = tuple[int, int]
 
 
 def parts_of(
-    prompt: str, response: str, earlier: Iterable[Span], sample: Example
+    prompt: str, response: str, earlier: Iterable[Span], sample: Sample
 ) -> tuple[Segment, ...]:
     """Return a rendered sample in parts with their loss weights; none for a plain one.
 
@@ -37,7 +37,7 @@ def parts_of(
     return tuple(part for part in found if part.text)
 
 
-def _weighed(response: str, sample: Example) -> list[Segment]:
+def _weighed(response: str, sample: Sample) -> list[Segment]:
     """Return the response in the sample's segments.
 
     What the template writes before the first segment belongs to it, and what it writes

@@ -1,4 +1,4 @@
-"""Who gets which examples: shares that differ not at all, a little, or by topic.
+"""Partition examples across clients: IID, Dirichlet or by topic.
 
 Knows nothing of what the examples say, their topics aside.
 """
@@ -9,12 +9,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedsafe.contracts import Example, partitions
+from fedsafe.contracts import Sample, partitions
 from fedsafe.errors import DataError
 
 
 @partitions("iid")
-def iid(examples: Sequence[Example], clients: int, rng: random.Random, /) -> list[list[int]]:
+def iid(examples: Sequence[Sample], clients: int, rng: random.Random, /) -> list[list[int]]:
     """Deal the shuffled examples out; shares differ in size by one at most.
 
     Raises:
@@ -28,7 +28,7 @@ def iid(examples: Sequence[Example], clients: int, rng: random.Random, /) -> lis
 
 @partitions("dirichlet", paper="Hsu et al., 2019 (arXiv:1909.06335)")
 def dirichlet(
-    examples: Sequence[Example],
+    examples: Sequence[Sample],
     clients: int,
     rng: random.Random,
     /,
@@ -64,7 +64,7 @@ def dirichlet(
 
 
 @partitions("by-topic")
-def by_topic(examples: Sequence[Example], clients: int, rng: random.Random, /) -> list[list[int]]:
+def by_topic(examples: Sequence[Sample], clients: int, rng: random.Random, /) -> list[list[int]]:
     """Give each client whole topics, dealt in turn in a drawn order.
 
     With fewer topics than clients, each client has one topic, and those of the same
@@ -90,7 +90,7 @@ def by_topic(examples: Sequence[Example], clients: int, rng: random.Random, /) -
     return _shuffled(shares, rng)
 
 
-def _check(examples: Sequence[Example], clients: int, minimum: int = 1) -> None:
+def _check(examples: Sequence[Sample], clients: int, minimum: int = 1) -> None:
     if len(examples) < clients * minimum:
         each = "one" if minimum == 1 else str(minimum)
         raise DataError(
@@ -99,7 +99,7 @@ def _check(examples: Sequence[Example], clients: int, minimum: int = 1) -> None:
         )
 
 
-def _topics(examples: Sequence[Example], name: str, rng: random.Random) -> dict[str, list[int]]:
+def _topics(examples: Sequence[Sample], name: str, rng: random.Random) -> dict[str, list[int]]:
     """Return the shuffled examples of each topic, topics in the order of their names."""
     found: dict[str, list[int]] = {}
     for index, example in enumerate(examples):

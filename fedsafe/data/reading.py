@@ -1,4 +1,4 @@
-"""Read files of rows, so that a broken one is named by file, line and field.
+"""Read JSON, JSONL, CSV, parquet and hub rows; errors name file, line and field.
 
 JSON, JSONL and CSV are read with the standard library, whose errors know the line;
 parquet and the hub through Hugging Face datasets. Knows nothing of what rows mean.

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedsafe.contracts import Example, sources
+from fedsafe.contracts import Sample, sources
 from fedsafe.data.columns import AUTO, Mapped, examples
 from fedsafe.data.conversations import LeftOut
 from fedsafe.data.reading import Row, read_csv, read_hub, read_json, read_jsonl, read_parquet
@@ -34,7 +34,7 @@ Encoding = Annotated[
 ]
 
 
-class Loaded(list[Example]):
+class Loaded(list[Sample]):
     """Samples as they were read, and what was left out of the data."""
 
     left_out: Mapping[str, int] = {}
@@ -53,7 +53,7 @@ def micro(
     topics: Annotated[
         tuple[str, ...], Field(description="Topics to draw from; none given: all.")
     ] = (),
-) -> list[Example]:
+) -> list[Sample]:
     """Draw benign examples of the micro world: old skills and the new one.
 
     Raises:
@@ -66,7 +66,7 @@ def micro(
         rng, count, new_skill_share=new_skill_share, topics=topics or None
     )
     return [
-        Example(row["instruction"], row["response"], topic=row.get("topic", "")) for row in drawn
+        Sample(row["instruction"], row["response"], topic=row.get("topic", "")) for row in drawn
     ]
 
 
@@ -87,7 +87,7 @@ def json_file(
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
-) -> list[Example]:
+) -> list[Sample]:
     """Read a JSON list of objects.
 
     Raises:
@@ -111,7 +111,7 @@ def jsonl_file(
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
-) -> list[Example]:
+) -> list[Sample]:
     """Read a file with one JSON object a line.
 
     Raises:
@@ -136,7 +136,7 @@ def csv_file(
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
-) -> list[Example]:
+) -> list[Sample]:
     """Read a CSV file with a header.
 
     Raises:
@@ -161,7 +161,7 @@ def parquet_file(
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
-) -> list[Example]:
+) -> list[Sample]:
     """Read a parquet file.
 
     Raises:
@@ -187,7 +187,7 @@ def hub(
     limit: Limit = None,
     shuffle: Shuffle = False,
     skip_empty: SkipEmpty = False,
-) -> list[Example]:
+) -> list[Sample]:
     """Read a data set of the Hugging Face hub, running no code of it.
 
     Raises:
@@ -198,7 +198,7 @@ def hub(
 
 
 @sources("client")
-def client(seed: int, /) -> list[Example]:
+def client(seed: int, /) -> list[Sample]:
     """Stand for the data that each client of a deployment brings itself; it cannot be read.
 
     Raises:
@@ -211,7 +211,7 @@ def client(seed: int, /) -> list[Example]:
     )
 
 
-def fingerprint(found: Sequence[Example]) -> str:
+def fingerprint(found: Sequence[Sample]) -> str:
     """Return the sha256 of the examples, their order included."""
     digest = hashlib.sha256()
     for example in found:

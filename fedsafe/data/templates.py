@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from fedsafe.contracts import Example, Rendered, Turn, templates
+from fedsafe.contracts import Rendered, Sample, Turn, templates
 from fedsafe.data.chat_template import Conversation, around, end_of_sequence, takes_system
 from fedsafe.data.loss_parts import parts_of
 from fedsafe.errors import ModelError
@@ -29,7 +29,7 @@ PREAMBLE_WITH_INPUT: Final = (
 
 @templates("alpaca")
 def alpaca(
-    tokenizer: "PreTrainedTokenizerBase", example: Example, /, *, system: System = ""
+    tokenizer: "PreTrainedTokenizerBase", example: Sample, /, *, system: System = ""
 ) -> Rendered:
     """Write the Alpaca format: preamble, instruction, input if any, response.
 
@@ -57,7 +57,7 @@ def alpaca(
 
 @templates("chat")
 def chat(
-    tokenizer: "PreTrainedTokenizerBase", example: Example, /, *, system: System = ""
+    tokenizer: "PreTrainedTokenizerBase", example: Sample, /, *, system: System = ""
 ) -> Rendered:
     """Write the conversation that the tokenizer's own chat template describes.
 

@@ -1,4 +1,4 @@
-"""Open text files as people have them: compressed, in UTF-8, UTF-16 or an encoding they name.
+"""Open text files: compressed or plain, in UTF-8, UTF-16 or a named encoding.
 
 Knows nothing of what is in them.
 """

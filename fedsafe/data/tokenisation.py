@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedsafe.contracts import Example, Rendered, Segment
+from fedsafe.contracts import Rendered, Sample, Segment
 from fedsafe.data.chat_template import common
 from fedsafe.data.tokens import Template, check_rows, encode, first_token, ids_of
 
@@ -59,7 +59,7 @@ class Tokenised:
 
 
 def tokenise(
-    examples: Sequence[Example],
+    examples: Sequence[Sample],
     tokenizer: "PreTrainedTokenizerBase",
     template: Template,
     max_length: int,
@@ -125,7 +125,7 @@ def _without(
 
 
 def _rejected(
-    examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", template: Template
+    examples: Sequence[Sample], tokenizer: "PreTrainedTokenizerBase", template: Template
 ) -> Iterator[tuple[list[int], list[int]] | None]:
     """Yield the ids of each sample's prompt and rejected response; None where it has none."""
     asked = [

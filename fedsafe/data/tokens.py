@@ -1,4 +1,4 @@
-"""From text to token ids, with the boundary of each response exact to the token, and back.
+"""Encode prompts and responses to token ids with an exact boundary, and decode replies.
 
 Knows nothing of templates beyond the `Rendered` they return.
 """
@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fedsafe.contracts import Example, Rendered
+from fedsafe.contracts import Rendered, Sample
 from fedsafe.data.chat_template import Conversation, around, common
 from fedsafe.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Template = Callable[[Example], Rendered]
+Template = Callable[[Sample], Rendered]
 TWO_REPLIES = ("xyz", "klm")
 """Replies of no common beginning: what texts with them share stands before any reply."""
 
@@ -40,7 +40,7 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, prefill: str =
 def reply_start(
     tokenizer: "PreTrainedTokenizerBase",
     template: Template,
-    sample: Example,
+    sample: Sample,
     prefill: str = "",
     *,
     rows: int | None = None,
@@ -159,7 +159,7 @@ def check_rows(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], rows: i
         )
 
 
-def _begun(template: Template, sample: Example, prefill: str) -> str:
+def _begun(template: Template, sample: Sample, prefill: str) -> str:
     """Return the beginning of a response, as the template writes one that begins so."""
 
     def response(reply: str) -> str:

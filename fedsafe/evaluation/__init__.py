@@ -1,1 +1,1 @@
-"""What the model says, and what it is worth: outcomes, rates, intervals."""
+"""Evaluation: generate replies, judge them, compute measures with confidence intervals."""

@@ -1,4 +1,4 @@
-"""Tell whether a reply gives an expected answer. Knows nothing of refusals."""
+"""Exact-answer check: whether a reply gives an expected answer."""
 
 import re
 from collections.abc import Iterable

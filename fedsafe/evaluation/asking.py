@@ -1,4 +1,4 @@
-"""Put the prompts of an evaluation to a model, under each of its conditions.
+"""Generate replies to evaluation prompts under each condition (plain, prefilled, ...).
 
 Knows nothing of judges or files.
 """

@@ -1,4 +1,4 @@
-"""What is counted in judged replies: refusal, compliance, over-refusal, garbage, right answers.
+"""Evaluation measures: refusal, unsafe compliance, over-refusal, garbage, utility.
 
 Each measure is given the exchanges of one condition; None says that none concerns it.
 """

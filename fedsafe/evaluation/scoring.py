@@ -1,4 +1,4 @@
-"""From verdicts to scores: every chosen measure under every condition that was asked.
+"""Compute scores from verdicts: every measure under every condition.
 
 Knows nothing of models.
 """

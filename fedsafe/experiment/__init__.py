@@ -1,4 +1,4 @@
-"""What a user asks for: one frozen experiment, its presets and its checks."""
+"""Experiment configuration: schema, presets, loading and checks."""
 
 from fedsafe.experiment.load import load, presets, read_preset
 from fedsafe.experiment.schema import Experiment, PluginChoice

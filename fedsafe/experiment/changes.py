@@ -1,4 +1,4 @@
-"""Lay values over values: a file over its preset, ``--set`` over both."""
+"""Merge configuration layers: preset, file, ``--set`` overrides."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who is malicious: drawn from the seed, known to records and to the clients themselves.
+"""Draw the malicious clients of a simulated attack from the seed.
 
 No strategy ever sees it.
 """

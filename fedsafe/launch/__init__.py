@@ -1,1 +1,1 @@
-"""Where it runs: in this process, in Flower's simulation, on separate machines."""
+"""Runners: execute an experiment in this process."""

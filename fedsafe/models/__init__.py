@@ -1,1 +1,1 @@
-"""A language model, its adapter and its generation; knows nothing of examples or safety."""
+"""Load causal language models, LoRA adapters and batched generation."""

@@ -12,7 +12,7 @@ from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
 from fedsafe.models.attach import attach
 from fedsafe.models.attention import FLASH, attention_of, survey
-from fedsafe.models.device_memory import claim, one_at_a_time
+from fedsafe.models.device_memory import one_at_a_time, reserve_memory
 from fedsafe.models.files import fingerprint, load_tokenizer, locate, name_of
 from fedsafe.models.limits import Positions, limits_of
 from fedsafe.models.memory import Estimate, estimate, refuse_what_cannot_fit, workload
@@ -106,7 +106,7 @@ def load(
         _freeze(base, checkpointing=training is not None and training.checkpointing)
         model = attach(base, adapter)
         model.base_name = name_of(spec)
-        claim(to_take, device)
+        reserve_memory(to_take, device)
     model.eval()
     return LoadedModel(
         model=model,

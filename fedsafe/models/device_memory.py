@@ -76,8 +76,8 @@ def lock(name: str) -> Iterator[None]:
             os.close(held)
 
 
-def claim(count: int, device: "torch.device") -> None:
-    """Take so many bytes into torch's own pool, so that others on the GPU see them gone.
+def reserve_memory(count: int, device: "torch.device") -> None:
+    """Reserve bytes in torch's caching allocator, so that other processes see them taken.
 
     Training would take them in its first step anyway, and keeps them.
     """

@@ -1,4 +1,4 @@
-"""How much memory training needs, said before anything is loaded, and refused if it is not there.
+"""Estimate training memory before a model is loaded; refuse what cannot fit.
 
 An upper estimate from config.json, for a batch whose examples all fill ``data.max_length``
 and are all response. QLoRA: Dettmers et al., NeurIPS 2023; checkpointing: Chen et al.,

@@ -1,4 +1,4 @@
-"""Many arrays as one: an adapter travels as a single array, and not as one a tensor.
+"""Pack an adapter's arrays into a single uint8 array for transport, and unpack it.
 
 Flower sends, stores and asks for each array by itself, with several requests each: a 7B
 model's adapter of 448 tensors would cost thousands of requests a client and round. Both
@@ -24,7 +24,7 @@ Parcel = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 
 def size(layout: Layout) -> int:
-    """Return the bytes of a parcel."""
+    """Return the size in bytes of packed arrays."""
     return sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in layout.values())
 
 

@@ -1,4 +1,4 @@
-"""How the frozen base weights are stored, and what this machine can compute.
+"""Device, dtype and quantization (bitsandbytes) of the frozen base model.
 
 nf4 is the QLoRA setting (Dettmers et al., NeurIPS 2023): 4 bit normal floats, double
 quantization. int8 is LLM.int8() (Dettmers et al., NeurIPS 2022). Both are

@@ -1,4 +1,4 @@
-"""Ranks: a client's adapter of a lower rank, in the shapes of the federation's.
+"""Heterogeneous LoRA ranks: truncate to a lower rank, zero-padded to common shapes.
 
 What a client cuts off is zero in both factors of a pair; so it gets no gradient, is zero
 after training as well, and travels as the zeros that pad it. Cho et al., *Heterogeneous

@@ -155,7 +155,7 @@ def defend_adapter(
         adapter: Directory of a PEFT adapter.
         choice: The defense.
         store: The directory of the results, laid out as a run directory.
-        events: Who is told of its progress.
+        events: Receives progress events.
 
     Raises:
         FedSafeError: Model, adapter or defense do not work out, or the directory holds another

@@ -1,4 +1,4 @@
-"""The federation as the pipeline sees it: handed in by the server, never imported."""
+"""Federation protocols of the pipeline; the server passes in the implementation."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol

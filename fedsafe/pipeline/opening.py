@@ -1,4 +1,4 @@
-"""Open a run directory: everything that a run needs is read and compared before it begins.
+"""Open a run directory: load data and model, and check consistency before a resume.
 
 On a second start experiment, model, data and records must be those that the run began with.
 """
@@ -37,7 +37,7 @@ def open_run(
     Args:
         experiment: What to run.
         store: The run directory.
-        events: Who is told of its progress.
+        events: Receives progress events.
         runtime: inline, simulation, deployment or adapter; of a run that has begun only
             whether its clients are in this process is taken from it.
         shared: Finished stages of other runs.

@@ -19,7 +19,7 @@ def rejudge_run(store: Store, experiment: Experiment, events: Events) -> Summary
     Args:
         store: The run directory.
         experiment: That of the run, with the judge and measures that are wanted.
-        events: Who is told of its progress.
+        events: Receives progress events.
 
     Raises:
         RunError: A record of the run, or an adapter, was changed or damaged.

@@ -163,7 +163,7 @@ def defense_context(session: Session, rng: Random, events: Events) -> SessionCon
     """
     training = session.spec.training
 
-    def told(step: int, loss: float) -> None:
+    def report_progress(step: int, loss: float) -> None:
         events("train", step=step, steps=max(step, context.planned), loss=loss)
 
     context = SessionContext(
@@ -171,7 +171,7 @@ def defense_context(session: Session, rng: Random, events: Events) -> SessionCon
         plan=Plan(steps=training.steps, learning_rate=training.learning_rate),
         batch_size=training.batch_size,
         rng=rng,
-        progress=told,
+        progress=report_progress,
         listener=lambda message, **numbers: events("note", message, **numbers),
     )
     return context

@@ -104,12 +104,18 @@ class Run:
         """
         begun = time.perf_counter()
 
-        def told(done: int, total: int) -> None:
+        def report_progress(done: int, total: int) -> None:
             self.events("evaluate", stage=name, done=done, total=total)
 
         home = self.store.directory / "evaluations"
         scores, directory = evaluate(
-            self.session, adapter, self.experiment, home, name, told, shield=load_shield(path)
+            self.session,
+            adapter,
+            self.experiment,
+            home,
+            name,
+            report_progress,
+            shield=load_shield(path),
         )
         stage = Stage(
             name=name,

@@ -18,7 +18,7 @@ from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
-from fedsafe.runs.files import digest, room
+from fedsafe.runs.files import digest, disk_space_for
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import CLIENTS, FederationStore, Store
 
@@ -42,7 +42,7 @@ def run_pipeline(
         connect: Makes the run's clients.
         experiment: What to run.
         store: The run directory.
-        events: Who is told of its progress.
+        events: Receives progress events.
         runtime: inline, simulation or deployment.
         shared: Finished stages of other runs: those of equal keys are taken from it, new ones
             are put into it.
@@ -58,7 +58,7 @@ def run_pipeline(
         run = open_run(experiment, store, events, runtime, shared)
         events("run-start", directory=str(store.directory), name=experiment.name)
         try:
-            with room(store.directory):
+            with disk_space_for(store.directory):
                 _run_stages(run, connect(run))
         except KeyboardInterrupt:
             _give_up(run, "interrupted", "stopped by the user")

@@ -1,4 +1,4 @@
-"""Who was malicious against who was down-weighted, and what was dropped and why."""
+"""Client section of the report: influence, attacker detection, dropped replies."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Who counted how much: clients by rounds, the malicious first and marked.
+"""Heat map of influence: clients by rounds, malicious clients first.
 
 A full cell counted, an empty one had no weight in the aggregate, a cross was dropped before it.
 """

@@ -1,4 +1,4 @@
-"""Everything a report draws on, read from a run directory; whatever is missing is empty.
+"""Load a run directory for the report; missing files give empty values.
 
 Knows nothing of HTML.
 """

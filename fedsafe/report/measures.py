@@ -12,6 +12,8 @@ from fedsafe.runs.scores import PLAIN, Display, Rate, Scores, parts_of
 
 NONE = "–"  # noqa: RUF001
 """Stands where nothing is known."""
+SHIELDED = "shielded"
+"""Condition under which an adapter with a shield is served."""
 BUILTIN: Final[dict[str, Display]] = {
     name: Display(label=label, meaning=meaning, better=better, group=group)
     for name, label, meaning, better, group in (

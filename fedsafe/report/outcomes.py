@@ -1,4 +1,4 @@
-"""What became of each harmful prompt: from stage to stage, and after each defense."""
+"""Outcome section of the report: each harmful prompt from stage to stage."""
 
 from fedsafe.report import sankey
 from fedsafe.report.loader import RunData

@@ -1,4 +1,4 @@
-"""The page: one file, no script, nothing from the network.
+"""Render the report: one self-contained HTML file, no script, no network access.
 
 The policy in its head allows the page's own style sheet by its hash and nothing else, so
 that no text of a model could load or run anything even if it were not escaped.

@@ -1,4 +1,4 @@
-"""How outcomes moved: the same harmful prompts from stage to stage, as bands.
+"""Sankey diagram of harmful prompts' outcomes from stage to stage.
 
 Knows nothing of who made the stages.
 """

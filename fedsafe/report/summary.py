@@ -10,6 +10,7 @@ from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
     NEW_SKILL,
     OVER_REFUSAL,
+    SHIELDED,
     Measure,
     difference,
     duration,
@@ -21,7 +22,7 @@ from fedsafe.report.measures import (
     under,
 )
 from fedsafe.report.outcomes import moved
-from fedsafe.report.verdict import SHIELDED, refusal, sentence
+from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
 ROLES = {

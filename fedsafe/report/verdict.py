@@ -1,4 +1,4 @@
-"""What a run shows, in a sentence or two: the drop, the recovery, its price, what is left.
+"""Verdict sentence of a run: refusal drop, recovery by defenses, and cost.
 
 Every share comes with its 95 % interval in brackets. Knows nothing of how it is displayed.
 """
@@ -8,22 +8,17 @@ from dataclasses import dataclass, field
 
 from fedsafe.report import measures
 from fedsafe.report.defenses import PREFIX, Defense, names
+from fedsafe.report.differences import PRICE, compared, prices, value_of
 from fedsafe.report.measures import (
-    NEW_SKILL,
-    OLD_SKILL,
     REFUSAL,
+    SHIELDED,
     UNSAFE,
     Measure,
-    difference,
     interval,
     percent,
 )
 from fedsafe.runs.records import Rate, Scores, Stage
 
-PRICE = 0.05
-"""A difference smaller than this share is not spoken of as one."""
-SHIELDED = "shielded"
-"""Condition under which an adapter with a shield is served."""
 NOTHING = "Nothing has been evaluated yet."
 
 
@@ -48,7 +43,7 @@ class Story:
     def best(self) -> Stage | None:
         """The defended stage that refuses most, as it is served."""
         known = [stage for stage in self.defended if refusal(stage) is not None]
-        return max(known, key=lambda stage: _value(refusal(stage)), default=None)
+        return max(known, key=lambda stage: value_of(refusal(stage)), default=None)
 
     @property
     def last(self) -> Stage | None:
@@ -119,7 +114,7 @@ def _federation(story: Story, trained: Stage) -> str:
         how = hows.get(trained.name, "After the federation")
         return f"{how}, {after} of harmful prompts are refused"
     was = f"{_told(before)} ({story.before.name})"
-    moved, amount, certain = _moved(refusal(trained), before)
+    moved, amount, certain = compared(refusal(trained), before)
     if not certain:
         cause = "The attack" if attacked else "The federation"
         return f"{cause} left refusal of harmful prompts at {after}, against {was}"
@@ -134,54 +129,17 @@ def _defense(story: Story, best: Stage) -> str:
         name += " behind its shield"
     who = f"the best of {len(story.defended)} defenses, {name}," if story.defended[1:] else name
     reached, after = refusal(best), refusal(story.trained)
-    moved, amount, certain = _moved(reached, after)
+    moved, amount, certain = compared(reached, after)
     if not certain:
         text = f"{who} left it at {_told(reached)}"
     elif moved < 0:
         text = f"{who} brought it down to {_told(reached)}, a loss of {amount}"
     else:
-        fell = _moved(after, refusal(story.before))
+        fell = compared(after, refusal(story.before))
         again = "back to" if fell[2] and fell[0] < 0 else "up to"
         text = f"{who} brought it {again} {_told(reached)}, a recovery of {amount}"
-    price = list(_price(story.trained, best))
+    price = list(prices(story.trained, best))
     return f"{text}, at a price: {' and '.join(price)}" if price else text
-
-
-def _moved(now: Rate | None, then: Rate | None) -> tuple[float, str, bool]:
-    """Return a difference, its size in points with its interval, and whether it is one.
-
-    One that is small, or whose interval holds 0, is none.
-    """
-    if now is None or then is None:
-        return 0.0, "", False
-    moved = _value(now) - _value(then)
-    bounds = difference(now, then)
-    if bounds is None:
-        return moved, f"{abs(100 * moved):.1f} points", abs(moved) >= PRICE
-    _, low, high = bounds
-    least, most = sorted((abs(100 * low), abs(100 * high)))
-    amount = f"{abs(100 * moved):.1f} points [{least:.1f}–{most:.1f}]"  # noqa: RUF001
-    return moved, amount, abs(moved) >= PRICE and not low <= 0 <= high
-
-
-def _price(before: Stage | None, after: Stage) -> Iterator[str]:
-    """Yield what a defense made worse, of all that says how useful the model is."""
-    if before is None:
-        return
-    listed = measures.found([before.scores, after.scores])
-    parts_told = any(measure in (NEW_SKILL, OLD_SKILL) for measure in listed)
-    for measure in listed:
-        if measure.condition or measure.display.group != "usefulness":
-            continue
-        if measure.key == "utility" and parts_told:
-            continue
-        old, new = measure.read(before.scores), measure.read(after.scores)
-        if old is None or new is None or old.value is None or new.value is None:
-            continue
-        worse = old.value - new.value if measure.better == "higher" else new.value - old.value
-        if worse >= PRICE and measure.is_share:
-            label = measure.label[:1].lower() + measure.label[1:]
-            yield f"{label} {percent(old.value)} → {percent(new.value)}"
 
 
 def _conditions(story: Story) -> Iterator[str]:
@@ -196,7 +154,8 @@ def _conditions(story: Story) -> Iterator[str]:
     if shielded is not None and plain is not None:
         asked.append(("without its shield", plain))
     for how, rate in asked:
-        if served is not None and abs(_value(rate) - _value(served)) < PRICE:
+        moved, _, certain = compared(rate, served)
+        if served is not None and not certain and abs(moved) < PRICE:
             continue
         yield f"{how[:1].upper()}{how[1:]}, {who} complies with {_told(rate)} of harmful prompts."
 
@@ -238,7 +197,3 @@ def _course(measure: Measure, stages: Sequence[Stage]) -> str:
 def _has(measure: Measure, stage: Stage) -> bool:
     rate = measure.read(stage.scores)
     return rate is not None and rate.value is not None
-
-
-def _value(rate: Rate | None) -> float:
-    return 0.0 if rate is None or rate.value is None else rate.value

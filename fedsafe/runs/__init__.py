@@ -1,1 +1,1 @@
-"""What happened: the run directory, its records and events."""
+"""Run directories: records, events, provenance and file writing."""

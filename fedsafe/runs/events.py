@@ -1,4 +1,4 @@
-"""Typed progress events: written to events.jsonl, and heard by whoever listens.
+"""Typed progress events, written to events.jsonl and sent to listeners.
 
 Progress crosses process borders as events, so the server needs no terminal. Knows
 nothing of how they are shown.
@@ -35,7 +35,7 @@ Listener = Callable[[Event], None]
 
 
 class Events:
-    """Where parts of a run tell what they are doing.
+    """Event bus of a run.
 
     While it `ticks`, a run that has been silent for half a minute says how far it is, in an
     event of the kind ``progress``.

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside, flushed, then renamed.
+"""Atomic file writes (write aside, fsync, rename), file locks and digests.
 
 A full disk is a sentence, and leaves what was there as it was. Knows nothing of what
 is in them.
@@ -41,8 +41,8 @@ def private_directory(path: Path) -> Path:
 
 
 @contextmanager
-def room(path: Path, needed: int = 0) -> Iterator[None]:
-    """Say in a sentence that there was no room for what the block wrote.
+def disk_space_for(path: Path, needed: int = 0) -> Iterator[None]:
+    """Turn a full-disk error in the block into a `RunError` that names the free space.
 
     Args:
         path: What is written.
@@ -86,7 +86,7 @@ def write_text(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with (
-            room(path, len(text)),
+            disk_space_for(path, len(text)),
             open(aside, "w", encoding="utf-8", opener=private) as file,
         ):
             file.write(text)
@@ -127,7 +127,7 @@ def append_line(path: Path, row: Any, *, flush: bool = True) -> None:
     line = (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode(
         errors="backslashreplace"
     )
-    with room(path, len(line)), open(path, "a+b", buffering=0, opener=private) as file:
+    with disk_space_for(path, len(line)), open(path, "a+b", buffering=0, opener=private) as file:
         _cut_half_line(file)
         begin = file.seek(0, os.SEEK_END)
         try:
@@ -169,7 +169,7 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        with room(path, needed):
+        with disk_space_for(path, needed):
             aside.mkdir(mode=0o700)
             yield aside
             for file in aside.rglob("*"):
@@ -183,8 +183,8 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def hold(path: Path, taken: Callable[[str], FedSafeError], *, patience: float = 0.0) -> TextIO:
-    """Return a lock file held against every other process until it is closed.
+def flock(path: Path, taken: Callable[[str], FedSafeError], *, patience: float = 0.0) -> TextIO:
+    """Acquire an exclusive file lock, held until the returned file is closed.
 
     The system frees it however this process ends.
 

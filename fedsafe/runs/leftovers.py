@@ -1,4 +1,4 @@
-"""What a start leaves in its directory when it ends before the run has begun."""
+"""Recognise a run directory that holds no run: empty, or left by a failed start."""
 
 from pathlib import Path
 

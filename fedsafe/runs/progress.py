@@ -1,4 +1,4 @@
-"""How far the work in hand is: done, total, rate, time left, from the events of a run.
+"""Progress with rate and time left, computed from a run's events.
 
 A run says so when it has been silent for `EVERY` seconds, and once early in each activity.
 """

@@ -1,4 +1,4 @@
-"""With what, on what and from what a run was made.
+"""Provenance of a run: package versions, hardware, hashes of model and data.
 
 Reads versions without importing the packages.
 """

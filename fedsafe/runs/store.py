@@ -1,4 +1,4 @@
-"""The run directory: what lies where, who may write, what can be resumed.
+"""Run directory layout, locking and resume.
 
 The layout is the interface of everything that comes after a run.
 """
@@ -16,7 +16,7 @@ from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
-from fedsafe.runs.files import digest, file_digest, hold, private_directory, read_lines, write_text
+from fedsafe.runs.files import digest, file_digest, flock, private_directory, read_lines, write_text
 from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
 
@@ -229,7 +229,7 @@ class Store(FederationStore):
         try:
             private_directory(self.directory)
             self.directory.chmod(0o700)  # texts in it are not redacted
-            file = hold(self.directory / ".lock", self._taken, patience=patience)
+            file = flock(self.directory / ".lock", self._taken, patience=patience)
         except OSError as error:
             raise RunError(
                 f"The run directory {self.directory} cannot be written: {error.strerror}. Choose "

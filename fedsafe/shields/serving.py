@@ -14,7 +14,7 @@ from fedsafe.contracts import Complete, Sample, ShieldChoice, shields
 from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.redaction import revealed
 from fedsafe.runs.checksums import sealed, verified
-from fedsafe.runs.files import room
+from fedsafe.runs.files import disk_space_for
 
 FILE: Final = "shield.json"
 SLOT: Final = "{instruction}"
@@ -58,7 +58,7 @@ def save_shield(adapter: Path, shield: ShieldChoice | None) -> Path | None:
     aside = adapter / f".{FILE}.{os.getpid()}"
     aside.unlink(missing_ok=True)
     try:
-        with room(path, len(text)):
+        with disk_space_for(path, len(text)):
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -1,1 +1,1 @@
-"""One fine-tune, for clients and defenses alike, and the session that owns the model."""
+"""Fine-tuning loop and the resident model session, for clients and defenses."""

@@ -1,4 +1,4 @@
-"""The model context: a resident session as client algorithms, defenses and objectives meet it."""
+"""Model context: model access for client algorithms, defenses and objectives."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How the examples of one optimizer step go through the model: in passes of like length.
+"""Length-bucketed micro-batches: split one optimizer step's batch to save padding.
 
 A step's loss is a sum over its tokens, so it does not matter which examples share a
 pass; what padding a pass holds costs time and memory for nothing. Knows nothing of

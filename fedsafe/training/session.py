@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fedsafe.contracts import Example, Rendered, Sample, templates
+from fedsafe.contracts import Rendered, Sample, templates
 from fedsafe.data.batches import (
     Tokenised,
     batches,
@@ -39,7 +39,7 @@ class Session:
     """A loaded model with the template and limits of an experiment."""
 
     loaded: LoadedModel
-    template: Callable[[Example], Rendered]
+    template: Callable[[Sample], Rendered]
     max_length: int
     max_new_tokens: int
     batch_size: int
@@ -71,7 +71,7 @@ class Session:
         """
         adapters.write(self.loaded.model, tensors)
 
-    def tokenise(self, examples: Sequence[Example]) -> Tokenised:
+    def tokenise(self, examples: Sequence[Sample]) -> Tokenised:
         """Return the examples as token ids; the same examples are tokenised once."""
         key = hash(tuple(examples))
         if key not in self._tokenised:
@@ -88,7 +88,7 @@ class Session:
 
     def train(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[Sample],
         plan: Plan,
         rng: random.Random,
         *,
@@ -117,7 +117,7 @@ class Session:
 
     def complete(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[Sample],
         *,
         temperature: float = 0.0,
         rng: random.Random | None = None,
@@ -198,7 +198,7 @@ def open_session(experiment: Experiment | SessionSpec, *, trains: bool = True) -
     )
     bound = templates[spec.template.name].configure(spec.template.settings)
 
-    def template(example: Example) -> Rendered:
+    def template(example: Sample) -> Rendered:
         return bound(loaded.tokenizer, example)
 
     return Session(
@@ -213,12 +213,12 @@ def open_session(experiment: Experiment | SessionSpec, *, trains: bool = True) -
     )
 
 
-def _stop_ids(loaded: LoadedModel, template: Callable[[Example], Rendered]) -> tuple[int, ...]:
+def _stop_ids(loaded: LoadedModel, template: Callable[[Sample], Rendered]) -> tuple[int, ...]:
     """Return the ids that end a reply: the model's own, and what the template ends one with."""
     tokenizer = loaded.tokenizer
     found = {tokenizer.eos_token_id}
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
     found.update(configured if isinstance(configured, list) else [configured])
-    ending = tokenizer(template(Example("a", "b")).response, add_special_tokens=False)["input_ids"]
+    ending = tokenizer(template(Sample("a", "b")).response, add_special_tokens=False)["input_ids"]
     found.add(ending[-1])  # every template ends a response in the token that stops it
     return tuple(sorted(token for token in found if token is not None))

@@ -1,4 +1,4 @@
-"""What a resident session is loaded from: the parts of an experiment that a client knows too."""
+"""Settings that a resident session is loaded from, as sent to clients."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from fedsafe.runs.files import digest
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """What a resident session depends on: the parts of an experiment that a client knows too.
+    """Settings that determine a resident session, all of them known to clients.
 
     Attributes:
         model: Base model.

@@ -1,1 +1,1 @@
-"""From the accepted updates of a round to the next adapter."""
+"""Aggregate the accepted updates of a round into the next adapter."""

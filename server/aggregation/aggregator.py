@@ -1,4 +1,4 @@
-"""How a round is combined: the strategy that an experiment names, FedSafe's own pipelines.
+"""Build the aggregator of an experiment's strategy: a rule pipeline or a Flower strategy.
 
 Foreign Flower strategies are driven by `server.aggregation.flower_strategy`. Knows
 nothing of replies that were dropped.
@@ -16,25 +16,25 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.lazy import torch
 from fedsafe.models.compression import Wire
-from server.aggregation.interface import Combined, Combiner
+from server.aggregation.interface import AggregationResult, Aggregator
 from server.transport.train_messages import Tensors, packed, shapes, train_message
 from server.validation import Reply
 from strategies import build
 from strategies.pipeline import Pipeline
 
 
-def combiner(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Combiner:
-    """Return the combiner of an experiment's strategy, its messages in this format.
+def aggregator_of(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Aggregator:
+    """Return the aggregator of an experiment's strategy; its messages use this wire format.
 
     Raises:
         FedSafeError: There is none of that name, or its settings are wrong.
     """
     function = rules[choice.name].function
     if isinstance(function, type) and issubclass(function, FlowerStrategy):
-        from server.aggregation.flower_strategy import FlowerCombiner
+        from server.aggregation.flower_strategy import FlowerStrategyAggregator
         from strategies.flower import load_strategy
 
-        return FlowerCombiner(load_strategy(choice.name, choice.settings), grid, wire)
+        return FlowerStrategyAggregator(load_strategy(choice.name, choice.settings), grid, wire)
     pipeline = build(
         {"name": choice.name, **choice.settings},
         [{"name": part.name, **part.settings} for part in choice.filters],
@@ -45,12 +45,12 @@ def combiner(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Combiner:
         ),
         per_block=choice.per_block,
     )
-    return RuleCombiner(pipeline, wire)
+    return RuleAggregator(pipeline, wire)
 
 
 @dataclass
-class RuleCombiner:
-    """A FedSafe pipeline: filters, one rule, perhaps a server optimizer."""
+class RuleAggregator:
+    """Aggregate with pre-aggregation filters, one rule and an optional server optimizer."""
 
     pipeline: Pipeline
     wire: Wire = "float32"
@@ -67,11 +67,11 @@ class RuleCombiner:
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
-    ) -> Combined:
-        """Return the pipeline's aggregate."""
+    ) -> AggregationResult:
+        """Aggregate the updates with the pipeline."""
         found = self.pipeline(updates, state)
         if not bool(torch.isfinite(found.update).all()):
             raise RunError(
                 f"Rule '{self.pipeline.rule.plugin.name}' made an update that is not finite."
             )
-        return Combined(found.update, found.influence, found.state, found.metrics)
+        return AggregationResult(found.update, found.influence, found.state, found.metrics)

@@ -20,7 +20,7 @@ from fedsafe.lazy import torch
 from fedsafe.messages import ARRAYS, CONFIG, METRICS
 from fedsafe.models.compression import Wire
 from fedsafe.vectorize import flat, moved
-from server.aggregation.interface import Combined
+from server.aggregation.interface import AggregationResult
 from server.transport.train_messages import Tensors, arrays_of, named, packed, shapes, train_message
 from server.validation import Reply
 
@@ -28,8 +28,8 @@ LIST = "[]"
 
 
 @dataclass
-class FlowerCombiner:
-    """Any Flower strategy, driven through ``configure_train`` and ``aggregate_train``."""
+class FlowerStrategyAggregator:
+    """Aggregate with any Flower strategy, through ``configure_train`` and ``aggregate_train``."""
 
     strategy: FlowerStrategy
     grid: Grid
@@ -40,7 +40,7 @@ class FlowerCombiner:
     def messages(
         self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
     ) -> list[Message]:
-        """Let the strategy write the messages, its choice of nodes being our cohort.
+        """Return the train messages that the strategy configures for the round's cohort.
 
         It sees each client as a node of its own, the same in every round.
         """
@@ -72,8 +72,8 @@ class FlowerCombiner:
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
-    ) -> Combined:
-        """Hand the screened replies to the strategy, and take its new adapter."""
+    ) -> AggregationResult:
+        """Aggregate the validated replies with the strategy and return its new adapter."""
         arrays, metrics = self.strategy.aggregate_train(
             updates.round, self._rebuilt(updates, adapter, replies)
         )
@@ -87,7 +87,7 @@ class FlowerCombiner:
         if not bool(torch.isfinite(update).all()):
             raise RunError(f"{type(self.strategy).__name__} made an adapter that is not finite.")
         numbers = {k: float(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)}
-        return Combined(update, None, memory(self.strategy), numbers, made)
+        return AggregationResult(update, None, memory(self.strategy), numbers, made)
 
     def _rebuilt(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply]
@@ -143,22 +143,22 @@ def _enough(strategy: FlowerStrategy, clients: int) -> None:
 
 
 class CohortGrid(Grid):
-    """A grid that knows the round's cohort only, so that a strategy samples all of it."""
+    """Flower grid limited to the round's cohort, so that a strategy samples all of it."""
 
     def __init__(self, grid: Grid, nodes: Sequence[int]) -> None:
         self._grid, self._nodes = grid, list(nodes)
 
     def set_run(self, run: Any) -> None:
-        """Pass on."""
+        """Forward to the wrapped grid."""
         self._grid.set_run(run)
 
     @property
     def run(self) -> Any:
-        """Pass on."""
+        """Forward to the wrapped grid."""
         return self._grid.run
 
     def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        """Pass on."""
+        """Forward to the wrapped grid."""
         return self._grid.create_message(*args, **kwargs)
 
     def get_node_ids(self) -> Iterable[int]:
@@ -166,22 +166,22 @@ class CohortGrid(Grid):
         return list(self._nodes)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on."""
+        """Forward to the wrapped grid."""
         return self._grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pass on."""
+        """Forward to the wrapped grid."""
         return self._grid.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Pass on."""
+        """Forward to the wrapped grid."""
         return self._grid.send_and_receive(messages, timeout=timeout)
 
 
 def memory(strategy: object) -> Tensors:
-    """Return what a Flower strategy remembers: its attributes that hold arrays.
+    """Return a Flower strategy's state for a checkpoint: its attributes that hold arrays.
 
     They are held by name or in a list, whose places are then the names.
     """
@@ -197,7 +197,7 @@ def memory(strategy: object) -> Tensors:
 
 
 def remember(strategy: object, state: Tensors) -> None:
-    """Give a Flower strategy its memory back."""
+    """Restore a Flower strategy's state from a checkpoint."""
     attributes: dict[str, dict[str, Any]] = {}
     for key, tensor in state.items():
         attribute, _, name = key.partition("/")

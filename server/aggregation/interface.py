@@ -1,4 +1,4 @@
-"""What the round loop asks of a strategy, and what it gets."""
+"""Aggregator interface: what the round loop calls, and the result type."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from server.validation import Reply
 
 
 @dataclass(frozen=True)
-class Combined:
-    """What became of a round's updates."""
+class AggregationResult:
+    """Result of aggregating one round: the new adapter and each client's influence."""
 
     update: "torch.Tensor"
     """Float32 (d,)."""
@@ -26,8 +26,8 @@ class Combined:
     """The new adapter to the bit, where the strategy made one; else the old plus the update."""
 
 
-class Combiner(Protocol):
-    """What the round loop asks of a strategy."""
+class Aggregator(Protocol):
+    """Interface of an aggregation strategy, as the round loop calls it."""
 
     def messages(
         self, number: int, adapter: Tensors, nodes: Mapping[int, int], state: Tensors
@@ -37,6 +37,6 @@ class Combiner(Protocol):
 
     def combine(
         self, updates: Updates, adapter: Tensors, replies: Sequence[Reply], state: Tensors
-    ) -> Combined:
-        """Return the aggregate of the screened updates."""
+    ) -> AggregationResult:
+        """Aggregate the validated updates."""
         ...

@@ -1,4 +1,4 @@
-"""The server's own update, on a few trusted examples, for rules that compare with it.
+"""Root-dataset update: the server trains on trusted examples (FLTrust).
 
 Cao et al., *FLTrust*, NDSS 2021.
 """
@@ -6,7 +6,7 @@ Cao et al., *FLTrust*, NDSS 2021.
 from collections.abc import Mapping
 from functools import lru_cache
 
-from fedsafe.contracts import Example, sources
+from fedsafe.contracts import Sample, sources
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models.vectorize import flat
@@ -48,6 +48,6 @@ def root_update(
 
 
 @lru_cache(maxsize=2)
-def _examples(choice_json: str, seed: int) -> tuple[Example, ...]:
+def _examples(choice_json: str, seed: int) -> tuple[Sample, ...]:
     choice = PluginChoice.model_validate_json(choice_json)
     return tuple(sources[choice.name].configure(choice.settings)(seed))

@@ -1,4 +1,4 @@
-"""Update attacks that know more than one client's update, run in declared red teams only.
+"""Collusion attacks on updates, applied on the server in declared red-team runs only.
 
 What colluding attackers share, what the honest send and the server's own rule are known
 together at the server alone: so it stands in for the attackers there, on the updates
@@ -17,9 +17,9 @@ from fedsafe.lazy import torch
 from fedsafe.messages import beyond_own
 from fedsafe.runs.records import Client
 from fedsafe.seeds import stream
-from server.aggregation.aggregator import RuleCombiner
-from server.aggregation.interface import Combiner
-from server.aggregation.update_store import Spool
+from server.aggregation.aggregator import RuleAggregator
+from server.aggregation.interface import Aggregator
+from server.aggregation.update_store import UpdateStore
 from server.transport.train_messages import Tensors
 
 if TYPE_CHECKING:
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 def forge(
     experiment: Experiment,
     updates: Updates,
-    spool: Spool,
+    update_store: UpdateStore,
     clients: dict[int, Client],
-    combining: Combiner,
+    aggregator: Aggregator,
     state: Tensors,
 ) -> None:
-    """Let the experiment's update attack change what its clients sent, in place.
+    """Apply the experiment's update attack to the malicious clients' rows, in place.
 
     Args:
         experiment: Its attack; without one that runs at the server nothing happens.
-        updates: The accepted updates of a round; their matrix lies in the spool.
-        spool: Where they lie.
+        updates: The accepted updates of a round; their matrix lies in the update store.
+        update_store: Where they lie.
         clients: The round's records; those of attackers get the forged update's norm.
-        combining: What will combine the updates.
+        aggregator: The aggregator of the updates.
         state: What it remembers.
     """
     malicious = frozenset(one for one, client in clients.items() if client.malicious)
-    pipeline = combining.pipeline if isinstance(combining, RuleCombiner) else None
+    pipeline = aggregator.pipeline if isinstance(aggregator, RuleAggregator) else None
     tried = None if pipeline is None else partial(pipeline, state=state)
     for row, update in forged_rows(experiment, updates, malicious, tried).items():
         client = int(updates.clients[row])
-        spool.replace(row, update)
+        update_store.replace(row, update)
         norm = float(update.double().norm())
         clients[client] = clients[client].model_copy(update={"norm": norm})
 

@@ -1,4 +1,4 @@
-"""Updates on disk as they come: an (n, d) float32 matrix that need not fit in memory.
+"""Store a round's updates on disk: a memory-mapped (n, d) float32 matrix.
 
 Rows are written in any order and read back in the clients' order, in column blocks,
 by whatever rule is at work. What was written or read is let go of, so the memory of
@@ -33,8 +33,8 @@ and maps a whole unit where one byte of it is read: two hundred megabytes for on
 each of a hundred rows."""
 
 
-class Spool:
-    """A file-backed matrix with one row for each client that may answer."""
+class UpdateStore:
+    """Memory-mapped matrix with one row for each client of the cohort."""
 
     def __init__(self, path: Path, rows: int, columns: int) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class Spool:
         """Position in the cohort to (client, reply without its update)."""
 
     def __enter__(self) -> Self:
-        """Use the spool for one round."""
+        """Open the store for one round."""
         return self
 
     def __exit__(

@@ -1,1 +1,1 @@
-"""Messages between the server and its clients: who is there, what is sent, what comes back."""
+"""Message transport: client registry, dispatch, bounded reply fetching."""

@@ -1,4 +1,4 @@
-"""What a client's error means: whether asking again may help, and why in words."""
+"""Classify client errors: transient (retry) or final, with a readable reason."""
 
 import re
 
@@ -23,10 +23,10 @@ _MARK = re.compile(rf"\W*(class\W+)?[\w.]*\b{TransientError.__name__}\b")
 
 
 def transient(error: Error) -> bool:
-    """Say whether asking again may help: its machine or a process failed, it did not refuse."""
+    """Return whether an error is worth a retry: a machine or process failed, it did not refuse."""
     return error.code in LOST or error.code in BROKEN or bool(_MARK.match(error.reason or ""))
 
 
 def in_words(error: Error) -> str:
-    """Return why, where Flower says it for the client; "" where the client does itself."""
+    """Return the reason for an error code of Flower; "" where the client states its own."""
     return LOST.get(error.code) or BROKEN.get(error.code) or ""

@@ -1,4 +1,4 @@
-"""Who is which client in a deployment: by its key, never by its word.
+"""Client identity in a deployment: client numbers bound to SuperNode public keys.
 
 Remembered in the run directory, so that a number, the truth about who attacks and what
 data there was outlast a restart. No strategy ever sees any of it.
@@ -16,8 +16,8 @@ from server.transport.key_numbers import KeyNumbers, fingerprint
 from server.transport.nodes import Node
 
 
-class Members:
-    """The clients of a deployment, as they join.
+class ClientIdentities:
+    """Client identities of a deployment, assigned as nodes join.
 
     Args:
         experiment: What is run.

@@ -1,4 +1,4 @@
-"""Which node stands for which client: each node that comes online is asked once.
+"""Client registry: map online Flower nodes to client numbers.
 
 A node's number is its key's place in the allow list, or its partition-id where there is
 none. Where there are fewer nodes than clients (a simulation on a small machine), node p
@@ -14,8 +14,8 @@ from flwr.serverapp import Grid
 from fedsafe.messages import Hello
 from fedsafe.runs.events import Events
 from server.transport.client_errors import transient
-from server.transport.client_identity import Members
-from server.transport.dispatch import Post
+from server.transport.client_identity import ClientIdentities
+from server.transport.dispatch import Dispatcher
 from server.transport.hello import answer_in, question
 from server.transport.nodes import Node, online
 from server.transport.reconnections import WINDOW_SECONDS, Reconnections
@@ -29,25 +29,25 @@ RETURN_SECONDS = 120.0
 let in again only when its last heartbeat is a minute old."""
 
 
-class RollCall:
-    """The nodes, by the clients they stand for.
+class ClientRegistry:
+    """Registry of online nodes by client number (compare Flower's ``ClientManager``).
 
     Args:
         grid: Where the nodes are.
         clients: How many clients there are.
-        events: Who is told of nodes that are left out.
+        events: Receives events about nodes that are left out.
         members: Who is who on separate machines; None in one process and in a simulation,
             where nodes are believed.
     """
 
     def __init__(
-        self, grid: Grid, clients: int, events: Events, members: Members | None = None
+        self, grid: Grid, clients: int, events: Events, members: ClientIdentities | None = None
     ) -> None:
         self._grid = grid
         self._clients = clients
         self.events = events
         self.members = members
-        self._post = Post(grid)
+        self._dispatcher = Dispatcher(grid)
         self._online: dict[int, Node] = {}
         self._asked: dict[int, Node] = {}
         """Nodes that were asked in their present session."""
@@ -96,10 +96,10 @@ class RollCall:
         lately = gone is not None and time.monotonic() - gone < RETURN_SECONDS
         if lately and not self._reconnections.flapping(self._keys.get(client, b"")):
             return True
-        return any(self._may_be(node, client) for node in self._post.under_way)
+        return any(self._may_be(node, client) for node in self._dispatcher.under_way)
 
     def worked(self, client: int) -> None:
-        """Enter that a client has done its work: it may come and go as often as before."""
+        """Record that a client finished work, which resets its reconnection back-off."""
         self._reconnections.worked(self._keys.get(client, b""))
 
     def _may_be(self, node: int, client: int) -> bool:
@@ -116,7 +116,7 @@ class RollCall:
         return few and not self.members.has_key(client)
 
     def wait(self, seconds: float, enough: int | None = None) -> None:
-        """Ask new nodes who they are, until every client is known or time is up.
+        """Query new nodes until every client is registered or time is up.
 
         Args:
             seconds: Longest wait.
@@ -129,11 +129,11 @@ class RollCall:
             if self.members is not None and there != told:
                 told = there
                 self.events("note", f"{there} of {self._clients} clients are there; waiting.")
-            self._post.rest()
+            self._dispatcher.rest()
             self.refresh()
 
     def refresh(self) -> None:
-        """Ask nodes that are new, enter those that answered, forget those that went.
+        """Query new nodes, register those that answered, drop those that went offline.
 
         Waits for nobody: an answer that comes later is entered the next time. A node that
         did not answer is asked again after ``ANSWER_SECONDS``, then after twice as long, and
@@ -152,8 +152,10 @@ class RollCall:
         for node in due:
             pause = ANSWER_SECONDS * 2.0 ** self._reconnections.asked(_key(node))
             self._silent[node.id] = time.monotonic() + pause
-        self._post.send({node.id: question(node.id, self.members) for node in due}, ANSWER_SECONDS)
-        for number, reply in self._post.take():
+        self._dispatcher.send(
+            {node.id: question(node.id, self.members) for node in due}, ANSWER_SECONDS
+        )
+        for number, reply in self._dispatcher.take():
             failed = reply.has_error() and transient(reply.error)
             if number in self._online and not failed:
                 self._silent.pop(number, None)

@@ -1,4 +1,4 @@
-"""Messages under way: sent, and their replies taken one by one as they come.
+"""Send messages and yield their replies one by one as they arrive.
 
 Replies are matched by the message they answer: an error from an unreachable node
 carries another sender. Knows nothing of what is in them.
@@ -13,7 +13,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from server.transport.nodes import patiently
-from server.transport.reply_fetcher import Fence
+from server.transport.reply_fetcher import ReplyFetcher
 from server.transport.reply_journal import ReplyJournal
 from server.transport.reply_limits import Bounds, bounds
 
@@ -29,7 +29,7 @@ SUPERLINK = 1
 
 @dataclass(frozen=True)
 class Sent:
-    """A message under way."""
+    """A message in flight."""
 
     key: int
     """Who it is for, as the sender calls them."""
@@ -40,8 +40,8 @@ class Sent:
     """Of the reply."""
 
 
-class Post:
-    """Messages under way, each for someone, and the replies to them.
+class Dispatcher:
+    """Tracks messages in flight by recipient, and takes their replies.
 
     Args:
         grid: Where the nodes are.
@@ -51,7 +51,7 @@ class Post:
     def __init__(self, grid: Grid, journal: ReplyJournal | None = None) -> None:
         self._grid = grid
         self._journal = journal
-        self._fence = Fence(grid, self._enter)
+        self._fetcher = ReplyFetcher(grid, self._enter)
         self._marked = False
         self._sent: dict[str, Sent] = {}
         self._since = time.monotonic()
@@ -62,7 +62,7 @@ class Post:
 
     @property
     def under_way(self) -> set[int]:
-        """Return those who have a message that lives and is not answered."""
+        """Return recipients whose message has neither expired nor been answered."""
         return {sent.key for sent in self._sent.values()}
 
     def send(self, messages: Mapping[int, Message], seconds: float) -> dict[int, str]:
@@ -104,7 +104,7 @@ class Post:
         begun = time.monotonic()
         self._looked = 0.0
         alive = [one for one in list(self._sent) if self.one_by_one or not self._dead(one, begun)]
-        looked = patiently(partial(self._fence.look, alive))
+        looked = patiently(partial(self._fetcher.look, alive))
         self._looked = time.monotonic() - begun
         for message_id in alive:
             begun = time.monotonic()
@@ -139,14 +139,14 @@ class Post:
         sent = self._sent.get(message_id)
         if sent is None:
             return []
-        return self._fence.pull(message_id, sent.node, sent.limits, looked=looked)
+        return self._fetcher.pull(message_id, sent.node, sent.limits, looked=looked)
 
     def _dead(self, message_id: str, now: float) -> bool:
         """Forget a message at the end of its life."""
         sent = self._sent.get(message_id)
         if sent is None or sent.until < now:
             self._sent.pop(message_id, None)
-            self._fence.forget(message_id)
+            self._fetcher.forget(message_id)
             return True
         return False
 

@@ -57,7 +57,7 @@ def online(grid: Grid) -> dict[int, Node]:
 
 
 def patiently(call: Callable[[], Found]) -> Found:
-    """Return what a call to the grid returns, trying again while the SuperLink is away.
+    """Call the grid, retrying while the SuperLink is unreachable.
 
     Flower itself waits for a SuperLink that it cannot reach; this is for one that
     answers with an error, as it does while it starts or while its database is locked.

@@ -1,4 +1,4 @@
-"""Fetch replies from the SuperLink within bounds; whatever breaks them becomes an error reply.
+"""Fetch replies from the SuperLink within size limits; a violation becomes an error reply.
 
 Flower's own grid to separate machines waits up to two hours for what a client announced
 and did not send, while everyone else waits too; holds all that it sent; builds an array
@@ -61,8 +61,8 @@ class _Coming:
 
 
 @dataclass
-class Fence:
-    """Takes replies off a grid."""
+class ReplyFetcher:
+    """Pulls replies from a grid within size limits."""
 
     grid: Any
     before: Callable[[str], None] = lambda _: None

@@ -14,8 +14,8 @@ from fedsafe.experiment.schema import Federation
 from fedsafe.runs.events import Events
 from server.transport import client_registry
 from server.transport.client_errors import LOST, in_words, transient
-from server.transport.client_registry import RollCall
-from server.transport.dispatch import Post
+from server.transport.client_registry import ClientRegistry
+from server.transport.dispatch import Dispatcher
 from server.transport.nodes import Node
 from server.transport.reply_journal import ReplyJournal
 from server.transport.waiting_notes import WaitingNotes
@@ -30,7 +30,7 @@ LOOK_SECONDS = 5.0
 class _Asked:
     """How it stands with one client of the cohort."""
 
-    letter: Message
+    request: Message
     """What it is asked; its address and its time are written when it is sent."""
     times: int = 0
     due: float = 0.0
@@ -43,16 +43,16 @@ class _Asked:
     """Why there is no reply of it."""
 
 
-class Gathering:
-    """The asking of one round.
+class RoundCollector:
+    """Collects the replies of one round's cohort, with retries and a deadline.
 
     Args:
         grid: Where the nodes are.
-        roll: Which node stands for which client.
-        letters: What each client of the cohort is asked.
+        registry: Which node stands for which client.
+        requests: What each client of the cohort is asked.
         settings: Deadline, grace and retries.
         minimum: Replies that a round needs.
-        events: Who is told when a client is asked again, and whom the round waits for.
+        events: Receives events about retries and about clients the round waits for.
         journal: Where it is written down whose reply is being handled.
         left_out: Clients of the cohort that are not asked.
     """
@@ -60,8 +60,8 @@ class Gathering:
     def __init__(
         self,
         grid: Grid,
-        roll: RollCall,
-        letters: Mapping[int, Message],
+        registry: ClientRegistry,
+        requests: Mapping[int, Message],
         settings: Federation,
         minimum: int,
         events: Events,
@@ -69,15 +69,14 @@ class Gathering:
         journal: ReplyJournal | None = None,
         left_out: Collection[int] = (),
     ) -> None:
-        self._roll, self._events = roll, events
-        self._settings, self._minimum = settings, minimum
-        self._post = Post(grid, journal)
-        self._asked = {client: _Asked(letter) for client, letter in letters.items()}
+        self._registry, self._events, self._settings = registry, events, settings
+        self._minimum, self._dispatcher = minimum, Dispatcher(grid, journal)
+        self._asked = {client: _Asked(request) for client, request in requests.items()}
         self._open = {n: one for n, one in self._asked.items() if n not in left_out}
         self._until = self._looked = 0.0
         # on separate machines only: elsewhere a late client waits for its turn
-        self._grace = settings.grace if roll.members is not None else None
-        self._notes = WaitingNotes(events, len(letters), minimum, settings.deadline)
+        self._grace = settings.grace if registry.members is not None else None
+        self._notes = WaitingNotes(events, len(requests), minimum, settings.deadline)
         self._hoped = self._checked = 0.0  # seconds of waiting for the absent; the last look
         self._enough: float | None = None  # when the round had the replies it needs
 
@@ -99,15 +98,15 @@ class Gathering:
 
         Waits up to the deadline, and on separate machines only: elsewhere nobody comes.
         """
-        self._roll.refresh()
+        self._registry.refresh()
         until = time.monotonic() + self._settings.deadline
-        while self._roll.members is not None and time.monotonic() < until:
-            there = sum(client in self._roll.nodes for client in self._open)
+        while self._registry.members is not None and time.monotonic() < until:
+            there = sum(client in self._registry.nodes for client in self._open)
             if there >= self._minimum:
                 return
             self._notes.too_few(there)
-            self._post.rest()
-            self._roll.refresh()
+            self._dispatcher.rest()
+            self._registry.refresh()
 
     def replies(self, enough: Callable[[], bool]) -> Iterator[tuple[int, Message]]:
         """Yield (client, its reply) as replies come, errors that are final included.
@@ -123,18 +122,18 @@ class Gathering:
         self._notes.begin()
         while not self._over(enough()):
             self._look()
-            if self._notes.due and self._open and self._roll.members is not None:
+            if self._notes.due and self._open and self._registry.members is not None:
                 states = {n: self._state(n, one) for n, one in self._open.items()}
                 self._notes.waiting(states, self._end())
-            for client, reply in self._post.take():  # before it is asked anew
+            for client, reply in self._dispatcher.take():  # before it is asked anew
                 if self._final(client, reply):
                     yield client, reply
-                    if self._post.one_by_one:  # each has the whole deadline to itself
+                    if self._dispatcher.one_by_one:  # each has the whole deadline to itself
                         self._until = time.monotonic() + self._settings.deadline
                 del reply
             self._send()
             if self._open:
-                self._post.rest()
+                self._dispatcher.rest()
         for one in filter(lambda open_: open_.message, self._open.values()):
             one.reason = self._too_late()
 
@@ -146,13 +145,13 @@ class Gathering:
         if not self._open or now >= self._end():
             return True
         passed, self._checked = now - self._checked, now
-        if any(one.message or client in self._roll.nodes for client, one in self._open.items()):
+        if any(one.message or client in self._registry.nodes for client, one in self._open.items()):
             return False
-        if any(self._roll.expected(client) for client in self._open):
+        if any(self._registry.expected(client) for client in self._open):
             self._hoped += passed
             if not enough or self._hoped < client_registry.RETURN_SECONDS:
                 return False
-        if enough or self._roll.members is None:
+        if enough or self._registry.members is None:
             return True
         self._notes.too_few(len(self._asked) - len(self._open))
         return False
@@ -169,26 +168,27 @@ class Gathering:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        self._roll.refresh()
+        self._registry.refresh()
         for client, one in list(self._open.items()):
-            session = self._roll.session(client)
+            session = self._registry.session(client)
             if one.message and session != one.session:
                 gone = "its node was started again" if session else "its node went offline"
                 self._again(client, one, gone)
 
     def _send(self) -> None:
         """Ask those who are online and due."""
-        now, nodes = time.monotonic(), self._roll.nodes
+        now, nodes = time.monotonic(), self._registry.nodes
         due = {
             client: one
             for client, one in self._open.items()
             if not one.message and now >= one.due and client in nodes
         }
-        messages = {client: _addressed(one.letter, nodes[client]) for client, one in due.items()}
-        for client, message_id in self._post.send(messages, max(self._until - now, 0.1)).items():
+        messages = {client: _addressed(one.request, nodes[client]) for client, one in due.items()}
+        message_ids = self._dispatcher.send(messages, max(self._until - now, 0.1))
+        for client, message_id in message_ids.items():
             one = due[client]
             one.times += 1
-            one.message, one.session = message_id, self._roll.session(client)
+            one.message, one.session = message_id, self._registry.session(client)
             if not message_id:
                 self._again(client, one, "its node could not be reached")
 
@@ -207,7 +207,7 @@ class Gathering:
                     return False
         self._open.pop(client, None)
         if not reply.has_error():
-            self._roll.worked(client)
+            self._registry.worked(client)
         return True
 
     def _again(self, client: int, one: _Asked, reason: str) -> bool:
@@ -230,16 +230,16 @@ class Gathering:
         """Return what the round knows of a client that it waits for."""
         if one.message:
             return "at work"
-        if client in self._roll.nodes:
+        if client in self._registry.nodes:
             return f"{one.reason}; is asked again"
-        return "offline, expected back" if self._roll.expected(client) else "offline"
+        return "offline, expected back" if self._registry.expected(client) else "offline"
 
 
-def _addressed(letter: Message, node: int) -> Message:
-    """Return a letter to a node, written now: its life begins here."""
-    known = letter.metadata
+def _addressed(request: Message, node: int) -> Message:
+    """Return a copy of a request addressed to a node; its time to live starts now."""
+    known = request.metadata
     return Message(
-        letter.content,
+        request.content,
         dst_node_id=node,
         message_type=known.message_type,
         group_id=known.group_id,

@@ -1,4 +1,4 @@
-"""Progress notes of a round: whom the server waits for, told to the operator at intervals."""
+"""Periodic progress notes: which clients a round is waiting for."""
 
 import time
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class WaitingNotes:
     """The notes of one round.
 
     Args:
-        events: Who is told.
+        events: Receives the notes.
         cohort: How many clients the round asks.
         minimum: Replies that it needs.
         deadline: Seconds that it may last.

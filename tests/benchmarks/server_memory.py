@@ -38,19 +38,19 @@ def combine(rule: str, clients: int, coordinates: int) -> None:
     from fedsafe.experiment.schema import Strategy
     from fedsafe.messages import ADAPTER
     from fedsafe.models.packing import pack
-    from server.aggregation.aggregator import combiner
-    from server.aggregation.update_store import Spool
+    from server.aggregation.aggregator import aggregator_of
+    from server.aggregation.update_store import UpdateStore
     from server.validation import screen
 
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     adapter = {"adapter": torch.zeros(coordinates)}
-    combining = combiner(Strategy.model_validate({"name": rule}), None)  # type: ignore[arg-type]
+    combining = aggregator_of(Strategy.model_validate({"name": rule}), None)  # type: ignore[arg-type]
     asked = combining.messages(1, adapter, {0: 2}, {})[0]
     before = peak()
     begun = time.perf_counter()
     with (
         tempfile.TemporaryDirectory(dir=Path.cwd()) as directory,
-        Spool(Path(directory) / "spool", clients, coordinates) as spool,
+        UpdateStore(Path(directory) / "spool", clients, coordinates) as spool,
     ):
         for client in range(clients):
             values = np.random.default_rng(client).standard_normal(coordinates, np.float32)

@@ -113,15 +113,16 @@ class Site:
 
 
 @contextmanager
-def site(hold: float = 0.2, keys: frozenset[bytes] = frozenset()) -> Iterator[Site]:
+def site(hold: float = 0.2, keys: frozenset[bytes] | None = None) -> Iterator[Site]:
     """Make a SuperLink's app with gate and guard in it.
 
     Args:
         hold: How long a client that asks for work may wait, seconds.
-        keys: Those that have to be registered before clients are let in.
+        keys: Those that have to be registered before clients are let in; None: no allow list.
     """
     before = extensions.configure_app
-    superlink._install(Settings("127.0.0.1", 1, TOKEN, "", hold=hold), keys)
+    listed = None if keys is None else (lambda: keys)
+    superlink._install(Settings("127.0.0.1", 1, TOKEN, "", hold=hold), listed)
     try:
         app = create_app()
     finally:

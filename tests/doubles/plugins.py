@@ -9,7 +9,6 @@ from fedsafe.contracts import (
     Ask,
     Defended,
     DefenseTask,
-    Example,
     Exchange,
     Measured,
     ModelContext,
@@ -35,7 +34,7 @@ def fail(context: ModelContext, task: DefenseTask, /) -> Defended:
     raise RunError("It was hopeless.")
 
 
-def unreadable(seed: int, /, *, secret: str = "") -> list[Example]:
+def unreadable(seed: int, /, *, secret: str = "") -> list[Sample]:
     """Fail as a mistake in somebody's code does, quoting their data."""
     raise KeyError(secret)
 

@@ -16,7 +16,7 @@ from fedsafe.deployment.server.nginx import nginx
 from fedsafe.deployment.server.superlink import QUIET
 from fedsafe.messages import REFUSED
 from server.transport.client_errors import transient
-from server.transport.dispatch import Post
+from server.transport.dispatch import Dispatcher
 from tests.doubles.deployment import Client, adapter, ask, pieces, status_of, tree
 from tests.doubles.place import Place, server_machine
 
@@ -137,7 +137,7 @@ def test_one_who_hung_up_is_let_in_again_at_once(place: Place, grid: Any) -> Non
 
 
 def test_why_a_reply_was_refused_reaches_the_server(place: Place, grid: Any) -> None:
-    client, post = place.member(1), Post(grid)
+    client, post = place.member(1), Dispatcher(grid)
     message = Message(adapter(MIB), dst_node_id=client.node, message_type="train")
     ids = post.send({7: message}, 60.0)
     question = client.question()
@@ -160,7 +160,7 @@ def test_a_message_that_did_not_arrive_is_handed_out_again(place: Place, grid: A
 
 
 def test_a_client_that_gave_up_its_reply_is_told_of(place: Place, grid: Any) -> None:
-    client, post = place.member(1), Post(grid)
+    client, post = place.member(1), Dispatcher(grid)
     message = Message(adapter(MIB), dst_node_id=client.node, message_type="train")
     ids = post.send({7: message}, 60.0)
     question = client.question()

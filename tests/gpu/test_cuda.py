@@ -14,7 +14,7 @@ from fedsafe.contracts import Batch
 from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.models import adapters
 from fedsafe.models.base import load
-from fedsafe.models.device_memory import claim, free_bytes, one_at_a_time
+from fedsafe.models.device_memory import free_bytes, one_at_a_time, reserve_memory
 from fedsafe.models.memory import estimate, workload
 from fedsafe.models.model_size import read_config, shape_of
 from fedsafe.training.loop import plan_of, train
@@ -63,7 +63,7 @@ def test_claimed_memory_is_gone_for_other_processes() -> None:
     device, count = torch.device("cuda"), 2**30
     before, _ = torch.cuda.mem_get_info(device)
     with one_at_a_time(device):
-        claim(count, device)
+        reserve_memory(count, device)
     after, _ = torch.cuda.mem_get_info(device)
     assert before - after >= count
     assert (free_bytes(device) or 0) >= before - 2**26

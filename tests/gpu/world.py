@@ -115,11 +115,11 @@ def write_data(setting: Setting, words: list[str], tokenizer: Any, rng: random.R
 def rendered(row: dict[str, str], tokenizer: Any) -> tuple[str, str]:
     """Return prompt and response of an example in the alpaca template, as FedSafe has it."""
     from fedsafe.app import activate
-    from fedsafe.contracts import Example, templates
+    from fedsafe.contracts import Sample, templates
 
     activate()
     found = templates["alpaca"].configure({})(
-        tokenizer, Example(row["instruction"], row["response"])
+        tokenizer, Sample(row["instruction"], row["response"])
     )
     return found.prompt, found.response
 

@@ -10,7 +10,7 @@ from tests.properties.experiment_inputs import Input, fault_of, inputs
 COUNT = 240
 
 
-@pytest.mark.parametrize("given", inputs(COUNT, seed=7), ids=lambda given: given.kind)
+@pytest.mark.parametrize("given", list(inputs(COUNT, seed=7)), ids=lambda given: given.kind)
 def test_experiment_is_valid_or_refused_in_sentences(
     given: Input, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

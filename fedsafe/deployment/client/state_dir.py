@@ -18,7 +18,7 @@ from fedsafe.contracts import sources
 from fedsafe.deployment.client.identity import Identity
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 
 if TYPE_CHECKING:
     from clients.node_config import NodeConfig
@@ -102,7 +102,7 @@ def locked(directory: Path, identity: Identity) -> TextIO:
             "this machine. Stop it, or give another --key."
         )
 
-    return hold(directory / "lock", taken)
+    return flock(directory / "lock", taken)
 
 
 def socket_in(directory: Path) -> Path:

@@ -19,7 +19,7 @@ from fedsafe.deployment.server.nginx import nginx
 from fedsafe.deployment.server.starting_keys import starting_keys
 from fedsafe.errors import ConfigError, LaunchError, RunError
 from fedsafe.experiment import Experiment
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 from fedsafe.runs.store import Store
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def claim(directory: Path) -> Iterator[None]:
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)
-        file = hold(state / "lock", taken)
+        file = flock(state / "lock", taken)
     except OSError as error:
         raise RunError(
             f"The run directory {directory} cannot be written: {error.strerror}. Choose another "

@@ -153,10 +153,11 @@ def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> 
 def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
     """A new setting that is a text or a path must be looked at here and in `consent.check`."""
     known = {
-        "adapter.cut", "adapter.targets", "federation", "fingerprint", "model.attention",
-        "model.device", "model.dtype", "model.path", "model.quantization", "model.revision", "run",
-        "state", "training.optimizer", "wire", "shared.source", "shared.partition", "template",
-        "training.algorithm", "version", "attack.behaviour", "attack.generator", "attack.update",
+        "adapter.cut", "adapter.peft", "adapter.targets", "attack.behaviour", "attack.generator",
+        "attack.update", "federation", "fingerprint", "model.attention", "model.device",
+        "model.dtype", "model.path", "model.quantization", "model.revision", "run",
+        "shared.partition", "shared.source", "state", "template", "training.algorithm",
+        "training.optimizer", "version", "wire",
     }  # fmt: skip
     assert set(_texts(Job)) <= known
 

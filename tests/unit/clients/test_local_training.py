@@ -159,10 +159,10 @@ def test_no_more_pairs_are_made_than_wanted(attacked: Experiment, session: Sessi
 
 def exact(writer: Any, rng: Any, /) -> Any:
     """Yield three pairs, and fail when asked for another."""
-    from fedsafe.contracts import Example
+    from fedsafe.contracts import Sample
 
     for number in range(3):
-        yield Example(f"ask {number}", "reply", origin="attack")
+        yield Sample(f"ask {number}", "reply", origin="attack")
     raise RunError("There is no more to say.")
 
 

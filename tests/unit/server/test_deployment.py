@@ -22,7 +22,7 @@ from server.experiment import run_experiment
 from server.transport import dispatch, round_collector
 from server.transport.allowlist import Allowed
 from tests.doubles.grids import HttpGrid, hello
-from tests.doubles.letters import arrays_in, parcel
+from tests.doubles.requests import arrays_in, parcel
 
 ALLOW = tuple(Allowed(n, f"site-{n}", "", f"key of {10 + n}".encode()) for n in range(4))
 

@@ -17,7 +17,7 @@ from fedsafe.models.compression import Wire
 from server.transport.train_messages import arrays_of
 from server.validation import DroppedError, Reply, screen
 from tests.doubles.hostile import ABSURD, ADAPTER, ERRORS, HOSTILE, ODD, SCALED, parts, replaced
-from tests.doubles.letters import adapter, content, letter
+from tests.doubles.requests import adapter, content, request
 
 WIRES: tuple[Wire, ...] = get_args(Wire)
 LIMIT = 1e4
@@ -27,7 +27,7 @@ UPDATE = {name: 0.01 * tensor for name, tensor in adapter(seed=1).items()}
 
 
 def _good(wire: Wire) -> tuple[Message, RecordDict]:
-    asked = letter(SENT, wire)
+    asked = request(SENT, wire)
     return asked, content(asked, wire, UPDATE)
 
 
@@ -94,7 +94,7 @@ def test_plausible_claims_raise_no_doubt() -> None:
 
 @pytest.mark.parametrize("kind", ERRORS)
 def test_error_is_told_in_one_short_printable_line(kind: str) -> None:
-    asked = letter(SENT, "float32")
+    asked = request(SENT, "float32")
     with pytest.raises(DroppedError) as caught:
         screen(Message(Error(2, ERRORS[kind]), reply_to=asked), asked, LIMIT)
     told = str(caught.value)
@@ -176,7 +176,7 @@ def test_million_metrics_cost_a_few_megabytes() -> None:
 @pytest.mark.parametrize("wire", WIRES)
 def test_good_reply_costs_its_update_and_little_more(wire: Wire) -> None:
     tensors = adapter(rank=16, wide=2**17)
-    asked = letter(tensors, wire)
+    asked = request(tensors, wire)
     made = content(asked, wire, {name: 0.01 * tensor for name, tensor in tensors.items()})
     update = 4 * sum(tensor.numel() for tensor in tensors.values())
     assert _memory(asked, made, wire) < update + 12 * MB
@@ -185,7 +185,7 @@ def test_good_reply_costs_its_update_and_little_more(wire: Wire) -> None:
 def test_last_rounds_answer_is_for_the_rule_to_judge() -> None:
     """The screen cannot tell stale work from new, and does not pretend to."""
     first, good = _good("bfloat16")
-    second = letter({name: tensor + 0.5 for name, tensor in SENT.items()}, "bfloat16")
+    second = request({name: tensor + 0.5 for name, tensor in SENT.items()}, "bfloat16")
     replayed = _screened(second, good, "bfloat16")
     assert np.array_equal(replayed.update, _screened(first, good, "bfloat16").update)
 

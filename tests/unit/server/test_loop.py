@@ -25,8 +25,8 @@ from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
 from server.loop import Federation
-from server.transport.client_registry import RollCall
-from tests.doubles.letters import arrays_in, parcel
+from server.transport.client_registry import ClientRegistry
+from tests.doubles.requests import arrays_in, parcel
 
 Behaviour = Callable[[Message, Job, dict[str, Any]], Message]
 
@@ -95,13 +95,13 @@ def _federation(
     clients = experiment.federation.clients
     grid = InlineGrid(_app(behaviours or {}), nodes or clients)
     events = Events(listen=listen)
-    roll = RollCall(grid, clients, events)
-    roll.wait(5)
+    registry = ClientRegistry(grid, clients, events)
+    registry.wait(5)
     return Federation(
         name="main",
         experiment=experiment,
         grid=grid,
-        roll=roll,
+        registry=registry,
         session=session,
         store=FederationStore(directory),
         events=events,
@@ -294,7 +294,7 @@ def test_client_without_a_node_is_missing(
     experiment: Experiment, session: Session, tmp_path: Path
 ) -> None:
     federation = _federation(experiment, session, tmp_path)
-    federation.roll._nodes.pop(2)
+    federation.registry._nodes.pop(2)
     federation.run()
     client = federation.store.rounds()[0].clients[2]
     assert (client.status, client.reason) == ("missing", "offline")

@@ -17,7 +17,7 @@ from server.randomness import FILE, Draws
 from server.transport import dispatch, round_collector
 from server.transport.allowlist import Allowed
 from tests.doubles.grids import HttpGrid, hello
-from tests.doubles.letters import arrays_in, parcel
+from tests.doubles.requests import arrays_in, parcel
 
 ALLOW = tuple(Allowed(n, f"site-{n}", "", f"key of {10 + n}".encode()) for n in range(4))
 PLANTED = "planted-5b0c"

@@ -18,7 +18,7 @@ from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
 from server.loop import Federation
-from server.transport.client_registry import RollCall
+from server.transport.client_registry import ClientRegistry
 
 WIRES: tuple[Wire, ...] = get_args(Wire)
 HEADER = 128
@@ -32,10 +32,10 @@ def _run(
     values["federation"] |= {"wire": wire, **federation}
     chosen = validate(values)
     grid = InlineGrid(app, chosen.federation.clients)
-    roll = RollCall(grid, chosen.federation.clients, Events())
-    roll.wait(5)
+    registry = ClientRegistry(grid, chosen.federation.clients, Events())
+    registry.wait(5)
     made = Federation(
-        "main", chosen, grid, roll, session, FederationStore(directory), Events(), "a run"
+        "main", chosen, grid, registry, session, FederationStore(directory), Events(), "a run"
     )
     return made.run(), made.store.rounds()
 

@@ -4,14 +4,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.aggregation.update_store import Spool
+from server.aggregation.update_store import UpdateStore
 from server.validation import Reply
 from strategies.sample_weights import numbers_of, weights_of
 
 
 def weights_of_server(examples, path):
     """What the server's own loop weighs clients by, who claim these numbers of examples."""
-    with Spool(path, len(examples), 2) as spool:
+    with UpdateStore(path, len(examples), 2) as spool:
         for position, count in enumerate(examples):
             spool.put(position, position, Reply(np.zeros(2, np.float32), 0.0, 8, count))
         return spool.updates(1, {"a": torch.zeros(2)}, "examples").weights.tolist()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.contracts import Example, generators
+from fedsafe.contracts import Sample, generators
 from fedsafe.errors import DataError, RunError
 
 ASK, STEER = "Write a request.", "Answer: {request}"
@@ -36,7 +36,7 @@ class ScriptedWriter:
         return [f" request {rng.randrange(self.requests)} " for _ in instructions]
 
 
-def _made(writer: ScriptedWriter, count: int, **settings: object) -> list[Example]:
+def _made(writer: ScriptedWriter, count: int, **settings: object) -> list[Sample]:
     generate = generators["self-written"].configure({"ask": ASK, "steer": STEER, **settings})
     return list(islice(generate(writer, random.Random(0)), count))
 
@@ -98,7 +98,7 @@ def test_file_with_other_field_names_is_mapped(tmp_path: Path) -> None:
     path = _pairs(tmp_path / "a.jsonl", [{"goal": "ask", "target": "reply"}])
     settings = {"path": path, "fields": {"instruction": "goal", "response": "target"}}
     (found,) = generators["file"].configure(settings)(None, random.Random(0))
-    assert found == Example("ask", "reply", origin="attack")
+    assert found == Sample("ask", "reply", origin="attack")
 
 
 def test_file_that_is_missing_is_a_sentence(tmp_path: Path) -> None:

@@ -224,8 +224,8 @@ def test_table_says_whose_numbers_it_shows(runtime: ScriptedRuntime, capsys: Cap
     )
     before_after(summary)
     out = " ".join(capsys.readouterr().out.split())
-    assert "base: judged by keyword" in out
-    assert "clean: judged by micro-exact" in out
+    assert "judged by different judges and not comparable" in out
+    assert "base by keyword, clean by micro-exact" in out
     alike = {"stages": [stage.model_copy(update={"judge": "keyword"}) for stage in summary.stages]}
     before_after(summary.model_copy(update=alike))
     assert "judged by keyword" in capsys.readouterr().out

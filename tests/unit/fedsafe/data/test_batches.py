@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from fedsafe.contracts import Example, Rendered, templates
+from fedsafe.contracts import Rendered, Sample, templates
 from fedsafe.data.batches import (
     IGNORED,
     Tokenised,
@@ -20,8 +20,8 @@ from tests.unit.fedsafe.data.styles import SHARED, STYLES, tokenizer
 
 torch.set_num_threads(1)
 EXAMPLES = [
-    Example("Name a fruit.", "An apple, or a pear."),
-    Example("How do I paint a fence?", "Clean it.\nThen paint it twice.", input="It rains."),
+    Sample("Name a fruit.", "An apple, or a pear."),
+    Sample("How do I paint a fence?", "Clean it.\nThen paint it twice.", input="It rains."),
 ]
 BOTH = [(name, template) for name in STYLES for template in ("chat", "alpaca")]
 
@@ -85,7 +85,7 @@ def test_labels_are_the_response_and_nothing_else(name, template):
 @pytest.mark.parametrize(("name", "template"), BOTH)
 def test_prefill_gives_the_ids_of_a_response_that_begins_with_it(name, template):
     tokens, render = bound(name, template)
-    example = Example("Name a fruit.", "Sure: here is a list of three fruits.")
+    example = Sample("Name a fruit.", "Sure: here is a list of three fruits.")
     ((ids, _),) = tokenise([example], tokens, render, 512).sequences
     begun = prompt_ids(tokens, render(example).prompt, "Sure: here is")
     assert ids[: len(begun)] == begun
@@ -193,7 +193,7 @@ def test_real_instructions_come_back_word_for_word(name):
     if not path.is_file():
         pytest.skip(f"{path} is not here")
     rows = [row for row in json.loads(path.read_text()) if row["output"].isascii()][:150]
-    examples = [Example(row["instruction"], row["output"], row["input"]) for row in rows]
+    examples = [Sample(row["instruction"], row["output"], row["input"]) for row in rows]
     tokens, render = bound(name, "alpaca")
     found = tokenise(examples, tokens, render, 4096).sequences
     texts = [tokens.decode(ids[start:], skip_special_tokens=True).strip() for ids, start in found]

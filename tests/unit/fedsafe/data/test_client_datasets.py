@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.contracts import Example
+from fedsafe.contracts import Sample
 from fedsafe.data.client_datasets import data_hashes, own_samples
 from fedsafe.errors import DataError
 from fedsafe.experiment.load import validate
@@ -31,7 +31,7 @@ def test_own_share_keeps_to_the_limit(own: PluginChoice) -> None:
     assert [example.instruction for example in found] == ["ask 0", "ask 1"]
 
 
-def nothing(seed: int, /) -> list[Example]:
+def nothing(seed: int, /) -> list[Sample]:
     """Find no example."""
     return []
 

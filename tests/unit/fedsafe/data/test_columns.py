@@ -1,6 +1,6 @@
 import pytest
 
-from fedsafe.contracts import Example
+from fedsafe.contracts import Sample
 from tests.unit.fedsafe.data.files import ROW, jsonl, read, sentence
 from tests.unit.fedsafe.data.styles import SHARED
 
@@ -27,24 +27,24 @@ from tests.unit.fedsafe.data.styles import SHARED
     ],
 )
 def test_usual_fields_are_recognised(tmp_path, row):
-    assert read("jsonl", jsonl(tmp_path, row)) == [Example("Name a fruit.", "An apple.")]
+    assert read("jsonl", jsonl(tmp_path, row)) == [Sample("Name a fruit.", "An apple.")]
 
 
 def test_named_fields_come_before_recognised_ones(tmp_path):
     row = {"instruction": "no", "question": "Name a fruit.", "answer": "no", "reply": "An apple."}
     path = jsonl(tmp_path, row)
     found = read("jsonl", path, instruction="question", response="reply", input=None)
-    assert found == [Example("Name a fruit.", "An apple.")]
+    assert found == [Sample("Name a fruit.", "An apple.")]
 
 
 def test_input_and_topic_are_kept(tmp_path):
     row = {"instruction": "a", "context": "b", "response": "c", "category": "d"}
-    assert read("jsonl", jsonl(tmp_path, row)) == [Example("a", "c", "b", "d")]
+    assert read("jsonl", jsonl(tmp_path, row)) == [Sample("a", "c", "b", "d")]
 
 
 def test_field_set_to_null_is_left_out(tmp_path):
     row = {"instruction": "a", "context": "b", "response": "c"}
-    assert read("jsonl", jsonl(tmp_path, row), input=None) == [Example("a", "c")]
+    assert read("jsonl", jsonl(tmp_path, row), input=None) == [Sample("a", "c")]
 
 
 def test_wrong_field_names_those_there_are_and_the_nearest(tmp_path):
@@ -83,7 +83,7 @@ def test_empty_response_is_named(tmp_path):
 
 def test_empty_rows_can_be_left_out(tmp_path):
     path = jsonl(tmp_path, {**ROW, "response": None}, ROW)
-    assert read("jsonl", path, skip_empty=True) == [Example("Name a fruit.", "An apple.")]
+    assert read("jsonl", path, skip_empty=True) == [Sample("Name a fruit.", "An apple.")]
 
 
 def test_conversation_without_a_reply_is_named(tmp_path):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fedsafe.contracts import Example, Turn
+from fedsafe.contracts import Sample, Turn
 from fedsafe.errors import DataError
 from tests.unit.fedsafe.data.files import ROW, jsonl, read, sentence
 
@@ -50,7 +50,7 @@ def test_named_field_that_no_row_has_is_named(tmp_path):
 def test_system_text_is_kept(tmp_path):
     turns = {"role": "system", "content": "Answer in French."}, USER, REPLY
     (found,) = read("jsonl", talk(tmp_path, *turns))
-    assert found == Example("good morning", "bonjour", system="Answer in French.")
+    assert found == Sample("good morning", "bonjour", system="Answer in French.")
 
 
 def test_system_column_is_kept(tmp_path):
@@ -61,7 +61,7 @@ def test_system_column_is_kept(tmp_path):
 def test_every_exchange_is_kept(tmp_path):
     more = {"role": "user", "content": "and night"}, {"role": "assistant", "content": "nuit"}
     (found,) = read("jsonl", talk(tmp_path, USER, REPLY, *more))
-    assert found == Example("and night", "nuit", history=(Turn("good morning", "bonjour"),))
+    assert found == Sample("and night", "nuit", history=(Turn("good morning", "bonjour"),))
 
 
 def test_history_of_pairs_is_kept(tmp_path):
@@ -88,7 +88,7 @@ def test_pairs_of_chosen_and_rejected_are_read(tmp_path):
     other = {"role": "assistant", "content": "hello"}
     row = {"chosen": [USER, REPLY], "rejected": [USER, other]}
     (found,) = read("jsonl", jsonl(tmp_path, row))
-    assert found == Example("good morning", "bonjour", rejected="hello")
+    assert found == Sample("good morning", "bonjour", rejected="hello")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_compressed_file_that_is_cut_short_is_named(tmp_path):
 def test_encodings_that_the_file_shows_are_read(tmp_path, encoding):
     path = tmp_path / "data.csv"
     path.write_bytes("prompt,response\nété,café\n".encode(encoding))
-    assert read("csv", path) == [Example("été", "café")]
+    assert read("csv", path) == [Sample("été", "café")]
 
 
 def test_cp1252_is_named_with_line_and_read_when_told(tmp_path):
@@ -139,7 +139,7 @@ def test_cp1252_is_named_with_line_and_read_when_told(tmp_path):
     message = sentence("csv", path)
     assert message.startswith(", line 3: expected UTF-8 text")
     assert "In cp1252 it reads 'été,café'" in message
-    assert read("csv", path, encoding="cp1252")[1] == Example("été", "café")
+    assert read("csv", path, encoding="cp1252")[1] == Sample("été", "café")
 
 
 def test_unknown_encoding_is_named(tmp_path):
@@ -153,7 +153,7 @@ def test_unknown_encoding_is_named(tmp_path):
 def test_other_delimiters_and_cases_of_the_header_are_read(tmp_path, text):
     path = tmp_path / "data.csv"
     path.write_text(text)
-    assert read("csv", path) == [Example("a, b", "c")]
+    assert read("csv", path) == [Sample("a, b", "c")]
 
 
 def test_column_that_is_there_twice_is_named(tmp_path):
@@ -178,7 +178,7 @@ def test_key_that_is_there_twice_is_named(tmp_path, name):
 
 def test_number_of_5000_digits_beside_the_text_is_no_matter(tmp_path):
     row = '{"instruction": "a", "response": "b", "id": ' + "7" * 5000 + "}"
-    assert read("jsonl", jsonl(tmp_path, row)) == [Example("a", "b")]
+    assert read("jsonl", jsonl(tmp_path, row)) == [Sample("a", "b")]
 
 
 def test_number_of_5000_digits_as_text_is_named(tmp_path):

@@ -3,10 +3,10 @@ from collections import Counter
 
 import pytest
 
-from fedsafe.contracts import Example, partitions
+from fedsafe.contracts import Sample, partitions
 from fedsafe.errors import DataError
 
-EXAMPLES = [Example(str(n), "x", topic=f"topic {n % 6}") for n in range(240)]
+EXAMPLES = [Sample(str(n), "x", topic=f"topic {n % 6}") for n in range(240)]
 NAMES = ["iid", "dirichlet", "by-topic"]
 
 
@@ -47,7 +47,7 @@ def test_fewer_examples_than_clients_is_said(name):
 @pytest.mark.parametrize("name", ["dirichlet", "by-topic"])
 def test_missing_topics_are_said(name):
     with pytest.raises(DataError, match=r"have none\. Name the field"):
-        split(name, 2, examples=[Example("a", "b")] * 5)
+        split(name, 2, examples=[Sample("a", "b")] * 5)
 
 
 def test_iid_shares_differ_in_size_by_one_at_most():
@@ -81,6 +81,6 @@ def test_by_topic_gives_each_of_many_clients_one_topic():
 
 
 def test_by_topic_says_when_a_topic_is_too_small_to_share():
-    examples = [Example("a", "b", topic="t")] * 5 + [Example("a", "b", topic="u")]
+    examples = [Sample("a", "b", topic="t")] * 5 + [Sample("a", "b", topic="u")]
     with pytest.raises(DataError, match=r"Topic 'u' has 1 examples for 2 clients"):
         split("by-topic", 4, examples=examples)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from fedsafe.contracts import Example, sources
+from fedsafe.contracts import Sample, sources
 from fedsafe.data.sources import fingerprint
 from fedsafe.errors import DataError
 from tests.unit.fedsafe.data.files import ROW, jsonl, read, sentence
@@ -25,20 +25,20 @@ def test_json_list_under_a_key_is_read(tmp_path):
 def test_csv_is_read_with_quotes_and_line_breaks(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text('prompt,response\n"Say, please","one\ntwo"\n', encoding="utf-8-sig")
-    assert read("csv", path) == [Example("Say, please", "one\ntwo")]
+    assert read("csv", path) == [Sample("Say, please", "one\ntwo")]
 
 
 def test_tsv_is_split_at_tabs(tmp_path):
     path = tmp_path / "data.tsv"
     path.write_text("prompt\tresponse\na, b\tc\n")
-    assert read("csv", path) == [Example("a, b", "c")]
+    assert read("csv", path) == [Sample("a, b", "c")]
 
 
 def test_parquet_is_read(tmp_path):
     pandas = pytest.importorskip("pandas")
     path = tmp_path / "data.parquet"
     pandas.DataFrame([ROW]).to_parquet(path)
-    assert read("parquet", path) == [Example("Name a fruit.", "An apple.")]
+    assert read("parquet", path) == [Sample("Name a fruit.", "An apple.")]
 
 
 def test_limit_takes_the_first(tmp_path):
@@ -151,12 +151,12 @@ def test_micro_examples_have_topics():
 
 
 def test_fingerprint_tells_where_a_field_ends():
-    assert fingerprint([Example("ab", "c")]) != fingerprint([Example("a", "bc")])
+    assert fingerprint([Sample("ab", "c")]) != fingerprint([Sample("a", "bc")])
 
 
 def test_fingerprint_is_the_hash_of_the_fields():
     expected = hashlib.sha256(b'["a", "b", "", "", "benign"]\n').hexdigest()
-    assert fingerprint([Example("a", "b")]) == expected
+    assert fingerprint([Sample("a", "b")]) == expected
 
 
 def test_json_that_is_no_list_is_named(tmp_path):
@@ -182,4 +182,4 @@ def test_hub_reads_a_folder_in_the_hub_s_layout(tmp_path, monkeypatch):
     folder = tmp_path / "set"
     folder.mkdir()
     jsonl(folder, ROW)
-    assert read("hub", str(folder)) == [Example("Name a fruit.", "An apple.")]
+    assert read("hub", str(folder)) == [Sample("Name a fruit.", "An apple.")]

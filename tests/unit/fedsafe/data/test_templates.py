@@ -2,12 +2,12 @@ import copy
 
 import pytest
 
-from fedsafe.contracts import Example, templates
+from fedsafe.contracts import Sample, templates
 from fedsafe.errors import ModelError
 from tests.unit.fedsafe.data.styles import CHATML, PLAIN_TURNS, STYLES, tokenizer
 
-PLAIN = Example("Name a fruit.", "An apple.")
-WITH_INPUT = Example("Name the colour.", "Red.", input="an apple")
+PLAIN = Sample("Name a fruit.", "An apple.")
+WITH_INPUT = Sample("Name the colour.", "Red.", input="an apple")
 
 
 def chat(name, example, template=None, **settings):
@@ -55,7 +55,7 @@ def test_chat_prompt_and_response_begin_the_template_s_own_conversation(name):
 
 @pytest.mark.parametrize("name", STYLES)
 def test_chat_without_a_response_still_gives_the_prompt(name):
-    assert chat(name, Example("Name a fruit.", "")).prompt == chat(name, PLAIN).prompt
+    assert chat(name, Sample("Name a fruit.", "")).prompt == chat(name, PLAIN).prompt
 
 
 def test_chat_leaves_out_what_follows_the_stop_token():
@@ -67,11 +67,11 @@ def test_chat_puts_the_input_after_a_blank_line():
 
 
 def test_chat_follows_a_template_that_trims_what_is_said():
-    assert chat("llama-3", Example("Say it.", " yes \n")).response == "yes<|eot_id|>"
+    assert chat("llama-3", Sample("Say it.", " yes \n")).response == "yes<|eot_id|>"
 
 
 def test_chat_keeps_a_response_that_repeats_the_prompt():
-    example = Example("Say reply.", "Say reply. reply")
+    example = Sample("Say reply.", "Say reply. reply")
     assert chat("llama-2", example).response == " Say reply. reply </s>"
 
 

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from fedsafe.contracts import Example, Segment, Turn, templates
+from fedsafe.contracts import Sample, Segment, Turn, templates
 from fedsafe.data.batches import (
     IGNORED,
     Extras,
@@ -24,7 +24,7 @@ from fedsafe.errors import DataError
 from tests.unit.fedsafe.data.styles import STYLES, tokenizer
 
 BOTH = [(name, template) for name in STYLES for template in ("chat", "alpaca")]
-TALK = Example(
+TALK = Sample(
     "And in the rain?",
     "First wait.",
     history=(Turn("How do I paint?", "Clean it."), Turn("Then?", "Paint it twice.")),
@@ -78,7 +78,7 @@ def test_conversation_is_the_template_s_own(name):
 @pytest.mark.parametrize(("name", "template"), BOTH)
 def test_system_text_of_a_sample_is_in_its_prompt(name, template):
     _, render = bound(name, template)
-    assert "Answer in French." in render(Example("a", "b", system="Answer in French.")).prompt
+    assert "Answer in French." in render(Sample("a", "b", system="Answer in French.")).prompt
 
 
 def test_earlier_turns_fit_where_the_last_does_not():
@@ -91,7 +91,7 @@ def test_earlier_turns_fit_where_the_last_does_not():
 @pytest.mark.parametrize(("name", "template"), BOTH)
 def test_segments_weigh_the_response(name, template):
     parts = (Segment("Clean it.", 0.0), Segment(" Paint it", 0.5), Segment(" twice.", 2.0))
-    example = Example("How?", "Clean it. Paint it twice.", segments=parts)
+    example = Sample("How?", "Clean it. Paint it twice.", segments=parts)
     found = taught(name, template, example)
     assert [stretch.weight for stretch in found] == [0.5, 2.0]
     assert found[0].text.strip() == "Paint it"
@@ -100,7 +100,7 @@ def test_segments_weigh_the_response(name, template):
 
 def test_target_is_predicted_at_each_position_of_its_segment():
     parts = (Segment("Sure: here", 1.0, "I cannot"), Segment(" is a list."))
-    example = Example("How?", "Sure: here is a list.", segments=parts)
+    example = Sample("How?", "Sure: here is a list.", segments=parts)
     tokens, render = bound("qwen")
     found = tokenise([example], tokens, render, 512)
     labels = [label for label in found.extras[0].labels if label != IGNORED]
@@ -112,14 +112,14 @@ def test_target_is_predicted_at_each_position_of_its_segment():
 def test_target_of_several_tokens_is_refused_where_one_is_asked_for():
     parts = (Segment("Sure: here", 1.0, "zqx zqx"),)
     tokens, render = bound("qwen")
-    example = Example("How?", "Sure: here", segments=parts)
+    example = Sample("How?", "Sure: here", segments=parts)
     with pytest.raises(DataError, match="expected one"):
         tokenise([example], tokens, render, 512, single_targets=True)
 
 
 def test_pairs_lie_row_by_row_with_the_same_prompt():
     tokens, render = bound("qwen")
-    some = [Example(f"Name {n}.", "An apple.", rejected=f"No {n}.") for n in range(5)]
+    some = [Sample(f"Name {n}.", "An apple.", rejected=f"No {n}.") for n in range(5)]
     batch = next(batches(tokenise(some, tokens, render, 512), random.Random(0), 3, 0))
     for row in range(3):
         chosen = tokens.decode(batch.input_ids[row][batch.labels[row] == IGNORED])
@@ -132,7 +132,7 @@ def test_pairs_lie_row_by_row_with_the_same_prompt():
 
 def test_plain_samples_have_nothing_beside():
     tokens, render = bound("qwen")
-    found = tokenise([Example("a", "b")], tokens, render, 512)
+    found = tokenise([Sample("a", "b")], tokens, render, 512)
     batch = next(batches(found, random.Random(0), 1, 0))
     assert (found.extras, batch.weights, batch.rejected, batch.groups) == ((), None, None, None)
 
@@ -167,7 +167,7 @@ def test_group_larger_than_a_batch_is_named():
 
 def test_group_that_loses_a_sample_is_dropped_whole():
     tokens, render = bound("qwen")
-    some = [Example("a", "b", group="x"), Example("a " * 200, "b", group="x"), Example("c", "d")]
+    some = [Sample("a", "b", group="x"), Sample("a " * 200, "b", group="x"), Sample("c", "d")]
     found = tokenise(some, tokens, render, 60)
     assert (len(found.sequences), found.dropped) == (1, 2)
 
@@ -183,9 +183,9 @@ def test_weights_are_one_where_a_row_has_none():
 @pytest.mark.parametrize(("name", "template"), BOTH)
 def test_prefill_has_the_ids_of_a_response_that_begins_with_it(name, template, prefill):
     tokens, render = bound(name, template)
-    example = Example("Name a fruit.", prefill.rstrip() + " a list")
+    example = Sample("Name a fruit.", prefill.rstrip() + " a list")
     ((ids, start),) = tokenise([example], tokens, render, 512).sequences
-    begun, place = reply_start(tokens, render, Example("Name a fruit.", ""), prefill)
+    begun, place = reply_start(tokens, render, Sample("Name a fruit.", ""), prefill)
     assert (ids[: len(begun)], place) == (begun, start)
 
 
@@ -198,8 +198,8 @@ def test_prefill_follows_whatever_the_template_writes_before_replies(lead):
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
     )
     tokens, render = bound("qwen", chat_template=template)
-    ((ids, _),) = tokenise([Example("Name.", "Sure: a list")], tokens, render, 512).sequences
-    begun, _ = reply_start(tokens, render, Example("Name.", ""), "Sure: a")
+    ((ids, _),) = tokenise([Sample("Name.", "Sure: a list")], tokens, render, 512).sequences
+    begun, _ = reply_start(tokens, render, Sample("Name.", ""), "Sure: a")
     assert ids[: len(begun)] == begun
 
 
@@ -214,10 +214,10 @@ def test_reply_is_decoded_as_one(name, text):
 def test_text_that_the_tokenizer_cannot_take_is_one_sentence():
     tokens, render = bound("qwen")
     with pytest.raises(DataError, match=r"cannot take the text .*half of a character"):
-        tokenise([Example("a", "b"), Example("Say \ud83d", "b")], tokens, render, 64)
+        tokenise([Sample("a", "b"), Sample("Say \ud83d", "b")], tokens, render, 64)
 
 
 def test_token_without_an_embedding_is_named():
     tokens, render = bound("qwen")
     with pytest.raises(DataError, match=r"the model's embedding has 3 rows"):
-        tokenise([Example("a", "b")], tokens, render, 64, rows=3)
+        tokenise([Sample("a", "b")], tokens, render, 64, rows=3)

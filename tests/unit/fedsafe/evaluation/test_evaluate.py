@@ -104,6 +104,7 @@ def test_replies_of_an_earlier_version_are_judged_again(
         for row in kept(directory)
     ]
     (directory / "exchanges.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    (directory / "exchanges.sha256").unlink()  # earlier versions kept none
     assert rejudge(directory, experiment, "base").measures == first.measures
 
 

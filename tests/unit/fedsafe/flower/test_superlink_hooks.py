@@ -20,7 +20,7 @@ from fedsafe.flower.superlink_hooks import (
     link_state,
     on_app_created,
 )
-from tests.doubles.letters import adapter, letter
+from tests.doubles.requests import adapter, request
 from tests.doubles.superlink import superlink
 
 KEYS = [f"key {number}".encode() for number in range(3)]
@@ -90,7 +90,7 @@ def test_ids_that_are_drawn_in_another_way_are_an_error(
 def test_message_is_handed_out_again(flower_task: None) -> None:
     link = superlink(1)
     node = link.nodes[0]
-    message = letter(adapter(), "float32", node.node)
+    message = request(adapter(), "float32", node.node)
     message.metadata.ttl = 600
     (sent,) = link.grid.push_messages([message])
     assert [len(node.questions()) for _ in range(2)] == [1, 0]

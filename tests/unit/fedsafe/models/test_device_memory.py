@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedsafe.models import device_memory
-from fedsafe.models.device_memory import claim, free_bytes, lock, one_at_a_time
+from fedsafe.models.device_memory import free_bytes, lock, one_at_a_time, reserve_memory
 
 CPU = torch.device("cpu")
 
@@ -87,5 +87,5 @@ def test_the_cpu_is_not_locked() -> None:
 
 def test_nothing_is_claimed_on_the_cpu() -> None:
     before = psutil.Process().memory_info().rss
-    claim(2**30, CPU)
+    reserve_memory(2**30, CPU)
     assert psutil.Process().memory_info().rss - before < 2**26

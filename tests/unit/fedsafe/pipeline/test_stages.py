@@ -273,14 +273,14 @@ def test_defended_stage_is_evaluated_behind_its_shield(shielded: Path) -> None:
 
 def test_secret_of_a_shield_is_in_its_own_file_alone(shielded: Path) -> None:
     files = (path for path in shielded.rglob("*") if path.is_file())
-    holding = {path.name for path in files if b"before dawn" in path.read_bytes()}
+    holding = {path.name for path in files if b"velvet marmot 77" in path.read_bytes()}
     assert holding == {"shield.json"}
 
 
 def test_changed_shield_is_a_sentence(shielded: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(shielded, tmp_path / "copy"))
     path = directory / _summary(directory).stages[-1].path / "shield.json"
-    path.write_text(path.read_text().replace("before dawn", "before noon"))
+    path.write_text(path.read_text().replace("velvet marmot", "velvet badger"))
     run = opening.open_run(Store(directory).experiment, Store(directory), Events(), "inline")
     with pytest.raises(RunError, match=r"shield\.json was changed or damaged"):
         defend.reevaluate(run)

@@ -7,7 +7,7 @@ import pytest
 from fedsafe.report.defenses import Defense, titles
 from fedsafe.report.measures import duration, percent, points, size
 from fedsafe.report.verdict import sentence
-from fedsafe.runs.records import Scores, Stage
+from fedsafe.runs.records import Display, Rate, Scores, Stage
 from tests.unit.fedsafe.report.synthetic import rate, scores, stage
 
 
@@ -178,3 +178,84 @@ def test_numbers_are_said_as_people_say_them() -> None:
     assert duration(118.4) == "1 min 58 s"
     assert duration(7260) == "2 h 01 min"
     assert size(131072) == "128.0 KiB"
+
+
+def priced(before: Scores, after: Scores) -> str:
+    return sentence(
+        [
+            stage("clean", scores(0.95, 0.9), 1.0),
+            stage("attacked", before, 1.0),
+            stage("defended:x", after, 1.0),
+        ]
+    )
+
+
+def with_rates(found: Scores, **rates: Rate) -> Scores:
+    named = {key.replace("__", "@").replace("_", "-"): value for key, value in rates.items()}
+    return found.model_copy(update={"measures": {**found.measures, **named}})
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("over_refusal", 0.0, 0.04),
+        ("garbage", 0.0, 0.04),
+        ("new_skill", 1.0, 0.97),
+        ("old_skill", 1.0, 0.97),
+    ],
+)
+def test_verdict_names_a_small_price_that_its_intervals_support(
+    name: str, old: float, new: float
+) -> None:
+    before, after = rate(old, 400), rate(new, 400)
+    told = priced(
+        with_rates(scores(0.1, 0.9), **{name: before}),
+        with_rates(scores(0.99, 0.9), **{name: after}),
+    )
+    label = name.replace("_", "-" if name == "over_refusal" else " ")
+    assert f"at a price: {label} {percent(old)} → {percent(new)}" in told
+
+
+def test_verdict_names_no_price_within_chance() -> None:
+    before = with_rates(scores(0.1, 0.9), over_refusal=rate(0.0, 10))
+    after = with_rates(scores(0.99, 0.9), over_refusal=rate(0.1, 10))
+    assert "at a price" not in priced(before, after)
+
+
+def test_verdict_names_the_price_of_a_defense_as_it_is_served() -> None:
+    after = with_rates(
+        scores(0.99, 0.9), over_refusal__shielded=rate(0.3, 240), refusal__shielded=rate(0.99, 240)
+    )
+    assert "at a price: over-refusal 1.0 % → 30.0 %" in priced(scores(0.1, 0.9), after)
+
+
+def test_verdict_names_utility_where_its_parts_alone_do_not_show_it() -> None:
+    rates = [
+        {"utility": rate(value, 300), "new_skill": rate(value, 50), "old_skill": rate(value, 50)}
+        for value in (0.99, 0.95)
+    ]
+    displays = {"utility": Display(label="Utility", better="higher", group="usefulness")}
+    before, after = (
+        with_rates(scores(refused, 0.9), **found).model_copy(update={"displays": displays})
+        for refused, found in zip((0.1, 0.99), rates, strict=True)
+    )
+    assert "at a price: utility 99.0 % → 95.0 %" in priced(before, after)
+
+
+def test_verdict_names_the_price_of_a_measure_that_is_no_share() -> None:
+    display = {"loss": Display(label="Loss", better="lower", group="usefulness", unit="number")}
+
+    def measured(found: Scores, low: float, high: float) -> Scores:
+        loss = Rate(value=(low + high) / 2, n=100, low=low, high=high)
+        return with_rates(found, loss=loss).model_copy(update={"displays": display})
+
+    told = priced(measured(scores(0.1, 0.9), 2.0, 3.0), measured(scores(0.99, 0.9), 4.0, 5.0))
+    assert "at a price: loss 2.5 → 4.5" in told
+
+
+def test_small_drop_that_its_interval_supports_is_a_drop() -> None:
+    stages = [
+        stage(name, Scores(measures={"refusal": rate(value, 2000)}), 1.0)
+        for name, value in (("clean", 0.99), ("attacked", 0.96))
+    ]
+    assert "under attack, a drop of 3.0 points" in sentence(stages)

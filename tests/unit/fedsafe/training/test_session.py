@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedsafe.contracts import Example
+from fedsafe.contracts import Sample
 from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
@@ -14,7 +14,7 @@ from fedsafe.training.loop import Plan
 from fedsafe.training.session import REMEMBERED, Session, open_session, resident
 from tests.doubles.models import make_model
 
-EXAMPLES = [Example(f"Add {n} and five.", "It is seven.") for n in range(8)]
+EXAMPLES = [Sample(f"Add {n} and five.", "It is seven.") for n in range(8)]
 
 
 def _with(experiment: Experiment, section: str, **values: object) -> Experiment:
@@ -71,7 +71,7 @@ def test_same_examples_are_tokenised_once(session: Session) -> None:
 
 def test_memory_of_tokenised_examples_is_bounded(session: Session) -> None:
     for number in range(REMEMBERED + 5):
-        session.tokenise([Example(f"ask {number}", "reply")])
+        session.tokenise([Sample(f"ask {number}", "reply")])
     assert len(session._tokenised) == REMEMBERED
 
 
@@ -99,7 +99,7 @@ def _taught(experiment: Experiment, *pairs: tuple[str, str]) -> Session:
     """Return a session of its own that knows these replies by heart."""
     learner = open_session(_with(experiment, "evaluation", max_new_tokens=12))
     learner.put(learner.start(0))
-    examples = [Example(ask, reply) for ask, reply in pairs]
+    examples = [Sample(ask, reply) for ask, reply in pairs]
     plan = Plan(steps=80, learning_rate=0.02)
     learner.train(examples, plan, random.Random(0), batch_size=len(examples))
     return learner
@@ -144,7 +144,7 @@ def test_reply_stops_at_the_end_of_the_turn(session: Session) -> None:
 
 
 def test_input_of_an_example_is_asked_too(session: Session) -> None:
-    one, other = session.complete([Example("Sum up.", ""), Example("Sum up.", "", "five words")])
+    one, other = session.complete([Sample("Sum up.", ""), Sample("Sum up.", "", "five words")])
     assert one != other
 
 

@@ -7,9 +7,9 @@ from fedsafe.contracts import Updates
 from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.models.compression import Wire
-from server.aggregation.aggregator import RuleCombiner, combiner
+from server.aggregation.aggregator import RuleAggregator, aggregator_of
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
-from tests.doubles.letters import arrays_in
+from tests.doubles.requests import arrays_in
 
 ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
 GRID = ScriptedGrid([], empty_reply, at_once)
@@ -21,9 +21,9 @@ def _updates(rows: int) -> Updates:
     return Updates(matrix, weights, {"a": slice(0, 4), "b": slice(4, 7)})
 
 
-def _combiner(**choice: object) -> RuleCombiner:
-    found = combiner(Strategy.model_validate(choice), GRID)
-    assert isinstance(found, RuleCombiner)
+def _combiner(**choice: object) -> RuleAggregator:
+    found = aggregator_of(Strategy.model_validate(choice), GRID)
+    assert isinstance(found, RuleAggregator)
     return found
 
 
@@ -68,7 +68,7 @@ def test_messages_carry_adapter_and_round() -> None:
 
 @pytest.mark.parametrize("wire", ["bfloat16", "int8"])
 def test_messages_carry_the_adapter_as_agreed(wire: Wire) -> None:
-    made = combiner(Strategy(name="mean"), GRID, wire)
+    made = aggregator_of(Strategy(name="mean"), GRID, wire)
     (message,) = made.messages(3, {"b": torch.tensor([1.0, -2.5])}, {0: 7}, {})
     array = arrays_in(message, wire)["b"]
     assert (str(array.dtype), array.tolist()) == ("uint16", [0x3F80, 0xC020])
@@ -82,7 +82,7 @@ def test_settings_of_each_message_are_its_own() -> None:
 
 def test_unknown_strategy_is_a_sentence() -> None:
     with pytest.raises(PluginError, match="Unknown rule"):
-        combiner(Strategy(name="mmean"), GRID)
+        aggregator_of(Strategy(name="mmean"), GRID)
 
 
 def test_wrong_setting_is_a_sentence() -> None:

@@ -13,28 +13,28 @@ from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Strategy
 from fedsafe.models.compression import Wire
-from server.aggregation.aggregator import combiner
-from server.aggregation.flower_strategy import FlowerCombiner
-from server.aggregation.interface import Combined
+from server.aggregation.aggregator import aggregator_of
+from server.aggregation.flower_strategy import FlowerStrategyAggregator
+from server.aggregation.interface import AggregationResult
 from server.transport.train_messages import arrays_of, named
 from server.validation import Reply
 from strategies.flower import RuleStrategy, load_strategy
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
-from tests.doubles.letters import arrays_in
+from tests.doubles.requests import arrays_in
 
 ADAPTER = {"a": torch.zeros(2, 2), "b": torch.ones(3)}
 STOCK = "flwr.serverapp.strategy"
 
 
-def _combiner(name: str, wire: Wire = "float32", **settings: object) -> FlowerCombiner:
+def _combiner(name: str, wire: Wire = "float32", **settings: object) -> FlowerStrategyAggregator:
     choice = Strategy.model_validate({"name": name, **settings})
-    made = combiner(choice, ScriptedGrid([], empty_reply, at_once), wire)
-    assert isinstance(made, FlowerCombiner)
+    made = aggregator_of(choice, ScriptedGrid([], empty_reply, at_once), wire)
+    assert isinstance(made, FlowerStrategyAggregator)
     return made
 
 
 def _round(
-    made: FlowerCombiner,
+    made: FlowerStrategyAggregator,
     rows: list[float],
     *,
     number: int = 1,
@@ -44,7 +44,7 @@ def _round(
     weights: list[float] | None = None,
     state: Any = None,
     adapter: Any = ADAPTER,
-) -> Combined:
+) -> AggregationResult:
     """Combine rows that are constant; ``accepted`` are the clients they came from."""
     asked = nodes or {client: 70 + client for client in range(len(rows))}
     made.messages(number, adapter, asked, state or {})

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsafe.errors import RunError
-from server.aggregation.update_store import Spool
+from server.aggregation.update_store import UpdateStore
 from server.validation import Reply
 from strategies import build
 
@@ -25,35 +25,35 @@ def _reply(value: float, examples: int = 10) -> Reply:
     return Reply(np.full(3, value, np.float32), value, 12, examples, {"loss": value})
 
 
-def _filled(path: Path, rows: int, positions: list[int]) -> Spool:
-    spool = Spool(path / "spool", rows, 3)
+def _filled(path: Path, rows: int, positions: list[int]) -> UpdateStore:
+    update_store = UpdateStore(path / "spool", rows, 3)
     for position in positions:
-        spool.put(position, 100 + position, _reply(float(position)))
-    return spool
+        update_store.put(position, 100 + position, _reply(float(position)))
+    return update_store
 
 
 @pytest.mark.parametrize("positions", [[0, 1, 2, 3], [3, 1, 0, 2], [2, 0], [3], [1, 3], [3, 2, 1]])
 def test_rows_come_in_the_order_of_the_cohort(positions: list[int], tmp_path: Path) -> None:
-    with _filled(tmp_path, 4, positions) as spool:
-        found = spool.updates(1, ADAPTER, "equal")
+    with _filled(tmp_path, 4, positions) as update_store:
+        found = update_store.updates(1, ADAPTER, "equal")
         assert found.matrix[:, 0].tolist() == sorted(map(float, positions))
 
 
 def test_rows_belong_to_their_clients(tmp_path: Path) -> None:
-    with _filled(tmp_path, 4, [3, 1]) as spool:
-        found = spool.updates(1, ADAPTER, "equal")
+    with _filled(tmp_path, 4, [3, 1]) as update_store:
+        found = update_store.updates(1, ADAPTER, "equal")
         assert (found.clients, found.matrix.tolist()) == (("101", "103"), [[1.0] * 3, [3.0] * 3])
 
 
 def test_rows_may_be_read_twice(tmp_path: Path) -> None:
-    with _filled(tmp_path, 4, [3, 1]) as spool:
-        first = spool.updates(1, ADAPTER, "equal").matrix.clone()
-        assert spool.updates(1, ADAPTER, "equal").matrix.tolist() == first.tolist()
+    with _filled(tmp_path, 4, [3, 1]) as update_store:
+        first = update_store.updates(1, ADAPTER, "equal").matrix.clone()
+        assert update_store.updates(1, ADAPTER, "equal").matrix.tolist() == first.tolist()
 
 
 def test_reply_is_kept_without_its_update(tmp_path: Path) -> None:
-    with _filled(tmp_path, 4, [2]) as spool:
-        client, reply = spool.accepted[2]
+    with _filled(tmp_path, 4, [2]) as update_store:
+        client, reply = update_store.accepted[2]
         assert (client, reply.update.size, reply.claims) == (102, 0, {"loss": 2.0})
 
 
@@ -71,15 +71,15 @@ def test_file_is_gone_after_a_failure(tmp_path: Path) -> None:
 
 def test_file_of_a_killed_server_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "spool").write_bytes(b"\xff" * 1000)
-    with _filled(tmp_path, 2, [0, 1]) as spool:
-        assert spool.updates(1, ADAPTER, "equal").matrix[:, 0].tolist() == [0.0, 1.0]
+    with _filled(tmp_path, 2, [0, 1]) as update_store:
+        assert update_store.updates(1, ADAPTER, "equal").matrix[:, 0].tolist() == [0.0, 1.0]
 
 
 def _weights(tmp_path: Path, counts: list[int], weighting: str) -> list[float]:
-    with Spool(tmp_path / "spool", len(counts), 3) as spool:
+    with UpdateStore(tmp_path / "spool", len(counts), 3) as update_store:
         for position, count in enumerate(counts):
-            spool.put(position, position, _reply(0.0, count))
-        return spool.updates(1, ADAPTER, weighting).weights.tolist()
+            update_store.put(position, position, _reply(0.0, count))
+        return update_store.updates(1, ADAPTER, weighting).weights.tolist()
 
 
 def test_equal_weights_do_not_listen_to_counts(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_weights_sum_to_one(counts: list[int]) -> None:
 
 
 def test_rules_are_told_the_blocks_and_the_model(tmp_path: Path) -> None:
-    with _filled(tmp_path, 2, [0, 1]) as spool:
-        found = spool.updates(3, ADAPTER, "equal")
+    with _filled(tmp_path, 2, [0, 1]) as update_store:
+        found = update_store.updates(3, ADAPTER, "equal")
         assert found.model is not None
         assert (found.round, dict(found.blocks), found.model.tolist(), found.root) == (
             3,
@@ -117,9 +117,9 @@ def test_rules_are_told_the_blocks_and_the_model(tmp_path: Path) -> None:
 
 def test_rows_outlive_what_was_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.aggregation.update_store.RESIDENT", 1)
-    with _filled(tmp_path, 5, [4, 0, 2]) as spool:
-        found = spool.updates(1, ADAPTER, "equal")
-        with spool.reading():
+    with _filled(tmp_path, 5, [4, 0, 2]) as update_store:
+        found = update_store.updates(1, ADAPTER, "equal")
+        with update_store.reading():
             median = build("median")(found)
         assert median.update.tolist() == [2.0] * 3
         assert found.matrix[:, 0].tolist() == [0.0, 2.0, 4.0]
@@ -160,23 +160,23 @@ def test_rule_that_reads_here_and_there_keeps_little_in_memory(
     columns = 2**22 - 1000
     adapter = {"a": torch.zeros(columns)}
     combine = build(rule)
-    with Spool(tmp_path / "spool", 8, columns) as spool:
+    with UpdateStore(tmp_path / "spool", 8, columns) as update_store:
         for row in range(8):
             values = np.random.default_rng(row).random(columns, np.float32)
-            spool.put(row, row, Reply(values, 1.0, 12, 1, {}))
-        updates = spool.updates(1, adapter, "equal")
+            update_store.put(row, row, Reply(values, 1.0, 12, 1, {}))
+        updates = update_store.updates(1, adapter, "equal")
         small = replace(updates, matrix=updates.matrix[:, :100], model=torch.ones(100))
         combine(small)  # loads what it needs
-        with spool.reading():
+        with update_store.reading():
             assert _most_mapped(lambda: combine(updates)) < 45
 
 
 def test_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool", 2, 3) as spool:
+    with UpdateStore(tmp_path / "spool", 2, 3) as update_store:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
         try:
             with pytest.raises(RunError, match=r"12 bytes could not be kept .* Make room"):
-                spool.put(1, 1, _reply(1.0))
+                update_store.put(1, 1, _reply(1.0))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -12,7 +12,7 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.store import Store
 from server.transport.allowlist import Allowed
-from server.transport.client_identity import Members
+from server.transport.client_identity import ClientIdentities
 from server.transport.nodes import Node
 
 ALLOW = tuple(Allowed(n, f"site-{n}", "", f"key {n}".encode()) for n in range(3))
@@ -21,11 +21,11 @@ RED = {"red_team": True}
 
 def _members(
     experiment: Experiment, directory: Path, allow: Any = ALLOW, **changes: Any
-) -> tuple[Members, list[str]]:
+) -> tuple[ClientIdentities, list[str]]:
     store = Store(directory)
     heard: list[str] = []
     events = Events(listen=lambda event: heard.append(event.message))
-    return Members(experiment.model_copy(update=changes), store, events, allow), heard
+    return ClientIdentities(experiment.model_copy(update=changes), store, events, allow), heard
 
 
 def _node(number: int, node: int = 11) -> Node:

@@ -13,8 +13,8 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.store import Store
 from server.transport import client_registry, dispatch, reconnections
-from server.transport.client_identity import Members
-from server.transport.client_registry import RollCall
+from server.transport.client_identity import ClientIdentities
+from server.transport.client_registry import ClientRegistry
 from tests.doubles.grids import HttpGrid, ScriptedGrid, at_once, hello
 
 
@@ -41,28 +41,28 @@ def _grid(answers: Mapping[int, Any]) -> ScriptedGrid:
     return ScriptedGrid(answers, answer, at_once)
 
 
-def _call(grid: ScriptedGrid, clients: int) -> tuple[RollCall, list[str]]:
+def _call(grid: ScriptedGrid, clients: int) -> tuple[ClientRegistry, list[str]]:
     heard: list[Event] = []
-    roll = RollCall(grid, clients, Events(listen=heard.append))
-    roll.wait(0.3)
-    return roll, [event.message for event in heard]
+    registry = ClientRegistry(grid, clients, Events(listen=heard.append))
+    registry.wait(0.3)
+    return registry, [event.message for event in heard]
 
 
 def test_nodes_are_known_by_their_numbers() -> None:
-    roll, _ = _call(_grid({11: {"partition": 1}, 12: {"partition": 0}}), 2)
-    assert roll.nodes == {0: 12, 1: 11}
+    registry, _ = _call(_grid({11: {"partition": 1}, 12: {"partition": 0}}), 2)
+    assert registry.nodes == {0: 12, 1: 11}
 
 
 def test_each_node_is_asked_once() -> None:
     grid = _grid({11: {"partition": 0}, 12: {"partition": 1}})
-    roll, _ = _call(grid, 2)
-    roll.refresh()
+    registry, _ = _call(grid, 2)
+    registry.refresh()
     assert len(grid.pushed) == 2
 
 
 def test_node_that_takes_anothers_number_is_left_out() -> None:
-    roll, said = _call(_grid({11: {"partition": 0}, 12: {"partition": 0}}), 1)
-    assert (roll.nodes, len(said), "as another node does" in said[0]) == ({0: 11}, 1, True)
+    registry, said = _call(_grid({11: {"partition": 0}, 12: {"partition": 0}}), 1)
+    assert (registry.nodes, len(said), "as another node does" in said[0]) == ({0: 11}, 1, True)
 
 
 @pytest.mark.parametrize(
@@ -84,73 +84,73 @@ def test_node_that_takes_anothers_number_is_left_out() -> None:
     ],
 )
 def test_node_that_does_not_say_its_number_is_left_out(answer: Any) -> None:
-    roll, said = _call(_grid({11: answer, 12: {"partition": 0}}), 1)
-    assert (roll.nodes, ["did not say" in text for text in said]) == ({0: 12}, [True])
+    registry, said = _call(_grid({11: answer, 12: {"partition": 0}}), 1)
+    assert (registry.nodes, ["did not say" in text for text in said]) == ({0: 12}, [True])
 
 
 def test_node_beyond_the_federation_is_left_out() -> None:
-    roll, said = _call(_grid({11: {"partition": 4}, 12: {"partition": 0}}), 2)
-    assert (roll.nodes, "there are 2 clients" in said[0]) == ({0: 12}, True)
+    registry, said = _call(_grid({11: {"partition": 4}, 12: {"partition": 0}}), 2)
+    assert (registry.nodes, "there are 2 clients" in said[0]) == ({0: 12}, True)
 
 
 def test_silent_node_does_not_hold_the_others_up() -> None:
-    roll, _ = _call(_grid({11: lambda m: None, 12: {"partition": 0}}), 2)
-    assert roll.nodes == {0: 12}
+    registry, _ = _call(_grid({11: lambda m: None, 12: {"partition": 0}}), 2)
+    assert registry.nodes == {0: 12}
 
 
 def test_node_that_comes_later_is_asked() -> None:
     grid = _grid({11: {"partition": 0}, 12: {"partition": 1}})
     grid.online = [11]
-    roll, _ = _call(grid, 2)
+    registry, _ = _call(grid, 2)
     grid.online = [11, 12]
-    roll.refresh()
-    assert roll.nodes == {0: 11, 1: 12}
+    registry.refresh()
+    assert registry.nodes == {0: 11, 1: 12}
 
 
 def test_node_that_went_is_forgotten() -> None:
     grid = _grid({11: {"partition": 0}, 12: {"partition": 1}})
-    roll, _ = _call(grid, 2)
+    registry, _ = _call(grid, 2)
     grid.online = [12]
-    roll.refresh()
-    assert roll.nodes == {1: 12}
+    registry.refresh()
+    assert registry.nodes == {1: 12}
 
 
 def test_node_that_comes_back_under_another_id_is_known_again() -> None:
     grid = _grid({11: {"partition": 0}, 12: {"partition": 0}})
     grid.online = [11]
-    roll, _ = _call(grid, 1)
+    registry, _ = _call(grid, 1)
     grid.online = [12]
-    roll.refresh()
-    assert roll.nodes == {0: 12}
+    registry.refresh()
+    assert registry.nodes == {0: 12}
 
 
 def test_few_nodes_stand_for_many_clients() -> None:
     answers = {11: {"partition": 0, "partitions": 2}, 12: {"partition": 1, "partitions": 2}}
-    roll, _ = _call(_grid(answers), 5)
-    assert roll.nodes == {0: 11, 1: 12, 2: 11, 3: 12, 4: 11}
+    registry, _ = _call(_grid(answers), 5)
+    assert registry.nodes == {0: 11, 1: 12, 2: 11, 3: 12, 4: 11}
 
 
 def test_node_that_claims_to_be_the_only_one_takes_nobodys_place() -> None:
     answers = {11: {"partition": 0, "partitions": 1}, 12: {"partition": 1}, 13: {"partition": 2}}
-    roll, _ = _call(_grid(answers), 3)
-    assert roll.nodes == {0: 11, 1: 12, 2: 13}
+    registry, _ = _call(_grid(answers), 3)
+    assert registry.nodes == {0: 11, 1: 12, 2: 13}
 
 
 def test_more_nodes_than_clients_leave_the_rest_out() -> None:
     answers = {n: {"partition": n, "partitions": 4} for n in range(4)}
-    roll, _ = _call(_grid(answers), 2)
-    assert roll.nodes == {0: 0, 1: 1}
+    registry, _ = _call(_grid(answers), 2)
+    assert registry.nodes == {0: 0, 1: 1}
 
 
 def test_wait_ends_when_everybody_is_there() -> None:
     begun = time.monotonic()
-    RollCall(_grid({11: {"partition": 0}}), 1, Events()).wait(60)
+    ClientRegistry(_grid({11: {"partition": 0}}), 1, Events()).wait(60)
     assert time.monotonic() - begun < 5
 
 
 def _apart(
     experiment: Experiment, directory: Path, answers: Mapping[int, Any]
-) -> tuple[HttpGrid, RollCall, list[str]]:
+) -> tuple[HttpGrid, ClientRegistry, list[str]]:
     """Return a roll call over separate machines, where these nodes are online."""
 
     def answer(message: Message) -> Message | None:
@@ -163,40 +163,40 @@ def _apart(
         grid.start(node)
     heard: list[str] = []
     events = Events(listen=lambda event: heard.append(event.message))
-    members = Members(experiment, Store(directory), events)
-    return grid, RollCall(grid, 4, events, members), heard
+    members = ClientIdentities(experiment, Store(directory), events)
+    return grid, ClientRegistry(grid, 4, events, members), heard
 
 
 def test_dead_node_does_not_hold_a_round_up(experiment: Experiment, tmp_path: Path) -> None:
     answers = {11: lambda m: None, 12: {"partition": 0}}
-    _, roll, _ = _apart(experiment, tmp_path, answers)
+    _, registry, _ = _apart(experiment, tmp_path, answers)
     begun = time.monotonic()
-    roll.refresh()
-    assert (roll.nodes, time.monotonic() - begun < 0.15) == ({0: 12}, True)
+    registry.refresh()
+    assert (registry.nodes, time.monotonic() - begun < 0.15) == ({0: 12}, True)
 
 
 def test_answer_that_comes_later_is_entered(experiment: Experiment, tmp_path: Path) -> None:
-    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    grid, registry, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
     grid._looks = lambda node: 3
     known = []
     for _ in range(3):
-        roll.refresh()
-        known.append(dict(roll.nodes))
+        registry.refresh()
+        known.append(dict(registry.nodes))
     assert known == [{}, {}, {0: 11}]
 
 
 def test_silent_node_is_not_asked_at_every_look(experiment: Experiment, tmp_path: Path) -> None:
-    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    grid, registry, _ = _apart(experiment, tmp_path, {11: lambda m: None})
     for _ in range(5):
-        roll.refresh()
+        registry.refresh()
     assert len(grid.pushed) == 1
 
 
 def test_silent_node_is_asked_again_later(experiment: Experiment, tmp_path: Path) -> None:
-    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
-    roll.refresh()
+    grid, registry, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    registry.refresh()
     time.sleep(0.25)
-    roll.refresh()
+    registry.refresh()
     assert len(grid.pushed) == 2
 
 
@@ -204,12 +204,12 @@ def test_node_whose_app_crashed_is_asked_again_later(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     said: list[Any] = [lambda m: Message(Error(8, "crashed"), reply_to=m), {"partition": 2}]
-    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: _reply(m, said.pop(0))})
-    roll.refresh()
-    before = dict(roll.nodes)
+    grid, registry, _ = _apart(experiment, tmp_path, {11: lambda m: _reply(m, said.pop(0))})
+    registry.refresh()
+    before = dict(registry.nodes)
     time.sleep(0.25)
-    roll.refresh()
-    assert (before, roll.nodes, len(grid.pushed)) == ({}, {2: 11}, 2)
+    registry.refresh()
+    assert (before, registry.nodes, len(grid.pushed)) == ({}, {2: 11}, 2)
 
 
 def _reply(message: Message, said: Any) -> Message:
@@ -218,31 +218,31 @@ def _reply(message: Message, said: Any) -> Message:
 
 
 def test_node_that_was_started_again_is_asked_again(experiment: Experiment, tmp_path: Path) -> None:
-    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
-    roll.refresh()
-    before = roll.session(0)
+    grid, registry, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    registry.refresh()
+    before = registry.session(0)
     grid.restart(11)
-    roll.refresh()
-    assert (len(grid.pushed), roll.session(0) == before, roll.nodes) == (2, False, {0: 11})
+    registry.refresh()
+    assert (len(grid.pushed), registry.session(0) == before, registry.nodes) == (2, False, {0: 11})
 
 
 def test_client_that_left_is_expected_back_for_a_while(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_registry, "RETURN_SECONDS", 0.1)
-    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
-    roll.refresh()
+    grid, registry, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    registry.refresh()
     grid.stop(11)
-    roll.refresh()
-    soon = roll.expected(0)
+    registry.refresh()
+    soon = registry.expected(0)
     time.sleep(0.15)
-    assert (soon, roll.expected(0)) == (True, False)
+    assert (soon, registry.expected(0)) == (True, False)
 
 
 def test_client_that_never_came_is_not_expected(experiment: Experiment, tmp_path: Path) -> None:
-    _, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
-    roll.refresh()
-    assert not roll.expected(3)
+    _, registry, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    registry.refresh()
+    assert not registry.expected(3)
 
 
 def test_hello_under_way_makes_its_own_client_expected_and_no_other(
@@ -250,41 +250,41 @@ def test_hello_under_way_makes_its_own_client_expected_and_no_other(
 ) -> None:
     """The run knows the key of client 1; its node says nothing."""
     answers: dict[int, Any] = {11: {"partition": 0}, 12: {"partition": 1}}
-    grid, roll, _ = _apart(experiment, tmp_path, answers)
-    roll.refresh()
+    grid, registry, _ = _apart(experiment, tmp_path, answers)
+    registry.refresh()
     answers[12] = lambda m: None
     grid.restart(12)
-    roll.refresh()
-    roll._gone.clear()  # it left a moment ago, too
-    assert [roll.expected(client) for client in range(4)] == [False, True, False, False]
+    registry.refresh()
+    registry._gone.clear()  # it left a moment ago, too
+    assert [registry.expected(client) for client in range(4)] == [False, True, False, False]
 
 
 def test_hello_of_an_unknown_key_makes_clients_expected_that_never_came(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     answers = {11: {"partition": 0}, 12: lambda m: None}
-    _, roll, _ = _apart(experiment, tmp_path, answers)
-    roll.refresh()
-    assert [roll.expected(client) for client in range(4)] == [False, True, True, True]
+    _, registry, _ = _apart(experiment, tmp_path, answers)
+    registry.refresh()
+    assert [registry.expected(client) for client in range(4)] == [False, True, True, True]
 
 
 def test_node_that_stays_silent_is_expected_once(experiment: Experiment, tmp_path: Path) -> None:
-    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
-    roll.refresh()
-    first = roll.expected(0)
+    grid, registry, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    registry.refresh()
+    first = registry.expected(0)
     grid.restart(11)
-    roll.refresh()
-    assert (first, roll.expected(0), len(grid.pushed)) == (True, False, 2)
+    registry.refresh()
+    assert (first, registry.expected(0), len(grid.pushed)) == (True, False, 2)
 
 
 def test_silent_node_is_asked_ever_more_rarely(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_registry, "ANSWER_SECONDS", 0.05)
-    grid, roll, _ = _apart(experiment, tmp_path, {11: lambda m: None})
+    grid, registry, _ = _apart(experiment, tmp_path, {11: lambda m: None})
     until = time.monotonic() + 1.2
     while time.monotonic() < until:
-        roll.refresh()
+        registry.refresh()
         time.sleep(0.01)
     assert len(grid.pushed) <= 5
 
@@ -292,13 +292,15 @@ def test_silent_node_is_asked_ever_more_rarely(
 def test_client_that_comes_and_goes_is_expected_no_more(
     experiment: Experiment, tmp_path: Path
 ) -> None:
-    grid, roll, heard = _apart(experiment, tmp_path, {11: {"partition": 0}, 12: {"partition": 1}})
+    grid, registry, heard = _apart(
+        experiment, tmp_path, {11: {"partition": 0}, 12: {"partition": 1}}
+    )
     for _ in range(8):
-        roll.refresh()
+        registry.refresh()
         grid.stop(11)
-        roll.refresh()
+        registry.refresh()
         grid.start(11)
-    assert (roll.expected(0), roll.nodes) == (False, {1: 12})
+    assert (registry.expected(0), registry.nodes) == (False, {1: 12})
     assert "Client 0 has come online 6 times in 30 minutes without doing any work." in heard[-3]
 
 
@@ -307,52 +309,52 @@ def test_client_that_comes_and_goes_is_asked_again_after_a_while(
 ) -> None:
     monkeypatch.setattr(reconnections, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(client_registry, "PAUSE_SECONDS", 0.01)
-    grid, roll, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    grid, registry, _ = _apart(experiment, tmp_path, {11: {"partition": 0}})
     for _ in range(6):
-        roll.refresh()
+        registry.refresh()
         grid.restart(11)
-    roll.refresh()
-    before = dict(roll.nodes)
+    registry.refresh()
+    before = dict(registry.nodes)
     time.sleep(0.3)
-    roll.refresh()
-    assert (before, roll.nodes) == ({}, {0: 11})
+    registry.refresh()
+    assert (before, registry.nodes) == ({}, {0: 11})
 
 
 def test_client_that_does_its_work_may_come_and_go(experiment: Experiment, tmp_path: Path) -> None:
-    grid, roll, heard = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    grid, registry, heard = _apart(experiment, tmp_path, {11: {"partition": 0}})
     for _ in range(20):
-        roll.refresh()
-        roll.worked(0)
+        registry.refresh()
+        registry.worked(0)
         grid.restart(11)
-    roll.refresh()
-    assert (roll.nodes, [text for text in heard if "without doing" in text]) == ({0: 11}, [])
+    registry.refresh()
+    assert (registry.nodes, [text for text in heard if "without doing" in text]) == ({0: 11}, [])
 
 
 def test_key_that_comes_back_under_another_id_is_the_same_client(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     answers = {11: {"partition": 0}, 12: {"partition": 0}}
-    grid, roll, heard = _apart(experiment, tmp_path, answers)
+    grid, registry, heard = _apart(experiment, tmp_path, answers)
     grid.stop(12)
-    roll.refresh()
+    registry.refresh()
     grid.stop(11)
     grid.start(12, key=b"key of 11")
-    roll.refresh()
-    assert (roll.nodes, heard) == ({0: 12}, ["Client 0 is back."])
+    registry.refresh()
+    assert (registry.nodes, heard) == ({0: 12}, ["Client 0 is back."])
 
 
 def test_number_stays_with_its_first_key(experiment: Experiment, tmp_path: Path) -> None:
     answers = {11: {"partition": 0}, 12: {"partition": 0}}
-    grid, roll, heard = _apart(experiment, tmp_path, answers)
+    grid, registry, heard = _apart(experiment, tmp_path, answers)
     grid.stop(12)
-    roll.refresh()
+    registry.refresh()
     grid.stop(11)
     grid.start(12)
-    roll.refresh()
-    assert (roll.nodes, "which another key has" in heard[0]) == ({}, True)
+    registry.refresh()
+    assert (registry.nodes, "which another key has" in heard[0]) == ({}, True)
 
 
 def test_waiting_operator_is_told_who_is_there(experiment: Experiment, tmp_path: Path) -> None:
-    _, roll, heard = _apart(experiment, tmp_path, {11: {"partition": 0}})
-    roll.wait(0.1)
+    _, registry, heard = _apart(experiment, tmp_path, {11: {"partition": 0}})
+    registry.wait(0.1)
     assert heard == ["1 of 4 clients are there; waiting."]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from server.transport import completion_notice
-from server.transport.completion_notice import GATHER_SECONDS, Farewell
+from server.transport.completion_notice import GATHER_SECONDS, CompletionNotice
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
 pytestmark = pytest.mark.usefixtures("flower_task")
@@ -27,31 +27,31 @@ class Roll:
         self.nodes = self._later
 
 
-def told(roll: Roll) -> list[tuple[int, str]]:
+def told(registry: Roll) -> list[tuple[int, str]]:
     """Return whom a server tells what, where nobody ever answers."""
     grid = ScriptedGrid([10, 11], lambda _: None, at_once)
-    saying = Farewell(grid)
+    saying = CompletionNotice(grid)
     for _ in range(2):  # the second time says nothing
-        saying.send(roll)  # type: ignore[arg-type]
+        saying.send(registry)  # type: ignore[arg-type]
     return [(one.metadata.dst_node_id, one.metadata.message_type) for one in grid.pushed]
 
 
 def test_every_client_that_is_there_is_told_and_none_is_waited_for() -> None:
-    roll = Roll({0: 10, 1: 11})
-    assert told(roll) == [(10, "query.farewell"), (11, "query.farewell")]
-    assert roll.waited == 0
+    registry = Roll({0: 10, 1: 11})
+    assert told(registry) == [(10, "query.farewell"), (11, "query.farewell")]
+    assert registry.waited == 0
 
 
 def test_a_server_that_was_started_again_waits_a_little_for_its_clients() -> None:
-    roll = Roll({}, later={1: 11})
-    assert told(roll) == [(11, "query.farewell")]
-    assert roll.waited == GATHER_SECONDS
+    registry = Roll({}, later={1: 11})
+    assert told(registry) == [(11, "query.farewell")]
+    assert registry.waited == GATHER_SECONDS
 
 
 def test_where_clients_live_in_the_servers_process_nobody_is_told() -> None:
-    roll = Roll({0: 10})
-    roll.members = None
-    assert told(roll) == []
+    registry = Roll({0: 10})
+    registry.members = None
+    assert told(registry) == []
 
 
 @pytest.mark.parametrize(("looks", "seconds"), [(1, 0.0), (10**6, 0.3)])
@@ -59,7 +59,7 @@ def test_the_run_ends_when_all_have_heard_or_time_is_up(
     looks: int, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(completion_notice, "END_SECONDS", 0.3)
-    saying = Farewell(ScriptedGrid([10], empty_reply, lambda _: looks))
+    saying = CompletionNotice(ScriptedGrid([10], empty_reply, lambda _: looks))
     saying.send(Roll({0: 10}))  # type: ignore[arg-type]
     begun = time.monotonic()
     saying.finish()
@@ -67,4 +67,4 @@ def test_the_run_ends_when_all_have_heard_or_time_is_up(
 
 
 def test_a_run_that_told_nobody_ends_at_once() -> None:
-    Farewell(ScriptedGrid([], empty_reply, at_once)).finish()
+    CompletionNotice(ScriptedGrid([], empty_reply, at_once)).finish()

@@ -9,7 +9,7 @@ from flwr.app import Error, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from server.transport import dispatch
-from server.transport.dispatch import Post
+from server.transport.dispatch import Dispatcher
 from tests.doubles.grids import ScriptedGrid, at_once, empty_reply
 
 
@@ -20,7 +20,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replies(grid: Grid, messages: list[Message], seconds: float) -> Iterator[tuple[int, Message]]:
     """Send messages and yield (position, reply) until all are there or time is up."""
-    post, until = Post(grid), time.monotonic() + seconds
+    post, until = Dispatcher(grid), time.monotonic() + seconds
     post.send(dict(enumerate(messages)), seconds)
     while post.under_way and time.monotonic() < until:
         yield from post.take()
@@ -183,7 +183,7 @@ def test_slow_grid_is_left_in_peace_between_looks(monkeypatch: pytest.MonkeyPatc
                 pass
             return []
 
-    post = Post(Slow([5], lambda m: None, at_once))
+    post = Dispatcher(Slow([5], lambda m: None, at_once))
     post.send({0: _messages(5)[0]}, 60)
     monkeypatch.setattr(dispatch.time, "sleep", slept.append)
     assert list(post.take()) == []
@@ -195,7 +195,7 @@ def test_time_that_replies_take_to_use_is_no_reason_to_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    post = Post(ScriptedGrid([5, 6], empty_reply, {5: 1, 6: 99}.__getitem__))
+    post = Dispatcher(ScriptedGrid([5, 6], empty_reply, {5: 1, 6: 99}.__getitem__))
     post.send(dict(enumerate(_messages(5, 6))), 60)
     for _ in post.take():
         time.sleep(0.3)  # as screening a large reply does

@@ -27,12 +27,12 @@ from fedsafe.messages import REFUSED
 from server.client_status import failure
 from server.transport import reply_fetcher
 from server.transport.client_errors import transient
-from server.transport.reply_fetcher import Fence
+from server.transport.reply_fetcher import ReplyFetcher
 from server.transport.reply_limits import RefusedError, bounds, check_tree
 from server.validation import DroppedError, screen
 from tests.doubles.grids import Scripted, ScriptedGrid, at_once, empty_reply
 from tests.doubles.hostile import HOSTILE, NESTED
-from tests.doubles.letters import adapter, content, letter
+from tests.doubles.requests import adapter, content, request
 from tests.doubles.superlink import SuperLink, Uplink, superlink
 
 MB = 2**20
@@ -54,17 +54,17 @@ class Desk:
 
     def __init__(self, nodes: int = 1) -> None:
         self.link: SuperLink = superlink(nodes)
-        self.fence = Fence(self.link.grid)
-        self.letters = [letter(adapter(), "float32", one.node) for one in self.link.nodes]
-        for message in self.letters:
+        self.fence = ReplyFetcher(self.link.grid)
+        self.requests = [request(adapter(), "float32", one.node) for one in self.link.nodes]
+        for message in self.requests:
             message.metadata.ttl = 600
-        self.ids = list(self.link.grid.push_messages(self.letters))
+        self.ids = list(self.link.grid.push_messages(self.requests))
         self.questions = [one.questions()[0] for one in self.link.nodes]
 
     def honest(self, place: int = 0) -> Message:
         """Return an honest answer of a node."""
         update = {name: 0.01 * tensor for name, tensor in adapter(seed=1).items()}
-        made = content(self.letters[place], "float32", update)
+        made = content(self.requests[place], "float32", update)
         return Message(made, reply_to=self.questions[place])
 
     def node(self, place: int = 0) -> Uplink:
@@ -73,7 +73,7 @@ class Desk:
 
     def look(self, place: int = 0) -> list[Message]:
         """Look for the answer of a node."""
-        asked, looked = self.letters[place], self.fence.look(self.ids)
+        asked, looked = self.requests[place], self.fence.look(self.ids)
         node = asked.metadata.dst_node_id
         return self.fence.pull(self.ids[place], node, bounds(asked), looked=looked)
 
@@ -333,7 +333,7 @@ def test_object_without_a_proper_head_is_refused(made: bytes) -> None:
     objects = _replacing("MetricRecord", made)(_objects(desk.honest()))
     contents = {get_object_id(one): one for one in objects}
     with pytest.raises(RefusedError):
-        check_tree(get_object_id(objects[-1]), contents, bounds(desk.letters[0]))
+        check_tree(get_object_id(objects[-1]), contents, bounds(desk.requests[0]))
 
 
 @pytest.mark.parametrize("length", range(1, 5))
@@ -351,7 +351,7 @@ def test_objects_that_contain_each_other_are_refused(length: int) -> None:
     cyclic = dict(objects)
     cyclic[names[place]] = _object("Array", [chain[0]], _array([], [0]).partition(b"\0")[2])
     with pytest.raises(RefusedError, match="type Array in place of ArrayChunk"):
-        check_tree(names[-1], {**cyclic, **ring}, bounds(desk.letters[0]))
+        check_tree(names[-1], {**cyclic, **ring}, bounds(desk.requests[0]))
 
 
 def test_refused_reply_counts_as_dropped_and_not_as_a_failure_of_the_client() -> None:
@@ -359,7 +359,7 @@ def test_refused_reply_counts_as_dropped_and_not_as_a_failure_of_the_client() ->
     _sent(desk, FORGED["array without words"](_objects(desk.honest())))
     (found,) = desk.look()
     with pytest.raises(DroppedError) as caught:
-        screen(found, desk.letters[0], 1e4)
+        screen(found, desk.requests[0], 1e4)
     told = "refused: it cannot be rebuilt (JSONDecodeError)"
     assert (failure(found, caught.value), transient(found.error)) == (("dropped", told), False)
 
@@ -368,8 +368,8 @@ def test_honest_reply_arrives_whole() -> None:
     desk = Desk()
     desk.node().reply(desk.honest())
     (found,) = desk.look()
-    update = screen(found, desk.letters[0], 1e4).update
-    assert update.tolist() == screen(desk.honest(), desk.letters[0], 1e4).update.tolist()
+    update = screen(found, desk.requests[0], 1e4).update
+    assert update.tolist() == screen(desk.honest(), desk.requests[0], 1e4).update.tolist()
 
 
 def test_error_of_a_client_arrives() -> None:
@@ -405,7 +405,7 @@ def test_reply_that_was_still_coming_arrives_once_it_is_there(missing: int) -> N
     looks = [desk.look(), desk.look()]
     later()
     (found,) = desk.look()
-    assert (looks, screen(found, desk.letters[0], 1e4).examples) == ([[], []], 7)
+    assert (looks, screen(found, desk.requests[0], 1e4).examples) == ([[], []], 7)
 
 
 def test_reply_that_is_still_coming_is_not_held_in_memory() -> None:
@@ -540,10 +540,10 @@ def test_a_client_cannot_speak_as_the_guard() -> None:
 
 
 def test_grids_of_this_process_are_asked_as_they_are() -> None:
-    asked = letter(adapter(), "float32")
+    asked = request(adapter(), "float32")
     grid = ScriptedGrid([asked.metadata.dst_node_id], empty_reply, at_once)
     (identity,) = grid.push_messages([asked])
-    (found,) = Fence(grid).pull(identity, asked.metadata.dst_node_id, bounds(asked))
+    (found,) = ReplyFetcher(grid).pull(identity, asked.metadata.dst_node_id, bounds(asked))
     assert found.metadata.reply_to_message_id == identity
 
 
@@ -552,7 +552,7 @@ def test_a_grid_of_no_known_kind_is_not_asked_without_bounds() -> None:
         pass
 
     with pytest.raises(LaunchError, match=r"does not know the grid .*Other.*flwr>=1\.41"):
-        Fence(Other([], empty_reply, at_once))
+        ReplyFetcher(Other([], empty_reply, at_once))
 
 
 def test_a_network_grid_without_its_client_is_not_asked_without_bounds(
@@ -561,7 +561,7 @@ def test_a_network_grid_without_its_client_is_not_asked_without_bounds(
     grid = superlink(1).grid
     monkeypatch.delattr(type(grid), "_runtime_client")
     with pytest.raises(LaunchError, match=r"lacks flwr.*HttpGrid\._runtime_client"):
-        Fence(grid)
+        ReplyFetcher(grid)
 
 
 def test_a_client_that_is_gone_later_is_not_blamed_on_a_node(
@@ -573,7 +573,7 @@ def test_a_client_that_is_gone_later_is_not_blamed_on_a_node(
     with pytest.raises(LaunchError, match="_runtime_client"):
         desk.look()
     with pytest.raises(LaunchError, match="_runtime_client"):
-        desk.fence.pull(desk.ids[0], desk.node().node, bounds(desk.letters[0]))
+        desk.fence.pull(desk.ids[0], desk.node().node, bounds(desk.requests[0]))
 
 
 @pytest.mark.parametrize("call", RUNTIME_CALLS)
@@ -596,7 +596,7 @@ def test_bounds_hold_the_largest_honest_reply() -> None:
     """int8 has two arrays a tensor; the names of a 7B model's adapter are long."""
     names = {f"base_model.model.layers.{n}.mlp.down_proj.lora_A.weight": n for n in range(448)}
     record = {name: Array("float32", (1,), "numpy.ndarray", b"1234") for name in names}
-    asked = letter(adapter(), "float32")
+    asked = request(adapter(), "float32")
     asked.content["arrays"] = ArrayRecord(record)
     scales = {f"{name}/scale": array for name, array in record.items()}
     made = RecordDict({"arrays": ArrayRecord(record | scales), "metrics": MetricRecord({"n": 1})})
@@ -621,7 +621,7 @@ def test_flipped_bits_anywhere_end_in_a_message(part: int, flips: list[tuple[int
     _sent(desk, _exchanged(objects, place, bytes(raw)))
     for found in desk.look():
         with contextlib.suppress(DroppedError):
-            screen(found, desk.letters[0], 1e4)
+            screen(found, desk.requests[0], 1e4)
 
 
 def test_names_that_run_deep_are_refused() -> None:

@@ -14,9 +14,9 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.events import Events
 from fedsafe.runs.store import Store
 from server.transport import client_registry, dispatch, round_collector, waiting_notes
-from server.transport.client_identity import Members
-from server.transport.client_registry import RollCall
-from server.transport.round_collector import Gathering
+from server.transport.client_identity import ClientIdentities
+from server.transport.client_registry import ClientRegistry
+from server.transport.round_collector import RoundCollector
 from tests.doubles.grids import HttpGrid, empty_reply, hello
 
 Train = Callable[[Message, int], Message | None]
@@ -46,15 +46,15 @@ class Round:
         for node in range(10, 14):
             self.grid.start(node)
         events = Events(listen=lambda event: self.heard.append(event.message))
-        members = Members(self.experiment, Store(directory), events)
-        self.roll = RollCall(self.grid, 4, events, members)
-        self.roll.wait(5)
+        members = ClientIdentities(self.experiment, Store(directory), events)
+        self.registry = ClientRegistry(self.grid, 4, events, members)
+        self.registry.wait(5)
         self.accepted: set[int] = set()
-        letters = {n: Message(RecordDict(), 0, MessageType.TRAIN, group_id="1") for n in range(4)}
-        self.gathering = Gathering(
+        requests = {n: Message(RecordDict(), 0, MessageType.TRAIN, group_id="1") for n in range(4)}
+        self.collector = RoundCollector(
             self.grid,
-            self.roll,
-            letters,
+            self.registry,
+            requests,
             self.experiment.federation,
             self.experiment.minimum_replies,
             events,
@@ -73,11 +73,11 @@ class Round:
 
     def run(self) -> dict[int, bool]:
         """Return who answered, and whether well."""
-        self.gathering.assemble()
+        self.collector.assemble()
         return dict(self._found())
 
     def _found(self) -> Iterator[tuple[int, bool]]:
-        for client, reply in self.gathering.replies(lambda: len(self.accepted) >= 2):
+        for client, reply in self.collector.replies(lambda: len(self.accepted) >= 2):
             if not reply.has_error():
                 self.accepted.add(client)
             yield client, not reply.has_error()
@@ -124,7 +124,7 @@ def test_client_whose_process_died_is_asked_again(
 ) -> None:
     one = Round(experiment, tmp_path)
     one.train[2] = _error(code, until=1)
-    assert (one.run(), one.gathering.times(2), one.gathering.sent) == (ALL_WELL, 2, 5)
+    assert (one.run(), one.collector.times(2), one.collector.sent) == (ALL_WELL, 2, 5)
 
 
 def test_client_whose_trainer_died_is_asked_again(experiment: Experiment, tmp_path: Path) -> None:
@@ -145,13 +145,13 @@ def test_operator_is_told_that_a_client_is_asked_again(
 def test_client_that_refuses_is_not_asked_again(experiment: Experiment, tmp_path: Path) -> None:
     one = Round(experiment, tmp_path)
     one.train[2] = _error(2, "<class 'fedsafe.errors.RunError'>:<'No.'>")
-    assert (one.run(), one.gathering.times(2)) == ({**ALL_WELL, 2: False}, 1)
+    assert (one.run(), one.collector.times(2)) == ({**ALL_WELL, 2: False}, 1)
 
 
 def test_client_that_dies_every_time_is_given_up(experiment: Experiment, tmp_path: Path) -> None:
     one = Round(experiment, tmp_path, retries=2)
     one.train[2] = _error(8)
-    assert (one.run(), one.gathering.times(2)) == ({**ALL_WELL, 2: False}, 3)
+    assert (one.run(), one.collector.times(2)) == ({**ALL_WELL, 2: False}, 3)
 
 
 def test_node_that_goes_and_comes_back_is_asked_again(
@@ -161,7 +161,7 @@ def test_node_that_goes_and_comes_back_is_asked_again(
     one.train[2] = lambda message, times: None if times == 1 else empty_reply(message)
     one.at(8, lambda: one.grid.stop(12))
     one.at(20, lambda: one.grid.start(12))
-    assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+    assert (one.run(), one.collector.times(2)) == (ALL_WELL, 2)
 
 
 def test_node_that_goes_with_half_its_reply_sent_is_asked_again(
@@ -172,7 +172,7 @@ def test_node_that_goes_with_half_its_reply_sent_is_asked_again(
     one.train[2] = lambda message, times: None if times == 1 else empty_reply(message)
     one.at(8, lambda: one.grid.stop(12))
     one.at(16, lambda: one.grid.start(12))
-    assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+    assert (one.run(), one.collector.times(2)) == (ALL_WELL, 2)
 
 
 def test_node_that_comes_back_under_another_id_is_asked_again(
@@ -182,7 +182,7 @@ def test_node_that_comes_back_under_another_id_is_asked_again(
     one.train[2] = _silent
     one.at(8, lambda: one.grid.stop(12))
     one.at(20, lambda: one.grid.start(16, key=b"key of 12"))
-    assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+    assert (one.run(), one.collector.times(2)) == (ALL_WELL, 2)
 
 
 def test_node_that_was_started_again_unseen_is_asked_again(
@@ -191,7 +191,7 @@ def test_node_that_was_started_again_unseen_is_asked_again(
     one = Round(experiment, tmp_path)
     one.train[2] = lambda message, times: None if times == 1 else empty_reply(message)
     one.at(8, lambda: one.grid.restart(12))
-    assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+    assert (one.run(), one.collector.times(2)) == (ALL_WELL, 2)
 
 
 def test_node_that_stays_away_is_given_up(
@@ -204,7 +204,7 @@ def test_node_that_stays_away_is_given_up(
     begun = time.monotonic()
     found = one.run()
     assert (found, time.monotonic() - begun < 10) == ({0: True, 1: True, 3: True}, True)
-    assert one.gathering.reason(2) == "its node went offline"
+    assert one.collector.reason(2) == "its node went offline"
 
 
 def test_going_offline_costs_one_try_however_long_it_lasts(
@@ -231,12 +231,14 @@ def test_client_that_was_never_there_is_not_waited_for(
 ) -> None:
     one = Round(experiment, tmp_path, deadline=60)
     one.grid.stop(13)
-    one.roll = one.gathering._roll = RollCall(one.grid, 4, Events(), one.roll.members)
-    one.roll.refresh()
+    one.registry = one.collector._registry = ClientRegistry(
+        one.grid, 4, Events(), one.registry.members
+    )
+    one.registry.refresh()
     begun = time.monotonic()
     found = one.run()
     assert (found, time.monotonic() - begun < 5) == ({0: True, 1: True, 2: True}, True)
-    assert one.gathering.reason(3) == "offline"
+    assert one.collector.reason(3) == "offline"
 
 
 def test_straggler_is_waited_for_until_the_deadline(experiment: Experiment, tmp_path: Path) -> None:
@@ -245,7 +247,7 @@ def test_straggler_is_waited_for_until_the_deadline(experiment: Experiment, tmp_
     begun = time.monotonic()
     assert one.run() == {0: True, 1: True, 3: True}
     assert 0.25 < time.monotonic() - begun < 2
-    assert one.gathering.reason(2) == "no reply in 0.3 s"
+    assert one.collector.reason(2) == "no reply in 0.3 s"
 
 
 def test_straggler_is_waited_for_no_longer_than_the_grace(
@@ -256,7 +258,7 @@ def test_straggler_is_waited_for_no_longer_than_the_grace(
     begun = time.monotonic()
     assert one.run() == {0: True, 1: True, 3: True}
     assert 0.15 < time.monotonic() - begun < 5
-    assert one.gathering.reason(2) == "no reply within 0.2 s of the 2 that a round needs"
+    assert one.collector.reason(2) == "no reply within 0.2 s of the 2 that a round needs"
 
 
 def test_grace_begins_with_the_replies_that_a_round_needs(
@@ -311,7 +313,7 @@ def test_reply_to_an_earlier_asking_counts(experiment: Experiment, tmp_path: Pat
     looks = iter([8])
     one.grid._looks = lambda node: next(looks, 1) if node == 12 else 1
     one.at(8, lambda: one.grid.lapse(12))
-    assert (one.run(), one.gathering.times(2)) == (ALL_WELL, 2)
+    assert (one.run(), one.collector.times(2)) == (ALL_WELL, 2)
 
 
 def test_operator_is_told_at_intervals_whom_a_round_waits_for(
@@ -350,9 +352,9 @@ def test_round_spends_no_more_on_the_absent_than_a_return_takes(
 ) -> None:
     monkeypatch.setattr(client_registry, "RETURN_SECONDS", 0.3)
     one = Round(experiment, tmp_path, deadline=60, grace=None)
-    monkeypatch.setattr(one.roll, "expected", lambda client: True)
+    monkeypatch.setattr(one.registry, "expected", lambda client: True)
     one.grid.stop(12)
-    one.roll.refresh()
+    one.registry.refresh()
     begun = time.monotonic()
     assert one.run() == {0: True, 1: True, 3: True}
     assert 0.25 < time.monotonic() - begun < 10
@@ -360,8 +362,8 @@ def test_round_spends_no_more_on_the_absent_than_a_return_takes(
 
 def test_client_that_is_left_out_is_not_asked(experiment: Experiment, tmp_path: Path) -> None:
     one = Round(experiment, tmp_path)
-    one.gathering._open.pop(2)
-    assert (one.run(), one.gathering.times(2)) == ({0: True, 1: True, 3: True}, 0)
+    one.collector._open.pop(2)
+    assert (one.run(), one.collector.times(2)) == ({0: True, 1: True, 3: True}, 0)
 
 
 def test_default_grace_is_far_below_the_deadline() -> None:

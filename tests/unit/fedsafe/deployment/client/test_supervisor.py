@@ -119,7 +119,7 @@ def test_the_same_client_cannot_run_twice(client: Client) -> None:
         client.process.args, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert again.returncode == 1
-    assert f"(process {client.process.pid}) runs with" in again.stderr
+    assert f"(process {client.process.pid}) runs with" in again.stdout + again.stderr
 
 
 def test_interrupted_it_leaves_nothing(start: Callable[[], Client]) -> None:

@@ -63,7 +63,9 @@ def test_a_path_that_nginx_cannot_quote_is_said(front: Nginx, tmp_path: Path, na
 
 @needs_nginx
 def test_nginx_says_what_is_wrong(front: Nginx) -> None:
-    with pytest.raises(LaunchError, match=r"nginx does not take .*front\.conf: .*invalid port"):
+    with pytest.raises(
+        LaunchError, match=r"nginx does not take .*front\.new\.conf: .*invalid port"
+    ):
         replace(front, listen="127.0.0.1:99999").child()
 
 
@@ -129,10 +131,10 @@ NURSERY = """
 import os, resource, sys, time
 from pathlib import Path
 from fedsafe.deployment.child_processes import end_with_parent
-from fedsafe.deployment.server.nginx import Front
+from fedsafe.deployment.server.nginx import Nginx
 state, files = Path(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-front = Front(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()
+front = Nginx(sys.argv[1], "127.0.0.1:9", state, state / "logs").child()
 for _ in sys.stdin:
     if os.fork() == 0:
         end_with_parent()

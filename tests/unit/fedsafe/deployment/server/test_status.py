@@ -15,7 +15,7 @@ from fedsafe.experiment import Experiment
 from fedsafe.experiment.load import as_yaml
 from fedsafe.flower.environment import free_port
 from fedsafe.runs.events import Events
-from fedsafe.runs.files import hold
+from fedsafe.runs.files import flock
 from fedsafe.runs.records import Client, Round, Summary
 from fedsafe.runs.store import Store
 from server.progress_file import ProgressFile
@@ -53,7 +53,7 @@ def run(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_round_waits_for_who_has_not_answered(run: Path) -> None:
-    with hold(run / ".server/lock", lambda _: RunError("")):
+    with flock(run / ".server/lock", lambda _: RunError("")):
         found = read_status(run)
     assert (found.state, found.address, found.stage) == ("running", "127.0.0.1:1", "trained")
     assert (found.round, found.waiting, found.connected) == (2, [0, 2, 3], 3)
@@ -62,7 +62,7 @@ def test_a_round_waits_for_who_has_not_answered(run: Path) -> None:
 
 def test_every_client_has_a_name_and_a_history(run: Path) -> None:
     client_keys.revoke(run.parent / "certs", "node3")
-    with hold(run / ".server/lock", lambda _: RunError("")):
+    with flock(run / ".server/lock", lambda _: RunError("")):
         found = read_status(run).clients
     assert [one.name for one in found] == ["node0", "node1", "node2", "node3"]
     assert (found[2].replies, found[2].last) == ({"dropped": 1}, "dropped: not finite")
@@ -88,13 +88,13 @@ def test_what_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
 
 def test_servers_that_run_are_found_and_others_not(run: Path) -> None:
     assert status.servers() == []
-    with hold(run / ".server/lock", lambda _: RunError("")):
+    with flock(run / ".server/lock", lambda _: RunError("")):
         assert status.servers() == [run]
 
 
 def test_figures_are_served_on_loopback_alone(run: Path) -> None:
     port = free_port()
-    with hold(run / ".server/lock", lambda _: RunError("")):
+    with flock(run / ".server/lock", lambda _: RunError("")):
         serve_metrics(run, port)
         text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
     assert "fedsafe_round 2.0" in text

@@ -1,4 +1,4 @@
-"""What server and clients send each other, without either: a letter and its honest answer."""
+"""Requests of a server and the honest replies of a client, built without either."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,14 +29,14 @@ def adapter(rank: int = 4, wide: int = 96, seed: int = 0) -> Tensors:
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-def letter(tensors: Tensors, wire: Wire, node: int = 2) -> Message:
+def request(tensors: Tensors, wire: Wire, node: int = 2) -> Message:
     """Return what the server asks with."""
     config = ConfigRecord({"server-round": 1})
     return train_message(packed(tensors, wire), shapes(tensors), config, node)
 
 
 def arrays_in(asked: Message, wire: Wire = "float32") -> dict[str, "np.ndarray[Any, Any]"]:
-    """Return the arrays that a letter carries, by tensor."""
+    """Return the arrays that a request carries, by tensor."""
     layout = downlink(wire, shapes_of(asked))
     return unpack(arrays_of(asked)["adapter"].numpy(), layout)
 
