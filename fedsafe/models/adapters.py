@@ -6,6 +6,7 @@ al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from copy import copy
@@ -130,17 +131,30 @@ def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> 
 
     It calls its base model by name, not by a path of this machine.
     """
-    from safetensors.torch import save_file
-
     from fedsafe.runs.files import whole_directory
 
     config = copy(model.peft_config["default"])
     config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
     config.inference_mode = True
     with whole_directory(directory) as aside:
-        metadata = {"format": "pt", "sha256": digest(tensors)}
-        save_file(dict(tensors), aside / WEIGHTS, metadata=metadata)
+        (aside / WEIGHTS).write_bytes(_serialized(tensors))
         config.save_pretrained(aside)
+
+
+def _serialized(tensors: Mapping[str, "torch.Tensor"]) -> bytes:
+    """Return a safetensors file that names its own sha256, the same bytes each time.
+
+    safetensors writes metadata in an order that changes from call to call; they are put in order
+    here. The header is a length of 8 bytes, little-endian, and so many bytes of JSON.
+    """
+    from safetensors.torch import save as serialize
+
+    content = serialize(dict(tensors), metadata={"format": "pt", "sha256": digest(tensors)})
+    size = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + ordered.ljust(size - 8) + content[size:]
 
 
 def load(directory: Path) -> Tensors:

@@ -229,3 +229,14 @@ def test_saved_settings_name_the_base_model(
     adapters.save(tmp_path / "a", trained, loaded.model)
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text(encoding="utf-8"))
     assert (config["base_model_name_or_path"], config["inference_mode"]) == (llama.name, True)
+
+
+def test_saved_adapter_is_the_same_bytes_each_time(loaded: LoadedModel, tmp_path: Path) -> None:
+    tensors = adapters.start(loaded.model, 0)
+    for number in range(8):  # the order of two entries was wrong half the time
+        adapters.save(tmp_path / str(number), tensors, loaded.model)
+    files = {
+        name: {(tmp_path / str(number) / name).read_bytes() for number in range(8)}
+        for name in ("adapter_model.safetensors", "adapter_config.json")
+    }
+    assert {name: len(contents) for name, contents in files.items()} == dict.fromkeys(files, 1)
