@@ -2,7 +2,7 @@
 
 An aligned base, a clean federation that keeps the alignment and learns something new, an
 attack that breaks it and nothing else, and a defense that restores it: over three seeds of
-the shallow base, and one of the deep one, whose alignment also holds against prefills.
+the shallow base. Of the deep ones only the base is looked at, which also holds against prefills.
 """
 
 from pathlib import Path
@@ -18,7 +18,8 @@ SMALL = (
     "old_skills: 40, new_skill: 20}",
 )
 """A small size for CI; with 100 prompts a bound of 1 % lets one through."""
-RUNS = (("micro", 0), ("micro", 1), ("micro", 2), ("micro-deep", 0))
+RUNS = (("micro", 0), ("micro", 1), ("micro", 2))
+"""Base and seed; `python -m tests.end_to_end.gates` runs all bases."""
 
 
 @pytest.fixture(scope="module")
