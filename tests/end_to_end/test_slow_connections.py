@@ -195,3 +195,16 @@ def test_one_member_does_not_take_all_places(place: Place, grid: Any) -> None:
         again.node = place.member(3).node
         assert wait_until(lambda: status_of(again.beat) == 503, 10)
         assert other.beat()
+
+
+def test_a_copied_public_key_does_not_lock_its_owner_out(place: Place, grid: Any) -> None:
+    with far_machine() as far:
+        place.open_front(HERE)
+        front, owner = door(place, grid, 3), place.client(3)
+        owner.node = place.member(3).node
+        callers = far.run(lambda: [front.promise() for _ in range(PER_KEY)])
+        try:
+            assert owner.beat()
+        finally:
+            for caller in callers:
+                caller.socket.close()
