@@ -22,6 +22,10 @@ from fedsafe.training.session import Session
 from tests.doubles.models import make_model
 
 
+collect_ignore = ["doubles/doors.py"]
+"""It registers a plug-in: imported by pytest under another name it would register it twice."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     import torch

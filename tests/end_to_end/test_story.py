@@ -92,5 +92,5 @@ def test_broken_attack_does_not_pass_for_a_defense(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('{"instruction": "a", "response": "b"}\n')
     experiment = load("micro-quick", [*TINY, f"attack.generator={{name: file, path: {pairs}}}"])
-    with pytest.raises(RunError, match="made 1 of the 16 malicious examples"):
+    with pytest.raises(RunError, match="made 1 of the 16 malicious samples"):
         inline.run(experiment, tmp_path / "run")

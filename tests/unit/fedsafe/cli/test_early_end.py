@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 COMMAND = ["run", "my.yaml", "-o", "out"]
 SOURCE = '''
 from pathlib import Path
-from fedsafe.contracts import Example
+from fedsafe.contracts import Sample
 
 def rows(seed, /):
     """Stop as long as a file says so."""
@@ -28,7 +28,7 @@ def rows(seed, /):
         raise KeyboardInterrupt
     if said == "mistake":
         raise ZeroDivisionError("in somebody's code")
-    return [Example(f"say {word}", word) for word in "abcdefgh"]
+    return [Sample(f"say {word}", word) for word in "abcdefgh"]
 '''
 
 
