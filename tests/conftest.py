@@ -21,7 +21,6 @@ from fedsafe.models.base import LoadedModel
 from fedsafe.training.session import Session
 from tests.doubles.models import make_model
 
-
 collect_ignore = ["doubles/doors.py"]
 """It registers a plug-in: imported by pytest under another name it would register it twice."""
 

@@ -52,7 +52,7 @@ class Place:
         made = self.home / "certs"
         keys = tuple(one.key for one in read_allow(made / certs.ALLOW))
         front = Nginx(self.outer, self.inner, state, state / "logs", made, self.home / "inside",
-                      keys, patience or Timeouts()).child()  # fmt: skip
+                      keys, patience=patience or Timeouts()).child()  # fmt: skip
         self.fronts.append(front)
         front.start()
         assert wait_until(lambda: _listens(host, port), 10), front.last_log_line()
