@@ -18,7 +18,6 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/cli/client.py:client": 123,
     "fedsafe/cli/runs.py:defend": 49,
     "fedsafe/cli/runs.py:run": 52,
-    "fedsafe/cli/seeds.py:run_with_seeds": 47,
     "fedsafe/cli/seeds.py:run_with_seeds": 48,
     "fedsafe/cli/server.py:server": 89,
     "fedsafe/data/columns.py:examples": 46,
