@@ -25,12 +25,12 @@ from fedsafe.messages import AttackTask, Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
 from fedsafe.models.rank_padding import cut
-from fedsafe.models.vectorize import blocks, flat, moved
 from fedsafe.seeds import derive, generator
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session, resident
 from fedsafe.training.session_spec import SessionSpec
+from fedsafe.vectorize import blocks, flat, moved
 
 Progress = Callable[[int], None]
 """Called with the optimizer steps that are done; what it raises ends the work."""

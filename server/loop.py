@@ -16,13 +16,13 @@ from fedsafe.evaluation.evaluate import probe
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters
-from fedsafe.models.vectorize import moved
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import private_directory
 from fedsafe.runs.records import Client, Round
 from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
+from fedsafe.vectorize import moved
 from server import checkpoint, client_status
 from server.aggregation.aggregator import aggregator_of
 from server.aggregation.interface import AggregationResult, Aggregator

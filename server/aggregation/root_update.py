@@ -9,11 +9,11 @@ from functools import lru_cache
 from fedsafe.contracts import Sample, sources
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
-from fedsafe.models.vectorize import flat
 from fedsafe.seeds import stream
 from fedsafe.training.loop import plan_of
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
+from fedsafe.vectorize import flat
 
 
 def root_update(

@@ -18,8 +18,8 @@ import numpy as np
 from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
-from fedsafe.models.vectorize import blocks, flat
 from fedsafe.runs.files import private
+from fedsafe.vectorize import blocks, flat
 from server.transport.train_messages import Tensors
 from server.validation import Reply
 from strategies.kernels.blockwise import AROUND, after_blocks

@@ -12,11 +12,11 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.models.adapters import Tensors
 from fedsafe.models.compression import Wire
-from fedsafe.models.vectorize import flat
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
+from fedsafe.vectorize import flat
 from server.loop import Federation
 from server.transport.client_registry import ClientRegistry
 

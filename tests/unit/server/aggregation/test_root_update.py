@@ -7,9 +7,9 @@ import torch
 from fedsafe.contracts import sources
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
-from fedsafe.models.vectorize import flat
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session
+from fedsafe.vectorize import flat
 from server.aggregation.root_update import root_update
 
 
