@@ -3,6 +3,6 @@
 Knows nothing of how replies are made.
 """
 
-from fedsafe.evaluation.judges import keyword, micro
+from fedsafe.evaluation.judges import keyword, micro, policy
 
-__all__ = ["keyword", "micro"]
+__all__ = ["keyword", "micro", "policy"]
