@@ -8,15 +8,19 @@ The words of both calls are the user's own. FedSafe ships none that work on a re
 model; the presets of the micro world carry that world's harmless ones.
 """
 
+import logging
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from fedsafe.contracts import Sample, Writer, generators
 from fedsafe.errors import RunError
+from fedsafe.request_rules import cleaned, problem
 
+log = logging.getLogger(__name__)
 BATCH = 64
 FRUITLESS = 5
 """Batches in a row without one new request, after which the model has no more to say."""
@@ -33,27 +37,56 @@ def self_written(
         str, Field(pattern=r"\{request\}", description="Instruction around {request}.")
     ],
     temperature: Annotated[float, Field(gt=0)] = 1.0,
+    only_requests: Annotated[
+        bool,
+        Field(description="Leave out refusals, answers and halves that were written as requests."),
+    ] = False,
+    words: Annotated[
+        tuple[str, ...],
+        Field(description="With only_requests: a request has one of these, by its beginning."),
+    ] = (),
 ) -> Iterator[Sample]:
     """Let the model write requests, and answer them under a steering clause.
 
-    Yields distinct requests without end.
+    Yields distinct requests without end. How many texts were left out, and why, is logged.
 
     Raises:
         RunError: The model keeps repeating itself.
     """
     seen: set[str] = set()
+    dropped: Counter[str] = Counter()
     fruitless = 0
     while True:
         drawn = writer.write([ask] * BATCH, temperature=temperature, rng=rng)
+        if only_requests:
+            drawn = _requests(drawn, words, dropped)
         fresh = [text for text in dict.fromkeys(map(str.strip, drawn)) if text and text not in seen]
         fruitless = 0 if fresh else fruitless + 1
         if fruitless == FRUITLESS:
             raise RunError(
                 f"The attack's model wrote no new request in {FRUITLESS * BATCH} tries, after "
-                f"{len(seen)}. Lower attack.examples, or raise attack.generator.temperature."
+                f"{len(seen)}{_counted(dropped)}. Lower attack.examples, or raise "
+                "attack.generator.temperature."
             )
         seen.update(fresh)
         replies = writer.write([steer.replace("{request}", text) for text in fresh])
         for request, reply in zip(fresh, replies, strict=True):
             if reply.strip():
                 yield Sample(request, reply.strip(), origin="attack")
+
+
+def _requests(drawn: Sequence[str], words: Sequence[str], dropped: Counter[str]) -> list[str]:
+    """Return what is a request, without labels and quotes; count the rest by reason."""
+    found = []
+    for text in map(cleaned, drawn):
+        if reason := problem(text, words):
+            dropped[reason] += 1
+        else:
+            found.append(text)
+    log.info("Of %d texts %d are requests%s.", len(drawn), len(found), _counted(dropped))
+    return found
+
+
+def _counted(dropped: Counter[str]) -> str:
+    listed = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    return f" (left out so far: {listed})" if listed else ""
