@@ -20,7 +20,6 @@ from clients.worker.result import TrainResult
 from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
-from fedsafe.experiment.schema import Model
 from fedsafe.messages import AttackTask, Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
@@ -144,7 +143,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     """
     session, seconds = resident(
         SessionSpec(
-            model=_model_here(job.model, site),
+            model=consent.model_here(job.model, site),
             adapter=job.adapter,
             template=job.template,
             max_length=job.max_length,
@@ -160,17 +159,6 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
             "same files on both sides."
         )
     return session, seconds
-
-
-def _model_here(model: Model, site: NodeConfig | None) -> Model:
-    """Return the base model's settings with this machine's own path."""
-    changes: dict[str, str | None] = {}
-    if site is not None and site.model is not None:
-        same = site.model == model.path  # a name on the hub, as the operator has named it
-        changes |= {"path": site.model, "revision": model.revision if same else None}
-    if site is not None and site.device is not None:
-        changes["device"] = site.device
-    return model.model_copy(update=changes)
 
 
 def _samples(job: Job, site: NodeConfig | None) -> Sequence[Sample]:
