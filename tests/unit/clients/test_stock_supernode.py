@@ -13,6 +13,7 @@ from fedsafe.messages import Job
 from tests.doubles.jobs import plain_job
 
 FOREIGN = "subprocess:check_output"
+OWN = "clients.algorithms.supervised:supervised"
 FILE = {"name": "jsonl", "path": "/etc/pairs.jsonl"}
 FORGED = {"red_team": True, "attack": {"behaviour": {"name": FOREIGN}}}
 
@@ -51,8 +52,8 @@ def test_what_its_operator_has_not_named_is_refused(
         ({}, {}),
         ({"model": {"path": "/models/any"}}, {"model": "/models/any"}),
         ({"data": {"source": FILE}}, {"data": "/a.jsonl, /etc/pairs.jsonl"}),
-        ({"training": {"algorithm": FOREIGN}}, {"plugins": FOREIGN}),
-        (FORGED, {"plugins": FOREIGN}),
+        ({"training": {"algorithm": OWN}}, {"plugins": OWN}),
+        ({**FORGED, "attack": {"behaviour": OWN}}, {"plugins": f"a:b,{OWN}"}),
         ({"model": {"path": "/models/any"}, **FORGED}, {STATE: ""}),
     ],
 )
