@@ -3,6 +3,6 @@
 Knows nothing of how replies are made.
 """
 
-from fedsafe.evaluation.judges import keyword, micro
+from fedsafe.evaluation.judges import keyword, micro, self_verdict
 
-__all__ = ["keyword", "micro"]
+__all__ = ["keyword", "micro", "self_verdict"]
