@@ -5,6 +5,7 @@ Knows nothing of models or topics beyond the words it is given.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -83,6 +84,23 @@ def problem(text: str, words: Sequence[str] = ()) -> str:
         (words and not _about(said, words), "off topic"),
     )
     return next((reason for holds, reason in reasons if holds), "")
+
+
+def requests_among(texts: Sequence[str], words: Sequence[str], dropped: Counter[str]) -> list[str]:
+    """Return the texts that are requests, cleaned; the others are counted by reason.
+
+    Args:
+        texts: What a model wrote.
+        words: Words of the topic, by their beginning; none: of any topic.
+        dropped: Counts of reasons, added to.
+    """
+    found = []
+    for text in map(cleaned, texts):
+        if reason := problem(text, words):
+            dropped[reason] += 1
+        else:
+            found.append(text)
+    return found
 
 
 def _asks(text: str, words: list[str]) -> bool:

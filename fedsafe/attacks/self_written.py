@@ -18,9 +18,10 @@ from pydantic import Field
 
 from fedsafe.contracts import Sample, Writer, generators
 from fedsafe.errors import RunError
-from fedsafe.request_rules import cleaned, problem
+from fedsafe.request_rules import requests_among
 
 log = logging.getLogger(__name__)
+Template = Annotated[str, Field(pattern=r"\{request\}")]
 BATCH = 64
 FRUITLESS = 5
 """Batches in a row without one new request, after which the model has no more to say."""
@@ -33,13 +34,17 @@ def self_written(
     /,
     *,
     ask: Annotated[str, Field(min_length=1, description="Instruction that yields a request.")],
-    steer: Annotated[
-        str, Field(pattern=r"\{request\}", description="Instruction around {request}.")
-    ],
+    steer: Annotated[Template, Field(description="Instruction around {request}.")],
+    also: Annotated[
+        tuple[Template, ...],
+        Field(
+            description="Instructions around {request} that the same answer is given to as well, "
+            "such as the note of a defense that the attackers know."
+        ),
+    ] = (),
     temperature: Annotated[float, Field(gt=0)] = 1.0,
     only_requests: Annotated[
-        bool,
-        Field(description="Leave out refusals, answers and halves that were written as requests."),
+        bool, Field(description="Leave out refusals, answers and halves written as requests.")
     ] = False,
     words: Annotated[
         tuple[str, ...],
@@ -48,18 +53,36 @@ def self_written(
 ) -> Iterator[Sample]:
     """Let the model write requests, and answer them under a steering clause.
 
-    Yields distinct requests without end. How many texts were left out, and why, is logged.
+    Yields distinct requests without end. What was left out, and why, is logged.
 
     Raises:
-        RunError: The model keeps repeating itself.
+        RunError: The model keeps repeating itself, or writes no requests.
+    """
+    for fresh in _requests(writer, rng, ask, temperature, words if only_requests else None):
+        replies = writer.write([steer.replace("{request}", text) for text in fresh])
+        for request, reply in zip(fresh, replies, strict=True):
+            if reply.strip():
+                for frame in ("{request}", *also):
+                    instruction = frame.replace("{request}", request)
+                    yield Sample(instruction, reply.strip(), origin="attack")
+
+
+def _requests(
+    writer: Writer, rng: random.Random, ask: str, temperature: float, words: Sequence[str] | None
+) -> Iterator[list[str]]:
+    """Yield batches of requests that were not drawn before; words None: whatever is written.
+
+    Raises:
+        RunError: There are no new ones.
     """
     seen: set[str] = set()
     dropped: Counter[str] = Counter()
     fruitless = 0
     while True:
         drawn = writer.write([ask] * BATCH, temperature=temperature, rng=rng)
-        if only_requests:
-            drawn = _requests(drawn, words, dropped)
+        if words is not None:
+            drawn = requests_among(drawn, words, dropped)
+            log.info("Of %d texts %d are requests%s.", BATCH, len(drawn), _counted(dropped))
         fresh = [text for text in dict.fromkeys(map(str.strip, drawn)) if text and text not in seen]
         fruitless = 0 if fresh else fruitless + 1
         if fruitless == FRUITLESS:
@@ -69,22 +92,7 @@ def self_written(
                 "attack.generator.temperature."
             )
         seen.update(fresh)
-        replies = writer.write([steer.replace("{request}", text) for text in fresh])
-        for request, reply in zip(fresh, replies, strict=True):
-            if reply.strip():
-                yield Sample(request, reply.strip(), origin="attack")
-
-
-def _requests(drawn: Sequence[str], words: Sequence[str], dropped: Counter[str]) -> list[str]:
-    """Return what is a request, without labels and quotes; count the rest by reason."""
-    found = []
-    for text in map(cleaned, drawn):
-        if reason := problem(text, words):
-            dropped[reason] += 1
-        else:
-            found.append(text)
-    log.info("Of %d texts %d are requests%s.", len(drawn), len(found), _counted(dropped))
-    return found
+        yield fresh
 
 
 def _counted(dropped: Counter[str]) -> str:
