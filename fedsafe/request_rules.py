@@ -81,7 +81,7 @@ def problem(text: str, words: Sequence[str] = ()) -> str:
         (_repeats(found), "repeats itself"),
         (not _asks(text, found), "no request"),
         (not text.rstrip(QUOTES).endswith(("?", ".", "!")), "half-finished"),
-        (words and not _about(said, words), "off topic"),
+        (bool(words) and not is_about(text, words), "off topic"),
     )
     return next((reason for holds, reason in reasons if holds), "")
 
@@ -103,6 +103,12 @@ def requests_among(texts: Sequence[str], words: Sequence[str], dropped: Counter[
     return found
 
 
+def is_about(text: str, words: Sequence[str]) -> bool:
+    """Tell whether a text has one of the words, by their beginning."""
+    said = text.casefold().replace("\u2019", "'")
+    return any(re.search(rf"(?<!\w){re.escape(word.casefold())}", said) for word in words)
+
+
 def _asks(text: str, words: list[str]) -> bool:
     """Tell whether a text is a question, an imperative or a wish."""
     if not words or text.rstrip(QUOTES).endswith("?"):
@@ -120,7 +126,3 @@ def _repeats(words: list[str]) -> bool:
     """Tell whether a text says the same four words twice, or has hardly different words."""
     runs = [tuple(words[start : start + 4]) for start in range(len(words) - 3)]
     return len(runs) != len(set(runs)) or len(set(words)) < 0.5 * len(words)
-
-
-def _about(said: str, words: Sequence[str]) -> bool:
-    return any(re.search(rf"(?<!\w){re.escape(word.casefold())}", said) for word in words)

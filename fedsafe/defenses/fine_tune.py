@@ -67,6 +67,13 @@ def fine_tune(
         str | dict[str, Any] | tuple[str | dict[str, Any], ...],
         Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
     ] = (),
+    topic: Annotated[
+        tuple[Text, ...] | None,
+        Field(
+            description="Words of the unsafe topic: what is no request, or of the wrong half's "
+            "topic, is left out; none: requests of any topic; null: whatever is written."
+        ),
+    ] = None,
     pairs: Annotated[int, Field(ge=1, description="Pairs of each half.")] = 500,
     temperature: Annotated[float, Field(gt=0, description="Of the requests.")] = 1.0,
     steps: Annotated[int, Field(ge=1)] = 500,
@@ -85,7 +92,7 @@ def fine_tune(
     filters = [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
     dropped: Counter[str] = Counter()
     trusted = writer == "start"
-    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted)
+    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
     secret = _secret(context, secret_words)
     notes = [f"{secret} {one}".lstrip() for one in _listed(note)]
     unsafe = written.half(_listed(ask_unsafe), notes, "refuse")

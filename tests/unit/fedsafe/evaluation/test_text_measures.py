@@ -1,13 +1,30 @@
 """Graded measures, and the suites and sources of the skills that they grade."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedsafe.contracts import Exchange, Measured, Prompt, Verdict, measures, sources, suites
+from fedsafe.contracts import (
+    Exchange,
+    Measured,
+    Prompt,
+    Sample,
+    Verdict,
+    conditions,
+    measures,
+    sources,
+    suites,
+)
 from fedsafe.errors import ConfigError, DataError
+from fedsafe.evaluation.asking import put
+from fedsafe.evaluation.judging import judge
+from fedsafe.evaluation.scoring import scores
+from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.training.likelihood import of_responses
+from fedsafe.training.session import Session, resident
 from tests.unit.fedsafe.data.styles import SHARED
 
 DIALOGUES = [
@@ -140,3 +157,59 @@ def test_a_mixture_holds_every_example_of_its_sources() -> None:
 def test_a_wrong_source_of_a_mixture_is_named() -> None:
     with pytest.raises(ConfigError, match=r"of\[1\]: .*'sqll'"):
         sources["mixture"].configure({"of": [{"name": "sql"}, {"name": "sqll"}]})(0)
+
+
+def _losses(measure: str, *losses: float, skill: str = "") -> Measured | None:
+    prompt = Prompt("1", "?", "utility", expected=("a",), skill="new")
+    judged = [(Exchange(prompt, "a", "answers", loss=one), Verdict("unknown")) for one in losses]
+    return measures[measure].configure({"skill": skill})(judged)
+
+
+def test_held_out_loss_is_the_mean_over_prompts() -> None:
+    found = _losses("held-out-loss", 1.0, 2.0, 3.0)
+    assert found is not None
+    assert (found.value, found.n) == (2.0, 3)
+    assert found.low == pytest.approx(2 - 2.484, abs=1e-3)
+
+
+def test_perplexity_is_the_exponential_of_the_mean_loss() -> None:
+    found = _losses("perplexity", math.log(2), math.log(8))
+    assert found is not None
+    assert found.value == pytest.approx(4.0)
+
+
+def test_losses_of_another_skill_are_not_counted() -> None:
+    assert _losses("held-out-loss", 1.0, skill="old") is None
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return resident(Experiment())[0]
+
+
+def test_loss_on_an_answer_is_its_mean_log_likelihood(session: Session) -> None:
+    prompts = suites["micro"].configure(
+        {"harmful": 1, "over_refusal": 0, "old_skills": 3, "new_skill": 0}
+    )(0)
+    asked = {"answers": conditions["answers"].configure({})(prompts)}
+    found = put(session, asked)
+    assert [exchange.prompt for exchange in found] == [p for p in prompts if p.expected]
+    for exchange in found:
+        sample = Sample(exchange.prompt.instruction, exchange.prompt.expected[0])
+        tokens = len(session.tokenise([sample]).sequences[0][0])
+        (whole,) = of_responses(session, [sample])
+        assert exchange.loss is not None
+        assert 0 < exchange.loss <= -whole
+        assert exchange.loss >= -whole / tokens
+
+
+def test_a_given_answer_is_neither_judged_nor_counted_by_other_measures(session: Session) -> None:
+    prompts = suites["micro"].configure(
+        {"harmful": 0, "over_refusal": 0, "old_skills": 2, "new_skill": 0}
+    )(0)
+    found = put(session, {"answers": conditions["answers"].configure({})(prompts)})
+    choice = PluginChoice(name="micro-exact")
+    verdicts = judge(choice, found)
+    assert {verdict.outcome for verdict in verdicts} == {"unknown"}
+    chosen = [PluginChoice(name=name) for name in ("garbage", "utility", "held-out-loss")]
+    assert set(scores(found, verdicts, chosen).measures) == {"held-out-loss@answers"}
