@@ -20,7 +20,7 @@ from clients.worker.result import TrainResult
 from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
-from fedsafe.experiment.schema import Model
+from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.messages import AttackTask, Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
@@ -145,7 +145,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     session, seconds = resident(
         SessionSpec(
             model=_model_here(job.model, site),
-            adapter=job.adapter,
+            adapter=_adapter_here(job.adapter, site),
             template=job.template,
             max_length=job.max_length,
             training=job.training,
@@ -171,6 +171,22 @@ def _model_here(model: Model, site: NodeConfig | None) -> Model:
     if site is not None and site.device is not None:
         changes["device"] = site.device
     return model.model_copy(update=changes)
+
+
+def _adapter_here(adapter: Adapter, site: NodeConfig | None) -> Adapter:
+    """Return the adapter's settings with this machine's own path of the one to be merged.
+
+    Raises:
+        ModelError: Its operator has not named one: the server's path is not this machine's.
+    """
+    if site is None or adapter.merged_start is None:
+        return adapter
+    if site.start_adapter is None:
+        raise ModelError(
+            "This federation merges an adapter into the base weights, and this client was started "
+            "without one. Start it with --start-adapter DIR."
+        )
+    return adapter.model_copy(update={"start": site.start_adapter})
 
 
 def _samples(job: Job, site: NodeConfig | None) -> Sequence[Sample]:

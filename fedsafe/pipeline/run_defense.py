@@ -51,6 +51,7 @@ def run_defense(
     choice: PluginChoice,
     *,
     seed: int,
+    start: adapters.Tensors,
     key: str,
     directory: Path,
     avoid: frozenset[str],
@@ -64,6 +65,7 @@ def run_defense(
         adapter: What to defend.
         choice: Which defense, with its settings.
         seed: Of the experiment.
+        start: The adapter before the federation.
         key: sha256 of all that the result depends on.
         directory: Gets the adapter with its shield, if any, beside it, the data that the
             defense made, and ``defense.json``.
@@ -74,14 +76,13 @@ def run_defense(
     Raises:
         RunError: What lies in the directory is not what was written there.
     """
-    found = _finished(directory, key)
-    if found is not None:
+    if (found := _finished(directory, key)) is not None:
         return found
     private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
-    task = _task(session, seed, avoid, judge, directory)
+    task = _task(start, avoid, judge, directory)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
     if not isinstance(defended, Defended):
         raise RunError(
@@ -135,8 +136,7 @@ def _finished(directory: Path, key: str) -> Repaired | None:
 
 
 def _task(
-    session: Session,
-    seed: int,
+    start: adapters.Tensors,
     avoid: frozenset[str],
     judge: Callable[[Sequence[Exchange]], list[Verdict]],
     directory: Path,
@@ -147,7 +147,7 @@ def _task(
         write_json(directory / "card.json", {**card, **stamp})
 
     return DefenseTask(
-        start=session.start(seed),
+        start=start,
         avoid=avoid,
         normalise=normalise,
         near=lambda texts: overlap(texts, sorted(avoid)).near,
