@@ -9,10 +9,12 @@ from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
-from fedsafe.experiment.model_checks import Problem, alignment, hardware
+from fedsafe.experiment.filter_checks import filter_problems
+from fedsafe.experiment.model_checks import alignment, hardware
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
 from fedsafe.secret_settings import literal_secrets
+from fedsafe.validation_errors import Problem
 
 
 def problems(experiment: Experiment) -> list[Problem]:
@@ -72,6 +74,8 @@ def _plugins(experiment: Experiment) -> Iterator[Problem]:
             continue
         for name, text in plugin.problems(choice.settings):
             yield f"{path}.{name}", text
+        if kind == "defense":
+            yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
         for name in literal_secrets(plugin.schema, choice.settings):
             yield (
                 f"{path}.{name}",

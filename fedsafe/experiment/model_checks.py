@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 
 from fedsafe.experiment.schema import Experiment
-
-Problem = tuple[str, str]
-"""Dotted path and sentence."""
+from fedsafe.validation_errors import Problem
 
 
 def alignment(experiment: Experiment) -> Iterator[Problem]:
