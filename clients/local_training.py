@@ -164,7 +164,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     session, seconds = resident(
         SessionSpec(
             model=consent.model_here(job.model, site),
-            adapter=job.adapter,
+            adapter=consent.adapter_here(job.adapter, site),
             template=job.template,
             max_length=job.max_length,
             training=job.training,

@@ -12,7 +12,8 @@ from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
-from fedsafe.pipeline.run_state import ADAPTER, DEPLOYMENT, Run
+from fedsafe.models.start_adapter import check_start
+from fedsafe.pipeline.run_state import ADAPTER, ALIGNMENT, DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
@@ -52,13 +53,12 @@ def open_run(
     known = store.provenance()
     same_experiment(store, known)
     kind = runtime if known is None else known.runtime
-    apart = {DEPLOYMENT, ADAPTER} & {runtime, kind}
+    apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
     prompts_of(experiment)
     _see_that_files_exist(experiment, apart=bool(apart))
-    here = runtime == "inline"  # clients train in this very process
-    trains = here or bool(experiment.defenses) or experiment.federation.root is not None
-    session, seconds = resident(experiment, trains=trains or runtime == ADAPTER)
+    check_start(experiment)
+    session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
     store.open(experiment)
@@ -82,6 +82,12 @@ def open_run(
     return run
 
 
+def _trains(experiment: Experiment, runtime: str) -> bool:
+    """Whether this process trains: the clients in it, the server's own examples, or a defense."""
+    own = experiment.federation.root is not None or experiment.alignment is not None
+    return own or runtime in {"inline", ADAPTER} or bool(experiment.defenses)
+
+
 def same_kind(store: Store, runtime: str) -> None:
     """Compare where a run takes place with where it began.
 
@@ -98,6 +104,12 @@ def same_kind(store: Store, runtime: str) -> None:
         raise RunError(
             f"{store.directory} holds the defenses of a given adapter; there is no federation to "
             f"go on with. Add a defense with `fedsafe defend {store.directory} --with NAME`."
+        )
+    if known.runtime == ALIGNMENT:
+        raise RunError(
+            f"{store.directory} holds an aligned adapter; there is no federation to go on with. "
+            "Give `fedsafe align` again to finish it, or begin a federation with it: "
+            f"--set adapter.start={store.directory / 'alignment' / 'adapter'}."
         )
     if (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
         raise RunError(
@@ -128,10 +140,11 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     Raises:
         DataError: One is not there.
     """
-    attack, root = experiment.attack, experiment.federation.root
+    attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
     later = (
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
+        ("alignment.source", "source", alignment.source if alignment else None),
     )
     for place, kind, choice in later:
         if choice is None:
