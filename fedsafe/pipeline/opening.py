@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
@@ -57,6 +58,8 @@ def open_run(
     hashes = {} if apart else data_hashes(experiment)
     prompts_of(experiment)
     _see_that_files_exist(experiment, apart=bool(apart))
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
     check_start(experiment)
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
