@@ -113,5 +113,6 @@ def _takes_policy(name: object) -> bool:
     """Whether a plug-in of that name has a setting for a policy."""
     from fedsafe.contracts import REGISTRIES
 
-    known = (registry[name] for registry in REGISTRIES.values() if name in registry)
+    kinds = REGISTRIES.values() if isinstance(name, str) else ()
+    known = (registry[str(name)] for registry in kinds if name in list(registry))
     return any(POLICY in plugin.schema.model_fields for plugin in known)

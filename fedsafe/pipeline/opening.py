@@ -58,9 +58,7 @@ def open_run(
     hashes = {} if apart else data_hashes(experiment)
     prompts_of(experiment)
     _see_that_files_exist(experiment, apart=bool(apart))
-    if experiment.alignment is not None:
-        aligned_samples(experiment.alignment, experiment.seed)
-    check_start(experiment)
+    _see_what_training_begins_with(experiment)
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
@@ -83,6 +81,18 @@ def open_run(
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _see_what_training_begins_with(experiment: Experiment) -> None:
+    """Read the aligned examples and check the start adapter, before the model is loaded.
+
+    Raises:
+        DataError: The aligned examples cannot be read.
+        ModelError: The start adapter does not suit the model or the experiment.
+    """
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
+    check_start(experiment)
 
 
 def _trains(experiment: Experiment, runtime: str) -> bool:
