@@ -33,7 +33,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Scores:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gate", gates.gates("micro"), ids=str)
+@pytest.mark.parametrize("gate", [*gates.gates("micro")], ids=str)
 def test_preset(gate: Gate, small_run: Scores) -> None:
     assert gate.holds(small_run), gate.value(small_run)
 
