@@ -15,7 +15,15 @@ import numpy as np
 from clients import consent
 from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
 from clients.node_config import NodeConfig
-from clients.role import algorithm_of, attack_of, forges, needs_poison, poison_of, train
+from clients.role import (
+    Poison,
+    algorithm_of,
+    attack_of,
+    forges,
+    needs_poison,
+    poison_of,
+    train,
+)
 from clients.worker.result import TrainResult
 from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
 from fedsafe.data.client_datasets import own_samples, shared_samples
@@ -71,17 +79,18 @@ def work(
     attack = attack_of(job, site)
     context = _context(job, session, site, progress)
     samples = _samples(job, site)
-    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else ()
+    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else None
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    train(context, _task(job, start, samples, poison), algorithm_of(job, attack))
+    task = _task(job, start, samples, poison.samples if poison else ())
+    train(context, task, algorithm_of(job, attack))
     update = session.read()
     if attack is not None and forges(attack):
         update = _forge(job, attack, start, update)
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return TrainResult(packed, {**_metrics(context), **seconds})
+    return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
 
 
 def _context(
@@ -132,6 +141,17 @@ def _metrics(context: SessionContext) -> dict[str, int | float]:
         "padded-tokens": sum(report.padded for report in did),
         "peak-bytes": max(report.peak for report in did),
         "train-seconds": sum(report.seconds for report in did),
+    }
+
+
+def _overlap(poison: Poison | None) -> dict[str, int | float]:
+    """Return how many malicious samples there are, and how many repeat evaluation prompts."""
+    if poison is None:
+        return {}
+    return {
+        "poison-samples": len(poison.samples),
+        "poison-exact": poison.exact,
+        "poison-near": poison.near,
     }
 
 
