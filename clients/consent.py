@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
-from fedsafe.errors import RunError
+from fedsafe.errors import FedSafeError, RunError
 from fedsafe.experiment.schema import Model, PluginChoice
 from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
@@ -95,6 +95,26 @@ def model_here(model: Model, site: NodeConfig | None) -> Model:
     if site is not None and site.device is not None:
         changes["device"] = site.device
     return model.model_copy(update=changes)
+
+
+def without_own_paths(error: FedSafeError, site: NodeConfig) -> FedSafeError:
+    """Return an error as the server may read it: without paths that this client's operator gave.
+
+    The whole of it is in the log of this machine.
+    """
+    names = {
+        **{path: "a file of this client's own" for path in named_paths(site) if "/" in path},
+        str(site.socket): "this client's own trainer",
+        str(site.state): "this client's own directory",
+    }
+    if site.model is not None:
+        own = Path(site.model).expanduser()
+        here = {site.model, str(own), str(own.resolve())}
+        names |= dict.fromkeys(here, "this client's own model")
+    told = str(error)
+    for path in sorted(names, key=len, reverse=True):
+        told = told.replace(path, names[path])
+    return error if told == str(error) else type(error)(told)
 
 
 def named_paths(site: NodeConfig) -> frozenset[str]:

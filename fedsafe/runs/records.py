@@ -247,6 +247,8 @@ class Provenance(Record):
     """Names this run and no other; the same after a restart."""
     experiment: str = ""
     """sha256 of experiment.yaml's bytes."""
+    max_length: int | None = None
+    """Tokens after which examples are cut: data.max_length, or the model's positions if fewer."""
 
 
 class Member(Record):

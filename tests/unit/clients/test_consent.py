@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from clients import consent
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES
-from fedsafe.errors import RunError
+from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.messages import Job
 from tests.doubles.jobs import plain_job
@@ -194,3 +194,16 @@ def test_code_that_is_installed_loads_no_other_model_on_a_servers_word() -> None
 def test_other_model_that_the_operator_named_is_one_of_those_named() -> None:
     site = _site(red_team=True, behaviour="x", generator={"name": "y", "model": "/models/mine"})
     assert consent.named_paths(site) == {"/models/mine"}
+
+
+@pytest.mark.parametrize("own", ["/secret/llama", "owner/name"])
+def test_error_names_no_path_of_this_machine(own: str) -> None:
+    site = _site(model=own, red_team=True, behaviour="poisoned-data",
+                 generator={"name": "file", "path": "/secret/pairs"})  # fmt: skip
+    whole = f"{own}/config.json, /secret/pairs, /t/residuals and /s cannot be read."
+    told = consent.without_own_paths(ModelError(whole), site)
+    assert isinstance(told, ModelError)
+    assert str(told) == (
+        "this client's own model/config.json, a file of this client's own, this client's own "
+        "directory/residuals and this client's own trainer cannot be read."
+    )
