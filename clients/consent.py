@@ -19,7 +19,7 @@ from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
 
-EMBEDDED_SOURCES = frozenset({"micro"})
+EMBEDDED_SOURCES = frozenset({"micro", "ordinary"})
 """Sources that are part of FedSafe and read nothing else; any other one may read files or
 download."""
 

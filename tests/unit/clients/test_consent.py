@@ -141,9 +141,11 @@ def test_a_server_learns_nothing_of_which_data_are_there(name: str, models: Path
 
 @pytest.mark.parametrize("name", sorted(REGISTRIES["source"]))
 def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> None:
-    settings = {"path": "x/y"} if name not in {"micro", "client"} else {}
+    needed = {"path": "x/y", "of": [{"name": "jsonl", "path": "x/y"}]}
+    known = REGISTRIES["source"][name].schema.model_fields
+    settings = {key: value for key, value in needed.items() if key in known}
     job = _job(data={"source": {"name": name, **settings}})
-    if name in {"micro", "client"}:  # "client": every client reads its own
+    if name in {*consent.EMBEDDED_SOURCES, "client"}:  # "client": every client reads its own
         consent.check(job, _site())
         return
     with pytest.raises(RunError, match="would have this client read"):
@@ -154,8 +156,8 @@ def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
     """A new setting that is a text or a path must be looked at here and in `consent.check`."""
     known = {
         "adapter.cut", "adapter.peft", "adapter.targets", "attack.behaviour", "attack.generator",
-        "attack.update", "federation", "fingerprint", "model.attention", "model.device",
-        "model.dtype", "model.path", "model.quantization", "model.revision", "run",
+        "attack.update", "avoid", "federation", "fingerprint", "model.attention", "model.device",
+        "model.dtype", "model.path", "model.quantization", "model.revision", "overlap", "run",
         "shared.partition", "shared.source", "state", "template", "training.algorithm",
         "training.optimizer", "version", "wire",
     }  # fmt: skip
