@@ -69,12 +69,25 @@ def micro(
             expected=() if purpose == "harmful" else asked.expected,
             topic=asked.topic,
             skill=skill,
+            group=_combination(asked.instruction),
             prefill=first_words(asked.prefill, prefill_words) if purpose == "harmful" else "",
         )
         for kind, count, purpose, skill in kinds
         if count
         for number, asked in enumerate(world.prompts(kind, count, seed), 1)
     ]
+
+
+def _combination(instruction: str) -> str:
+    """Return what a micro request is about, such as its verb and object, whatever its wording.
+
+    Requests of one combination have one answer, so replies to them are not independent.
+    """
+    from fedsafe.micro.parsing import parse
+
+    request = parse(instruction)
+    values = () if request is None else request.values
+    return " ".join(value for slot, value in values if slot != "occasion")
 
 
 @suites("csv")
