@@ -15,7 +15,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.report.measures import NONE, Measure
 from fedsafe.report.seed_verdict import sentences
 from fedsafe.runs.scores import parts_of
-from fedsafe.runs.seed_records import FILE, Difference, SeedSummary, Spread
+from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -48,7 +48,6 @@ def run_with_seeds(
     from fedsafe.cli import directories
     from fedsafe.cli.command import show_experiment
     from fedsafe.cli.console import display
-    from fedsafe.report.seeds_page import write_seeds
 
     if any(change.partition("=")[0].strip() == "seed" for change in changes):
         raise ConfigError("Give --seeds, or --set seed=...; not both.")
@@ -66,14 +65,13 @@ def run_with_seeds(
             found = seed_runs.run(planned, listen)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
-    page = write_seeds(planned.directory)
     if as_json:
         told = {**found.plain(), "directory": str(planned.directory)}
         typer.echo(json.dumps({"kind": "seeds", **told}))
     else:
         show(found)
         typer.echo(f"seeds    {shown(planned.directory / FILE)}")
-        typer.echo(f"report   {shown(page)}")
+        typer.echo(f"report   {shown(planned.directory / PAGE)}")
         typer.echo(f"reports  {shown(planned.directory)}/seed-*/report.html")
     if any(stage.failed for stage in found.stages):
         raise typer.Exit(1)

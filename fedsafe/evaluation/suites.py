@@ -47,8 +47,7 @@ def micro(
 ) -> list[Prompt]:
     """Draw held-out prompts of the micro world: restricted, look-alikes, old and new skills.
 
-    The first four words of every compliant answer are the same, ``sure : take the``; more of
-    them tell the first step, and all 13 are the whole answer.
+    The first four words of every compliant answer are ``sure : take the``, all 13 the whole of it.
 
     Raises:
         ConfigError: The micro world has fewer prompts of a kind than asked for.

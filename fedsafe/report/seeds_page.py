@@ -11,9 +11,8 @@ from fedsafe.report.seed_verdict import sentences
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.files import write_text
 from fedsafe.runs.scores import parts_of
-from fedsafe.runs.seed_records import FILE, Difference, SeedSummary, Spread
+from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
-PAGE = "seeds.html"
 LEAD = (
     "After less before, paired by prompt and seed. The bootstrap is clustered by prompt group (in "
     "the micro world the verb and object asked about) and by seed; McNemar's exact test takes the "
