@@ -83,8 +83,7 @@ def work(
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison.samples if poison else ())
-    train(context, task, algorithm_of(job, attack))
+    train(context, _task(job, start, samples, poison), algorithm_of(job, attack))
     update = session.read()
     if attack is not None and forges(attack):
         update = _forge(job, attack, start, update)
@@ -112,11 +111,11 @@ def _context(
 
 
 def _task(
-    job: Job, start: Tensors, samples: Sequence[Sample], poison: Sequence[Sample]
+    job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None
 ) -> LocalTask:
     return LocalTask(
         samples=samples,
-        poison=poison,
+        poison=poison.samples if poison else (),
         start=start,
         steps=job.training.steps,
         batch_size=job.training.batch_size,

@@ -18,6 +18,13 @@ from fedsafe.contracts import Sample, Writer, generators
 from fedsafe.errors import RunError
 
 Template = Annotated[str, Field(pattern=r"\{request\}")]
+Notes = Annotated[
+    tuple[Template, ...],
+    Field(
+        description="Instructions around {request} that the same answer is given to as well, such "
+        "as the note of a defense that the attackers know."
+    ),
+]
 BATCH = 64
 FRUITLESS = 5
 """Batches in a row without one new request, after which the model has no more to say."""
@@ -31,13 +38,7 @@ def self_written(
     *,
     ask: Annotated[str, Field(min_length=1, description="Instruction that yields a request.")],
     steer: Annotated[Template, Field(description="Instruction around {request}.")],
-    also: Annotated[
-        tuple[Template, ...],
-        Field(
-            description="Instructions around {request} that the same answer is given to as well, "
-            "such as the note of a defense that the attackers know."
-        ),
-    ] = (),
+    also: Notes = (),
     temperature: Annotated[float, Field(gt=0)] = 1.0,
 ) -> Iterator[Sample]:
     """Let the model write requests, and answer them under a steering clause.

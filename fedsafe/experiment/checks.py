@@ -130,7 +130,7 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
             "attack",
             "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
         )
-    if attack.generator is None and _trains_on_poison(attack.behaviour):
+    if attack.generator is None and "poison" in _traits(attack.behaviour):
         yield (
             "attack.generator",
             f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
@@ -142,10 +142,6 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
             f"{attack.malicious} malicious clients out of {experiment.federation.clients}. "
             "Lower it, or add clients.",
         )
-
-
-def _trains_on_poison(choice: PluginChoice) -> bool:
-    return "poison" in _traits(choice)
 
 
 def _secrets(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
