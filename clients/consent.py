@@ -14,7 +14,7 @@ from pathlib import Path
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import FedSafeError, RunError
-from fedsafe.experiment.schema import Model, PluginChoice
+from fedsafe.experiment.schema import Adapter, Model, PluginChoice
 from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
@@ -115,6 +115,22 @@ def without_own_paths(error: FedSafeError, site: NodeConfig) -> FedSafeError:
     for path in sorted(names, key=len, reverse=True):
         told = told.replace(path, names[path])
     return error if told == str(error) else type(error)(told)
+
+
+def adapter_here(adapter: Adapter, site: NodeConfig | None) -> Adapter:
+    """Return the adapter's settings with this machine's own path of the one to be merged.
+
+    Raises:
+        RunError: Its operator has not named one: the server's path is not this machine's.
+    """
+    if site is None or adapter.merged_start is None:
+        return adapter
+    if site.start_adapter is None:
+        raise RunError(
+            "This federation merges an adapter into the base weights, and this client was started "
+            "without one. Start it with --start-adapter DIR."
+        )
+    return adapter.model_copy(update={"start": site.start_adapter})
 
 
 def named_paths(site: NodeConfig) -> frozenset[str]:

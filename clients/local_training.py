@@ -110,9 +110,7 @@ def _context(
     return context
 
 
-def _task(
-    job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None
-) -> LocalTask:
+def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
     return LocalTask(
         samples=samples,
         poison=poison.samples if poison else (),
@@ -163,7 +161,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     session, seconds = resident(
         SessionSpec(
             model=consent.model_here(job.model, site),
-            adapter=job.adapter,
+            adapter=consent.adapter_here(job.adapter, site),
             template=job.template,
             max_length=job.max_length,
             training=job.training,

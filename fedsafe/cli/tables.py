@@ -19,7 +19,7 @@ from fedsafe.report.measures import NONE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 
-COLORS = {"base": "white", "clean": "blue", "attacked": "red", "trained": "blue"}
+COLORS = {"base": "white", "aligned": "cyan", "clean": "blue", "attacked": "red", "trained": "blue"}
 PIPE_WIDTH = 110
 """Columns where there is no terminal to ask."""
 

@@ -27,7 +27,7 @@ from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
 ROLES = {
-    **{"base": "base", "clean": "clean", "attacked": "attacked"},
+    **{"base": "base", "aligned": "aligned", "clean": "clean", "attacked": "attacked"},
     **dict.fromkeys(("trained", "given"), "clean"),
 }
 
@@ -154,7 +154,12 @@ def _contamination(run: RunData, stage: Stage) -> str:
 def _change(run: RunData, stage: Stage) -> tuple[str, str]:
     """Return how refusal moved against the stage it is measured against."""
     story = run.story
-    other = {"clean": story.base, "attacked": story.before, "trained": story.base}.get(stage.name)
+    other = {
+        "aligned": story.base,
+        "clean": story.start,
+        "attacked": story.before,
+        "trained": story.start,
+    }.get(stage.name)
     if stage in story.defended:
         other = story.trained
     now, then = refusal(stage), refusal(other)
