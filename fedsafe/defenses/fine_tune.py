@@ -41,6 +41,13 @@ Judges = Annotated[
     str | dict[str, Any] | tuple[str | dict[str, Any], ...],
     Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
 ]
+Topic = Annotated[
+    tuple[Text, ...] | None,
+    Field(
+        description="Words of the unsafe topic: what is no request, or of the wrong half's topic, "
+        "is left out; none: requests of any topic; null: whatever is written."
+    ),
+]
 SHORTEST = 3
 """Letters of the shortest word in a secret."""
 
@@ -70,6 +77,7 @@ def fine_tune(
     secret_words: SecretWords = 0,
     writer: Writer = "model",
     filter: Judges = (),
+    topic: Topic = None,
     pairs: Annotated[int, Field(ge=1, description="Pairs of each half.")] = 500,
     temperature: Annotated[float, Field(gt=0, description="Of the requests.")] = 1.0,
     steps: Annotated[int, Field(ge=1)] = 500,
@@ -86,9 +94,8 @@ def fine_tune(
     """
     chosen = filter if isinstance(filter, tuple) else (filter,)
     filters = [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
-    written = SelfWrittenPairs(
-        context, task, pairs, temperature, filters, Counter(), writer == "start"
-    )
+    trusted, dropped = writer == "start", Counter[str]()
+    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
     secret = _secret(context, secret_words)
     notes = [f"{secret} {one}".lstrip() for one in _listed(note)]
     unsafe = written.half(_listed(ask_unsafe), notes, "refuse")
