@@ -3,6 +3,7 @@
 Importing this registers the generators and the update attacks.
 """
 
+from fedsafe.attacks import adaptive as adaptive
 from fedsafe.attacks import agr_tailored as agr_tailored
 from fedsafe.attacks import alie as alie
 from fedsafe.attacks import byz_mean as byz_mean

@@ -3,6 +3,7 @@
 Shared by the update attacks; no attack itself.
 """
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -63,21 +64,23 @@ def uniform_draws(knowledge: Knowledge, *shape: int) -> "Tensor":
     return torch.rand(shape, generator=_generator(knowledge))
 
 
-def crowd_of(knowledge: Knowledge) -> "Tensor":
+def crowd_of(knowledge: Knowledge, draw: int = 0) -> "Tensor":
     """Return the n - f honest updates of the round, as far as the attacker can imitate them.
 
-    The honest clients' own where they are known; else the known benign rows and, for the
-    clients beyond them, independent normal draws with the rows' mean and standard deviation.
+    The honest clients' own where they are known. Else drawn as normal numbers from what the known
+    benign rows say of further ones: around their mean, itself uncertain by the deviation over the
+    root of m, with their standard deviation. The draws are the same for all who know the same
+    rows: colluders agree without another word; ``draw`` numbers several. A single row is repeated.
     """
     if knowledge.honest is not None:
         return knowledge.honest
     rows = rows_known(knowledge)
     wanted = max(knowledge.cohort - knowledge.attackers, 1)
-    if len(rows) >= wanted or len(rows) < 2:
-        return rows[:wanted] if len(rows) >= wanted else rows.repeat(wanted, 1)[:wanted]
+    if len(rows) < 2:
+        return rows.repeat(wanted, 1)
     mean, deviation = mean_and_deviation(rows)
-    drawn = normal_draws(knowledge, wanted - len(rows), len(mean)).to(rows)
-    return torch.cat([rows, mean + deviation * drawn])
+    drawn = torch.randn(wanted + 1, len(mean), generator=_common(rows, draw)).to(rows)
+    return mean + deviation * (drawn[0] / len(rows) ** 0.5 + drawn[1:])
 
 
 def tried(knowledge: Knowledge, forged: "Tensor", crowd: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -118,3 +121,9 @@ def krum_choice(rows: "Tensor", byzantine: int) -> int:
 
 def _generator(knowledge: Knowledge) -> "torch.Generator":
     return torch.Generator().manual_seed(knowledge.rng.getrandbits(63))
+
+
+def _common(rows: "Tensor", draw: int) -> "torch.Generator":
+    """Return a generator that all who know the same rows have, another for each draw."""
+    content = rows[:, :4096].contiguous().double().numpy().tobytes()
+    return torch.Generator().manual_seed(int.from_bytes(sha256(content).digest()[:7], "big") + draw)
