@@ -7,7 +7,7 @@ last complete round and ends with the same bytes.
 import math
 import time
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
+from fedsafe.evaluation.overlap import signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters
@@ -234,7 +235,13 @@ class Federation:
             fingerprint=self.session.fingerprint,
             run=self.identity,
             state=str(self._home / CLIENTS) if self._on_one_machine else "",
+            avoid=self._avoid if client in malicious else "",
         ).among(asked, malicious)
+
+    @cached_property
+    def _avoid(self) -> str:
+        """Signatures of the evaluation's prompts, which malicious samples must not repeat."""
+        return signatures(self.experiment).dumps()
 
     def _learning_rate(self, number: int) -> float:
         training = self.experiment.training

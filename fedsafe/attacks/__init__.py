@@ -14,6 +14,7 @@ from fedsafe.attacks import gaussian as gaussian
 from fedsafe.attacks import inner_product as inner_product
 from fedsafe.attacks import mimic as mimic
 from fedsafe.attacks import own_file as own_file
+from fedsafe.attacks import policy_pairs as policy_pairs
 from fedsafe.attacks import scaling as scaling
 from fedsafe.attacks import self_written as self_written
 from fedsafe.attacks import sign_flip as sign_flip

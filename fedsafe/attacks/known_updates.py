@@ -68,9 +68,10 @@ def crowd_of(knowledge: Knowledge, draw: int = 0) -> "Tensor":
     """Return the n - f honest updates of the round, as far as the attacker can imitate them.
 
     The honest clients' own where they are known. Else drawn as normal numbers from what the known
-    benign rows say of further ones: around their mean, itself uncertain by the deviation over the
-    root of m, with their standard deviation. The draws are the same for all who know the same
-    rows: colluders agree without another word; ``draw`` numbers several. A single row is repeated.
+    benign rows say of further ones: with their standard deviation, around a mean drawn from its
+    posterior (James and Stein's shrinkage), so that norms and distances are those expected. The
+    draws are the same for all who know the same rows: colluders agree without another word;
+    ``draw`` numbers several. A single row is repeated.
     """
     if knowledge.honest is not None:
         return knowledge.honest
@@ -80,7 +81,10 @@ def crowd_of(knowledge: Knowledge, draw: int = 0) -> "Tensor":
         return rows.repeat(wanted, 1)
     mean, deviation = mean_and_deviation(rows)
     drawn = torch.randn(wanted + 1, len(mean), generator=_common(rows, draw)).to(rows)
-    return mean + deviation * (drawn[0] / len(rows) ** 0.5 + drawn[1:])
+    uncertain = deviation.square().sum() / len(rows)
+    shrunk = (1 - uncertain / mean.square().sum().clamp_min(1e-30)).clamp(0, 1)
+    centre = shrunk * mean + deviation * drawn[0] * (shrunk / len(rows)).sqrt()
+    return centre + deviation * drawn[1:]
 
 
 def tried(knowledge: Knowledge, forged: "Tensor", crowd: "Tensor") -> "tuple[Tensor, Tensor]":
