@@ -158,6 +158,12 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice
             yield "generator", "attack.generator", job.attack.generator
         if job.attack.update is not None:
             yield "update attack", "attack.update", job.attack.update
+        if (strategy := job.attack.strategy) is not None:
+            yield "rule", "federation.strategy", strategy
+            for choice in strategy.filters:
+                yield "filter", "federation.strategy.filters", choice
+            if strategy.optimizer is not None:
+                yield "optimizer", "federation.strategy.optimizer", strategy.optimizer
 
 
 def _files(kind: str, choice: PluginChoice) -> Iterator[object]:
