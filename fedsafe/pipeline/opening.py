@@ -64,6 +64,8 @@ def open_run(
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    if session.max_length < experiment.data.max_length:
+        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
     for what, times in ({} if apart else left_out(experiment)).items():
         events("note", f"Left out of the data: {times} {what}.")
     if known is None:
@@ -74,6 +76,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            max_length=session.max_length,
         )
         store.write_provenance(known)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
@@ -93,6 +96,13 @@ def _see_what_training_begins_with(experiment: Experiment) -> None:
     if experiment.alignment is not None:
         aligned_samples(experiment.alignment, experiment.seed)
     check_start(experiment)
+
+
+def _shortened(experiment: Experiment, length: int) -> str:
+    return (
+        f"data.max_length is {experiment.data.max_length}, and the model has {length} positions: "
+        f"longer examples are cut after {length} tokens."
+    )
 
 
 def _trains(experiment: Experiment, runtime: str) -> bool:
