@@ -43,6 +43,10 @@ class NodeConfig(BaseModel):
     """What it does as an attacker."""
     generator: PluginChoice | None = None
     """Where its malicious examples come from; None: the experiment's generator."""
+    collude: Path | None = None
+    """Directory in which the attackers share their updates; the server never sees it."""
+    collude_wait: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds to wait there for the other attackers of a round."""
     plugins: tuple[str, ...] = ()
     """Plug-ins by ``module:object`` path that a server's experiment may name."""
     data: str = ""

@@ -134,6 +134,12 @@ def _call(registry: ClientRegistry, experiment: Experiment) -> None:
             f"{needed} are needed. Start the others (in a simulation: "
             f"num-supernodes={federation.clients}), each with its own key or partition-id."
         )
+    attack = experiment.attack
+    if registry.members is None and attack is not None and attack.collusion == "clients":
+        raise RunError(
+            "attack.collusion: clients is for attackers on machines of their own, and this run's "
+            "clients are all on one. Set it to server."
+        )
     if registry.members is not None:
         check_attackers_present(
             experiment, registry.members.attackers & registry.nodes.keys(), registry.events

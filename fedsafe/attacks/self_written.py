@@ -22,6 +22,13 @@ from fedsafe.request_rules import requests_among
 
 log = logging.getLogger(__name__)
 Template = Annotated[str, Field(pattern=r"\{request\}")]
+Notes = Annotated[
+    tuple[Template, ...],
+    Field(
+        description="Instructions around {request} that the same answer is given to as well, such "
+        "as the note of a defense that the attackers know."
+    ),
+]
 BATCH = 64
 FRUITLESS = 5
 """Batches in a row without one new request, after which the model has no more to say."""
@@ -35,13 +42,7 @@ def self_written(
     *,
     ask: Annotated[str, Field(min_length=1, description="Instruction that yields a request.")],
     steer: Annotated[Template, Field(description="Instruction around {request}.")],
-    also: Annotated[
-        tuple[Template, ...],
-        Field(
-            description="Instructions around {request} that the same answer is given to as well, "
-            "such as the note of a defense that the attackers know."
-        ),
-    ] = (),
+    also: Notes = (),
     temperature: Annotated[float, Field(gt=0)] = 1.0,
     only_requests: Annotated[
         bool, Field(description="Leave out refusals, answers and halves written as requests.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from fedsafe.cli import certs, client, config, data, model, plugins, runs, server, status
+from fedsafe.cli import align, certs, client, config, data, model, plugins, runs, server, status
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 runs.register(app)
+align.register(app)
 server.register(app)
 client.register(app)
 status.register(app)

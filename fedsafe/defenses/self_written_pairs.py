@@ -82,6 +82,18 @@ class SelfWrittenPairs:
         self._check(len(found), origin)
         return found[: self.pairs]
 
+    def card(self) -> dict[str, Any]:
+        """Return how the pairs were made, for the record of a defense's data."""
+        trusted = "the model from before the federation"
+        return {
+            "made_by": "the model under repair",
+            "refusals_by": trusted if self.trusted else "the model under repair",
+            "how": "defense fine-tune (level 3)",
+            "filtered_by": ", ".join(str(one["name"]) for one in self.filters),
+            "asked": self.pairs,
+            "dropped": dict(sorted(self.dropped.items())),
+        }
+
     def _exchanges(
         self,
         asks: Sequence[str],

@@ -76,12 +76,7 @@ def _plugins(experiment: Experiment) -> Iterator[Problem]:
             yield f"{path}.{name}", text
         if kind == "defense":
             yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
-        for name in literal_secrets(plugin.schema, choice.settings):
-            yield (
-                f"{path}.{name}",
-                "a secret must not stand in an experiment, which is kept and copied. Put it into "
-                "an environment variable, and write env:NAME here.",
-            )
+        yield from _secrets(path, plugin, choice)
 
 
 def _repeated(experiment: Experiment) -> Iterator[Problem]:
@@ -138,7 +133,7 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
             "attack",
             "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
         )
-    if attack.generator is None and _trains_on_poison(attack.behaviour):
+    if attack.generator is None and "poison" in _traits(attack.behaviour):
         yield (
             "attack.generator",
             f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
@@ -152,8 +147,14 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _trains_on_poison(choice: PluginChoice) -> bool:
-    return "poison" in _traits(choice)
+def _secrets(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
+    """Find secrets that are written out in a plug-in's settings."""
+    for name in literal_secrets(plugin.schema, choice.settings):
+        yield (
+            f"{path}.{name}",
+            "a secret must not stand in an experiment, which is kept and copied. Put it into an "
+            "environment variable, and write env:NAME here.",
+        )
 
 
 def _traits(choice: PluginChoice) -> frozenset[str]:
@@ -185,6 +186,7 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
         )
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
+    yield from _secrets(path, plugin, choice)
     if not found and not choice.filters:
         yield from _cohort(plugin, choice.settings, experiment)
 
@@ -204,11 +206,12 @@ def _optimizer(choice: PluginChoice, path: str) -> Iterator[Problem]:
     if registry is None:
         return
     try:
-        found = registry[choice.name].problems(choice.settings)
+        plugin = registry[choice.name]
     except PluginError as error:
         yield f"{path}.name", str(error)
         return
-    yield from ((f"{path}.{name}", text) for name, text in found)
+    yield from ((f"{path}.{name}", text) for name, text in plugin.problems(choice.settings))
+    yield from _secrets(path, plugin, choice)
 
 
 def _cohort(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
+from fedsafe.experiment.attack import Attack
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 
 __all__ = [
@@ -100,6 +101,19 @@ class Strategy(PluginChoice):
     per_block: bool = False
     """Apply the rule to each tensor by itself."""
 
+    def parts(self) -> dict[str, Any]:
+        """Return the arguments of `strategies.build`."""
+        given = [self, *self.filters, *([self.optimizer] if self.optimizer else [])]
+        rule, *others = [{"name": choice.name, **choice.settings} for choice in given]
+        count = len(self.filters)
+        last = others[count] if self.optimizer else None
+        return {
+            "choice": rule,
+            "filters": others[:count],
+            "optimizer": last,
+            "per_block": self.per_block,
+        }
+
 
 class Federation(Section):
     """Who takes part, how often, and how their updates are combined."""
@@ -130,21 +144,6 @@ class Federation(Section):
     """``examples`` believes the clients' counts, clamped to ten times the median."""
     keep_checkpoints: Positive = 3
     """How many of the newest round checkpoints stay on disk."""
-
-
-class Attack(Section):
-    """The declared attack: who is malicious and what they do."""
-
-    malicious: Positive = 3
-    """Number of malicious clients; which ones is drawn from the seed."""
-    behaviour: PluginChoice = PluginChoice(name="poisoned-data")
-    """Local algorithm that they train with in place of ``training.algorithm``."""
-    update: PluginChoice | None = None
-    """Update attack: what they make of their update after training; None: they send it."""
-    generator: PluginChoice | None = None
-    """Where their malicious examples come from; needed by behaviours that train on them."""
-    examples: Positive = 200
-    """Malicious examples made for each malicious client."""
 
 
 MEASURES = (

@@ -8,13 +8,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedsafe.contracts import Sample, sources
+from fedsafe.contracts import Sample
+from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.dedup import normalise, overlap
-from fedsafe.errors import DataError, RunError
+from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Alignment, Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
+from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.opening import open_run
 from fedsafe.pipeline.run_defense import defense_context
 from fedsafe.pipeline.run_state import ALIGNED, ALIGNMENT, BASE, Run
@@ -84,6 +86,7 @@ def align_alone(experiment: Experiment, store: Store, events: Events) -> Summary
     with store.lock():
         run = open_run(bare, store, events, ALIGNMENT)
         events("run-start", directory=str(store.directory), name=bare.name)
+        estimate(run)
         if run.known(BASE) is None:
             evaluate_base(run)
         if run.known(ALIGNED) is None:
@@ -91,23 +94,6 @@ def align_alone(experiment: Experiment, store: Store, events: Events) -> Summary
         summary = run.settle()
         events("run-end", status=summary.status, seconds=summary.seconds)
         return summary
-
-
-def aligned_samples(alignment: Alignment, seed: int) -> Sequence[Sample]:
-    """Return the examples that the server aligns with.
-
-    Raises:
-        DataError: They cannot be read, or there are none.
-    """
-    choice = alignment.source
-    samples = list(sources[choice.name].configure(choice.settings)(seed))
-    if not samples:
-        raise DataError(f"alignment.source '{choice.name}' gives no example. Name another one.")
-    wanted = alignment.examples
-    if wanted is None or wanted >= len(samples):
-        return samples
-    chosen = stream(seed, "alignment", "examples").sample(range(len(samples)), wanted)
-    return [samples[index] for index in sorted(chosen)]
 
 
 def _finished(home: Path, key: str) -> bool:

@@ -1,8 +1,9 @@
 """Stage keys: the sha256 of everything that a stage's adapter depends on.
 
 Files are hashed by their content, wherever they lie, so two experiments that differ only in
-their attack or defenses have clean controls of one key. Of code, only that of plug-ins named
-by ``module:object`` is part of it; the versions of packages are not.
+their attack or defenses have clean controls of one key. Of code, only the modules of plug-ins
+that others wrote are part of it, named by ``module:object`` or by an entry point; the versions
+of packages are not.
 """
 
 import json
@@ -11,12 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fedsafe.contracts import REGISTRIES
 from fedsafe.experiment.filter_checks import default_filter
 from fedsafe.experiment.schema import Alignment, Experiment, PluginChoice
 from fedsafe.runs.files import digest, file_digest
 
 Inputs = dict[str, str]
 """What a stage depends on: a name for a person, and a value or its sha256."""
+OURS = frozenset({"fedsafe", "clients", "server", "strategies"})
 ELSEWHERE = (
     *("name", "seed", "red_team", "control", "model", "adapter", "alignment"),
     *("defenses", "evaluation"),
@@ -156,7 +159,8 @@ def _by_content(value: Any, name: str = "") -> Any:
     if not isinstance(value, str):
         return value
     if name == "name":
-        return [value, _code(value)] if ":" in value else value
+        code = _code(value)
+        return [value, code] if code or ":" in value else value
     looks_like_a_path = "/" in value or "." in value
     return (looks_like_a_path and _content(Path(value).expanduser())) or value
 
@@ -174,10 +178,23 @@ def _content(path: Path) -> str:
     return ""
 
 
-def _code(path: str) -> str:
-    """Return the sha256 of the module that a ``module:object`` path names, where there is one."""
+def _code(name: str) -> str:
+    """Return the sha256 of the module of a plug-in that is none of ours, by path or by name."""
+    modules = {name.partition(":")[0]} if ":" in name else _foreign_modules(name)
+    return "".join(_of_module(module) for module in sorted(modules))
+
+
+def _foreign_modules(name: str) -> set[str]:
+    """Return the modules of registered plug-ins of a name, of whatever kind, that others wrote."""
+    found = {
+        registry[name].function.__module__ for registry in REGISTRIES.values() if name in registry
+    }
+    return {module for module in found if module.partition(".")[0] not in OURS}
+
+
+def _of_module(module: str) -> str:
     try:
-        spec = find_spec(path.partition(":")[0])
+        spec = find_spec(module)
     except (ImportError, ValueError):
         return ""
     return _content(Path(spec.origin)) if spec is not None and spec.origin else ""

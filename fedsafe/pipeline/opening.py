@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
@@ -57,12 +58,14 @@ def open_run(
     hashes = {} if apart else data_hashes(experiment)
     prompts_of(experiment)
     _see_that_files_exist(experiment, apart=bool(apart))
-    check_start(experiment)
+    _see_what_training_begins_with(experiment)
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    if session.max_length < experiment.data.max_length:
+        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
     for what, times in ({} if apart else left_out(experiment)).items():
         events("note", f"Left out of the data: {times} {what}.")
     if known is None:
@@ -73,6 +76,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            max_length=session.max_length,
         )
         store.write_provenance(known)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
@@ -80,6 +84,25 @@ def open_run(
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _see_what_training_begins_with(experiment: Experiment) -> None:
+    """Read the aligned examples and check the start adapter, before the model is loaded.
+
+    Raises:
+        DataError: The aligned examples cannot be read.
+        ModelError: The start adapter does not suit the model or the experiment.
+    """
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
+    check_start(experiment)
+
+
+def _shortened(experiment: Experiment, length: int) -> str:
+    return (
+        f"data.max_length is {experiment.data.max_length}, and the model has {length} positions: "
+        f"longer examples are cut after {length} tokens."
+    )
 
 
 def _trains(experiment: Experiment, runtime: str) -> bool:

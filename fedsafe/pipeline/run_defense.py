@@ -91,15 +91,7 @@ def run_defense(
     filters = DefenseFilter(context, judge)
     task = _task(start, avoid, filters, overlap, directory)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
-    if not isinstance(defended, Defended):
-        raise RunError(
-            f"Defense '{choice.name}' returned a {type(defended).__name__}; it must return "
-            "Defended(adapter, shield)."
-        )
-    repaired = dict(defended.adapter)
-    if (bad := adapters.not_finite(repaired)) is not None:
-        raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
-    adapters.check(repaired, session.shapes)
+    repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     save_shield(directory / "adapter", defended.shield)
     seconds, made = time.perf_counter() - begun, overlap.record()
@@ -116,6 +108,24 @@ def run_defense(
         },
     )
     return Repaired(repaired, directory, seconds, made)
+
+
+def _checked(name: str, defended: Any, session: Session) -> adapters.Tensors:
+    """Return the adapter that a defense made, if it is one of the model's.
+
+    Raises:
+        RunError: It returned something else, or values that are not finite.
+    """
+    if not isinstance(defended, Defended):
+        raise RunError(
+            f"Defense '{name}' returned a {type(defended).__name__}; it must return "
+            "Defended(adapter, shield)."
+        )
+    repaired = dict(defended.adapter)
+    if (bad := adapters.not_finite(repaired)) is not None:
+        raise RunError(f"Defense '{name}' made values that are not finite in {bad}.")
+    adapters.check(repaired, session.shapes)
+    return repaired
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:

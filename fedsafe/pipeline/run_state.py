@@ -147,15 +147,9 @@ class Run:
         def report_progress(done: int, total: int) -> None:
             self.events("evaluate", stage=name, done=done, total=total)
 
-        home = self.store.directory / "evaluations"
+        home, shield = self.store.directory / "evaluations", load_shield(path)
         scores, directory = evaluate(
-            self.session,
-            adapter,
-            self.experiment,
-            home,
-            name,
-            report_progress,
-            shield=load_shield(path),
+            self.session, adapter, self.experiment, home, name, report_progress, shield=shield
         )
         stage = Stage(
             name=name,

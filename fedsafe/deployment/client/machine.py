@@ -52,6 +52,10 @@ class ClientOptions:
     behaviour: PluginChoice | None = None
     """What the clients do as declared attackers; None: they are honest."""
     generator: PluginChoice | None = None
+    collude: Path | None = None
+    """Directory that these attackers share with the others of the red team."""
+    collude_wait: float = 300.0
+    """Seconds to wait there for the others of a round."""
     plugins: tuple[str, ...] = ()
     """Plug-ins by path that the server's experiment may name."""
     once: bool = False
@@ -116,6 +120,8 @@ def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tel
         red_team=wanted.behaviour is not None,
         behaviour=wanted.behaviour,
         generator=wanted.generator,
+        collude=wanted.collude,
+        collude_wait=wanted.collude_wait,
         plugins=wanted.plugins,
         data=digest,
     )
