@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
-from fedsafe.report.defenses import Defense, defenses_of, titles
+from fedsafe.report.defenses import FAILED, Defense, defenses_of, in_tables, titles
 from fedsafe.report.measures import NONE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
@@ -66,7 +66,8 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     stages = [stage for stage in summary.stages if stage.status == "done"]
     defenses = defenses_of(directory, stages)
     if stages:
-        out.print(_stages(stages, defenses))
+        columns = in_tables(summary.stages)
+        out.print(_stages(columns, defenses_of(directory, columns)))
         for line in (*_judges(stages), *_skipped(stages)):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
@@ -103,6 +104,7 @@ def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
         defense = defenses.get(stage.name)
         name = stage.name if defense is None else f"defended:{short(defense.name)}"
         settings = f"\n[dim]{safe(said)}[/dim]" if (said := named[stage.name][1]) else ""
+        settings += f"\n[yellow]{FAILED}[/yellow]" if stage.status == "failed" else ""
         table.add_column(f"[{color}]{safe(name)}[/{color}]{settings}", justify="right")
     for measure in found(stage.scores for stage in stages):
         rates = [measure.read(stage.scores) for stage in stages]

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
-from fedsafe.report.defenses import Defense, defenses_of, titles
+from fedsafe.report.defenses import Defense, defenses_of, in_tables, titles
 from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
 from fedsafe.runs.files import read_lines
@@ -62,9 +62,14 @@ class RunData:
         return defenses_of(self.directory, self.stages)
 
     @cached_property
+    def columns(self) -> list[Stage]:
+        """Stages as tables show them, failed defenses among them."""
+        return in_tables([] if self.summary is None else self.summary.stages)
+
+    @cached_property
     def titles(self) -> dict[str, tuple[str, str]]:
         """Heading of each stage, and the settings in which it differs from its likes."""
-        return titles(self.stages, self.defenses)
+        return titles(self.columns, defenses_of(self.directory, self.columns))
 
     @cached_property
     def measures(self) -> list[Measure]:

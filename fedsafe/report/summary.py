@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from fedsafe.report.bars import share
-from fedsafe.report.defenses import contamination
+from fedsafe.report.defenses import FAILED, contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
@@ -82,7 +82,9 @@ def _failed(run: RunData) -> str:
 def heading(run: RunData, stage: Stage) -> str:
     """Return a stage's heading, with the settings in which it differs from its likes."""
     name, settings = run.titles[stage.name]
-    return text(name) + (f'<span class="meaning">{text(settings)}</span>' if settings else "")
+    said = [settings] if settings else []
+    said += [FAILED] if stage.status == "failed" else []
+    return text(name) + "".join(f'<span class="meaning">{text(one)}</span>' for one in said)
 
 
 def _facts(run: RunData) -> Iterator[tuple[str, str]]:
@@ -158,12 +160,12 @@ def _change(run: RunData, stage: Stage) -> tuple[str, str]:
 
 
 def _measures(run: RunData) -> str:
-    headings = ["Measure", *(heading(run, stage) for stage in run.stages)]
+    headings = ["Measure", *(heading(run, stage) for stage in run.columns)]
     rows = [
-        [_named(measure), *(_cell(stage, measure) for stage in run.stages)]
+        [_named(measure), *(_cell(stage, measure) for stage in run.columns)]
         for measure in run.measures
     ]
-    spent = [duration(stage.seconds or None) for stage in run.stages]
+    spent = [duration(stage.seconds or None) for stage in run.columns]
     rows.append(["Time to make it", *spent])
     caption = (
         "Each value with its 95 % interval and the number of judged replies; "
@@ -215,14 +217,14 @@ def _parts(run: RunData) -> str:
     """Return the values by group, such as topic or skill, folded."""
     rows = []
     for measure in run.measures:
-        rates = [measure.read(stage.scores) for stage in run.stages]
+        rates = [measure.read(stage.scores) for stage in run.columns]
         groups = sorted({group for rate in rates if rate is not None for group in rate.parts})
         for group in groups:
             cells = [_part(measure, rate, group) for rate in rates]
             rows.append([f"{text(measure.label)}: {text(group)}", *cells])
     if not rows:
         return ""
-    headings = ["Measure and group", *(heading(run, stage) for stage in run.stages)]
+    headings = ["Measure and group", *(heading(run, stage) for stage in run.columns)]
     return details("By group", table(headings, rows, numbers=range(1, len(headings))))
 
 
