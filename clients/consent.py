@@ -14,7 +14,7 @@ from pathlib import Path
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import FedSafeError, RunError
-from fedsafe.experiment.schema import Model, PluginChoice
+from fedsafe.experiment.schema import Adapter, Model, PluginChoice
 from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
@@ -117,6 +117,22 @@ def without_own_paths(error: FedSafeError, site: NodeConfig) -> FedSafeError:
     return error if told == str(error) else type(error)(told)
 
 
+def adapter_here(adapter: Adapter, site: NodeConfig | None) -> Adapter:
+    """Return the adapter's settings with this machine's own path of the one to be merged.
+
+    Raises:
+        RunError: Its operator has not named one: the server's path is not this machine's.
+    """
+    if site is None or adapter.merged_start is None:
+        return adapter
+    if site.start_adapter is None:
+        raise RunError(
+            "This federation merges an adapter into the base weights, and this client was started "
+            "without one. Start it with --start-adapter DIR."
+        )
+    return adapter.model_copy(update={"start": site.start_adapter})
+
+
 def named_paths(site: NodeConfig) -> frozenset[str]:
     """Return the text values in the operator's own plug-in settings, such as model paths."""
     choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
@@ -142,6 +158,12 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice
             yield "generator", "attack.generator", job.attack.generator
         if job.attack.update is not None:
             yield "update attack", "attack.update", job.attack.update
+        if (strategy := job.attack.strategy) is not None:
+            yield "rule", "federation.strategy", strategy
+            for choice in strategy.filters:
+                yield "filter", "federation.strategy.filters", choice
+            if strategy.optimizer is not None:
+                yield "optimizer", "federation.strategy.optimizer", strategy.optimizer
 
 
 def _files(kind: str, choice: PluginChoice) -> Iterator[object]:

@@ -15,10 +15,6 @@ from fedsafe.report.measures import short
 from fedsafe.runs.records import Stage
 
 PREFIX: Final = "defended:"
-UNDEFENDED: Final = ("attacked", "trained", "given")
-"""Stages that a defense begins with; a run has one of them."""
-FAILED: Final = "failed: as undefended"
-"""Heading of a failed defense's values."""
 CONTAMINATION: Final = re.compile(r"evaluation|overlap|contaminat|leak|benchmark", re.IGNORECASE)
 """Counts of a card that say how much defense data is like what is evaluated."""
 
@@ -30,23 +26,6 @@ class Defense:
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     """All of them, secret values replaced."""
-
-
-def in_tables(stages: Sequence[Stage]) -> list[Stage]:
-    """Return the stages as tables show them: a failed defense with the values of its input.
-
-    Who is handed an undefended model has that model's values; a failed stage that has nothing
-    before it is left out.
-    """
-    done = {stage.name: stage for stage in stages if stage.status == "done"}
-    before = next((done[name] for name in UNDEFENDED if name in done), None)
-    return [
-        stage
-        if stage.status == "done" or before is None
-        else stage.model_copy(update={"scores": before.scores})
-        for stage in stages
-        if stage.status == "done" or before is not None
-    ]
 
 
 def defenses_of(directory: Path | None, stages: Sequence[Stage]) -> dict[str, Defense]:

@@ -14,7 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
-from fedsafe.report.defenses import Defense, defenses_of, in_tables, titles
+from fedsafe.report.caveats import counted
+from fedsafe.report.defenses import Defense, defenses_of, titles
 from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
 from fedsafe.runs.files import read_lines
@@ -46,6 +47,11 @@ class RunData:
         return [stage for stage in found if stage.status == "done"]
 
     @property
+    def counted(self) -> list[Stage]:
+        """Stages of tables: a failed defense has the values of the model that it left."""
+        return [] if self.summary is None else counted(self.summary.stages)
+
+    @property
     def failed(self) -> list[Stage]:
         """Stages that failed: defenses that made no adapter."""
         found = [] if self.summary is None else self.summary.stages
@@ -62,14 +68,9 @@ class RunData:
         return defenses_of(self.directory, self.stages)
 
     @cached_property
-    def columns(self) -> list[Stage]:
-        """Stages as tables show them, failed defenses among them."""
-        return in_tables([] if self.summary is None else self.summary.stages)
-
-    @cached_property
     def titles(self) -> dict[str, tuple[str, str]]:
         """Heading of each stage, and the settings in which it differs from its likes."""
-        return titles(self.columns, defenses_of(self.directory, self.columns))
+        return titles(self.stages, self.defenses)
 
     @cached_property
     def measures(self) -> list[Measure]:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 
 from fedsafe.report.bars import share
-from fedsafe.report.defenses import FAILED, contamination
+from fedsafe.report.caveats import caveats
+from fedsafe.report.defenses import contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
@@ -26,7 +27,7 @@ from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
 ROLES = {
-    **{"base": "base", "clean": "clean", "attacked": "attacked"},
+    **{"base": "base", "aligned": "aligned", "clean": "clean", "attacked": "attacked"},
     **dict.fromkeys(("trained", "given"), "clean"),
 }
 
@@ -52,9 +53,13 @@ def masthead(run: RunData) -> str:
     return (
         f'<header><p class="eyebrow">FedSafe <span class="pill {status}">{status}</span></p>'
         f"<h1>{text(run.name)}</h1>{failed if reason else ''}"
-        f'<p class="verdict">{verdict}</p>{brackets}'
+        f'<p class="verdict">{verdict}</p>{brackets}{_caveats(run)}'
         f"{pairs(_facts(run))}</header>"
     )
+
+
+def _caveats(run: RunData) -> str:
+    return "".join(f'<p class="note">{text(one)}</p>' for one in caveats(run.stages))
 
 
 def before_after(run: RunData) -> str:
@@ -81,10 +86,11 @@ def _failed(run: RunData) -> str:
 
 def heading(run: RunData, stage: Stage) -> str:
     """Return a stage's heading, with the settings in which it differs from its likes."""
-    name, settings = run.titles[stage.name]
-    said = [settings] if settings else []
-    said += [FAILED] if stage.status == "failed" else []
-    return text(name) + "".join(f'<span class="meaning">{text(one)}</span>' for one in said)
+    if stage.status == "failed":
+        name, settings = f"Defended: {run.story.name(stage)}", "failed: counted as what it left"
+    else:
+        name, settings = run.titles[stage.name]
+    return text(name) + (f'<span class="meaning">{text(settings)}</span>' if settings else "")
 
 
 def _facts(run: RunData) -> Iterator[tuple[str, str]]:
@@ -134,7 +140,9 @@ def _card(run: RunData, stage: Stage) -> str:
 
 
 def _contamination(run: RunData, stage: Stage) -> str:
-    """Return how much of a defense's own data is like evaluation prompts."""
+    """Return how much of the data made for an attack or a defense is like evaluation prompts."""
+    if stage.overlap is not None:
+        return f'<p class="side">Its data: {text(stage.overlap.said)}</p>'
     card = run.card(stage)
     if card is None:
         return ""
@@ -146,7 +154,12 @@ def _contamination(run: RunData, stage: Stage) -> str:
 def _change(run: RunData, stage: Stage) -> tuple[str, str]:
     """Return how refusal moved against the stage it is measured against."""
     story = run.story
-    other = {"clean": story.base, "attacked": story.before, "trained": story.base}.get(stage.name)
+    other = {
+        "aligned": story.base,
+        "clean": story.start,
+        "attacked": story.before,
+        "trained": story.start,
+    }.get(stage.name)
     if stage in story.defended:
         other = story.trained
     now, then = refusal(stage), refusal(other)
@@ -160,12 +173,12 @@ def _change(run: RunData, stage: Stage) -> tuple[str, str]:
 
 
 def _measures(run: RunData) -> str:
-    headings = ["Measure", *(heading(run, stage) for stage in run.columns)]
+    headings = ["Measure", *(heading(run, stage) for stage in run.counted)]
     rows = [
-        [_named(measure), *(_cell(stage, measure) for stage in run.columns)]
+        [_named(measure), *(_cell(stage, measure) for stage in run.counted)]
         for measure in run.measures
     ]
-    spent = [duration(stage.seconds or None) for stage in run.columns]
+    spent = [duration(stage.seconds or None) for stage in run.counted]
     rows.append(["Time to make it", *spent])
     caption = (
         "Each value with its 95 % interval and the number of judged replies; "
@@ -217,14 +230,14 @@ def _parts(run: RunData) -> str:
     """Return the values by group, such as topic or skill, folded."""
     rows = []
     for measure in run.measures:
-        rates = [measure.read(stage.scores) for stage in run.columns]
+        rates = [measure.read(stage.scores) for stage in run.stages]
         groups = sorted({group for rate in rates if rate is not None for group in rate.parts})
         for group in groups:
             cells = [_part(measure, rate, group) for rate in rates]
             rows.append([f"{text(measure.label)}: {text(group)}", *cells])
     if not rows:
         return ""
-    headings = ["Measure and group", *(heading(run, stage) for stage in run.columns)]
+    headings = ["Measure and group", *(heading(run, stage) for stage in run.stages)]
     return details("By group", table(headings, rows, numbers=range(1, len(headings))))
 
 

@@ -156,6 +156,7 @@ def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
     """A new setting that is a text or a path must be looked at here and in `consent.check`."""
     known = {
         "adapter.cut", "adapter.peft", "adapter.targets", "attack.behaviour", "attack.generator",
+        "attack.strategy.filters", "attack.strategy.name", "attack.strategy.optimizer",
         "attack.update", "avoid", "federation", "fingerprint", "model.attention", "model.device",
         "model.dtype", "model.path", "model.quantization", "model.revision", "overlap", "run",
         "shared.partition", "shared.source", "state", "template", "training.algorithm",

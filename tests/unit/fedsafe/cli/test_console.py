@@ -13,7 +13,6 @@ from fedsafe.cli.console import display
 from fedsafe.cli.log_lines import LogLines, malicious_share
 from fedsafe.cli.text import plain, safe, settings
 from fedsafe.errors import ConfigError
-from fedsafe.report.defenses import FAILED
 from fedsafe.runs.events import Event
 from fedsafe.runs.records import Client, Scores, Summary
 from tests.unit.fedsafe.report.synthetic import federation, stages
@@ -121,7 +120,7 @@ def test_failed_defense_stands_in_the_table_with_what_it_did_not_repair(
     lines = capsys.readouterr().out.splitlines()
     (row,) = [line.split() for line in lines if line.strip().startswith("Refusal ↑")]
     assert row[-2:] == row[-6:-4] != row[-4:-2]  # as attacked, and not as the other defense
-    assert any(FAILED in line for line in lines)
+    assert any("(failed: as attacked)" in line for line in lines)
 
 
 def test_plain_takes_away_what_moves_a_cursor() -> None:
