@@ -56,9 +56,7 @@ def open_run(
     kind = runtime if known is None else known.runtime
     apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
-    prompts_of(experiment)
-    _see_that_files_exist(experiment, apart=bool(apart))
-    _see_what_training_begins_with(experiment)
+    _read_what_is_small(experiment, apart=bool(apart))
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
@@ -86,13 +84,15 @@ def open_run(
     return run
 
 
-def _see_what_training_begins_with(experiment: Experiment) -> None:
-    """Read the aligned examples and check the start adapter, before the model is loaded.
+def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
+    """Read prompts and aligned examples and check files and start adapter, before the model.
 
     Raises:
-        DataError: The aligned examples cannot be read.
+        DataError: Prompts or examples cannot be read, or a file is not there.
         ModelError: The start adapter does not suit the model or the experiment.
     """
+    prompts_of(experiment)
+    _see_that_files_exist(experiment, apart=apart)
     if experiment.alignment is not None:
         aligned_samples(experiment.alignment, experiment.seed)
     check_start(experiment)
