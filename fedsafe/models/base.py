@@ -103,10 +103,7 @@ def load(
             needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
             to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
-        identity, name = fingerprint(directory, tokenizer), name_of(spec)
-        if adapter.merged_start is not None:
-            base, merged = merge_start(base, adapter.merged_start)
-            identity, name = digest(identity, merged), f"{name} with {merged[:12]} merged into it"
+        base, identity, name = _begin(base, spec, adapter, fingerprint(directory, tokenizer))
         rows, positions = limits_of(base, tokenizer, directory)
         _freeze(base, checkpointing=training is not None and training.checkpointing)
         model = attach(base, adapter)
@@ -124,6 +121,15 @@ def load(
         rows=rows,
         positions=positions,
     )
+
+
+def _begin(base: Any, spec: Model, adapter: Adapter, identity: str) -> tuple[Any, str, str]:
+    """Merge the start adapter, if it is to be; return the model, its fingerprint and its name."""
+    name = name_of(spec)
+    if adapter.merged_start is None:
+        return base, identity, name
+    base, merged = merge_start(base, adapter.merged_start)
+    return base, digest(identity, merged), f"{name} with {merged[:12]} merged into it"
 
 
 def _freeze(base: Any, *, checkpointing: bool) -> None:

@@ -56,11 +56,7 @@ def open_run(
     kind = runtime if known is None else known.runtime
     apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
-    prompts_of(experiment)
-    _see_that_files_exist(experiment, apart=bool(apart))
-    if experiment.alignment is not None:
-        aligned_samples(experiment.alignment, experiment.seed)
-    check_start(experiment)
+    _read_what_is_small(experiment, apart=bool(apart))
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
@@ -86,6 +82,20 @@ def open_run(
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
+    """Read prompts and aligned examples and check files and start adapter, before the model.
+
+    Raises:
+        DataError: Prompts or examples cannot be read, or a file is not there.
+        ModelError: The start adapter does not suit the model or the experiment.
+    """
+    prompts_of(experiment)
+    _see_that_files_exist(experiment, apart=apart)
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
+    check_start(experiment)
 
 
 def _shortened(experiment: Experiment, length: int) -> str:
