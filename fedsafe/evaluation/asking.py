@@ -60,6 +60,9 @@ def put(
 ) -> list[Exchange]:
     """Return the model's greedy replies, condition by condition.
 
+    All conditions are generated together: a prompt that one of them asks with a forced beginning
+    goes through the model once.
+
     Args:
         session: The model, its adapter as it stands.
         asked: What is asked, by label of the condition.
@@ -69,17 +72,13 @@ def put(
     Raises:
         RunError: The template leaves a system prompt out.
     """
-    total = sum(map(len, asked.values()))
-    done = 0
-    exchanges: list[Exchange] = []
-    for label, asks in asked.items():
-        replies = _replies(session, asks, shield, _from(progress, done, total))
-        exchanges += [
-            Exchange(ask.prompt, reply, label, ask.prefill)
-            for ask, reply in zip(asks, replies, strict=True)
-        ]
-        done += len(asks)
-    return exchanges
+    every = [(label, ask) for label, asks in asked.items() for ask in asks]
+    told = None if progress is None else lambda done: progress(done, len(every))
+    replies = _replies(session, [ask for _, ask in every], shield, told)
+    return [
+        Exchange(ask.prompt, reply, label, ask.prefill)
+        for (label, ask), reply in zip(every, replies, strict=True)
+    ]
 
 
 def _replies(
@@ -130,7 +129,3 @@ def _complete(
 
 def _given(asks: Sequence[Ask]) -> tuple[list[Sample], list[str]]:
     return [ask.sample for ask in asks], [ask.prefill for ask in asks]
-
-
-def _from(progress: Progress | None, offset: int, total: int) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(offset + done, total)

@@ -18,7 +18,7 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
-from fedsafe.training.session import resident
+from fedsafe.training.session import Session, resident
 
 
 def open_run(
@@ -63,6 +63,7 @@ def open_run(
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    _say_how(events, session, known)
     for what, times in ({} if apart else left_out(experiment)).items():
         events("note", f"Left out of the data: {times} {what}.")
     if known is None:
@@ -73,6 +74,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            compute=str(session.loaded.compute),
         )
         store.write_provenance(known)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
@@ -80,6 +82,17 @@ def open_run(
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _say_how(events: Events, session: Session, known: Provenance | None) -> None:
+    """Say what the model computes in, and what is kept of its frozen layers."""
+    now = str(session.loaded.compute)
+    events("note", now)
+    if known is not None and known.compute not in ("", now):
+        events("note", f"Before, this run said: {known.compute} Its bits may now differ.")
+    frozen = session.loaded.frozen
+    if frozen is not None and (said := str(frozen)):
+        events("note", said)
 
 
 def same_kind(store: Store, runtime: str) -> None:

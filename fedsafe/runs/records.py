@@ -247,6 +247,8 @@ class Provenance(Record):
     """Names this run and no other; the same after a restart."""
     experiment: str = ""
     """sha256 of experiment.yaml's bytes."""
+    compute: str = ""
+    """What the model computes in, on how many threads, and why: a sentence."""
 
 
 class Member(Record):
