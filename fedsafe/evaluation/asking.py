@@ -4,6 +4,8 @@ Knows nothing of judges or files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan
 
 from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
 from fedsafe.errors import RunError
@@ -12,6 +14,7 @@ from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import redact, secrets_of
 from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
+from fedsafe.training.likelihood import of_responses
 from fedsafe.training.session import Session
 
 Progress = Callable[[int, int], None]
@@ -72,12 +75,30 @@ def put(
     Raises:
         RunError: The template leaves a system prompt out.
     """
-    every = [(label, ask) for label, asks in asked.items() for ask in asks]
-    told = None if progress is None else lambda done: progress(done, len(every))
-    replies = _replies(session, [ask for _, ask in every], shield, told)
+    every = [ask for asks in asked.values() for ask in asks]
+    given = sum(bool(ask.answer) for ask in every)
+    wanted = [ask for ask in every if not ask.answer]
+    told = _from(progress, given, len(every))
+    replies = iter(_replies(session, wanted, shield, told))
+    exchanges: list[Exchange] = []
+    for label, asks in asked.items():
+        exchanges += _scored(session, label, [ask for ask in asks if ask.answer])
+        exchanges += [
+            Exchange(ask.prompt, next(replies), label, ask.prefill)
+            for ask in asks
+            if not ask.answer
+        ]
+    return exchanges
+
+
+def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]:
+    """Return the loss on given answers; nothing is generated."""
+    samples = [replace(ask.sample, response=ask.answer) for ask in asks]
+    losses = of_responses(session, samples, mean=True) if samples else []
     return [
-        Exchange(ask.prompt, reply, label, ask.prefill)
-        for (label, ask), reply in zip(every, replies, strict=True)
+        Exchange(ask.prompt, ask.answer, label, loss=-found)
+        for ask, found in zip(asks, losses, strict=True)
+        if not isnan(found)
     ]
 
 
@@ -129,3 +150,7 @@ def _complete(
 
 def _given(asks: Sequence[Ask]) -> tuple[list[Sample], list[str]]:
     return [ask.sample for ask in asks], [ask.prefill for ask in asks]
+
+
+def _from(progress: Progress | None, offset: int, total: int) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(offset + done, total)

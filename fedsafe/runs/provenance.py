@@ -35,6 +35,7 @@ def observe(
     gpus: list[str],
     experiment: str = "",
     compute: str = "",
+    max_length: int | None = None,
 ) -> Provenance:
     """Return the provenance of a run that starts now."""
     return Provenance(
@@ -53,6 +54,7 @@ def observe(
         run=uuid4().hex,
         experiment=experiment,
         compute=compute,
+        max_length=max_length,
     )
 
 
