@@ -9,6 +9,7 @@ from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
+from fedsafe.experiment.attack_checks import attack_problems
 from fedsafe.experiment.filter_checks import filter_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
@@ -24,7 +25,7 @@ def problems(experiment: Experiment) -> list[Problem]:
         *_plugins(experiment),
         *_repeated(experiment),
         *_numbers(experiment),
-        *_attack(experiment),
+        *attack_problems(experiment),
         *_strategy(experiment),
         *_hardware(experiment),
     ]
@@ -118,47 +119,6 @@ def _numbers(experiment: Experiment) -> Iterator[Problem]:
             f"{training.final_learning_rate} is above training.learning_rate "
             f"{training.learning_rate}; the schedule goes down. Swap them.",
         )
-
-
-def _attack(experiment: Experiment) -> Iterator[Problem]:
-    attack = experiment.attack
-    if "malicious" in _traits(experiment.training.algorithm):
-        yield (
-            "training.algorithm",
-            f"'{experiment.training.algorithm.name}' is an attack, and every honest client would "
-            "train with it. Name it as attack.behaviour.",
-        )
-    if attack is None:
-        return
-    if not experiment.red_team:
-        yield (
-            "attack",
-            "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
-        )
-    if attack.generator is None and _trains_on_poison(attack.behaviour):
-        yield (
-            "attack.generator",
-            f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
-            "come from, such as {name: file, path: pairs.jsonl}.",
-        )
-    if attack.malicious > experiment.federation.clients:
-        yield (
-            "attack.malicious",
-            f"{attack.malicious} malicious clients out of {experiment.federation.clients}. "
-            "Lower it, or add clients.",
-        )
-
-
-def _trains_on_poison(choice: PluginChoice) -> bool:
-    return "poison" in _traits(choice)
-
-
-def _traits(choice: PluginChoice) -> frozenset[str]:
-    """Return the traits of a local algorithm; none where there is no such algorithm."""
-    try:
-        return REGISTRIES["algorithm"][choice.name].traits
-    except PluginError:
-        return frozenset()
 
 
 def _strategy(experiment: Experiment) -> Iterator[Problem]:

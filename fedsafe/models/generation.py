@@ -4,11 +4,9 @@ Takes token ids and returns token ids; knows nothing of text, templates or safet
 """
 
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
