@@ -82,7 +82,7 @@ def work(
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison.samples if poison else ())
+    task = _task(job, start, samples, poison)
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
@@ -110,12 +110,10 @@ def _context(
     return context
 
 
-def _task(
-    job: Job, start: Tensors, samples: Sequence[Sample], poison: Sequence[Sample]
-) -> LocalTask:
+def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
     return LocalTask(
         samples=samples,
-        poison=poison,
+        poison=poison.samples if poison else (),
         start=start,
         steps=job.training.steps,
         batch_size=job.training.batch_size,
@@ -163,7 +161,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     session, seconds = resident(
         SessionSpec(
             model=consent.model_here(job.model, site),
-            adapter=job.adapter,
+            adapter=consent.adapter_here(job.adapter, site),
             template=job.template,
             max_length=job.max_length,
             training=job.training,

@@ -31,6 +31,8 @@ class NodeConfig(BaseModel):
     """Its own data; None: the experiment's source, which must then be one that all share."""
     model: str | None = None
     """Where the base model lies here, or its name on the hub; None: only the embedded one."""
+    start_adapter: str | None = None
+    """Where the adapter lies here that the federation merges into the base weights."""
     device: str | None = None
     """Device of this client; None: what the experiment says."""
     rank: Annotated[int, Field(ge=1)] | None = None

@@ -48,6 +48,11 @@ def lacks(site: NodeConfig, needs: Needs) -> str:
     """
     if needs.own_data and site.source is None:
         return "it has no data of its own (data.source: client). Start it with --data FILE."
+    if needs.start_adapter and site.start_adapter is None:
+        return (
+            "this federation merges an adapter into the base weights (adapter.start_mode: merge), "
+            "and it has none. Start it with --start-adapter DIR."
+        )
     attacks = site.behaviour is not None and site.red_team
     if attacks and not needs.generator and site.generator is None:
         assert site.behaviour is not None

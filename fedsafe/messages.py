@@ -60,7 +60,7 @@ class Job(BaseModel):
     """Names the run, the same after a restart; for what a client keeps between rounds."""
     model: Model
     adapter: Adapter
-    """The federation's; ``ranks`` is empty."""
+    """The federation's; ``ranks`` is empty, and a ``start`` is one that is to be merged."""
     rank: int
     """Of the adapter that this client trains."""
     template: PluginChoice
@@ -109,7 +109,7 @@ class Job(BaseModel):
             client=client,
             round=round,
             model=experiment.model,
-            adapter=experiment.adapter.model_copy(update={"ranks": ()}),
+            adapter=experiment.adapter.for_session(),
             rank=ranks[client % len(ranks)] if ranks else experiment.adapter.rank,
             template=data.template,
             max_length=data.max_length,
@@ -215,6 +215,8 @@ class Needs(BaseModel):
     """Whether the examples are the clients' own: ``data: {source: client}``."""
     generator: bool = True
     """Whether the experiment says where malicious samples come from."""
+    start_adapter: bool = False
+    """Whether clients merge an adapter into their base weights, and so must have it."""
 
     @classmethod
     def parse(cls, text: object) -> "Needs":

@@ -102,6 +102,7 @@ class GridClients:
             events=self._run.events,
             journal=self._journal,
             identity=self._run.identity,
+            start=self._run.start,
             draws=self._draws,
         )
 

@@ -60,6 +60,8 @@ class Federation:
     """Names the run, the same after a restart."""
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
+    start: adapters.Tensors | None = None
+    """Adapter of the first round; None: a fresh one."""
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
@@ -97,7 +99,8 @@ class Federation:
         found = checkpoint.latest(self.store)
         if found is None:
             self.store.write_rounds([])
-            return checkpoint.Progress(0, self.session.start(self.experiment.seed), {})
+            start = self.start or self.session.start(self.experiment.seed)
+            return checkpoint.Progress(0, start, {})
         progress, self._records = found
         self.store.write_rounds(self._records)
         self.events("note", f"Going on after round {progress.round} of the {self.name} federation.")

@@ -70,6 +70,10 @@ def client(  # noqa: PLR0917 - each is an option of the command line
             help="Where the base model lies on this machine.",
         ),
     ] = None,
+    start_adapter: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy of the server's adapter.start, if it is merged."),
+    ] = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="N", help="GPU of this machine that the trainer uses.")
     ] = None,
@@ -151,6 +155,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         state=(state or state_dir.home()).expanduser().absolute(),
         data=_data(data or [], len(identities)),
         model=None if model is None else options.check_model(model),
+        start_adapter=options.check_adapter(start_adapter),
         device=chosen,
         gpu=visible,
         rank=rank,

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 
 __all__ = [
     "Adapter",
+    "Alignment",
     "Attack",
     "Data",
     "Evaluation",
@@ -44,26 +46,6 @@ class Model(Section):
     else eager."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 1
     """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
-
-
-class Adapter(Section):
-    """The LoRA adapter that is trained and sent."""
-
-    rank: Annotated[int, Field(ge=1, le=65_536)] = 8
-    alpha: Annotated[float, Field(gt=0, le=1e6)] = 16
-    """Scale; the product of the two factors is multiplied by alpha / rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
-    """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
-    peft: dict[str, Any] = Field(default_factory=dict)
-    """Further settings of PEFT's LoraConfig, such as use_rslora, use_dora, rank_pattern,
-    modules_to_save, bias or init_lora_weights (pissa, olora)."""
-    ranks: tuple[Positive, ...] = ()
-    """Ranks of the clients' own adapters, client k the k-th, over and over; none: all ``rank``.
-    Lower ones are padded with zeros, which rules but lora-product average as such."""
-    cut: Literal["rows", "svd"] = "rows"
-    """How a lower rank is made of ``rank``: its first components, or the best approximation of
-    the product, which suits rule lora-product."""
 
 
 class Data(Section):
@@ -220,6 +202,8 @@ class Experiment(Section):
     data: Data = Data()
     training: Training = Training()
     federation: Federation = Federation()
+    alignment: Alignment | None = None
+    """The server aligns the base model before anything else; None: it is taken as it is."""
     attack: Attack | None = None
     """None: every client is honest."""
     defenses: Choices = ()

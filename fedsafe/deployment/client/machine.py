@@ -40,6 +40,8 @@ class ClientOptions:
     data: tuple[PluginChoice, ...] = ()
     """The clients' own data, one each; none: the experiment's."""
     model: str | None = None
+    start_adapter: str | None = None
+    """Directory of the adapter that the federation merges into the base weights."""
     device: str | None = None
     gpu: str | None = None
     """Which of the machine's GPUs the trainer sees; None: all of them."""
@@ -112,6 +114,7 @@ def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tel
         state=home,
         source=source,
         model=wanted.model,
+        start_adapter=wanted.start_adapter,
         device=wanted.device,
         rank=wanted.rank,
         red_team=wanted.behaviour is not None,

@@ -167,6 +167,23 @@ def check_model(path: str) -> str:
     return str(directory.resolve())
 
 
+def check_adapter(path: Path | None) -> str | None:
+    """Return where the adapter lies that is merged into the base weights; None: none is.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if path is None:
+        return None
+    directory = path.expanduser()
+    if not (directory / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"--start-adapter {path} is no directory of a PEFT adapter: it has no "
+            "adapter_config.json. Give a copy of the server's adapter.start."
+        )
+    return str(directory.resolve())
+
+
 def read_device(
     gpu: str | None, device: str | None, trainer: Path | None
 ) -> tuple[str | None, str | None]:
