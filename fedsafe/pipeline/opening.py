@@ -20,7 +20,7 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
-from fedsafe.training.session import resident
+from fedsafe.training.session import Session, resident
 
 
 def open_run(
@@ -56,14 +56,13 @@ def open_run(
     kind = runtime if known is None else known.runtime
     apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
-    prompts_of(experiment)
-    _see_that_files_exist(experiment, apart=bool(apart))
-    _see_what_training_begins_with(experiment)
+    _read_what_is_small(experiment, apart=bool(apart))
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    _say_how(events, session, known)
     if session.max_length < experiment.data.max_length:
         events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
     for what, times in ({} if apart else left_out(experiment)).items():
@@ -76,6 +75,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            compute=str(session.loaded.compute),
             max_length=session.max_length,
         )
         store.write_provenance(known)
@@ -86,16 +86,29 @@ def open_run(
     return run
 
 
-def _see_what_training_begins_with(experiment: Experiment) -> None:
-    """Read the aligned examples and check the start adapter, before the model is loaded.
+def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
+    """Read prompts and aligned examples and check files and start adapter, before the model.
 
     Raises:
-        DataError: The aligned examples cannot be read.
+        DataError: Prompts or examples cannot be read, or a file is not there.
         ModelError: The start adapter does not suit the model or the experiment.
     """
+    prompts_of(experiment)
+    _see_that_files_exist(experiment, apart=apart)
     if experiment.alignment is not None:
         aligned_samples(experiment.alignment, experiment.seed)
     check_start(experiment)
+
+
+def _say_how(events: Events, session: Session, known: Provenance | None) -> None:
+    """Say what the model computes in, and what is kept of its frozen layers."""
+    now = str(session.loaded.compute)
+    events("note", now)
+    if known is not None and known.compute not in ("", now):
+        events("note", f"Before, this run said: {known.compute} Its bits may now differ.")
+    frozen = session.loaded.frozen
+    if frozen is not None and (said := str(frozen)):
+        events("note", said)
 
 
 def _shortened(experiment: Experiment, length: int) -> str:
