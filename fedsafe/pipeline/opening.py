@@ -63,10 +63,7 @@ def open_run(
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
     _say_how(events, session, known)
-    if session.max_length < experiment.data.max_length:
-        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
-    for what, times in ({} if apart else left_out(experiment)).items():
-        events("note", f"Left out of the data: {times} {what}.")
+    _note_limits(experiment, events, session.max_length, {} if apart else left_out(experiment))
     if known is None:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = observe(
