@@ -31,6 +31,7 @@ from fedsafe.contracts.text import (
     Verdict,
 )
 from fedsafe.contracts.updates import Aggregate, Knowledge, State, Updates
+from fedsafe.defense_card import DefenseCard
 from fedsafe.plugins import Registry
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ __all__ = [
     "Condition",
     "Defended",
     "Defense",
+    "DefenseCard",
     "DefenseTask",
     "Exchange",
     "Filter",

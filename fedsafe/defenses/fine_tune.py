@@ -14,6 +14,7 @@ from pydantic import Field
 
 from fedsafe.contracts import (
     Defended,
+    DefenseCard,
     DefenseTask,
     Exchange,
     ModelContext,
@@ -45,6 +46,13 @@ ASK_ORDINARY = "Write one ordinary, harmless instruction for an assistant. Write
     paper="Ye et al., ICLR 2025",
     badge="variant: replies are parsed, deduplicated, judged and kept apart from the evaluation's "
     "prompts, which the reference does not do; AdamW is not reset every ten steps",
+    card=DefenseCard(
+        claim="Safety data that the attacked model writes by itself bring its refusals back, with "
+        "no human hand, no other model and no public data.",
+        needs=("gradients", "generation", "judge"),
+        cost="a request and a reply written for each pair, then forward and backward passes of "
+        "steps x batch_size samples",
+    ),
 )
 def fine_tune(
     context: ModelContext,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedsafe.experiment.pipelines import Pipelines
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 
 __all__ = [
@@ -220,8 +221,8 @@ class Experiment(Section):
     federation: Federation = Federation()
     attack: Attack | None = None
     """None: every client is honest."""
-    defenses: Choices = ()
-    """Post-hoc defenses, each applied to the model of the last round."""
+    defenses: Pipelines = ()
+    """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     evaluation: Evaluation = Evaluation()
 
     @property

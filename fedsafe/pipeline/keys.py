@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fedsafe.contracts import ShieldChoice
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.runs.files import digest, file_digest
 
@@ -77,6 +78,7 @@ def defense_inputs(
     adapter: str,
     choice: PluginChoice,
     avoid: frozenset[str],
+    shield: ShieldChoice | None = None,
 ) -> Inputs:
     """Return what a defended adapter depends on.
 
@@ -86,6 +88,7 @@ def defense_inputs(
         adapter: sha256 of the adapter that is defended.
         choice: The defense with all its settings, defaults included.
         avoid: Instructions that defense data must not contain.
+        shield: What the defended model is served with.
     """
     limits = (experiment.data.max_length, experiment.evaluation.max_new_tokens)
     return {
@@ -95,6 +98,7 @@ def defense_inputs(
         "judge": _hash(experiment.evaluation.judge.model_dump(mode="json")),
         "training settings": _hash([experiment.training.model_dump(mode="json"), *limits]),
         "evaluation prompts": _hash(sorted(avoid)),
+        **({"shield": _hash([shield.name, dict(shield.settings)])} if shield else {}),
     }
 
 

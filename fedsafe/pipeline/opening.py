@@ -10,6 +10,7 @@ from fedsafe.contracts import REGISTRIES
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.pipeline.run_state import ADAPTER, DEPLOYMENT, Run
@@ -129,7 +130,11 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root = experiment.attack, experiment.federation.root
+    chosen = [
+        ("defenses", "defense", c) for steps in pipelines_of(experiment.defenses) for c in steps
+    ]
     later = (
+        *chosen,
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
     )

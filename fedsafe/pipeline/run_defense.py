@@ -15,6 +15,7 @@ from fedsafe.contracts import (
     DefenseTask,
     Exchange,
     Sample,
+    ShieldChoice,
     Verdict,
     defenses,
 )
@@ -56,6 +57,7 @@ def run_defense(
     avoid: frozenset[str],
     judge: Callable[[Sequence[Exchange]], list[Verdict]],
     events: Events,
+    shield: ShieldChoice | None = None,
 ) -> Repaired:
     """Return the adapter after a defense, made now or found in the directory.
 
@@ -70,6 +72,7 @@ def run_defense(
         avoid: Normalised instructions that defense data must not hold.
         judge: The experiment's judge.
         events: Told how far it has come.
+        shield: What the adapter is served with so far; kept where the defense brings no other.
 
     Raises:
         RunError: What lies in the directory is not what was written there.
@@ -93,20 +96,26 @@ def run_defense(
         raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
     adapters.check(repaired, session.shapes)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
-    save_shield(directory / "adapter", defended.shield)
+    shield = defended.shield or shield
+    save_shield(directory / "adapter", shield)
     seconds = time.perf_counter() - begun
-    write_sealed(  # last: with it the defense is done
-        directory / RECORD,
-        {
-            "name": choice.name,
-            "settings": plain(masked(defenses[choice.name].resolve(choice.settings))),
-            "key": key,
-            "adapter": adapters.digest(repaired),
-            "seconds": seconds,
-            "shield": defended.shield.name if defended.shield else None,
-        },
-    )
+    record = {
+        **_made_with(choice),
+        "key": key,
+        "adapter": adapters.digest(repaired),
+        "seconds": seconds,
+        "passes": dict(context.counted),
+        "shield": shield.name if shield else None,
+    }
+    write_sealed(directory / RECORD, record)  # last: with it the defense is done
     return Repaired(repaired, directory, seconds)
+
+
+def _made_with(choice: PluginChoice) -> dict[str, Any]:
+    """Return a defense's name and settings, and what it says of itself."""
+    plugin = defenses[choice.name]
+    settings = plain(masked(plugin.resolve(choice.settings)))
+    return {"name": choice.name, "settings": settings, **plugin.about}
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:

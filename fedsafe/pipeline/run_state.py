@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import evaluate
+from fedsafe.experiment.pipelines import pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline.stage_store import StageStore
@@ -59,7 +60,7 @@ class Run:
         attacked = experiment.attack is not None
         before = [] if self.runtime == ADAPTER else ["base"]
         control = ["clean"] if attacked and experiment.control else []
-        defended = [f"defended:{choice.name}" for choice in experiment.defenses]
+        defended = [step.name for step in steps_of(pipelines_of(experiment.defenses), self.main)]
         return [*before, *control, self.main, *defended]
 
     @property
@@ -91,6 +92,7 @@ class Run:
         *,
         key: str = "",
         found: Detection | None = None,
+        after: str = "",
     ) -> Stage:
         """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
@@ -101,6 +103,7 @@ class Run:
             seconds: Time to make it.
             key: sha256 of what it depends on.
             found: How well influence told the malicious from the honest.
+            after: Name of the stage whose model it repairs.
         """
         begun = time.perf_counter()
 
@@ -128,6 +131,7 @@ class Run:
             detection=found,
             judge=self.experiment.evaluation.judge.name,
             key=key,
+            after=after,
         )
         return self.keep(stage)
 

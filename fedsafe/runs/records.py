@@ -147,8 +147,10 @@ class Stage(Record):
     """A model worth looking at, with its scores."""
 
     name: str
-    """base, clean, attacked (or trained, without an attack), defended:<name>; given: an adapter
-    from anywhere."""
+    """base, clean, attacked (or trained, without an attack), defended:<name>, where the names of
+    several steps are joined by +; given: an adapter from anywhere."""
+    after: str = ""
+    """Name of the stage whose model a defense repairs; empty for other stages."""
     adapter: str
     """sha256 of its adapter."""
     path: str

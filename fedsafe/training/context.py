@@ -1,6 +1,7 @@
 """Model context: model access for client algorithms, defenses and objectives."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,7 @@ class SessionContext:
             of generation.
         listener: Called with each report.
         fits: What each call of `fit` did.
+        counted: Passes through the model so far, by kind; for the records.
     """
 
     session: Session
@@ -55,6 +57,7 @@ class SessionContext:
     progress: Progress = lambda _steps, _loss: None
     listener: Callable[..., None] = _silent
     fits: list[tuple[TrainReport, FitReport]] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
     planned: int = 0
     """Optimizer steps of all calls of `fit` so far, the one under way included."""
     _steps: int = 0
@@ -113,6 +116,7 @@ class SessionContext:
         prefills: Sequence[str] | None = None,
     ) -> list[str]:
         """Return one reply each; greedy at temperature 0, drawn with ``rng`` above it."""
+        self.counted["replies"] += len(instructions)
         return self.session.write(
             instructions,
             temperature=temperature,
@@ -134,9 +138,8 @@ class SessionContext:
     ) -> FitReport:
         """Fine-tune the adapter in place; may be called several times in one job."""
         self.planned += steps
-        plan = replace(self.plan, steps=steps)
-        if learning_rate is not None:
-            plan = replace(plan, learning_rate=learning_rate)
+        rate = self.plan.learning_rate if learning_rate is None else learning_rate
+        plan = replace(self.plan, steps=steps, learning_rate=rate)
 
         def stepped(step: int, loss: float) -> None:
             self._steps, self._loss = self._steps + 1, loss
@@ -162,6 +165,7 @@ class SessionContext:
             seconds=did.seconds,
         )
         self.fits.append((did, report))
+        self.counted.update(steps=steps, trained_tokens=did.tokens)
         return report
 
     def loss(self, objective: str | Objective, settings: Mapping[str, Any]) -> Loss:
@@ -198,6 +202,7 @@ class SessionContext:
                 summed, count = loss.function(batch, step)
             torch.autograd.backward(summed)
             counted += count
+            self.counted["gradient_batches"] += 1
         found = {
             name: torch.zeros_like(parameter, device="cpu", dtype=torch.float32)
             if parameter.grad is None

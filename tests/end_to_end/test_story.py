@@ -84,7 +84,7 @@ def test_another_judge_needs_no_new_replies(copy: Path, tiny_run: Path) -> None:
 
 
 def test_one_more_defense_is_added_to_a_run(copy: Path) -> None:
-    inline.defend(copy, "fine-tune", {"steps": 2})
+    inline.defend(copy, [[PluginChoice(name="fine-tune", steps=2)]])
     assert len(list((copy / "defenses").iterdir())) == 2
 
 
