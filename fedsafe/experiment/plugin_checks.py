@@ -5,6 +5,7 @@ from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
+from fedsafe.experiment.filter_checks import filter_problems
 from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
@@ -64,6 +65,8 @@ def plugin_problems(experiment: Experiment) -> Iterator[Problem]:
             continue
         found = plugin.problems(choice.settings)
         yield from ((f"{path}.{name}", text) for name, text in found)
+        if kind == "defense":
+            yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
         if not found:
             yield from _card(plugin, path, choice, experiment)
         for name in literal_secrets(plugin.schema, choice.settings):

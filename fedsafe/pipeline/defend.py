@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedsafe.contracts import Exchange, Verdict
 from fedsafe.errors import FedSafeError, RunError
-from fedsafe.evaluation.evaluate import judge
+from fedsafe.evaluation.overlap import OverlapCounter, signatures
 from fedsafe.experiment.pipelines import Step, pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
@@ -81,10 +80,7 @@ def attempt(run: Run, step: Step) -> Stage:
 
 def _defend(run: Run, work: Work) -> Stage:
     experiment, key, directory = run.experiment, work.key, work.directory
-
-    def verdicts(exchanges: Sequence[Exchange]) -> list[Verdict]:
-        return judge(experiment.evaluation.judge, exchanges)
-
+    keep = experiment.evaluation.overlap == "keep"
     if run.shared is not None and not directory.is_dir():
         run.shared.fetch(key, directory)
     made = run_defense(
@@ -95,15 +91,23 @@ def _defend(run: Run, work: Work) -> Stage:
         key=key,
         directory=directory,
         avoid=work.avoid,
-        judge=verdicts,
+        judge=experiment.evaluation.judge,
+        overlap=OverlapCounter(signatures(experiment), keep),
         events=run.events,
         shield=work.shield,
     )
     if run.shared is not None:
         files = [path for path in directory.rglob("*") if path.is_file()]
         run.shared.put(key, directory, [str(path.relative_to(directory)) for path in files])
-    home, after = directory / "adapter", work.step.after
-    stage = run.finish(work.step.name, made.adapter, home, made.seconds, key=key, after=after)
+    stage = run.finish(
+        work.step.name,
+        made.adapter,
+        directory / "adapter",
+        made.seconds,
+        key=key,
+        after=work.step.after,
+        overlap=made.overlap,
+    )
     if any(other.judge != stage.judge for other in run.stages if other.status == "done"):
         reevaluate(run)  # a table of two judges compares nothing
     return stage
@@ -168,5 +172,6 @@ def reevaluate(run: Run) -> Summary:
             key=stage.key,
             found=stage.detection,
             after=stage.after,
+            overlap=stage.overlap,
         )
     return run.settle()

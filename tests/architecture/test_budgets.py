@@ -33,7 +33,7 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/pipeline/opening.py:open_run": 59,
     "fedsafe/pipeline/defend.py:defend_adapter": 41,
     "fedsafe/pipeline/run_defense.py:run_defense": 62,
-    "fedsafe/pipeline/run_state.py:finish": 51,
+    "fedsafe/pipeline/run_state.py:finish": 54,
     "fedsafe/pipeline/seeds.py:aggregate_seeds": 42,
     "fedsafe/pipeline/stages.py:run_pipeline": 47,
     "fedsafe/training/context.py:fit": 42,

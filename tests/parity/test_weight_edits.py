@@ -41,9 +41,7 @@ def test_safe_lora_projects_what_the_authors_code_projects(case):
 @pytest.mark.parametrize("case", cases("dare-task-vectors", having=["dropped_mask"]))
 def test_dare_is_the_authors_given_their_draw(case):
     drawn = tensor(case["dropped_mask"])
-    found = dare(
-        tensor(case["delta"]), case["drop_rate"], rescale=case["rescale"], dropped=drawn
-    )
+    found = dare(tensor(case["delta"]), case["drop_rate"], rescale=case["rescale"], dropped=drawn)
     assert _is(found, case["out"])
 
 
