@@ -3,9 +3,9 @@
 Shown by ``fedsafe plugins show`` and in the report, and read before anything is loaded.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
 
 Place = Literal["after training", "at the clients", "in the aggregation", "when served"]
 Need = Literal[
@@ -36,6 +36,7 @@ class DefenseCard:
         place: Where in a federation it acts.
         cannot: Called with all settings as keywords before anything is loaded; returns why it
             cannot run with them, as a sentence, or "".
+        nothing: Settings with which it changes nothing, for the property tests; empty: it has none.
     """
 
     claim: str
@@ -43,3 +44,4 @@ class DefenseCard:
     needs: tuple[Need, ...] = ()
     place: Place = "after training"
     cannot: Callable[..., str] | None = None
+    nothing: Mapping[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fedsafe.contracts.model import (
     Adapter,
     Batch,
+    Factors,
     FitReport,
     ModelContext,
     Objective,
@@ -142,6 +143,7 @@ __all__ = [
     "DefenseCard",
     "DefenseTask",
     "Exchange",
+    "Factors",
     "Filter",
     "FitReport",
     "Generator",

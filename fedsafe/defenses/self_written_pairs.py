@@ -77,6 +77,28 @@ class SelfWrittenPairs:
         self._check(len(found), origin)
         return found[: self.pairs]
 
+    def harmful(self, asks: Sequence[str]) -> list[Sample]:
+        """Draw requests of the unsafe kind and the plain answers that comply with them.
+
+        Raises:
+            RunError: There are too few: the model refuses.
+        """
+        found: list[Sample] = []
+        seen: set[str] = set()
+        for _ in range(0, TRIES * self.pairs, BATCH):
+            if len(found) >= self.pairs:
+                break
+            exchanges = self._exchanges(asks, ["{request}"], "refuse", seen, "harmful")
+            verdicts = self._verdicts(exchanges)
+            for exchange, given in zip(exchanges, verdicts, strict=True):
+                if any(verdict.outcome in {"refuse", "garbage"} for verdict in given):
+                    self.dropped["harmful: not complied with"] += 1
+                    continue
+                text = exchange.prompt.instruction
+                found.append(Sample(text, exchange.reply, origin="harmful"))
+        self._check(len(found), "harmful")
+        return found[: self.pairs]
+
     def _exchanges(
         self,
         asks: Sequence[str],
@@ -120,12 +142,15 @@ class SelfWrittenPairs:
 
     def _reasons(self, exchanges: Sequence[Exchange], wanted: Outcome) -> list[str]:
         """Return why each pair is left out; empty where it is kept."""
+        return [why_not(verdicts, wanted) for verdicts in self._verdicts(exchanges)]
+
+    def _verdicts(self, exchanges: Sequence[Exchange]) -> list[tuple[Verdict, ...]]:
         with self._before_the_federation(self.trusted):
             judged = [
                 self.task.judge(exchanges, *_named(settings)[0], **_named(settings)[1])
                 for settings in self.filters
             ]
-        return [why_not(verdicts, wanted) for verdicts in zip(*judged, strict=True)]
+        return list(zip(*judged, strict=True))
 
     def _before_the_federation(self, wanted: bool) -> AbstractContextManager[None]:
         return self.context.reference(self.task.start) if wanted else nullcontext()

@@ -16,6 +16,7 @@ from fedsafe.contracts import (
     Sample,
     ShieldChoice,
     defenses,
+    sources,
 )
 from fedsafe.data.dedup import normalise
 from fedsafe.data.dedup import overlap as overlap_of
@@ -168,7 +169,13 @@ def _task(
         repeats = {"evaluation": made.plain()} if made else {}
         write_json(directory / "card.json", {**card, **repeats, **stamp})
 
+    def read(path: Path) -> list[Sample]:
+        found = sources["jsonl"].configure({"path": path, "shuffle": False})(0)
+        fresh = overlap.fresh([f"{one.instruction} {one.input}" for one in found])
+        return [one for one, usable in zip(found, fresh, strict=True) if usable]
+
     return DefenseTask(
+        read=read,
         start=start,
         avoid=avoid,
         normalise=normalise,

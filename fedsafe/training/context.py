@@ -12,6 +12,7 @@ from typing import Any
 from fedsafe.contracts import (
     Adapter,
     Batch,
+    Factors,
     FitReport,
     ModelContext,
     Objective,
@@ -101,6 +102,18 @@ class SessionContext:
     def scaling(self, name: str) -> float:
         """Return the factor on the product B A of an adapter tensor's module."""
         return lora_modules.scaling(self.model, name)
+
+    def read_adapter(self, path: str) -> dict[str, Factors]:
+        """Return the LoRA modules of an adapter directory, by their names in the model."""
+        return lora_modules.read_factors(Path(path))
+
+    def input_norms(
+        self, samples: Sequence[Sample], *, batch_size: int | None = None
+    ) -> "dict[str, torch.Tensor]":
+        """Return the norm (in,) of each input of each factor, by adapter tensor."""
+        batches = self.batches(samples, batch_size=batch_size)
+        self.counted["activation_batches"] += len(batches)
+        return forward.input_norms(self.session.loaded, batches)
 
     def load_other(self, path: str) -> AbstractContextManager[ModelContext]:
         """Load another model directory beside this one inside the block."""
