@@ -16,7 +16,7 @@ from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample
 from fedsafe.defenses.lora_edits import factors_of
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.lazy import torch
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
@@ -64,6 +64,7 @@ class HarmfulData:
     harmful: Path | None
     ask_unsafe: str
     examples: int
+    filter: Filter
 
     def samples(self) -> list[Sample]:
         """Return the samples; of self-written ones the run keeps the requests alone.
@@ -75,7 +76,7 @@ class HarmfulData:
         if self.harmful is not None:
             return self.task.read(self.harmful)
         dropped: Counter[str] = Counter()
-        filters = [{"name": self.task.filter}]
+        filters = filters_of(self.filter, self.task)
         written = SelfWrittenPairs(self.context, self.task, self.examples, 1.0, filters, dropped)
         found = written.harmful([self.ask_unsafe])
         card = {"made_by": "the model under repair", "dropped": dict(sorted(dropped.items()))}

@@ -7,6 +7,7 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
+from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.weight_edits import wanda_mask
 
 
@@ -38,10 +39,11 @@ def antidote(
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     examples: pair.Examples = 128,
+    filter: Filter = (),
 ) -> Defended:
     """Zero each row's weights of the largest |weight| x ||input|| over harmful examples."""
     edits = LoraEdits.of(context)
-    samples = pair.HarmfulData(context, task, harmful, ask_unsafe, examples).samples()
+    samples = pair.HarmfulData(context, task, harmful, ask_unsafe, examples, filter).samples()
     norms = context.input_norms(samples)
     zeroed = 0
     for module, own in list(edits.modules()):

@@ -7,12 +7,12 @@ Federated Instruction Tuning of Large Language Models*, ICLR 2025.
 """
 
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 
 Text = Annotated[str, Field(min_length=1)]
 Texts = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -70,10 +70,7 @@ def fine_tune(
             "model under repair, or the one from before the federation."
         ),
     ] = "model",
-    filter: Annotated[
-        str | dict[str, Any] | tuple[str | dict[str, Any], ...],
-        Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
-    ] = (),
+    filter: Filter = (),
     pairs: Annotated[int, Field(ge=1, description="Pairs of each half.")] = 500,
     temperature: Annotated[float, Field(gt=0, description="Of the requests.")] = 1.0,
     steps: Annotated[int, Field(ge=1)] = 500,
@@ -88,8 +85,7 @@ def fine_tune(
     Raises:
         RunError: The model wrote too few usable pairs of a half.
     """
-    chosen = filter if isinstance(filter, tuple) else (filter,)
-    filters = [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
+    filters = filters_of(filter, task)
     dropped: Counter[str] = Counter()
     trusted = writer == "start"
     written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted)

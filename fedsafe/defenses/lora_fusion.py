@@ -18,7 +18,7 @@ from fedsafe.contracts import (
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.lora_edits import LoraEdits, factors_of
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.errors import ModelError
 
 
@@ -64,6 +64,7 @@ def lora_fusion(
     note: Annotated[Template, Field(description="Yields the refusals of self.")] = NOTE,
     ask_ordinary: Annotated[str, Field(description="Yields ordinary requests.")] = ASK_ORDINARY,
     examples: pair.Examples = 64,
+    filter: Filter = (),
     steps: pair.TrainSteps = 100,
     learning_rate: pair.Rate = 1e-3,
 ) -> Defended:
@@ -75,7 +76,7 @@ def lora_fusion(
     """
     edits = LoraEdits.of(context)
     if safety == "self":
-        data = _Pairs(context, task, examples).samples(ask_unsafe, note, ask_ordinary)
+        data = _Pairs(context, task, examples, filter).samples(ask_unsafe, note, ask_ordinary)
         added = _trained(context, task, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
@@ -101,8 +102,10 @@ def lora_fusion(
 class _Pairs(SelfWrittenPairs):
     """Refusals and help of equal number, as a safety adapter is trained on."""
 
-    def __init__(self, context: ModelContext, task: DefenseTask, pairs: int) -> None:
-        super().__init__(context, task, pairs, 1.0, [{"name": task.filter}], Counter())
+    def __init__(
+        self, context: ModelContext, task: DefenseTask, pairs: int, filter: Filter
+    ) -> None:
+        super().__init__(context, task, pairs, 1.0, filters_of(filter, task), Counter())
 
     def samples(self, ask_unsafe: str, note: str, ask_ordinary: str) -> list[Sample]:
         """Write them, and keep them with their card."""

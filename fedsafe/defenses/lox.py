@@ -7,6 +7,7 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
+from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.weight_edits import extrapolation
 
 
@@ -36,6 +37,7 @@ def lox(
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     examples: pair.Examples = 64,
+    filter: Filter = (),
     steps: pair.TrainSteps = 100,
     learning_rate: pair.Rate = 1e-3,
 ) -> Defended:
@@ -44,7 +46,7 @@ def lox(
     V is the aligned minus the unaligned weight.
     """
     edits = LoraEdits.of(context)
-    data = pair.HarmfulData(context, task, harmful, ask_unsafe, examples)
+    data = pair.HarmfulData(context, task, harmful, ask_unsafe, examples, filter)
     source = pair.AlignmentPair(data, aligned, unaligned, steps, learning_rate)
     with source.direction() as v:
         for module, own in edits.modules():

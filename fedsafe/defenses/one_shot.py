@@ -8,7 +8,7 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, Sample, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import NOTE, Template
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 
 
 def _half_an_example(*, instruction: str, response: str, **_: object) -> str:
@@ -40,6 +40,7 @@ def one_shot(
     response: Annotated[str, Field(description="The refusal that belongs to it.")] = "",
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
+    filter: Filter = (),
     steps: Annotated[int, Field(ge=0, description="Optimizer steps.")] = 10,
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
 ) -> Defended:
@@ -51,7 +52,7 @@ def one_shot(
     sample = Sample(instruction, response, origin="refusal")
     dropped: Counter[str] = Counter()
     if not instruction:
-        filters = [{"name": task.filter}]
+        filters = filters_of(filter, task)
         written = SelfWrittenPairs(context, task, 1, 1.0, filters, dropped)
         (sample,) = written.half([ask_unsafe], [note], "refuse")
     made_by = "the user" if instruction else "the model under repair"

@@ -7,6 +7,7 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
+from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.lazy import torch
 from fedsafe.weight_edits import dare, drop_smallest
 
@@ -45,13 +46,14 @@ def resta(
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     examples: pair.Examples = 64,
+    filter: Filter = (),
     steps: pair.TrainSteps = 100,
     learning_rate: pair.Rate = 1e-3,
 ) -> Defended:
     """Replace each change D by DARE(D) + gamma V, or by D + DARE(gamma V), at the rank of D."""
     edits = LoraEdits.of(context)
     generator = torch.Generator().manual_seed(context.rng.getrandbits(63))
-    data = pair.HarmfulData(context, task, harmful, ask_unsafe, examples)
+    data = pair.HarmfulData(context, task, harmful, ask_unsafe, examples, filter)
     source = pair.AlignmentPair(data, aligned, unaligned, steps, learning_rate)
 
     def thinned(change: "torch.Tensor") -> "torch.Tensor":

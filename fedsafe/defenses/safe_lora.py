@@ -7,6 +7,7 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
+from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.weight_edits import least_aligned, safe_projection
 
 
@@ -43,6 +44,7 @@ def safe_lora(
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     examples: pair.Examples = 64,
+    filter: Filter = (),
     steps: pair.TrainSteps = 100,
     learning_rate: pair.Rate = 1e-3,
 ) -> Defended:
@@ -51,7 +53,7 @@ def safe_lora(
     V is the aligned minus the unaligned weight. The result is of the adapter's own rank.
     """
     edits = LoraEdits.of(context)
-    data = pair.HarmfulData(context, task, harmful, ask_unsafe, examples)
+    data = pair.HarmfulData(context, task, harmful, ask_unsafe, examples, filter)
     source = pair.AlignmentPair(data, aligned, unaligned, steps, learning_rate)
     with source.direction() as v:
         found = {m: safe_projection(f.b, f.a, v(m)) for m, f in edits.modules()}

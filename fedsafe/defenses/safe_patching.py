@@ -16,6 +16,7 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.lazy import torch
 from fedsafe.weight_edits import dare, set_difference, snip_scores
 
@@ -59,13 +60,14 @@ def safe_patching(
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     examples: pair.Examples = 64,
+    filter: Filter = (),
 ) -> Defended:
     """Add two patches of the adapter, each where SNIP calls it important and the other not.
 
     One is of gradient ascent on harmful answers, one of descent. Neither is kept.
     """
     start = context.adapter()
-    samples = pair.HarmfulData(context, task, harmful, ask_unsafe, examples).samples()
+    samples = pair.HarmfulData(context, task, harmful, ask_unsafe, examples, filter).samples()
     generator = torch.Generator().manual_seed(context.rng.getrandbits(63))
     context.fit(samples, _ascent, steps=ascent_steps, learning_rate=ascent_rate)
     ascent, safety = context.adapter(), _scores(context, samples)

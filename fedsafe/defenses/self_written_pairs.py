@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from fedsafe.contracts import (
     DefenseTask,
@@ -26,6 +28,16 @@ FEWEST = 4
 
 Filters = Sequence[Mapping[str, Any]]
 """Names of judges, each with its settings."""
+Filter = Annotated[
+    str | dict[str, Any] | tuple[str | dict[str, Any], ...],
+    Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
+]
+
+
+def filters_of(filter: Filter, task: DefenseTask) -> Filters:
+    """Return the judges that a setting names; without any, the task's own."""
+    chosen = filter if isinstance(filter, tuple) else (filter,)
+    return [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
 
 
 @dataclass
