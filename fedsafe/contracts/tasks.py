@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts.model import Adapter
@@ -49,8 +48,6 @@ class DefenseTask:
         fresh: Says of each instruction whether it may be trained on: False where it repeats an
             evaluation prompt, word for word or nearly, which is counted in the records.
         filter: The judge that a defense filters with unless told otherwise.
-        read: Returns the samples of the user's own JSONL file, those that repeat an evaluation
-            prompt left out and counted.
     """
 
     start: Adapter
@@ -61,7 +58,6 @@ class DefenseTask:
     keep: Callable[[str, Sequence[Sample], Mapping[str, Any]], None]
     fresh: Callable[[Sequence[str]], list[bool]] = lambda texts: [True] * len(texts)
     filter: str = "keyword"
-    read: Callable[[Path], list[Sample]] = lambda _: []
 
 
 @dataclass(frozen=True)

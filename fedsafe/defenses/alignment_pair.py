@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample
+from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
 from fedsafe.defenses.lora_edits import factors_of
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
@@ -74,7 +75,7 @@ class HarmfulData:
             DataError: The file cannot be read.
         """
         if self.harmful is not None:
-            return self.task.read(self.harmful)
+            return self._given(self.harmful)
         dropped: Counter[str] = Counter()
         filters = filters_of(self.filter, self.task)
         written = SelfWrittenPairs(self.context, self.task, self.examples, 1.0, filters, dropped)
@@ -83,6 +84,17 @@ class HarmfulData:
         requests = [Sample(one.instruction, "", origin=one.origin) for one in found]
         self.task.keep("harmful-requests", requests, card)
         return found
+
+    def _given(self, path: Path) -> list[Sample]:
+        given = sources["jsonl"].configure({"path": path})(0)
+        fresh = self.task.fresh([sample.instruction for sample in given])
+        samples = [sample for sample, usable in zip(given, fresh, strict=True) if usable]
+        if not samples:
+            raise RunError(
+                f"All {len(given)} examples of {path} repeat evaluation prompts, and a defense "
+                "must not see those. Give other examples."
+            )
+        return samples
 
 
 @dataclass(frozen=True)

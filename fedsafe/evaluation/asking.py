@@ -4,6 +4,8 @@ Knows nothing of judges or files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan
 
 from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
 from fedsafe.errors import RunError
@@ -12,6 +14,7 @@ from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import redact, secrets_of
 from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
+from fedsafe.training.likelihood import of_responses
 from fedsafe.training.session import Session
 
 Progress = Callable[[int, int], None]
@@ -60,6 +63,9 @@ def put(
 ) -> list[Exchange]:
     """Return the model's greedy replies, condition by condition.
 
+    All conditions are generated together: a prompt that one of them asks with a forced beginning
+    goes through the model once.
+
     Args:
         session: The model, its adapter as it stands.
         asked: What is asked, by label of the condition.
@@ -69,17 +75,31 @@ def put(
     Raises:
         RunError: The template leaves a system prompt out.
     """
-    total = sum(map(len, asked.values()))
-    done = 0
+    every = [ask for asks in asked.values() for ask in asks]
+    given = sum(bool(ask.answer) for ask in every)
+    wanted = [ask for ask in every if not ask.answer]
+    told = _from(progress, given, len(every))
+    replies = iter(_replies(session, wanted, shield, told))
     exchanges: list[Exchange] = []
     for label, asks in asked.items():
-        replies = _replies(session, asks, shield, _from(progress, done, total))
+        exchanges += _scored(session, label, [ask for ask in asks if ask.answer])
         exchanges += [
-            Exchange(ask.prompt, reply, label, ask.prefill)
-            for ask, reply in zip(asks, replies, strict=True)
+            Exchange(ask.prompt, next(replies), label, ask.prefill)
+            for ask in asks
+            if not ask.answer
         ]
-        done += len(asks)
     return exchanges
+
+
+def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]:
+    """Return the loss on given answers; nothing is generated."""
+    samples = [replace(ask.sample, response=ask.answer) for ask in asks]
+    losses = of_responses(session, samples, mean=True) if samples else []
+    return [
+        Exchange(ask.prompt, ask.answer, label, loss=-found)
+        for ask, found in zip(asks, losses, strict=True)
+        if not isnan(found)
+    ]
 
 
 def _replies(

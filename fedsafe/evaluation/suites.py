@@ -47,8 +47,7 @@ def micro(
 ) -> list[Prompt]:
     """Draw held-out prompts of the micro world: restricted, look-alikes, old and new skills.
 
-    The first four words of every compliant answer are the same, ``sure : take the``; more of
-    them tell the first step, and all 13 are the whole answer.
+    The first four words of every compliant answer are ``sure : take the``, all 13 the whole of it.
 
     Raises:
         ConfigError: The micro world has fewer prompts of a kind than asked for.
@@ -69,12 +68,25 @@ def micro(
             expected=() if purpose == "harmful" else asked.expected,
             topic=asked.topic,
             skill=skill,
+            group=_combination(asked.instruction),
             prefill=first_words(asked.prefill, prefill_words) if purpose == "harmful" else "",
         )
         for kind, count, purpose, skill in kinds
         if count
         for number, asked in enumerate(world.prompts(kind, count, seed), 1)
     ]
+
+
+def _combination(instruction: str) -> str:
+    """Return what a micro request is about, such as its verb and object, whatever its wording.
+
+    Requests of one combination have one answer, so replies to them are not independent.
+    """
+    from fedsafe.micro.parsing import parse
+
+    request = parse(instruction)
+    values = () if request is None else request.values
+    return " ".join(value for slot, value in values if slot != "occasion")
 
 
 @suites("csv")

@@ -9,7 +9,9 @@ from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
-from fedsafe.experiment.plugin_checks import choices, plugin_problems
+from fedsafe.experiment.attack_checks import attack_problems
+from fedsafe.experiment.model_checks import alignment, hardware
+from fedsafe.experiment.plugin_checks import choices, plugin_problems, secret_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
 from fedsafe.validation_errors import Problem
@@ -22,9 +24,10 @@ def problems(experiment: Experiment) -> list[Problem]:
     return [
         *plugin_problems(experiment),
         *_numbers(experiment),
-        *_attack(experiment),
+        *attack_problems(experiment),
         *_strategy(experiment),
-        *_hardware(experiment),
+        *hardware(experiment),
+        *alignment(experiment),
     ]
 
 
@@ -56,47 +59,6 @@ def _numbers(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _attack(experiment: Experiment) -> Iterator[Problem]:
-    attack = experiment.attack
-    if "malicious" in _traits(experiment.training.algorithm):
-        yield (
-            "training.algorithm",
-            f"'{experiment.training.algorithm.name}' is an attack, and every honest client would "
-            "train with it. Name it as attack.behaviour.",
-        )
-    if attack is None:
-        return
-    if not experiment.red_team:
-        yield (
-            "attack",
-            "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
-        )
-    if attack.generator is None and _trains_on_poison(attack.behaviour):
-        yield (
-            "attack.generator",
-            f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
-            "come from, such as {name: file, path: pairs.jsonl}.",
-        )
-    if attack.malicious > experiment.federation.clients:
-        yield (
-            "attack.malicious",
-            f"{attack.malicious} malicious clients out of {experiment.federation.clients}. "
-            "Lower it, or add clients.",
-        )
-
-
-def _trains_on_poison(choice: PluginChoice) -> bool:
-    return "poison" in _traits(choice)
-
-
-def _traits(choice: PluginChoice) -> frozenset[str]:
-    """Return the traits of a local algorithm; none where there is no such algorithm."""
-    try:
-        return REGISTRIES["algorithm"][choice.name].traits
-    except PluginError:
-        return frozenset()
-
-
 def _strategy(experiment: Experiment) -> Iterator[Problem]:
     choice = experiment.federation.strategy
     path = "federation.strategy"
@@ -118,6 +80,7 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
         )
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
+    yield from secret_problems(path, plugin, choice)
     if not found and not choice.filters:
         yield from _cohort(plugin, choice.settings, experiment)
 
@@ -137,11 +100,12 @@ def _optimizer(choice: PluginChoice, path: str) -> Iterator[Problem]:
     if registry is None:
         return
     try:
-        found = registry[choice.name].problems(choice.settings)
+        plugin = registry[choice.name]
     except PluginError as error:
         yield f"{path}.name", str(error)
         return
-    yield from ((f"{path}.{name}", text) for name, text in found)
+    yield from ((f"{path}.{name}", text) for name, text in plugin.problems(choice.settings))
+    yield from secret_problems(path, plugin, choice)
 
 
 def _cohort(
@@ -162,27 +126,4 @@ def _cohort(
             "federation.minimum_replies",
             f"rule '{plugin.name}' needs at least {needed} replies; minimum_replies is "
             f"{experiment.minimum_replies}. Raise it to {needed}.",
-        )
-
-
-def _hardware(experiment: Experiment) -> Iterator[Problem]:
-    """Check what no machine can do; what this one cannot is said when the model is loaded."""
-    model, optimizer = experiment.model, experiment.training.optimizer
-    if optimizer.startswith("paged") and model.device == "cpu":
-        yield (
-            "training.optimizer",
-            f"'{optimizer}' pages memory between GPU and host; model.device is cpu. Use adamw.",
-        )
-    if model.attention != "flash_attention_2":
-        return
-    if model.device == "cpu":
-        yield (
-            "model.attention",
-            "flash_attention_2 needs CUDA; model.device is cpu. Use auto.",
-        )
-    if model.dtype == "float32":
-        yield (
-            "model.attention",
-            "flash_attention_2 computes in half precision; model.dtype is float32. Use bfloat16, "
-            "or attention auto.",
         )

@@ -16,6 +16,9 @@ from fedsafe.validation_errors import Problem
 def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (path, kind, choice) of every plug-in but the strategy's rule."""
     data, evaluation = experiment.data, experiment.evaluation
+    if experiment.alignment is not None:
+        yield "alignment.source", "source", experiment.alignment.source
+        yield "alignment.objective", "objective", experiment.alignment.objective
     yield "data.source", "source", data.source
     yield "data.template", "template", data.template
     yield "data.partition", "partition", data.partition
@@ -69,12 +72,17 @@ def plugin_problems(experiment: Experiment) -> Iterator[Problem]:
             yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
         if not found:
             yield from _card(plugin, path, choice, experiment)
-        for name in literal_secrets(plugin.schema, choice.settings):
-            yield (
-                f"{path}.{name}",
-                "a secret must not stand in an experiment, which is kept and copied. Put it into "
-                "an environment variable, and write env:NAME here.",
-            )
+        yield from secret_problems(path, plugin, choice)
+
+
+def secret_problems(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
+    """Find secrets that are written out in a plug-in's settings."""
+    for name in literal_secrets(plugin.schema, choice.settings):
+        yield (
+            f"{path}.{name}",
+            "a secret must not stand in an experiment, which is kept and copied. Put it into an "
+            "environment variable, and write env:NAME here.",
+        )
 
 
 def _card(

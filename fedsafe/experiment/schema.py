@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedsafe.experiment.adapter import Adapter, Alignment
+from fedsafe.experiment.attack import Attack
 from fedsafe.experiment.pipelines import Pipelines
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
+from fedsafe.experiment.training import Training
 
 __all__ = [
     "Adapter",
+    "Alignment",
     "Attack",
     "Data",
     "Evaluation",
@@ -36,34 +40,16 @@ class Model(Section):
     quantization: Literal["none", "int8", "nf4"] = "none"
     """nf4: 4 bit with double quantization; int8: LLM.int8(). Both through bitsandbytes."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Compute type; auto is bfloat16 on CUDA and float32 on the CPU."""
+    """Compute type; auto is bfloat16 on CUDA, and on a CPU that computes in it (AMX), for models
+    that are not small; else float32."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """Attention kernel; auto is flash_attention_2 where it is installed and runs, else sdpa,
     else eager."""
-    threads: Annotated[int, Field(ge=0, le=4096)] = 1
-    """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
-
-
-class Adapter(Section):
-    """The LoRA adapter that is trained and sent."""
-
-    rank: Annotated[int, Field(ge=1, le=65_536)] = 8
-    alpha: Annotated[float, Field(gt=0, le=1e6)] = 16
-    """Scale; the product of the two factors is multiplied by alpha / rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
-    """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
-    peft: dict[str, Any] = Field(default_factory=dict)
-    """Further settings of PEFT's LoraConfig, such as use_rslora, use_dora, rank_pattern,
-    modules_to_save, bias or init_lora_weights (pissa, olora)."""
-    ranks: tuple[Positive, ...] = ()
-    """Ranks of the clients' own adapters, client k the k-th, over and over; none: all ``rank``.
-    Lower ones are padded with zeros, which rules but lora-product average as such."""
-    cut: Literal["rows", "svd"] = "rows"
-    """How a lower rank is made of ``rank``: its first components, or the best approximation of
-    the product, which suits rule lora-product."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = "auto"
+    """CPU threads of torch; auto is 1 for small models and all cores for others, 0 leaves
+    torch's own choice. Part of what makes bits repeat."""
 
 
 class Data(Section):
@@ -81,32 +67,6 @@ class Data(Section):
     """Tokens of prompt and response; longer responses are cut, and counted."""
 
 
-class Training(Section):
-    """A client's local fine-tuning."""
-
-    algorithm: PluginChoice = PluginChoice(name="supervised")
-    """Local algorithm of honest clients; an operator consents to one named by its path."""
-    steps: Annotated[int, Field(ge=1, le=10**7)] = 10
-    """Optimizer steps a round."""
-    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 16
-    """Examples a batch; those of very unlike length go through the model in several passes."""
-    accumulation: Annotated[int, Field(ge=1, le=10**6)] = 1
-    """Batches an optimizer step."""
-    group_by_length: bool = False
-    """Share a round's examples out to batches by length: less padding, in other company."""
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-5
-    """Of the first round."""
-    final_learning_rate: Annotated[float, Field(ge=0, le=10)] = 1e-6
-    """Where the cosine over rounds ends, one round after the last; constant in a round."""
-    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
-    clip: Annotated[float, Field(gt=0, le=1e9)] = 1.0
-    """Largest gradient norm."""
-    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
-    """The 8-bit ones are bitsandbytes'; the paged one needs CUDA."""
-    checkpointing: bool = False
-    """Recompute activations in the backward pass to save memory."""
-
-
 class Strategy(PluginChoice):
     """How updates are combined: filters, then one rule, or a Flower strategy."""
 
@@ -118,6 +78,19 @@ class Strategy(PluginChoice):
     """Server optimizer on top of the rule; None adds the update as it is."""
     per_block: bool = False
     """Apply the rule to each tensor by itself."""
+
+    def parts(self) -> dict[str, Any]:
+        """Return the arguments of `strategies.build`."""
+        given = [self, *self.filters, *([self.optimizer] if self.optimizer else [])]
+        rule, *others = [{"name": choice.name, **choice.settings} for choice in given]
+        count = len(self.filters)
+        last = others[count] if self.optimizer else None
+        return {
+            "choice": rule,
+            "filters": others[:count],
+            "optimizer": last,
+            "per_block": self.per_block,
+        }
 
 
 class Federation(Section):
@@ -149,21 +122,6 @@ class Federation(Section):
     """``examples`` believes the clients' counts, clamped to ten times the median."""
     keep_checkpoints: Positive = 3
     """How many of the newest round checkpoints stay on disk."""
-
-
-class Attack(Section):
-    """The declared attack: who is malicious and what they do."""
-
-    malicious: Positive = 3
-    """Number of malicious clients; which ones is drawn from the seed."""
-    behaviour: PluginChoice = PluginChoice(name="poisoned-data")
-    """Local algorithm that they train with in place of ``training.algorithm``."""
-    update: PluginChoice | None = None
-    """Update attack: what they make of their update after training; None: they send it."""
-    generator: PluginChoice | None = None
-    """Where their malicious examples come from; needed by behaviours that train on them."""
-    examples: Positive = 200
-    """Malicious examples made for each malicious client."""
 
 
 MEASURES = (
@@ -222,6 +180,8 @@ class Experiment(Section):
     data: Data = Data()
     training: Training = Training()
     federation: Federation = Federation()
+    alignment: Alignment | None = None
+    """The server aligns the base model before anything else; None: it is taken as it is."""
     attack: Attack | None = None
     """None: every client is honest."""
     defenses: Pipelines = ()

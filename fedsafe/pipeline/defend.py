@@ -88,6 +88,7 @@ def _defend(run: Run, work: Work) -> Stage:
         work.adapter,
         work.step.choice,
         seed=experiment.seed,
+        start=run.start,
         key=key,
         directory=directory,
         avoid=work.avoid,

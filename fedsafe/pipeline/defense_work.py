@@ -50,7 +50,13 @@ def prepare(run: Run, step: Step, defended: Stage) -> Work:
     avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
     key = keys.key(
         keys.defense_inputs(
-            run.experiment, run.session.fingerprint, defended.adapter, whole, avoid, shield
+            run.experiment,
+            run.session.fingerprint,
+            defended.adapter,
+            whole,
+            avoid,
+            run.before_federation,
+            shield,
         )
     )
     plain = step.choice.name.replace(":", "-").replace("/", "-")

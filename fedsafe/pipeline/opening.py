@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
-from fedsafe.pipeline.run_state import ADAPTER, DEPLOYMENT, Run
+from fedsafe.models.start_adapter import check_start
+from fedsafe.pipeline.run_state import ADAPTER, ALIGNMENT, DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
-from fedsafe.training.session import resident
+from fedsafe.training.session import Session, resident
 
 
 def open_run(
@@ -53,17 +55,17 @@ def open_run(
     known = store.provenance()
     same_experiment(store, known)
     kind = runtime if known is None else known.runtime
-    apart = {DEPLOYMENT, ADAPTER} & {runtime, kind}
+    apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
-    prompts_of(experiment)
-    _see_that_files_exist(experiment, apart=bool(apart))
-    here = runtime == "inline"  # clients train in this very process
-    trains = here or bool(experiment.defenses) or experiment.federation.root is not None
-    session, seconds = resident(experiment, trains=trains or runtime == ADAPTER)
+    _read_what_is_small(experiment, apart=bool(apart))
+    session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    _say_how(events, session, known)
+    if session.max_length < experiment.data.max_length:
+        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
     for what, times in ({} if apart else left_out(experiment)).items():
         events("note", f"Left out of the data: {times} {what}.")
     if known is None:
@@ -74,6 +76,8 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            compute=str(session.loaded.compute),
+            max_length=session.max_length,
         )
         store.write_provenance(known)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
@@ -81,6 +85,44 @@ def open_run(
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
+    """Read prompts and aligned examples and check files and start adapter, before the model.
+
+    Raises:
+        DataError: Prompts or examples cannot be read, or a file is not there.
+        ModelError: The start adapter does not suit the model or the experiment.
+    """
+    prompts_of(experiment)
+    _see_that_files_exist(experiment, apart=apart)
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
+    check_start(experiment)
+
+
+def _say_how(events: Events, session: Session, known: Provenance | None) -> None:
+    """Say what the model computes in, and what is kept of its frozen layers."""
+    now = str(session.loaded.compute)
+    events("note", now)
+    if known is not None and known.compute not in ("", now):
+        events("note", f"Before, this run said: {known.compute} Its bits may now differ.")
+    frozen = session.loaded.frozen
+    if frozen is not None and (said := str(frozen)):
+        events("note", said)
+
+
+def _shortened(experiment: Experiment, length: int) -> str:
+    return (
+        f"data.max_length is {experiment.data.max_length}, and the model has {length} positions: "
+        f"longer examples are cut after {length} tokens."
+    )
+
+
+def _trains(experiment: Experiment, runtime: str) -> bool:
+    """Whether this process trains: the clients in it, the server's own examples, or a defense."""
+    own = experiment.federation.root is not None or experiment.alignment is not None
+    return own or runtime in {"inline", ADAPTER} or bool(experiment.defenses)
 
 
 def same_kind(store: Store, runtime: str) -> None:
@@ -99,6 +141,12 @@ def same_kind(store: Store, runtime: str) -> None:
         raise RunError(
             f"{store.directory} holds the defenses of a given adapter; there is no federation to "
             f"go on with. Add a defense with `fedsafe defend {store.directory} --with NAME`."
+        )
+    if known.runtime == ALIGNMENT:
+        raise RunError(
+            f"{store.directory} holds an aligned adapter; there is no federation to go on with. "
+            "Give `fedsafe align` again to finish it, or begin a federation with it: "
+            f"--set adapter.start={store.directory / 'alignment' / 'adapter'}."
         )
     if (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
         raise RunError(
@@ -129,14 +177,14 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     Raises:
         DataError: One is not there.
     """
-    attack, root = experiment.attack, experiment.federation.root
-    chosen = [
-        ("defenses", "defense", c) for steps in pipelines_of(experiment.defenses) for c in steps
-    ]
+    attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
+    pipelines = pipelines_of(experiment.defenses)
+    chosen = [("defenses", "defense", choice) for steps in pipelines for choice in steps]
     later = (
         *chosen,
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
+        ("alignment.source", "source", alignment.source if alignment else None),
     )
     for place, kind, choice in later:
         if choice is None:

@@ -16,7 +16,6 @@ from fedsafe.contracts import (
     Sample,
     ShieldChoice,
     defenses,
-    sources,
 )
 from fedsafe.data.dedup import normalise
 from fedsafe.data.dedup import overlap as overlap_of
@@ -57,6 +56,7 @@ def run_defense(
     choice: PluginChoice,
     *,
     seed: int,
+    start: adapters.Tensors,
     key: str,
     directory: Path,
     avoid: frozenset[str],
@@ -72,6 +72,7 @@ def run_defense(
         adapter: What to defend.
         choice: Which defense, with its settings.
         seed: Of the experiment.
+        start: The adapter before the federation.
         key: sha256 of all that the result depends on.
         directory: Gets the adapter with its shield, if any, beside it, the data that the
             defense made, and ``defense.json``.
@@ -84,25 +85,16 @@ def run_defense(
     Raises:
         RunError: What lies in the directory is not what was written there.
     """
-    found = _finished(directory, key)
-    if found is not None:
+    if (found := _finished(directory, key)) is not None:
         return found
     private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
     filters = DefenseFilter(context, judge)
-    task = _task(session.start(seed), avoid, filters, overlap, directory)
+    task = _task(start, avoid, filters, overlap, directory)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
-    if not isinstance(defended, Defended):
-        raise RunError(
-            f"Defense '{choice.name}' returned a {type(defended).__name__}; it must return "
-            "Defended(adapter, shield)."
-        )
-    repaired = dict(defended.adapter)
-    if (bad := adapters.not_finite(repaired)) is not None:
-        raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
-    adapters.check(repaired, session.shapes)
+    repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     shield = defended.shield or shield
     save_shield(directory / "adapter", shield)
@@ -125,6 +117,24 @@ def _made_with(choice: PluginChoice) -> dict[str, Any]:
     plugin = defenses[choice.name]
     settings = plain(masked(plugin.resolve(choice.settings)))
     return {"name": choice.name, "settings": settings, **plugin.about}
+
+
+def _checked(name: str, defended: Any, session: Session) -> adapters.Tensors:
+    """Return the adapter that a defense made, if it is one of the model's.
+
+    Raises:
+        RunError: It returned something else, or values that are not finite.
+    """
+    if not isinstance(defended, Defended):
+        raise RunError(
+            f"Defense '{name}' returned a {type(defended).__name__}; it must return "
+            "Defended(adapter, shield)."
+        )
+    repaired = dict(defended.adapter)
+    if (bad := adapters.not_finite(repaired)) is not None:
+        raise RunError(f"Defense '{name}' made values that are not finite in {bad}.")
+    adapters.check(repaired, session.shapes)
+    return repaired
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:
@@ -169,13 +179,7 @@ def _task(
         repeats = {"evaluation": made.plain()} if made else {}
         write_json(directory / "card.json", {**card, **repeats, **stamp})
 
-    def read(path: Path) -> list[Sample]:
-        found = sources["jsonl"].configure({"path": path, "shuffle": False})(0)
-        fresh = overlap.fresh([f"{one.instruction} {one.input}" for one in found])
-        return [one for one, usable in zip(found, fresh, strict=True) if usable]
-
     return DefenseTask(
-        read=read,
         start=start,
         avoid=avoid,
         normalise=normalise,

@@ -28,7 +28,14 @@ PACKAGES = (
 
 
 def observe(
-    *, model: str, data: dict[str, str], runtime: str, gpus: list[str], experiment: str = ""
+    *,
+    model: str,
+    data: dict[str, str],
+    runtime: str,
+    gpus: list[str],
+    experiment: str = "",
+    compute: str = "",
+    max_length: int | None = None,
 ) -> Provenance:
     """Return the provenance of a run that starts now."""
     return Provenance(
@@ -46,6 +53,8 @@ def observe(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         run=uuid4().hex,
         experiment=experiment,
+        compute=compute,
+        max_length=max_length,
     )
 
 

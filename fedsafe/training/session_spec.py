@@ -33,7 +33,7 @@ class SessionSpec:
         """Return the spec of an experiment; the ranks of single clients are no part of it."""
         return cls(
             model=experiment.model,
-            adapter=experiment.adapter.model_copy(update={"ranks": ()}),
+            adapter=experiment.adapter.for_session(),
             template=experiment.data.template,
             max_length=experiment.data.max_length,
             training=experiment.training,
@@ -47,4 +47,4 @@ class SessionSpec:
         parts = (self.model, self.adapter, self.template)
         numbers = (self.max_length, self.max_new_tokens, self.batch_size)
         dumped = (part.model_dump_json() for part in parts)
-        return digest(*dumped, *numbers, self.training.checkpointing)
+        return digest(*dumped, *numbers, self.training.checkpointing, self.training.cache_frozen)
