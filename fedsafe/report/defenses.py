@@ -29,7 +29,8 @@ class Defense:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """All of them, secret values replaced; of a pipeline as ``defense.setting``."""
     about: Mapping[str, str] = field(default_factory=dict)
-    """Paper, badge, claim, needs and cost of the last step, as far as the run says."""
+    """Paper, badge, claim, needs and cost of the last step, and the passes that it took (spent),
+    as far as the run says."""
     steps: tuple[str, ...] = ()
     """Names of a pipeline's defenses; empty for a single one."""
 
@@ -125,4 +126,7 @@ def _read(directory: Path | None, stage: Stage) -> Defense:
     if not isinstance(settings, dict):
         return Defense(name)
     about = {key: found[key] for key in ABOUT if isinstance(found.get(key), str) and found[key]}
+    if isinstance(passes := found.get("passes"), dict) and passes:
+        named = (f"{count} {str(what).replace('_', ' ')}" for what, count in passes.items())
+        about["spent"] = ", ".join(named)
     return Defense(str(found.get("name", name)), masked(settings), about)
