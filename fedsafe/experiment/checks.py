@@ -9,6 +9,7 @@ from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
+from fedsafe.experiment.attack_checks import attack_problems
 from fedsafe.experiment.filter_checks import filter_problems
 from fedsafe.experiment.model_checks import alignment, hardware
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -23,7 +24,7 @@ def problems(experiment: Experiment) -> list[Problem]:
         *_plugins(experiment),
         *_repeated(experiment),
         *_numbers(experiment),
-        *_attack(experiment),
+        *attack_problems(experiment),
         *_strategy(experiment),
         *hardware(experiment),
         *alignment(experiment),
@@ -118,35 +119,6 @@ def _numbers(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _attack(experiment: Experiment) -> Iterator[Problem]:
-    attack = experiment.attack
-    if "malicious" in _traits(experiment.training.algorithm):
-        yield (
-            "training.algorithm",
-            f"'{experiment.training.algorithm.name}' is an attack, and every honest client would "
-            "train with it. Name it as attack.behaviour.",
-        )
-    if attack is None:
-        return
-    if not experiment.red_team:
-        yield (
-            "attack",
-            "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
-        )
-    if attack.generator is None and "poison" in _traits(attack.behaviour):
-        yield (
-            "attack.generator",
-            f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
-            "come from, such as {name: file, path: pairs.jsonl}.",
-        )
-    if attack.malicious > experiment.federation.clients:
-        yield (
-            "attack.malicious",
-            f"{attack.malicious} malicious clients out of {experiment.federation.clients}. "
-            "Lower it, or add clients.",
-        )
-
-
 def _secrets(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
     """Find secrets that are written out in a plug-in's settings."""
     for name in literal_secrets(plugin.schema, choice.settings):
@@ -155,14 +127,6 @@ def _secrets(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[P
             "a secret must not stand in an experiment, which is kept and copied. Put it into an "
             "environment variable, and write env:NAME here.",
         )
-
-
-def _traits(choice: PluginChoice) -> frozenset[str]:
-    """Return the traits of a local algorithm; none where there is no such algorithm."""
-    try:
-        return REGISTRIES["algorithm"][choice.name].traits
-    except PluginError:
-        return frozenset()
 
 
 def _strategy(experiment: Experiment) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
-from fedsafe.training.session import resident
+from fedsafe.training.session import Session, resident
 
 
 def open_run(
@@ -62,6 +62,7 @@ def open_run(
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    _say_how(events, session, known)
     if session.max_length < experiment.data.max_length:
         events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
     for what, times in ({} if apart else left_out(experiment)).items():
@@ -74,6 +75,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            compute=str(session.loaded.compute),
             max_length=session.max_length,
         )
         store.write_provenance(known)
@@ -96,6 +98,17 @@ def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
     if experiment.alignment is not None:
         aligned_samples(experiment.alignment, experiment.seed)
     check_start(experiment)
+
+
+def _say_how(events: Events, session: Session, known: Provenance | None) -> None:
+    """Say what the model computes in, and what is kept of its frozen layers."""
+    now = str(session.loaded.compute)
+    events("note", now)
+    if known is not None and known.compute not in ("", now):
+        events("note", f"Before, this run said: {known.compute} Its bits may now differ.")
+    frozen = session.loaded.frozen
+    if frozen is not None and (said := str(frozen)):
+        events("note", said)
 
 
 def _shortened(experiment: Experiment, length: int) -> str:

@@ -130,6 +130,7 @@ def test_tensors_are_those_that_peft_trains(name: str, qwen: Path, tmp_path: Pat
         ("layer_replication", [[0, 1]]),
         ("alora_invocation_tokens", [1]),
         ("init_lora_weights", "corda"),
+        ("init_lora_weights", "loftq"),
         ("init_lora_weights", "mica"),
         ("use_qalora", True),
         ("a_setting_of_the_future", 7),
