@@ -169,6 +169,8 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
             batch_size=job.batch_size,
         )
     )
+    if seconds:
+        log.info("%s", session.loaded.compute)
     if session.fingerprint != job.fingerprint:
         raise ModelError(
             "This client's base model, tokenizer and template "

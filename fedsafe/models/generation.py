@@ -216,5 +216,6 @@ class _Work:
 
         prompts = [self._prompts[index] for index in indices]
         room = min(self._rooms[index] for index in indices)
-        for index, reply in zip(indices, plain(self._loaded, prompts, self._decoding, room)):
+        found = plain(self._loaded, prompts, self._decoding, room)
+        for index, reply in zip(indices, found, strict=True):
             self._ended(index, reply)

@@ -15,6 +15,7 @@ from fedsafe.models import adapters
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.align import align, evaluate_base
 from fedsafe.pipeline.defend import defend_all
+from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.federation import Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
@@ -84,6 +85,7 @@ def _give_up(run: Run, status: str, reason: str) -> None:
 
 
 def _run_stages(run: Run, clients: Clients) -> None:
+    estimate(run)
     if run.known(BASE) is None:
         evaluate_base(run)
     if ALIGNED in run.planned and run.known(ALIGNED) is None:

@@ -219,6 +219,8 @@ class Provenance(Record):
     """Names this run and no other; the same after a restart."""
     experiment: str = ""
     """sha256 of experiment.yaml's bytes."""
+    compute: str = ""
+    """What the model computes in, on how many threads, and why: a sentence."""
     max_length: int | None = None
     """Tokens after which examples are cut: data.max_length, or the model's positions if fewer."""
 

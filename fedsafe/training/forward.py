@@ -91,7 +91,8 @@ def response_logits(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") -
         return picked
     ids = batch.input_ids.to(loaded.device)
     mask = batch.attention_mask.to(loaded.device)
-    found: torch.Tensor = loaded.model(input_ids=ids, attention_mask=mask).logits
+    with _recalling(loaded, batch):
+        found: torch.Tensor = loaded.model(input_ids=ids, attention_mask=mask).logits
     return found[:, :-1][wanted]
 
 
@@ -100,9 +101,15 @@ def _response_hidden(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") 
     ids = batch.input_ids.to(loaded.device)
     mask = batch.attention_mask.to(loaded.device)
     decoder = loaded.model.get_base_model().base_model
-    states = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    with _recalling(loaded, batch):
+        states = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     picked: torch.Tensor = states[:, :-1][wanted]
     return picked
+
+
+def _recalling(loaded: LoadedModel, batch: Batch) -> AbstractContextManager[None]:
+    """Return the context in which a pass starts above the frozen layers, where that is kept."""
+    return nullcontext() if loaded.frozen is None else loaded.frozen.recall(batch)
 
 
 def autocast(loaded: LoadedModel) -> AbstractContextManager[Any]:

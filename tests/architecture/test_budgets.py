@@ -15,7 +15,8 @@ ALLOWED_FILES: dict[str, int] = {}
 ALLOWED_FUNCTIONS: dict[str, int] = {
     "clients/local_training.py:work": 44,
     "fedsafe/cli/certs.py:init": 45,
-    "fedsafe/cli/client.py:client": 123,
+    "fedsafe/cli/align.py:align": 60,
+    "fedsafe/cli/client.py:client": 128,
     "fedsafe/cli/runs.py:defend": 49,
     "fedsafe/cli/runs.py:run": 52,
     "fedsafe/cli/seeds.py:run_with_seeds": 48,
