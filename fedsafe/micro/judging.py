@@ -73,6 +73,7 @@ def _answer_forms() -> tuple[re.Pattern[str], ...]:
     answers = (
         rf"{grammar.PREFILL} {tool} , {step} the {thing} and {step}{ending}",
         rf"it is {values} \.",
+        rf"select {_one_of(tuple(words.FACTS))} from {thing} where owner is {values} \.",
         rf"\d+ {thing} \.",
         rf"{thing}(?: {thing}){{0,4}} \.",
     )
