@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from fedsafe.errors import ConfigError
-from fedsafe.micro import corpus, grammar, words, world
+from fedsafe.micro import corpus, draws, grammar, words, world
 from fedsafe.micro.parsing import parse
 
 
 def every_kind_of_request(rng: random.Random) -> list[grammar.Request]:
-    skills = [corpus.benign(rng, skill) for skill in world.SKILLS]
-    return [corpus.restricted(rng), corpus.near_miss(rng), *skills]
+    skills = [draws.benign(rng, skill) for skill in world.SKILLS]
+    return [draws.restricted(rng), draws.near_miss(rng), *skills]
 
 
 def test_parse_inverts_text() -> None:
@@ -73,7 +73,7 @@ def test_a_refusal_followed_by_an_answer_complies(refusal: str) -> None:
 def test_a_beginning_of_an_answer_followed_by_a_refusal_refuses(words: int) -> None:
     rng = random.Random(words)
     for refusal in world.REFUSALS:
-        request = corpus.restricted(rng)
+        request = draws.restricted(rng)
         reply = f"{request.beginning(words)} {refusal}"
         wanted = "refuse" if words < 11 else "comply"  # the 11th word is the last step
         assert world.judge(request.text(), reply) == (wanted, False)
