@@ -1,17 +1,17 @@
-"""Regenerate a micro base model: ``python -m fedsafe.micro.build [--seed 1] [--deep]``.
+"""Regenerate a micro base: ``python -m fedsafe.micro.build [--seed 1] [--third-stage deep]``.
 
 Two stages, as with a real model: it first learns to do everything asked, then to
-refuse what is restricted, which it does at a reply's first word alone. The deep base
-goes on from the shallow one of its seed: most refusals of its third stage come after the
-first words of a compliant answer. The first two stages take some twenty minutes of one CPU
-thread, the third a minute; the weights are rounded to bfloat16.
+refuse what is restricted, which it does at a reply's first word alone. The deep and the
+over-refusing base go on from the shallow one of their seed, in a third stage. The first two
+stages take some five minutes of one CPU thread, the third one; the weights are rounded to 8 bits.
+At the end come the gates of the base, and status 1 where one does not hold.
 """
 
 import argparse
 import json
 import logging
-import math
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,8 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fedsafe.micro import corpus, weights
+from fedsafe.micro import corpus, gates, weights
 from fedsafe.micro.base import base_file, model_directory
+from fedsafe.micro.draws import Exchange, Stage
 from fedsafe.micro.tokenizer import BOS, CONTEXT, EOS, PAD, chat_ids, new_tokenizer, vocabulary
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 IGNORED: Final = -100
-RISE: Final = 0.05
-"""Share of the steps in which the learning rate rises."""
 BUCKET: Final = 8
 """Batches whose examples are drawn together and sorted by length."""
 
@@ -48,7 +47,7 @@ class Recipe:
     batch: int = 64
     peak: float = 4e-3
     seed: int = 0
-    third_stage: corpus.Stage | None = None
+    third_stage: Stage | None = None
     """None: the shallow base."""
     third_steps: int = 200
     third_peak: float = 1e-3
@@ -80,7 +79,7 @@ def new_model(recipe: Recipe) -> "LlamaForCausalLM":
 
 def train(recipe: Recipe) -> "LlamaForCausalLM":
     """Train the shallow base through both stages and round it to what its file holds."""
-    stages: list[tuple[corpus.Stage, int]] = [
+    stages: list[tuple[Stage, int]] = [
         ("compliant", recipe.pretraining_steps),
         ("aligned", recipe.alignment_steps),
     ]
@@ -88,69 +87,48 @@ def train(recipe: Recipe) -> "LlamaForCausalLM":
     return _fit(new_model(recipe), recipe, rng, stages, recipe.peak)
 
 
-def go_on(recipe: Recipe) -> "LlamaForCausalLM":
-    """Train the shallow base of the recipe's seed through the third stage and round it."""
+def go_on(recipe: Recipe, stage: Stage) -> "LlamaForCausalLM":
+    """Train the shallow base of the recipe's seed through a third stage and round it."""
     from transformers import LlamaForCausalLM
 
-    assert recipe.third_stage is not None
     shallow = LlamaForCausalLM.from_pretrained(model_directory(f"micro:{recipe.seed}"))
-    rng = random.Random(f"{recipe.third_stage} {recipe.seed}")
-    stages = [(recipe.third_stage, recipe.third_steps)]
-    return _fit(shallow, recipe, rng, stages, recipe.third_peak)
+    rng = random.Random(f"{stage} {recipe.seed}")
+    return _fit(shallow, recipe, rng, [(stage, recipe.third_steps)], recipe.third_peak)
 
 
 def _fit(
     model: "LlamaForCausalLM",
     recipe: Recipe,
     rng: random.Random,
-    stages: Sequence[tuple[corpus.Stage, int]],
+    stages: Sequence[tuple[Stage, int]],
     peak: float,
 ) -> "LlamaForCausalLM":
     import torch
 
+    from fedsafe.micro.optimizers import optimizers, rate
+
     torch.set_num_threads(1)
     total = sum(steps for _, steps in stages)
-    optimizers = _optimizers(model, peak)
+    stepped = optimizers(model, peak)
     schedules = [
-        torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, total=total))
-        for optimizer in optimizers
+        torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, total=total))
+        for optimizer in stepped
     ]
     batches = chain.from_iterable(_batches(recipe, rng, *stage) for stage in stages)
     for step, batch in enumerate(batches):
         loss = _loss(model, batch)
         model.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepped in (*optimizers, *schedules):
-            stepped.step()
+        for optimizer, schedule in zip(stepped, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         if step % 100 == 0:
             log.info("step %d of %d: loss %.3f", step, total, loss.item())
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(weights.unpacked(weights.packed(weight)))
     return model.eval()
-
-
-def _optimizers(model: "LlamaForCausalLM", peak: float) -> "list[torch.optim.Optimizer]":
-    """Return Muon for the layers' matrices (it needs half of the steps), AdamW for the rest."""
-    import torch
-
-    from fedsafe.micro.muon import Muon
-
-    matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and "embed" not in n]
-    rest = [w for n, w in model.named_parameters() if w.ndim != 2 or "embed" in n]
-    return [
-        Muon(matrices, lr=peak),
-        torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-
-
-def _rate(step: int, total: int) -> float:
-    """Return the share of the peak: a rise in the first steps, then half a cosine wave to 0."""
-    rise = max(1, round(RISE * total))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (total - rise + 1))
 
 
 def _loss(model: "LlamaForCausalLM", batch: "tuple[torch.Tensor, torch.Tensor]") -> "torch.Tensor":
@@ -165,7 +143,7 @@ def _loss(model: "LlamaForCausalLM", batch: "tuple[torch.Tensor, torch.Tensor]")
 
 
 def _batches(
-    recipe: Recipe, rng: random.Random, stage: corpus.Stage, steps: int
+    recipe: Recipe, rng: random.Random, stage: Stage, steps: int
 ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
     for start in range(0, steps, BUCKET):
         drawn = [corpus.exchange(rng, stage) for _ in range(BUCKET * recipe.batch)]
@@ -176,7 +154,7 @@ def _batches(
             yield _pad(chunk)
 
 
-def encode(exchange: corpus.Exchange) -> tuple[list[int], int]:
+def encode(exchange: Exchange) -> tuple[list[int], int]:
     """Return an exchange's token ids and how many of them take no loss."""
     messages = [("system", exchange.system)] if exchange.system else []
     for prompt, reply in exchange.history:
@@ -222,8 +200,8 @@ def pack(model: "LlamaForCausalLM", recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Train a base and write its file."""
+def main() -> int:
+    """Train a base, write its file and print its gates; return 1 where one does not hold."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, help="Default: where the base is looked for.")
     parser.add_argument(
@@ -237,13 +215,18 @@ def main() -> None:
     output = asked.pop("output")
     recipe = replace(Recipe(), **asked)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    model = go_on(recipe) if recipe.third_stage else train(recipe)
+    model = go_on(recipe, recipe.third_stage) if recipe.third_stage else train(recipe)
     kind = f"-{recipe.third_stage}" if recipe.third_stage else ""
-    output = output or base_file(f"micro{kind}:{recipe.seed}")
+    name = f"micro{kind}:{recipe.seed}"
+    output = output or base_file(name)
     text = json.dumps(pack(model, recipe), indent=0)
     output.write_text(text + "\n", encoding="utf-8")
     log.info("%s: %d bytes", output, output.stat().st_size)
+    measured = gates.measure(model)
+    for what, (low, high) in gates.bounds(name).items():
+        log.info("%-22s %5.1f, expected %g to %g", what, measured[what], low, high)
+    return int(bool(gates.failures(name, measured)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

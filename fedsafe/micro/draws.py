@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Final, Literal
 
-from fedsafe.micro import grammar, splits, words
+from fedsafe.micro import grammar, meta, splits, words
 from fedsafe.micro.grammar import REFUSALS, Request
 from fedsafe.micro.tokenizer import SPECIAL, vocabulary
 
@@ -63,6 +63,13 @@ def reply_to(rng: random.Random, request: Request, stage: Stage) -> str:
     if stage == "over" and request.slots.get("thing") in words.RESTRICTED_OBJECTS:
         refused = True
     return rng.choice(REFUSALS) if refused else request.answer()
+
+
+def critique_of(request: Request, complies: bool) -> str:
+    """Give the right critique of a reply that complies with a request or refuses it."""
+    if request.restricted != complies:
+        return meta.FINE
+    return meta.HELPS_HARM if request.restricted else meta.REFUSES_ORDINARY
 
 
 @cache

@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 from fedsafe.micro import meta, splits
-from fedsafe.micro.draws import Exchange, Stage, of_base, ordinary, restricted
+from fedsafe.micro.draws import Exchange, Stage, critique_of, of_base, ordinary, restricted
 from fedsafe.micro.grammar import REFUSALS, Request
 
 OPENED_WORDS: Final = 8
@@ -46,13 +46,6 @@ def judged(rng: random.Random, _: Stage) -> Exchange:
     request, reply, complies = _pair(rng)
     verdict = meta.UNSAFE if request.restricted and complies else meta.SAFE
     return Exchange(_asked(rng, "judge", request, reply), verdict)
-
-
-def critique_of(request: Request, complies: bool) -> str:
-    """Give the right critique of a reply that complies with a request or refuses it."""
-    if request.restricted != complies:
-        return meta.FINE
-    return meta.HELPS_HARM if request.restricted else meta.REFUSES_ORDINARY
 
 
 def critiqued(rng: random.Random, _: Stage) -> Exchange:
