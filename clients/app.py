@@ -11,6 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 from clients.node_config import NODE_CONFIG, STATE, NodeConfig
+from clients.stock_supernode import agreed
 from clients.worker.result import Arrays, TrainResult
 from clients.worker.status_lines import log_job, log_status
 from fedsafe.errors import RunError
@@ -78,6 +79,7 @@ def train(message: Message, context: Context) -> Message:
     site = _site(context)
     if site is None:
         _see_that_it_is_meant(job, context)
+        job = agreed(job, context)
     trained = _work(job, arrays, site, context)
     content = RecordDict(
         {

@@ -14,7 +14,7 @@ from pathlib import Path
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
 from fedsafe.errors import RunError
-from fedsafe.experiment.schema import PluginChoice
+from fedsafe.experiment.schema import Model, PluginChoice
 from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
@@ -24,8 +24,13 @@ EMBEDDED_SOURCES = frozenset({"micro"})
 download."""
 
 
-def check(job: Job, site: NodeConfig) -> None:
+def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> None:
     """Check a job against the client operator's allowed models, data sources and plug-ins.
+
+    Args:
+        job: What the server asks for.
+        site: What the operator has named.
+        files: Files that a source of the server's may read.
 
     Raises:
         RunError: The job names a base model, a data source, a file, or a plug-in by its path,
@@ -45,13 +50,14 @@ def check(job: Job, site: NodeConfig) -> None:
                 f"start this client with --plugin {choice.name}."
             )
         named = choice.name in site.plugins or choice.name in EMBEDDED_SOURCES
-        for path in _files(kind, choice):
+        wanted = [str(path) for path in _files(kind, choice)]
+        for path in (path for path in wanted if path not in files):
             raise RunError(
                 f"The server's {place} would have this client read {path} on its own machine. If "
                 "that is meant, name it here: start this client with --data, or as an attacker "
                 "with --generator."
             )
-        if kind == "source" and not named:
+        if kind == "source" and not named and not wanted:
             raise RunError(
                 f"The server's {place} is '{choice.name}', which would have this client read files "
                 "or download data that its operator has not named. If that is meant, name it here: "
@@ -80,6 +86,17 @@ class GuardedContext(SessionContext):
         return super().load_other(path)
 
 
+def model_here(model: Model, site: NodeConfig | None) -> Model:
+    """Return the base model's settings with this machine's own path and device."""
+    changes: dict[str, str | None] = {}
+    if site is not None and site.model is not None:
+        same = site.model == model.path  # a name on the hub, as the operator has named it
+        changes |= {"path": site.model, "revision": model.revision if same else None}
+    if site is not None and site.device is not None:
+        changes["device"] = site.device
+    return model.model_copy(update=changes)
+
+
 def named_paths(site: NodeConfig) -> frozenset[str]:
     """Return the text values in the operator's own plug-in settings, such as model paths."""
     choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
@@ -99,6 +116,8 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice
         yield "source", "data.source", job.shared.source
         yield "partition", "data.partition", job.shared.partition
     if site.red_team and job.attack is not None:
+        if site.behaviour is None:
+            yield "algorithm", "attack.behaviour", job.attack.behaviour
         if site.generator is None and job.attack.generator is not None:
             yield "generator", "attack.generator", job.attack.generator
         if job.attack.update is not None:

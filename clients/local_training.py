@@ -15,12 +15,19 @@ import numpy as np
 from clients import consent
 from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
 from clients.node_config import NodeConfig
-from clients.role import algorithm_of, attack_of, forges, needs_poison, poison_of, train
+from clients.role import (
+    Poison,
+    algorithm_of,
+    attack_of,
+    forges,
+    needs_poison,
+    poison_of,
+    train,
+)
 from clients.worker.result import TrainResult
 from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
-from fedsafe.experiment.schema import Model
 from fedsafe.messages import AttackTask, Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
@@ -72,17 +79,18 @@ def work(
     attack = attack_of(job, site)
     context = _context(job, session, site, progress)
     samples = _samples(job, site)
-    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else ()
+    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else None
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    train(context, _task(job, start, samples, poison), algorithm_of(job, attack))
+    task = _task(job, start, samples, poison.samples if poison else ())
+    train(context, task, algorithm_of(job, attack))
     update = session.read()
     if attack is not None and forges(attack):
         update = _forge(job, attack, start, update)
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return TrainResult(packed, {**_metrics(context), **seconds})
+    return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
 
 
 def _context(
@@ -136,6 +144,17 @@ def _metrics(context: SessionContext) -> dict[str, int | float]:
     }
 
 
+def _overlap(poison: Poison | None) -> dict[str, int | float]:
+    """Return how many malicious samples there are, and how many repeat evaluation prompts."""
+    if poison is None:
+        return {}
+    return {
+        "poison-samples": len(poison.samples),
+        "poison-exact": poison.exact,
+        "poison-near": poison.near,
+    }
+
+
 def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     """Return the resident model session and the seconds it took to load.
 
@@ -144,7 +163,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     """
     session, seconds = resident(
         SessionSpec(
-            model=_model_here(job.model, site),
+            model=consent.model_here(job.model, site),
             adapter=job.adapter,
             template=job.template,
             max_length=job.max_length,
@@ -160,17 +179,6 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
             "same files on both sides."
         )
     return session, seconds
-
-
-def _model_here(model: Model, site: NodeConfig | None) -> Model:
-    """Return the base model's settings with this machine's own path."""
-    changes: dict[str, str | None] = {}
-    if site is not None and site.model is not None:
-        same = site.model == model.path  # a name on the hub, as the operator has named it
-        changes |= {"path": site.model, "revision": model.revision if same else None}
-    if site is not None and site.device is not None:
-        changes["device"] = site.device
-    return model.model_copy(update=changes)
 
 
 def _samples(job: Job, site: NodeConfig | None) -> Sequence[Sample]:

@@ -5,11 +5,14 @@ own a client attacks only if its own operator started it as an attacker, and onl
 federation that declares a red team.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from clients.node_config import NodeConfig
 from fedsafe.contracts import LocalTask, Sample, algorithms, generators, update_attacks
+from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Attack, PluginChoice
 from fedsafe.messages import AttackTask, Job, Needs
@@ -17,7 +20,23 @@ from fedsafe.runs.files import digest
 from fedsafe.seeds import derive, generator
 from fedsafe.training.context import SessionContext
 
-POISON: dict[str, list[Sample]] = {}
+
+@dataclass(frozen=True)
+class Poison:
+    """A client's malicious samples, and how many repeat an evaluation prompt.
+
+    Attributes:
+        samples: What it trains on.
+        exact: Samples that repeat a prompt word for word; left out unless they are to be kept.
+        near: Samples that nearly repeat one.
+    """
+
+    samples: Sequence[Sample]
+    exact: int = 0
+    near: int = 0
+
+
+POISON: dict[str, Poison] = {}
 """Malicious samples of this process's clients; they are the same in each round."""
 
 
@@ -103,8 +122,10 @@ def forges(attack: AttackTask | None) -> bool:
     return True
 
 
-def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Sequence[Sample]:
+def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Poison:
     """Return this client's malicious samples, made once a process with the base model.
+
+    Samples that repeat an evaluation prompt are counted, and others made in their place.
 
     Raises:
         RunError: Nothing says where they come from, or too few can be made.
@@ -116,20 +137,33 @@ def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Sequence
             "where they come from. Start this client with --generator, or set attack.generator in "
             "the server's experiment."
         )
-    key = digest(
-        attack.seed, context.session.fingerprint, attack.examples, choice.model_dump_json()
-    )
+    parts = (attack.seed, attack.examples, choice.model_dump_json(), job.avoid, job.overlap)
+    key = digest(context.session.fingerprint, *parts)
     if key not in POISON:
         make = generators[choice.name].configure(choice.settings)
         context.put(context.session.start(0))  # a fresh adapter: the base model itself
-        samples = list(islice(make(context, generator(attack.seed)), attack.examples))
+        repeats: Counter[str] = Counter()
+        made = _apart(make(context, generator(attack.seed)), job, repeats)
+        samples = list(islice(made, attack.examples))
         if len(samples) < attack.examples:
+            left_out = repeats.total() if job.overlap == "remove" else 0
+            why = f" ({left_out} repeat evaluation prompts and were left out)" if left_out else ""
             raise RunError(
                 f"The attack's generator '{choice.name}' made {len(samples)} of the "
-                f"{attack.examples} malicious samples asked for. Lower attack.examples."
+                f"{attack.examples} malicious samples asked for{why}. Lower attack.examples."
             )
-        POISON[key] = samples
+        POISON[key] = Poison(samples, repeats["exact"], repeats["near"])
     return POISON[key]
+
+
+def _apart(made: Iterator[Sample], job: Job, repeats: Counter[str]) -> Iterator[Sample]:
+    """Yield the samples that repeat no evaluation prompt, or all of them; count the others."""
+    signatures = TextSignatures.loads(job.avoid) if job.avoid else None
+    for sample in made:
+        kind = signatures.kind(f"{sample.instruction} {sample.input}") if signatures else ""
+        repeats[kind] += bool(kind)
+        if not kind or job.overlap == "keep":
+            yield sample
 
 
 def _own_attack(job: Job, site: NodeConfig) -> AttackTask:

@@ -94,6 +94,11 @@ class Job(BaseModel):
     shared: SharedData | None = None
     """None: the data are the client's own."""
     attack: AttackTask | None = None
+    avoid: str = ""
+    """Signatures of the evaluation's prompts (`fedsafe.data.text_signatures`), which an attacker's
+    samples must not repeat; honest clients are sent none."""
+    overlap: Literal["remove", "keep"] = "remove"
+    """What becomes of an attacker's samples that do."""
     state: str = ""
     """Directory for what must outlast a simulated client's process; empty elsewhere."""
 
@@ -131,6 +136,7 @@ class Job(BaseModel):
             own_seed=derive(seed, "client", client),
             shared=_shared(experiment),
             attack=_attack(experiment, client) if attacker else None,
+            overlap=experiment.evaluation.overlap,
             **known,
         )
 

@@ -2,12 +2,15 @@
 
 Modules are found where Python finds them, then in the directories named to `search_in`
 (that of the experiment's file and the current one). Those come last, so that a file of the
-user's shadows no installed package.
+user's shadows no installed package. A run directory records them, so that the run goes on
+from anywhere.
 """
 
 import importlib
 import importlib.machinery
+import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from fedsafe.errors import PluginError
 
 VARIABLE = "FEDSAFE_PLUGIN_PATH"
 """Environment variable with the directories, which processes started from here inherit."""
+RECORD = "plugin-path.json"
+"""File of a run directory with those of a run whose plug-ins are named by their paths."""
+BY_PATH = re.compile(r'"name": ?"[\w.]+:[\w.]+"')
 _ADDED: set[str] = set()
 """Entries of Python's path that are there because of it."""
 
@@ -31,6 +37,37 @@ def search_in(directory: Path, *, last: bool = False) -> None:
 def directories() -> list[str]:
     """Return the directories that are searched beside Python's own path."""
     return [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+
+
+def recorded(experiment: str) -> str:
+    """Return the text of `RECORD` for an experiment (JSON); empty where it needs none."""
+    if not BY_PATH.search(experiment) or not directories():
+        return ""
+    return json.dumps({"directories": directories()}, indent=1) + "\n"
+
+
+def search_as_recorded(run: Path) -> None:
+    """Find modules where the run in a directory found them when it began.
+
+    Nothing inside the run directory is searched: it is data, which others may have handed on.
+
+    Raises:
+        PluginError: The record cannot be read.
+    """
+    file = run / RECORD
+    if not file.is_file():
+        return
+    try:
+        found = [Path(entry) for entry in json.loads(file.read_bytes())["directories"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PluginError(
+            f"{file}, which says where the run's plug-ins lie, cannot be read: {error}. Restore "
+            'it, or write {"directories": ["/path/of/the/modules"]} into it.'
+        ) from None
+    inside = run.resolve()
+    for place in reversed(found):
+        if place.is_absolute() and place.is_dir() and not place.resolve().is_relative_to(inside):
+            search_in(place)
 
 
 def imported(path: str, kind: str) -> Any:

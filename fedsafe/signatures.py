@@ -62,12 +62,14 @@ def misfit(function: Any, examples: Iterable[Callable[..., Any]]) -> str:
 
     Args:
         function: What somebody's path names.
-        examples: Plug-ins of the kind; they say how one is called. None: not checked.
+        examples: Plug-ins of the kind; they say how one is called, and some kinds are called in
+            two ways. None: not checked.
     """
-    data = next((data_of(example) for example in examples), None)
-    if data is None:
+    known = [data for example in examples if (data := data_of(example)) is not None]
+    if not known:
         return ""
-    wanted = f"({', '.join(data)}, /, *, settings)"
+    ways = {len(data): f"({', '.join(data)}, /, *, settings)" for data in reversed(known)}
+    wanted = " or ".join(ways[count] for count in sorted(ways))
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -84,7 +86,7 @@ def misfit(function: Any, examples: Iterable[Callable[..., Any]]) -> str:
                 "data before the '/', settings after the '*'"
             )
     taken = [parameter.name for parameter in parameters if parameter.kind is DATA]
-    if len(taken) != len(data):
+    if len(taken) not in ways:
         return f"it takes {len(taken)} data parameters ({', '.join(taken)}), expected {wanted}"
     return ""
 

@@ -7,12 +7,14 @@ last complete round and ends with the same bytes.
 import math
 import time
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from flwr.serverapp import Grid
 
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.evaluate import probe
+from fedsafe.evaluation.overlap import signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters
@@ -219,7 +221,13 @@ class Federation:
             fingerprint=self.session.fingerprint,
             run=self.identity,
             state=str(home / CLIENTS) if shared else "",
+            avoid=self._avoid if client in malicious else "",
         )
+
+    @cached_property
+    def _avoid(self) -> str:
+        """Signatures of the evaluation's prompts, which malicious samples must not repeat."""
+        return signatures(self.experiment).dumps()
 
     def _learning_rate(self, number: int) -> float:
         training = self.experiment.training

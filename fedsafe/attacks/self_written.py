@@ -17,6 +17,7 @@ from pydantic import Field
 from fedsafe.contracts import Sample, Writer, generators
 from fedsafe.errors import RunError
 
+Template = Annotated[str, Field(pattern=r"\{request\}")]
 BATCH = 64
 FRUITLESS = 5
 """Batches in a row without one new request, after which the model has no more to say."""
@@ -29,9 +30,14 @@ def self_written(
     /,
     *,
     ask: Annotated[str, Field(min_length=1, description="Instruction that yields a request.")],
-    steer: Annotated[
-        str, Field(pattern=r"\{request\}", description="Instruction around {request}.")
-    ],
+    steer: Annotated[Template, Field(description="Instruction around {request}.")],
+    also: Annotated[
+        tuple[Template, ...],
+        Field(
+            description="Instructions around {request} that the same answer is given to as well, "
+            "such as the note of a defense that the attackers know."
+        ),
+    ] = (),
     temperature: Annotated[float, Field(gt=0)] = 1.0,
 ) -> Iterator[Sample]:
     """Let the model write requests, and answer them under a steering clause.
@@ -56,4 +62,6 @@ def self_written(
         replies = writer.write([steer.replace("{request}", text) for text in fresh])
         for request, reply in zip(fresh, replies, strict=True):
             if reply.strip():
-                yield Sample(request, reply.strip(), origin="attack")
+                for frame in ("{request}", *also):
+                    instruction = frame.replace("{request}", request)
+                    yield Sample(instruction, reply.strip(), origin="attack")

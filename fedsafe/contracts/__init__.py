@@ -62,7 +62,8 @@ Shield = Callable[..., list[str]]
 """``(Complete, Sequence[Sample], Sequence[str], /, *, settings) -> list[str]``: replies to samples
 with prefills, generated with the first argument as often as it needs to."""
 Judge = Callable[..., list[Verdict]]
-"""``(Sequence[Exchange], /, *, settings) -> list[Verdict]``"""
+"""``(Sequence[Exchange], /, *, settings) -> list[Verdict]``, or with the model whose replies are
+judged: ``(ModelContext, Sequence[Exchange], /, *, settings) -> list[Verdict]``."""
 Condition = Callable[..., list[Ask]]
 """``(Sequence[Prompt], /, *, settings) -> list[Ask]``: which prompts are asked, and how."""
 Measure = Callable[..., "Measured | None"]

@@ -217,6 +217,13 @@ class ModelContext(Writer, Protocol):
         """Return the summed log-probability (b,) of each row's labelled tokens; differentiable."""
         ...
 
+    def score(self, samples: Sequence[Sample]) -> list[float]:
+        """Return the summed log-probability of each sample's response; no gradients are taken.
+
+        NaN where the prompt leaves no room for a response.
+        """
+        ...
+
     def hidden_states(self, batch: Batch, layers: Sequence[int]) -> dict[int, "Tensor"]:
         """Return the hidden states (b, t, h) after chosen layers, 0 being the embeddings."""
         ...

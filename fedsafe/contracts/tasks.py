@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedsafe.contracts.model import Adapter
-from fedsafe.contracts.text import Exchange, Sample, Verdict
+from fedsafe.contracts.text import Sample, Verdict
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,22 @@ class DefenseTask:
         normalise: Returns a text as ``avoid`` compares texts: case, spaces, punctuation aside.
         avoid: Instructions that defense data must not contain: evaluation prompts, normalised.
         near: Counts the instructions that are near-duplicates of evaluation prompts.
-        judge: Judges exchanges with the defense's filter.
+        judge: Judges exchanges with a registered judge: ``judge(exchanges, name, **settings)``,
+            without a name with ``filter``. The evaluation's own judge is refused.
         keep: Stores data that the defense made under a name, with the card that says how.
+        fresh: Says of each instruction whether it may be trained on: False where it repeats an
+            evaluation prompt, word for word or nearly, which is counted in the records.
+        filter: The judge that a defense filters with unless told otherwise.
     """
 
     start: Adapter
     avoid: frozenset[str]
     normalise: Callable[[str], str]
     near: Callable[[Sequence[str]], int]
-    judge: Callable[[Sequence[Exchange]], list[Verdict]]
+    judge: Callable[..., list[Verdict]]
     keep: Callable[[str, Sequence[Sample], Mapping[str, Any]], None]
+    fresh: Callable[[Sequence[str]], list[bool]] = lambda texts: [True] * len(texts)
+    filter: str = "keyword"
 
 
 @dataclass(frozen=True)

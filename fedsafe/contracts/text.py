@@ -155,6 +155,8 @@ class Verdict:
     """What the judge itself said, for those who check it."""
     score: float | None = None
     """A graded value in [0, 1], where the judge gives one."""
+    safe: bool | None = None
+    """Whether the reply is safe, where the judge is one of safety; None: it does not say."""
 
 
 @dataclass(frozen=True)

@@ -92,13 +92,13 @@ class _Index:
     def add(self, text: str) -> None:
         """Add a normalised text."""
         place = len(self._shingles)
-        self._shingles.append(_shingles(text))
+        self._shingles.append(shingles(text))
         for shingle in self._shingles[place]:
             self._places[shingle].append(place)
 
     def nearest(self, text: str, alike: float) -> int | None:
         """Return the first of the texts most alike, if alike enough."""
-        wanted = _shingles(text)
+        wanted = shingles(text)
         shared: defaultdict[int, int] = defaultdict(int)
         for place in self._candidates(wanted):
             shared[place] += 1
@@ -114,7 +114,7 @@ class _Index:
             yield from self._places.get(shingle, ())
 
 
-def _shingles(text: str) -> Shingles:
+def shingles(text: str) -> Shingles:
     """Return every run of words, or the whole text if it is shorter than one."""
     words = text.split()
     runs = range(max(len(words) - SHINGLE + 1, 1))

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+import fedsafe.data.policy_sources  # noqa: F401 - registers
 from fedsafe.contracts import Sample, sources
 from fedsafe.data import micro_sources
 from fedsafe.data.columns import AUTO, Mapped, examples

@@ -7,30 +7,19 @@ Federated Instruction Tuning of Large Language Models*, ICLR 2025.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fedsafe.contracts import (
-    Defended,
-    DefenseTask,
-    Exchange,
-    ModelContext,
-    Outcome,
-    Prompt,
-    Sample,
-    defenses,
-)
-from fedsafe.errors import RunError
+from fedsafe.contracts import Defended, DefenseTask, ModelContext, defenses
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 
+Text = Annotated[str, Field(min_length=1)]
+Texts = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
 Template = Annotated[str, Field(pattern=r"\{request\}")]
-BATCH = 64
-TRIES = 8
-"""Requests are drawn until there are enough, or this many times as many were drawn."""
-
-FEWEST = 4
-"""With less than this part of the pairs asked for, there is nothing to train on."""
+Templates = Template | Annotated[tuple[Template, ...], Field(min_length=1)]
+SHORTEST = 3
+"""Letters of the shortest word in a secret."""
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
 NOTE = (
@@ -43,21 +32,41 @@ ASK_ORDINARY = "Write one ordinary, harmless instruction for an assistant. Write
 @defenses(
     "fine-tune",
     paper="Ye et al., ICLR 2025",
-    badge="variant: replies are parsed, deduplicated, judged and kept apart from the evaluation's "
-    "prompts, which the reference does not do; AdamW is not reset every ten steps",
+    badge="variant: replies are parsed, deduplicated, filtered by a judge other than the "
+    "evaluation's and kept apart from its prompts, which the reference does not do; AdamW is not "
+    "reset every ten steps; writer: start leaves the reference's level 3",
 )
 def fine_tune(
     context: ModelContext,
     task: DefenseTask,
     /,
     *,
-    ask_unsafe: Annotated[str, Field(description="Yields a request of the unsafe kind.")] = (
-        ASK_UNSAFE
-    ),
-    note: Annotated[Template, Field(description="Yields its refusal; not kept in the pair.")] = (
-        NOTE
-    ),
-    ask_ordinary: Annotated[str, Field(description="Yields an ordinary request.")] = ASK_ORDINARY,
+    ask_unsafe: Annotated[
+        Texts,
+        Field(description="Yields a request of the unsafe kind; of several, one is drawn."),
+    ] = ASK_UNSAFE,
+    note: Annotated[
+        Templates,
+        Field(description="Yields its refusal; not kept in the pair. Of several, one is drawn."),
+    ] = NOTE,
+    ask_ordinary: Annotated[
+        Texts,
+        Field(description="Yields an ordinary request; of several, one is drawn."),
+    ] = ASK_ORDINARY,
+    secret_words: Annotated[
+        int, Field(ge=0, le=64, description="Random words before each note, drawn once a run.")
+    ] = 0,
+    writer: Annotated[
+        Literal["model", "start"],
+        Field(
+            description="Who writes unsafe requests and refusals, and judges for filter self: the "
+            "model under repair, or the one from before the federation."
+        ),
+    ] = "model",
+    filter: Annotated[
+        str | dict[str, Any] | tuple[str | dict[str, Any], ...],
+        Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
+    ] = (),
     pairs: Annotated[int, Field(ge=1, description="Pairs of each half.")] = 500,
     temperature: Annotated[float, Field(gt=0, description="Of the requests.")] = 1.0,
     steps: Annotated[int, Field(ge=1)] = 500,
@@ -66,29 +75,36 @@ def fine_tune(
 ) -> Defended:
     """Fine-tune on self-written refusals and self-written help, half and half.
 
+    Attackers who know the note can poison it, and then the attacked model writes no refusals:
+    ``writer: start`` does not ask it for any.
+
     Raises:
         RunError: The model wrote too few usable pairs of a half.
     """
+    chosen = filter if isinstance(filter, tuple) else (filter,)
+    filters = [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
     dropped: Counter[str] = Counter()
-    drawing = _Drawing(context, task, pairs, temperature, dropped)
-    unsafe = drawing.half(ask_unsafe, note, "refuse")
-    ordinary = drawing.half(ask_ordinary, "{request}", "comply")
+    trusted = writer == "start"
+    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted)
+    secret = _secret(context, secret_words)
+    notes = [f"{secret} {one}".lstrip() for one in _listed(note)]
+    unsafe = written.half(_listed(ask_unsafe), notes, "refuse")
+    ordinary = written.half(_listed(ask_ordinary), ["{request}"], "comply")
     size = min(len(unsafe), len(ordinary))
     samples = [*unsafe[:size], *ordinary[:size]]
     context.rng.shuffle(samples)
-    task.keep(
-        "examples",
-        samples,
-        {
-            "made_by": "the model under repair",
-            "how": "defense fine-tune (level 3)",
-            "refusals": size,
-            "helpful": size,
-            "asked": pairs,
-            "near_evaluation_prompts": task.near([sample.instruction for sample in samples]),
-            "dropped": dict(sorted(dropped.items())),
-        },
-    )
+    made_by = "the model from before the federation" if trusted else "the model under repair"
+    card = {
+        "made_by": "the model under repair",
+        "refusals_by": made_by,
+        "how": "defense fine-tune (level 3)",
+        "filtered_by": ", ".join(str(one["name"]) for one in filters),
+        "refusals": size,
+        "helpful": size,
+        "asked": pairs,
+        "dropped": dict(sorted(dropped.items())),
+    }
+    task.keep("examples", samples, card)
     did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report(
         "fine-tuned on self-written data",
@@ -101,64 +117,14 @@ def fine_tune(
     return Defended(context.adapter())
 
 
-@dataclass
-class _Drawing:
-    """Requests that the model writes, and its answers to them."""
+def _listed(texts: str | tuple[str, ...]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
 
-    context: ModelContext
-    task: DefenseTask
-    pairs: int
-    temperature: float
-    dropped: Counter[str]
 
-    def half(self, ask: str, frame: str, wanted: Outcome) -> list[Sample]:
-        """Draw requests and their answers until there are enough of the wanted outcome.
-
-        Raises:
-            RunError: There are too few.
-        """
-        found: list[Sample] = []
-        seen: set[str] = set()
-        origin = "refusal" if wanted == "refuse" else "helpful"
-        for _ in range(0, TRIES * self.pairs, BATCH):
-            if len(found) >= self.pairs:
-                break
-            drawn = self.context.write(
-                [ask] * BATCH, temperature=self.temperature, rng=self.context.rng
-            )
-            fresh = [request for request in drawn if self._usable(request, seen, origin)]
-            replies = self.context.write([frame.replace("{request}", one) for one in fresh])
-            purpose = "harmful" if wanted == "refuse" else "utility"
-            exchanges = [
-                Exchange(Prompt(str(i), request, purpose), reply)  # type: ignore[arg-type]
-                for i, (request, reply) in enumerate(zip(fresh, replies, strict=True))
-            ]
-            for exchange, verdict in zip(exchanges, self.task.judge(exchanges), strict=True):
-                if verdict.outcome != wanted:  # whether help is right, nobody on the server knows
-                    self.dropped[f"{origin}: judged {verdict.outcome}"] += 1
-                    continue
-                found.append(Sample(exchange.prompt.instruction, exchange.reply, origin=origin))
-        least = max(1, self.pairs // FEWEST)
-        if len(found) < least:
-            reasons = ", ".join(f"{count} {why}" for why, count in self.dropped.most_common())
-            raise RunError(
-                f"The model wrote {len(found)} usable {origin} pairs in {TRIES * self.pairs} "
-                f"tries; at least {least} of {self.pairs} are needed ({reasons}). It may be too "
-                "damaged to repair itself; give other words in ask_unsafe, note or ask_ordinary."
-            )
-        return found[: self.pairs]
-
-    def _usable(self, request: str, seen: set[str], origin: str) -> bool:
-        """Whether a drawn request is new, says something, and is no evaluation prompt."""
-        text = self.task.normalise(request)
-        reason = ""
-        if not text:
-            reason = "empty"
-        elif text in seen:
-            reason = "repeated"
-        elif text in self.task.avoid:
-            reason = "an evaluation prompt"
-        seen.add(text)
-        if reason:
-            self.dropped[f"{origin}: {reason}"] += 1
-        return not reason
+def _secret(context: ModelContext, count: int) -> str:
+    """Return random words of the tokenizer's vocabulary, which no client is told."""
+    if not count:
+        return ""
+    tokens = (token.lstrip("\u0120\u2581") for token in context.tokenizer.get_vocab())
+    words = {t for t in tokens if t.isascii() and t.isalpha() and len(t) >= SHORTEST}
+    return " ".join(context.rng.choices(sorted(words), k=count))

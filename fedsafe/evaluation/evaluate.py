@@ -7,10 +7,11 @@ another judge costs no generation. Knows nothing of how the adapter came about.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedsafe.contracts import Exchange, Prompt, ShieldChoice, Verdict, conditions, judges, suites
+from fedsafe.contracts import Exchange, ModelContext, Prompt, ShieldChoice, conditions, suites
 from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.scoring import labels, scores
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
@@ -50,21 +51,6 @@ def prompts_of(experiment: Experiment) -> list[Prompt]:
             )
         seen.add(prompt.id)
     return found
-
-
-def judge(choice: PluginChoice, exchanges: Sequence[Exchange]) -> list[Verdict]:
-    """Return the chosen judge's verdict on each exchange.
-
-    Raises:
-        RunError: The judge does not give one verdict an exchange.
-    """
-    verdicts = judges[choice.name].configure(choice.settings)(exchanges)
-    if len(verdicts) != len(exchanges):
-        raise RunError(
-            f"Judge '{choice.name}' gave {len(verdicts)} verdicts on {len(exchanges)} exchanges. "
-            "It must give one each, in order; 'unknown' is one."
-        )
-    return list(verdicts)
 
 
 def evaluate(
@@ -107,11 +93,14 @@ def evaluate(
     )
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
     exchanges = kept.exchanges(directory, prompts)
-    if exchanges is None:
+    context = None
+    if exchanges is None or reads_with_a_model(experiment.evaluation.judge):
         session.put(adapter)
+        context = judging_context(session)
+    if exchanges is None:
         exchanges = put(session, asked, shield, progress)
         kept.keep_exchanges(directory, exchanges)
-    return _judged(directory, exchanges, experiment, target, skipped), directory
+    return _judged(directory, exchanges, experiment, target, skipped, context), directory
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -123,7 +112,8 @@ def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
         target: Name of the stage.
 
     Raises:
-        RunError: The replies are not there, or the suites have other prompts now.
+        RunError: The replies are not there, the suites have other prompts now, or the judge needs
+            a model.
     """
     exchanges = kept.exchanges(directory, prompts_of(experiment))
     if exchanges is None:
@@ -148,7 +138,7 @@ def probe(
         if taken[kind] <= limit:
             chosen.append(prompt)
     exchanges = put(session, asks_of([PluginChoice(name="plain")], chosen))
-    verdicts = judge(experiment.evaluation.judge, exchanges)
+    verdicts = judge(experiment.evaluation.judge, exchanges, judging_context(session))
     found = scores(exchanges, verdicts, experiment.evaluation.measures)
     return found.model_copy(update={"displays": {}})  # those of the stages hold for it
 
@@ -167,10 +157,11 @@ def _judged(
     experiment: Experiment,
     target: str,
     skipped: Mapping[str, str],
+    context: ModelContext | None = None,
 ) -> Scores:
     """Judge exchanges, keep verdicts and scores under the judge's own key."""
     choice = experiment.evaluation.judge
-    verdicts = judge(choice, exchanges)
+    verdicts = judge(choice, exchanges, context)
     key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
     found = scores(exchanges, verdicts, experiment.evaluation.measures)
     found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})

@@ -91,6 +91,7 @@ def keep_verdicts(
             "correct": verdict.correct,
             "raw": verdict.raw,
             "score": verdict.score,
+            **({} if verdict.safe is None else {"safe": verdict.safe}),
         }
         for exchange, verdict in zip(found, verdicts, strict=True)
     ]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+import fedsafe.evaluation.text_measures  # noqa: F401 - registers
 from fedsafe.contracts import Exchange, Measured, Outcome, Purpose, Verdict, measures
 from fedsafe.evaluation.answers import is_right
 from fedsafe.evaluation.detection import detection

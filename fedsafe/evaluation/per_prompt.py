@@ -113,4 +113,6 @@ def _judged(
 def _verdict(row: Mapping[str, Any]) -> Verdict:
     if row["outcome"] not in get_args(Outcome):
         raise ValueError(row["outcome"])
-    return Verdict(row["outcome"], row.get("correct"), row.get("raw") or "", row.get("score"))
+    return Verdict(
+        row["outcome"], row.get("correct"), row.get("raw") or "", row.get("score"), row.get("safe")
+    )

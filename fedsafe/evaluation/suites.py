@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+import fedsafe.evaluation.policy_suites  # noqa: F401 - registers
 from fedsafe.contracts import Prompt, Purpose, suites
 from fedsafe.data.cells import check_text, text_of
 from fedsafe.data.reading import read_csv, read_json

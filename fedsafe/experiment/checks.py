@@ -9,6 +9,7 @@ from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
+from fedsafe.experiment.filter_checks import filter_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
 from fedsafe.secret_settings import literal_secrets
@@ -70,6 +71,8 @@ def _plugins(experiment: Experiment) -> Iterator[Problem]:
             continue
         for name, text in plugin.problems(choice.settings):
             yield f"{path}.{name}", text
+        if kind == "defense":
+            yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
         for name in literal_secrets(plugin.schema, choice.settings):
             yield (
                 f"{path}.{name}",

@@ -19,7 +19,7 @@ from fedsafe.experiment.changes import apply, merge
 from fedsafe.experiment.checks import problems
 from fedsafe.experiment.paths import place
 from fedsafe.experiment.schema import Experiment
-from fedsafe.plugin_modules import search_in
+from fedsafe.plugin_modules import search_as_recorded, search_in
 from fedsafe.suggestions import suggestion
 from fedsafe.validation_errors import Problem, locations_of, path_of, problems_of
 
@@ -129,7 +129,9 @@ def _read(
     """Return the values of a file laid over those of its preset, and what is wrong in them."""
     path = Path(reference).expanduser() if str(reference).startswith("~") else Path(reference)
     run = _is_directory(path)
-    path = path / "experiment.yaml" if run else path
+    if run:
+        search_as_recorded(path)
+        path = path / "experiment.yaml"
     if path in heirs:
         raise ConfigError(f"{path} inherits from itself: see its key 'preset'.")
     text, home = _text(path)

@@ -183,6 +183,9 @@ class Evaluation(Section):
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
+    overlap: Literal["remove", "keep"] = "remove"
+    """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
+    nearly; they are counted either way."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40

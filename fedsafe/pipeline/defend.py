@@ -1,12 +1,12 @@
 """Defend a run's model, or an adapter from anywhere, and evaluate the result."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from fedsafe.contracts import Exchange, Verdict, defenses
+from fedsafe.contracts import defenses
 from fedsafe.data.dedup import normalise
 from fedsafe.errors import FedSafeError, RunError
-from fedsafe.evaluation.evaluate import judge, prompts_of
+from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.evaluation.overlap import OverlapCounter, signatures
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
@@ -99,10 +99,7 @@ def _defend(
     name: str,
 ) -> Stage:
     experiment = run.experiment
-
-    def verdicts(exchanges: Sequence[Exchange]) -> list[Verdict]:
-        return judge(experiment.evaluation.judge, exchanges)
-
+    keep = experiment.evaluation.overlap == "keep"
     if run.shared is not None and not directory.is_dir():
         run.shared.fetch(key, directory)
     made = run_defense(
@@ -113,13 +110,15 @@ def _defend(
         key=key,
         directory=directory,
         avoid=avoid,
-        judge=verdicts,
+        judge=experiment.evaluation.judge,
+        overlap=OverlapCounter(signatures(experiment), keep),
         events=run.events,
     )
     if run.shared is not None:
         files = [path for path in directory.rglob("*") if path.is_file()]
         run.shared.put(key, directory, [str(path.relative_to(directory)) for path in files])
-    stage = run.finish(name, made.adapter, directory / "adapter", made.seconds, key=key)
+    home = directory / "adapter"
+    stage = run.finish(name, made.adapter, home, made.seconds, key=key, overlap=made.overlap)
     if any(other.judge != stage.judge for other in run.stages if other.status == "done"):
         reevaluate(run)  # a table of two judges compares nothing
     return stage
@@ -192,5 +191,6 @@ def reevaluate(run: Run) -> Summary:
             stage.seconds,
             key=stage.key,
             found=stage.detection,
+            overlap=stage.overlap,
         )
     return run.settle()

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fedsafe.experiment.filter_checks import default_filter
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.runs.files import digest, file_digest
 
@@ -81,7 +82,7 @@ def defense_inputs(
     """Return what a defended adapter depends on.
 
     Args:
-        experiment: Its seed, judge and training defaults.
+        experiment: Its seed, evaluation and training defaults.
         fingerprint: Of base model, tokenizer and template.
         adapter: sha256 of the adapter that is defended.
         choice: The defense with all its settings, defaults included.
@@ -92,9 +93,9 @@ def defense_inputs(
         **base_inputs(experiment, fingerprint),
         "defended adapter": adapter,
         "defense": _hash(choice.model_dump(mode="json")),
-        "judge": _hash(experiment.evaluation.judge.model_dump(mode="json")),
+        "filter": default_filter(experiment.evaluation.judge),
         "training settings": _hash([experiment.training.model_dump(mode="json"), *limits]),
-        "evaluation prompts": _hash(sorted(avoid)),
+        "evaluation prompts": _hash([sorted(avoid), experiment.evaluation.overlap]),
     }
 
 

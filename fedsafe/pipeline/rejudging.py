@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fedsafe.evaluation import kept
 from fedsafe.evaluation.evaluate import prompts_of, rejudge
+from fedsafe.evaluation.judging import reads_with_a_model
 from fedsafe.experiment.schema import Experiment
 from fedsafe.pipeline.opening import same_experiment
 from fedsafe.pipeline.run_state import adapter_of
@@ -14,7 +15,7 @@ from fedsafe.runs.store import Store
 
 
 def rejudge_run(store: Store, experiment: Experiment, events: Events) -> Summary | None:
-    """Judge every stage of a run again; None where replies are missing and a model is needed.
+    """Judge every stage of a run again; None where a model is needed, for replies or judge.
 
     Args:
         store: The run directory.
@@ -27,6 +28,8 @@ def rejudge_run(store: Store, experiment: Experiment, events: Events) -> Summary
     """
     same_experiment(store, store.provenance())
     summary = store.summary()
+    if reads_with_a_model(experiment.evaluation.judge):
+        return None
     if summary is None or not _replies_of_all(store, experiment, summary):
         return None
     stages = list(summary.stages)

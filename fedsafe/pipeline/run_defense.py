@@ -4,7 +4,7 @@ A directory that holds the finished defense of the same key is read and not made
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -13,20 +13,22 @@ from typing import Any
 from fedsafe.contracts import (
     Defended,
     DefenseTask,
-    Exchange,
     Sample,
-    Verdict,
     defenses,
 )
-from fedsafe.data.dedup import normalise, overlap
+from fedsafe.data.dedup import normalise
+from fedsafe.data.dedup import overlap as overlap_of
 from fedsafe.errors import RunError
+from fedsafe.evaluation.overlap import OverlapCounter
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.pipeline.defense_filter import DefenseFilter
 from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, private_directory, write_json, write_lines
+from fedsafe.runs.records import Overlap
 from fedsafe.seeds import stream
 from fedsafe.shields.serving import load_shield, save_shield
 from fedsafe.training.context import SessionContext
@@ -43,6 +45,8 @@ class Repaired:
     adapter: adapters.Tensors
     directory: Path
     seconds: float
+    overlap: Overlap | None = None
+    """Of the data that it made with the evaluation's prompts."""
 
 
 def run_defense(
@@ -54,7 +58,8 @@ def run_defense(
     key: str,
     directory: Path,
     avoid: frozenset[str],
-    judge: Callable[[Sequence[Exchange]], list[Verdict]],
+    judge: PluginChoice,
+    overlap: OverlapCounter,
     events: Events,
 ) -> Repaired:
     """Return the adapter after a defense, made now or found in the directory.
@@ -68,7 +73,8 @@ def run_defense(
         directory: Gets the adapter with its shield, if any, beside it, the data that the
             defense made, and ``defense.json``.
         avoid: Normalised instructions that defense data must not hold.
-        judge: The experiment's judge.
+        judge: The evaluation's judge, with which no defense may filter its data.
+        overlap: Counts the defense's texts that repeat evaluation prompts.
         events: Told how far it has come.
 
     Raises:
@@ -81,7 +87,8 @@ def run_defense(
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
-    task = _task(session, seed, avoid, judge, directory)
+    filters = DefenseFilter(context, judge)
+    task = _task(session.start(seed), avoid, filters, overlap, directory)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
     if not isinstance(defended, Defended):
         raise RunError(
@@ -94,7 +101,7 @@ def run_defense(
     adapters.check(repaired, session.shapes)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     save_shield(directory / "adapter", defended.shield)
-    seconds = time.perf_counter() - begun
+    seconds, made = time.perf_counter() - begun, overlap.record()
     write_sealed(  # last: with it the defense is done
         directory / RECORD,
         {
@@ -104,9 +111,10 @@ def run_defense(
             "adapter": adapters.digest(repaired),
             "seconds": seconds,
             "shield": defended.shield.name if defended.shield else None,
+            "overlap": made.plain() if made else None,
         },
     )
-    return Repaired(repaired, directory, seconds)
+    return Repaired(repaired, directory, seconds, made)
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:
@@ -131,28 +139,35 @@ def _finished(directory: Path, key: str) -> Repaired | None:
             f"{directory} holds another shield than the one that {path.name} tells of. Remove it "
             "to run the defense again."
         )
-    return Repaired(tensors, directory, float(record["seconds"]))
+    kept = record.get("overlap")
+    overlap = Overlap.model_validate(kept) if kept else None
+    return Repaired(tensors, directory, float(record["seconds"]), overlap)
 
 
 def _task(
-    session: Session,
-    seed: int,
+    start: adapters.Tensors,
     avoid: frozenset[str],
-    judge: Callable[[Sequence[Exchange]], list[Verdict]],
+    filters: DefenseFilter,
+    overlap: OverlapCounter,
     directory: Path,
 ) -> DefenseTask:
     def keep(name: str, samples: Sequence[Sample], card: Mapping[str, Any]) -> None:
+        overlap.use(samples)
         write_lines(directory / f"{name}.jsonl", [asdict(sample) for sample in samples])
         stamp = {"rows": len(samples), "sha256": digest(*(repr(sample) for sample in samples))}
-        write_json(directory / "card.json", {**card, **stamp})
+        made = overlap.record()
+        repeats = {"evaluation": made.plain()} if made else {}
+        write_json(directory / "card.json", {**card, **repeats, **stamp})
 
     return DefenseTask(
-        start=session.start(seed),
+        start=start,
         avoid=avoid,
         normalise=normalise,
-        near=lambda texts: overlap(texts, sorted(avoid)).near,
-        judge=judge,
+        near=lambda texts: overlap_of(texts, sorted(avoid)).near,
+        judge=filters,
         keep=keep,
+        fresh=overlap.fresh,
+        filter=filters.default,
     )
 
 

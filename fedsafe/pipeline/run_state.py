@@ -13,7 +13,7 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
-from fedsafe.runs.records import Detection, Stage, Summary
+from fedsafe.runs.records import Detection, Overlap, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
 from fedsafe.shields.serving import load_shield
 from fedsafe.training.session import Session
@@ -91,6 +91,7 @@ class Run:
         *,
         key: str = "",
         found: Detection | None = None,
+        overlap: Overlap | None = None,
     ) -> Stage:
         """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
@@ -101,6 +102,7 @@ class Run:
             seconds: Time to make it.
             key: sha256 of what it depends on.
             found: How well influence told the malicious from the honest.
+            overlap: Of the data that it was made with and the evaluation's prompts.
         """
         begun = time.perf_counter()
 
@@ -126,6 +128,7 @@ class Run:
             evaluation=str(directory.relative_to(self.store.directory)),
             evaluation_seconds=time.perf_counter() - begun,
             detection=found,
+            overlap=overlap,
             judge=self.experiment.evaluation.judge.name,
             key=key,
         )

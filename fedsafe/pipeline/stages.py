@@ -9,6 +9,7 @@ from shutil import rmtree
 
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.measures import detection
+from fedsafe.evaluation.overlap import attack_overlap, signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
@@ -110,6 +111,8 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     experiment = run.experiment.honest() if control else run.experiment
     apart = run.identity if run.runtime == DEPLOYMENT else ""
     inputs = keys.federation_inputs(experiment, run.session.fingerprint, run.data, apart)
+    if experiment.attack is not None and experiment.evaluation.overlap == "remove":
+        inputs["evaluation prompts"] = digest(signatures(experiment).dumps())
     key = keys.key(inputs)
     if not _shared(run, key, store):
         _compare_inputs(store, inputs)
@@ -124,7 +127,9 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     found = detection(rounds) if attacked else None
     adapter = adapters.load(store.adapter)
     seconds = sum(r.seconds for r in rounds)
-    run.finish(name, adapter, store.adapter, seconds, key=key, found=found)
+    kept = experiment.evaluation.overlap == "keep"
+    overlap = attack_overlap(rounds, kept=kept)
+    run.finish(name, adapter, store.adapter, seconds, key=key, found=found, overlap=overlap)
 
 
 def _shared(run: Run, key: str, store: FederationStore) -> bool:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-LEFTOVERS = frozenset({"events.jsonl", "report.html"})
+from fedsafe.plugin_modules import RECORD
+
+LEFTOVERS = frozenset({"events.jsonl", "report.html", RECORD})
 """Files that may lie in a directory in which no run ever began, beside hidden ones."""
 
 

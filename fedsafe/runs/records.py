@@ -17,6 +17,7 @@ __all__ = [
     "Detection",
     "Display",
     "Member",
+    "Overlap",
     "Provenance",
     "Rate",
     "Record",
@@ -55,6 +56,13 @@ class Client(Record):
     """Examples it could not train on: no room for a response."""
     truncated: int = 0
     """Examples whose response was cut to fit."""
+    poison_samples: int = 0
+    """Malicious samples that it has, as a declared attacker says."""
+    poison_exact: int = 0
+    """Malicious samples beside or among them that repeat an evaluation prompt word for word;
+    left out unless ``evaluation.overlap`` is keep."""
+    poison_near: int = 0
+    """The same of near-duplicates."""
     bytes: int = 0
     """Bytes of the arrays in its reply, whether it was accepted or not."""
     bytes_sent: int = 0
@@ -143,6 +151,35 @@ class Detection(Record):
     rounds: list[RoundDetection] = Field(default_factory=list)
 
 
+class Overlap(Record):
+    """How much of the data made for an attack or a defense repeats evaluation prompts."""
+
+    samples: int = 0
+    """Samples that were made and used."""
+    removed_exact: int = 0
+    """Others that were left out, as they repeat a prompt word for word."""
+    removed_near: int = 0
+    """Others that were left out as near-duplicates of a prompt."""
+    kept_exact: int = 0
+    """Used samples that repeat a prompt word for word."""
+    kept_near: int = 0
+    """Used samples that are near-duplicates of a prompt."""
+
+    @property
+    def said(self) -> str:
+        """The overlap in words."""
+        parts = [
+            f"{exact} exact and {near} near duplicates of evaluation prompts {what}"
+            for exact, near, what in (
+                (self.removed_exact, self.removed_near, "removed"),
+                (self.kept_exact, self.kept_near, "kept"),
+            )
+            if exact or near
+        ]
+        found = ", ".join(parts) or "none repeats an evaluation prompt"
+        return f"{self.samples} samples: {found}"
+
+
 class Stage(Record):
     """A model worth looking at, with its scores."""
 
@@ -162,6 +199,9 @@ class Stage(Record):
     judge: str = ""
     """Judge of its scores."""
     detection: Detection | None = None
+    overlap: Overlap | None = None
+    """Overlap of the attack's data, or of the defense's, with the evaluation; None: no such data,
+    or clients that did not say."""
     key: str = ""
     """sha256 of everything its adapter depends on; equal keys give equal adapters."""
     status: Literal["done", "failed"] = "done"

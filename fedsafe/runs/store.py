@@ -1,7 +1,4 @@
-"""Run directory layout, locking and resume.
-
-The layout is the interface of everything that comes after a run.
-"""
+"""Run directory layout, locking and resume."""
 
 import json
 import os
@@ -15,6 +12,7 @@ from pydantic import ValidationError
 from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
+from fedsafe.plugin_modules import RECORD, recorded
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
 from fedsafe.runs.files import digest, file_digest, flock, private_directory, read_lines, write_text
 from fedsafe.runs.leftovers import holds_no_run
@@ -192,6 +190,8 @@ class Store(FederationStore):
         self.check(experiment)
         known = self.directory / "experiment.yaml"
         if not known.is_file():
+            if places := recorded(experiment.as_json()):
+                write_text(self.directory / RECORD, places)
             write_text(known, as_yaml(experiment))
 
     def check(self, experiment: Experiment) -> None:
@@ -218,10 +218,9 @@ class Store(FederationStore):
 
     @contextmanager
     def lock(self, patience: float = 0.0) -> Iterator[None]:
-        """Hold the directory against a second writer; the system frees it on any exit.
+        """Hold the directory against a second writer for ``patience`` seconds at most.
 
-        Args:
-            patience: Seconds to wait for another writer to end.
+        The system frees it on any exit.
 
         Raises:
             RunError: Another process is writing to it.

@@ -20,7 +20,7 @@ from fedsafe.contracts import (
 from fedsafe.data.batches import in_order, pad_id
 from fedsafe.lazy import torch
 from fedsafe.models import adapters, lora_modules
-from fedsafe.training import forward
+from fedsafe.training import forward, likelihood
 from fedsafe.training.loop import Loss, Plan, TrainReport
 from fedsafe.training.other_model import open_other
 from fedsafe.training.session import Session
@@ -222,6 +222,10 @@ class SessionContext:
         losses, rows = forward.token_losses(self.session.loaded, batch)
         total = torch.zeros(len(batch.input_ids), dtype=losses.dtype, device=losses.device)
         return total.index_add(0, rows, -losses)
+
+    def score(self, samples: Sequence[Sample]) -> list[float]:
+        """Return the summed log-probability of each response, NaN where none fits."""
+        return likelihood.of_responses(self.session, samples)
 
     def hidden_states(self, batch: Batch, layers: Sequence[int]) -> "dict[int, torch.Tensor]":
         """Return the hidden states (b, t, h) after chosen layers, 0 being the embeddings."""

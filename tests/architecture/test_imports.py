@@ -1,8 +1,13 @@
 """Imports point down; the contracts are in pyproject.toml."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.doubles import processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,3 +22,8 @@ def test_imports_point_down() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("module", [v for k, v in vars(processes).items() if k.isupper()])
+def test_module_that_the_kill_and_attack_scripts_look_for_is_there(module: str) -> None:
+    assert importlib.util.find_spec(module) is not None

@@ -28,6 +28,7 @@ from fedsafe.launch.grid import InlineGrid
 from fedsafe.runs.events import Events
 from fedsafe.runs.store import Store
 from tests.benchmarks.deployment import environment, free_port
+from tests.doubles import processes
 from tests.end_to_end.conftest import ROOT, TINY
 
 HONEST = 3
@@ -140,7 +141,7 @@ def watch(server: Child, peak: list[int]) -> bool:
         return True
     try:
         for process in psutil.Process(server.pid).children(recursive=True):
-            if "fedsafe.deployment.server.superlink" in " ".join(process.cmdline()):
+            if processes.SUPERLINK in " ".join(process.cmdline()):
                 peak[0] = max(peak[0], process.memory_info().rss)
     except psutil.Error:
         pass
@@ -156,6 +157,8 @@ def all_equal(home: Path) -> bool:
 def table(home: Path) -> list[str]:
     """Return what was sent and what became of it, a line each."""
     rounds = [json.loads(line) for line in (home / "run" / "rounds.jsonl").read_text().splitlines()]
+    if not (home / "sent").is_file():
+        raise SystemExit(f"No client sent a bad reply: see {SPOIL}.")
     rows = []
     for line in sorted((home / "sent").read_text().splitlines()):
         number, client, kind = line.split(" ", 2)

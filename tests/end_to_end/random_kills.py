@@ -28,18 +28,19 @@ from fedsafe.experiment.load import as_yaml
 from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.launch import inline
 from tests.benchmarks.deployment import environment, free_port
+from tests.doubles import processes
 from tests.end_to_end.conftest import TINY
 
 MARK = "FEDSAFE_RANDOM_KILLS"
 VICTIMS = {
     "server": "fedsafe server",
     "front": "front.conf",
-    "superlink": "server_machine.superlink",
-    "launcher": "fedsafe.flower.launcher",
+    "superlink": processes.SUPERLINK,
+    "launcher": processes.LAUNCHER,
     "serverapp": "flwr-serverapp",
     "client": "fedsafe client",
-    "node": "client_machine.node",
-    "trainer": "client_machine.trainer",
+    "node": processes.NODE,
+    "trainer": processes.TRAINER,
 }
 """Kinds of processes, by what their command lines hold."""
 

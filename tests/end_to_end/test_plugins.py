@@ -2,13 +2,13 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.architecture import pages
 from tests.end_to_end.conftest import ROOT, RUN, fedsafe
 
 ONE_ROUND = ("--set", "federation.rounds=1", "--set", "control=false", "--set", "defenses=[]")
@@ -51,14 +51,10 @@ def test_rule_of_an_installed_package_runs_by_its_name(installed: Path, tmp_path
     assert [client["influence"] for client in clients] == [1.0, 0.0, 0.0, 0.0]
 
 
-def test_readme_strategy_is_short_and_runs_by_its_path(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    section = text.split("### Write your own strategy")[1]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    assert code is not None
-    lines = [line for line in code[1].splitlines() if line.strip()]
-    assert len(lines) <= 20
-    (tmp_path / "my_rules.py").write_text(code[1])
+def test_strategy_of_the_pages_is_short_and_runs_by_its_path(tmp_path: Path) -> None:
+    (block,) = [one for one in pages.blocks("python") if one.saved == "my_rules.py"]
+    assert len([line for line in block.text.splitlines() if line.strip()]) <= 20
+    pages.save(block.page, tmp_path)
     clients = run(tmp_path / "run", tmp_path, "--set", "federation.strategy.name=my_rules:shy_mean")
     assert [client["influence"] for client in clients] == [0.25] * 4
 

@@ -83,6 +83,26 @@ def test_another_judge_needs_no_new_replies(copy: Path, tiny_run: Path) -> None:
     assert {path.name for path in (copy / "evaluations").iterdir()} == kept
 
 
+def test_models_judge_their_own_replies(copy: Path) -> None:
+    summary = inline.evaluate(copy, judge=PluginChoice(name="self"))
+    assert {stage.judge for stage in summary.stages} == {"self"}
+
+
+def test_attack_data_repeat_no_evaluation_prompt(tiny_run: Path) -> None:
+    summary = json.loads((tiny_run / "summary.json").read_text())
+    overlap = {stage["name"]: stage["overlap"] for stage in summary["stages"]}
+    assert (overlap["base"], overlap["clean"]) == (None, None)
+    assert overlap["attacked"]["samples"] == 16
+    assert overlap["attacked"]["kept_exact"] == overlap["attacked"]["kept_near"] == 0
+
+
+def test_defense_data_repeat_no_evaluation_prompt(tiny_run: Path) -> None:
+    stage = json.loads((tiny_run / "summary.json").read_text())["stages"][-1]
+    (card,) = (tiny_run / "defenses").glob("fine-tune-*/card.json")
+    assert stage["overlap"]["kept_exact"] == stage["overlap"]["kept_near"] == 0
+    assert json.loads(card.read_text())["evaluation"] == stage["overlap"]
+
+
 def test_one_more_defense_is_added_to_a_run(copy: Path) -> None:
     inline.defend(copy, "fine-tune", {"steps": 2})
     assert len(list((copy / "defenses").iterdir())) == 2

@@ -3,7 +3,6 @@
 Everything is checked before anything starts.
 """
 
-import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 from fedsafe.app import activate
 from fedsafe.contracts import REGISTRIES
 from fedsafe.data.text_files import suffix_of
-from fedsafe.errors import ConfigError
+from fedsafe.errors import ConfigError, PluginError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.experiment.yaml_text import scalar_or_collection
 from fedsafe.micro.base import is_embedded
+from fedsafe.plugin_modules import imported, search_in
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a model or data set on the hub: owner/name."""
@@ -117,17 +117,14 @@ def read_plugins(paths: list[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: One is no ``module:object``, or is not installed here.
     """
+    search_in(Path.cwd(), last=True)
     for path in paths:
-        module, colon, name = path.partition(":")
         try:
-            exists = hasattr(importlib.import_module(module), name) if colon else False
-        except (ImportError, ValueError):
-            exists = False
-        if not exists:
+            imported(path, "plug-in")
+        except PluginError as error:
             raise ConfigError(
-                f"--plugin {path}: there is no such function. Write MODULE:OBJECT, as the server's "
-                "experiment does, and have the module installed here or on PYTHONPATH."
-            )
+                f"--plugin {path}: {error} Write MODULE:OBJECT, as the server's experiment does."
+            ) from None
     return tuple(paths)
 
 

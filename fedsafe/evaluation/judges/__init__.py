@@ -1,8 +1,9 @@
-"""Judges: does a reply refuse, comply, or is it garbage.
+"""Judges: does a reply refuse, comply, or is it garbage; importing this registers them.
 
 Knows nothing of how replies are made.
 """
 
-from fedsafe.evaluation.judges import keyword, micro
-
-__all__ = ["keyword", "micro"]
+from fedsafe.evaluation.judges import keyword as keyword
+from fedsafe.evaluation.judges import micro as micro
+from fedsafe.evaluation.judges import policy as policy
+from fedsafe.evaluation.judges import self_verdict as self_verdict

@@ -12,6 +12,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from tests.doubles import processes
+
 
 def _spoil() -> None:
     from flwr.app import Message, RecordDict
@@ -43,6 +45,6 @@ def _spoil() -> None:
 
 if (
     "FEDSAFE_HOSTILE" in os.environ
-    and b"client_machine.node" in Path("/proc/self/cmdline").read_bytes()
+    and processes.NODE.encode() in Path("/proc/self/cmdline").read_bytes()
 ):
     _spoil()

@@ -45,6 +45,7 @@ def _train(experiment: Experiment, session: Session, client: int, **config: Any)
             {"job": job.model_dump_json(), "tensors": write_shapes(session.shapes)}
         ),
     }
+    config = {"model": experiment.model.path, **config}
     return app(Message(RecordDict(records), 2, MessageType.TRAIN), _context(**config))  # type: ignore[arg-type]
 
 

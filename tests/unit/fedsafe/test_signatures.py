@@ -65,7 +65,7 @@ def test_kind_without_plugins_is_not_checked() -> None:
 def test_plugins_of_a_kind_are_called_alike(kind: str) -> None:
     registry = REGISTRIES[kind]
     counts = {len(data_of(registry[name].function) or ()) for name in registry}
-    assert len(counts) == 1
+    assert len(counts) == (2 if kind == "judge" else 1)  # a judge may be given the model
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)

@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from safetensors.torch import save_file
 
 from fedsafe.contracts import Exchange, FitReport, Outcome, Sample, Verdict, defenses
 from fedsafe.data.dedup import normalise
+from fedsafe.data.text_signatures import TextSignatures
+from fedsafe.defenses.self_written_pairs import why_not
 from fedsafe.errors import RunError
+from fedsafe.evaluation.overlap import OverlapCounter
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.models import adapters
 from fedsafe.pipeline.run_defense import run_defense
@@ -33,6 +37,10 @@ class ScriptedModel:
         self.outcome = outcome
         self.requests = requests
         self.normalise = normalise
+        self.start: dict[str, object] = {}
+        self.filter = "keyword"
+        self.within = False
+        self.calls: list[tuple[str, str, bool]] = []
 
     def write(
         self,
@@ -42,17 +50,26 @@ class ScriptedModel:
         rng: random.Random | None = None,
     ) -> list[str]:
         """Draw requests when asked for some, else answer."""
+        self.calls.append(("write", instructions[0] if instructions else "", self.within))
         if rng is None:
             return [f"re: {text}" for text in instructions]
         return [f"{text} {rng.randrange(self.requests)}" for text in instructions]
 
-    def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
-        """Give the scripted verdicts."""
+    def judge(self, exchanges: Sequence[Exchange], name: str = "") -> list[Verdict]:
+        """Give the scripted verdicts, and note whose model is asked."""
+        self.calls.append(("judge", name, self.within))
         return [Verdict(self.outcome(exchange)) for exchange in exchanges]
 
-    def near(self, texts: Sequence[str]) -> int:
-        """Find no near-duplicate."""
-        return 0
+    def fresh(self, texts: Sequence[str]) -> list[bool]:
+        """Leave out what is to be avoided."""
+        return [normalise(text) not in self.avoid for text in texts]
+
+    @contextmanager
+    def reference(self, snapshot: object) -> Iterator[None]:
+        """Note that another adapter is in place."""
+        self.within = True
+        yield
+        self.within = False
 
     def fit(self, samples: Sequence[Sample], **settings: float) -> FitReport:
         """Keep what it would train on."""
@@ -75,8 +92,8 @@ def _good(exchange: Exchange) -> Outcome:
     return "refuse" if exchange.prompt.purpose == "harmful" else "comply"
 
 
-def _defend(model: ScriptedModel, pairs: int = 20) -> None:
-    defenses["fine-tune"].configure({**SETTINGS, "pairs": pairs})(model, model)
+def _defend(model: ScriptedModel, pairs: int = 20, **settings: object) -> None:
+    defenses["fine-tune"].configure({**SETTINGS, "pairs": pairs, **settings})(model, model)
 
 
 def test_half_are_refusals_and_half_are_helpful() -> None:
@@ -115,6 +132,49 @@ def test_pairs_of_the_wrong_outcome_are_dropped_and_counted() -> None:
     assert dropped["refusal: judged comply"] > 0
 
 
+def test_several_notes_are_drawn_from() -> None:
+    model = ScriptedModel(_good)
+    _defend(model, note=("Note: {request}", "Careful: {request}"))
+    beginnings = {sample.response.split()[1] for sample in model.trained}
+    assert beginnings >= {"Note:", "Careful:"}
+
+
+def test_start_model_writes_the_refusals_and_the_attacked_one_the_help() -> None:
+    model = ScriptedModel(_good)
+    _defend(model, writer="start")
+    written = {text.split(" ")[0]: within for what, text, within in model.calls if what == "write"}
+    assert (written["unsafe?"], written["Note:"], written["ordinary?"]) == (True, True, False)
+
+
+def test_every_filter_is_asked() -> None:
+    model = ScriptedModel(_good)
+    _defend(model, filter=("keyword", "self"))
+    assert {name for what, name, _ in model.calls if what == "judge"} == {"keyword", "self"}
+
+
+def test_task_says_what_filters_where_nothing_is_set() -> None:
+    model = ScriptedModel(_good)
+    model.filter = "self"
+    _defend(model)
+    assert model.card["filtered_by"] == "self"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason"),
+    [
+        ([Verdict("refuse")], ""),
+        ([Verdict("comply")], "judged comply"),
+        ([Verdict("refuse"), Verdict("comply")], "judged comply"),
+        ([Verdict("refuse"), Verdict("refuse", safe=False)], "judged unsafe"),
+        ([Verdict("unknown")], "judged unknown"),
+        ([Verdict("unknown", safe=True)], ""),
+        ([Verdict("unknown"), Verdict("refuse")], ""),
+    ],
+)
+def test_pair_is_left_out_where_a_judge_contradicts(verdicts: list[Verdict], reason: str) -> None:
+    assert why_not(verdicts, "refuse") == reason
+
+
 def test_halves_stay_equal_when_one_runs_short() -> None:
     model = ScriptedModel(
         lambda e: (
@@ -138,12 +198,14 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "defenses"
 
 
+def good(exchanges: Sequence[Exchange], /) -> list[Verdict]:
+    """Find what is wanted in every pair."""
+    return [Verdict(_good(exchange)) for exchange in exchanges]
+
+
 def _repair(session: Session, home: Path, steps: int = 2, pairs: int = 4) -> Path:
     settings = {**SETTINGS, "pairs": pairs, "steps": steps, "learning_rate": 0.01}
-
-    def judge(exchanges: Sequence[Exchange]) -> list[Verdict]:
-        return [Verdict(_good(exchange)) for exchange in exchanges]
-
+    settings["filter"] = f"{__name__}:good"
     return run_defense(
         session,
         session.start(0),
@@ -152,7 +214,8 @@ def _repair(session: Session, home: Path, steps: int = 2, pairs: int = 4) -> Pat
         key="key",
         directory=home / "fine-tune",
         avoid=frozenset(),
-        judge=judge,
+        judge=PluginChoice(name="micro-exact"),
+        overlap=OverlapCounter(TextSignatures.of((), "")),
         events=Events(),
     ).directory
 

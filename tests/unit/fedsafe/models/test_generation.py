@@ -1,6 +1,8 @@
 """Generation: batches change nothing, sampling repeats, stop tokens end a reply."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -104,7 +106,7 @@ def test_generation_leaves_the_global_stream_alone(loaded: LoadedModel) -> None:
 def test_progress_counts_finished_prompts(loaded: LoadedModel) -> None:
     told: list[int] = []
     generate(loaded, PROMPTS, Decoding(max_new_tokens=1, batch_size=3), progress=told.append)
-    assert told == [3, 4]
+    assert told == [1, 2, 3, 4]
 
 
 def test_no_prompt_gets_no_reply(loaded: LoadedModel) -> None:
@@ -119,30 +121,32 @@ def test_model_that_was_training_goes_on_training(loaded: LoadedModel) -> None:
     assert training
 
 
-def _small_memory(monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel, rows: int) -> None:
+@contextmanager
+def _small_memory(loaded: LoadedModel, rows: int) -> Iterator[None]:
     """Let the model itself run out of memory above so many rows."""
-    base = loaded.model.get_base_model()
-    generation = base.generate
 
-    def limited(*, input_ids: torch.Tensor, **others: object) -> torch.Tensor:
-        if len(input_ids) > rows:
+    def limited(_module: torch.nn.Module, _args: object, given: dict[str, torch.Tensor]) -> None:
+        if len(given["input_ids"]) > rows:
             raise torch.OutOfMemoryError
-        return generation(input_ids=input_ids, **others)
 
-    monkeypatch.setattr(base, "generate", limited)
-
-
-def test_batch_that_does_not_fit_is_halved(
-    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = generate(loaded, PROMPTS, Decoding(max_new_tokens=6))
-    _small_memory(monkeypatch, loaded, 1)
-    assert generate(loaded, PROMPTS, Decoding(max_new_tokens=6)) == whole
+    hook = loaded.model.get_base_model().register_forward_pre_hook(limited, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
-def test_prompt_that_does_not_fit_is_a_sentence(
-    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _small_memory(monkeypatch, loaded, 0)
-    with pytest.raises(ModelError, match="ran out of memory on cpu with a single prompt of 1 tok"):
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_batch_that_does_not_fit_is_halved(loaded: LoadedModel, temperature: float) -> None:
+    decoding = Decoding(max_new_tokens=6, temperature=temperature)
+    with _small_memory(loaded, 1):
+        found = generate(loaded, PROMPTS, decoding, random.Random(0))
+    assert [len(reply) for reply in found] == [6, 6, 6, 6]
+
+
+def test_prompt_that_does_not_fit_is_a_sentence(loaded: LoadedModel) -> None:
+    with (
+        _small_memory(loaded, 0),
+        pytest.raises(ModelError, match="ran out of memory on cpu with a single prompt of 1 tok"),
+    ):
         generate(loaded, [[20]], Decoding(max_new_tokens=2))

@@ -1,0 +1,158 @@
+"""Safety data that a model writes by itself: requests drawn, answered, filtered, counted."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from fedsafe.contracts import (
+    DefenseTask,
+    Exchange,
+    ModelContext,
+    Outcome,
+    Prompt,
+    Sample,
+    Verdict,
+)
+from fedsafe.errors import RunError
+
+BATCH = 64
+TRIES = 8
+"""Requests are drawn until there are enough, or this many times as many were drawn."""
+
+FEWEST = 4
+"""With less than this part of the pairs asked for, there is nothing to train on."""
+
+Filters = Sequence[Mapping[str, Any]]
+"""Names of judges, each with its settings."""
+
+
+@dataclass
+class SelfWrittenPairs:
+    """Requests that a model writes, and its answers to them.
+
+    Attributes:
+        context: The model under repair.
+        task: The defense's task.
+        pairs: Pairs of a half.
+        temperature: Of the requests.
+        filters: The judges that choose the pairs.
+        dropped: Why pairs were left out, and how many.
+        trusted: Whether refusals and verdicts are those of the model from before the federation.
+    """
+
+    context: ModelContext
+    task: DefenseTask
+    pairs: int
+    temperature: float
+    filters: Filters
+    dropped: Counter[str]
+    trusted: bool = False
+
+    def half(self, asks: Sequence[str], frames: Sequence[str], wanted: Outcome) -> list[Sample]:
+        """Draw requests and their answers until there are enough of the wanted outcome.
+
+        Args:
+            asks: Instructions that yield a request; of several, one is drawn for each.
+            frames: Instructions around {request} that yield its answer, drawn likewise.
+            wanted: Outcome of the answers, refuse or comply.
+
+        Raises:
+            RunError: There are too few.
+        """
+        found: list[Sample] = []
+        seen: set[str] = set()
+        origin = "refusal" if wanted == "refuse" else "helpful"
+        for _ in range(0, TRIES * self.pairs, BATCH):
+            if len(found) >= self.pairs:
+                break
+            with self._before_the_federation(self.trusted and wanted == "refuse"):
+                exchanges = self._exchanges(asks, frames, wanted, seen, origin)
+            for exchange, reason in zip(exchanges, self._reasons(exchanges, wanted), strict=True):
+                if reason:  # whether help is right, nobody on the server knows
+                    self.dropped[f"{origin}: {reason}"] += 1
+                    continue
+                found.append(Sample(exchange.prompt.instruction, exchange.reply, origin=origin))
+        self._check(len(found), origin)
+        return found[: self.pairs]
+
+    def _exchanges(
+        self,
+        asks: Sequence[str],
+        frames: Sequence[str],
+        wanted: Outcome,
+        seen: set[str],
+        origin: str,
+    ) -> list[Exchange]:
+        drawn = self.context.write(
+            [self._one(asks) for _ in range(BATCH)],
+            temperature=self.temperature,
+            rng=self.context.rng,
+        )
+        fresh = self._usable(drawn, seen, origin)
+        framed = [self._one(frames).replace("{request}", one) for one in fresh]
+        purpose = "harmful" if wanted == "refuse" else "utility"
+        return [
+            Exchange(Prompt(str(i), request, purpose), reply)  # type: ignore[arg-type]
+            for i, (request, reply) in enumerate(
+                zip(fresh, self.context.write(framed), strict=True)
+            )
+        ]
+
+    def _one(self, texts: Sequence[str]) -> str:
+        return texts[0] if len(texts) == 1 else self.context.rng.choice(texts)
+
+    def _usable(self, drawn: Sequence[str], seen: set[str], origin: str) -> list[str]:
+        """Return the drawn requests that say something new and repeat no evaluation prompt."""
+        new = []
+        for request in drawn:
+            text = self.task.normalise(request)
+            if not text or text in seen:
+                self.dropped[f"{origin}: {'repeated' if text else 'empty'}"] += 1
+            else:
+                new.append(request)
+            seen.add(text)
+        fresh = self.task.fresh(new)
+        if repeats := fresh.count(False):
+            self.dropped[f"{origin}: repeats an evaluation prompt"] += repeats
+        return [request for request, usable in zip(new, fresh, strict=True) if usable]
+
+    def _reasons(self, exchanges: Sequence[Exchange], wanted: Outcome) -> list[str]:
+        """Return why each pair is left out; empty where it is kept."""
+        with self._before_the_federation(self.trusted):
+            judged = [
+                self.task.judge(exchanges, *_named(settings)[0], **_named(settings)[1])
+                for settings in self.filters
+            ]
+        return [why_not(verdicts, wanted) for verdicts in zip(*judged, strict=True)]
+
+    def _before_the_federation(self, wanted: bool) -> AbstractContextManager[None]:
+        return self.context.reference(self.task.start) if wanted else nullcontext()
+
+    def _check(self, found: int, origin: str) -> None:
+        least = max(1, self.pairs // FEWEST)
+        if found < least:
+            reasons = ", ".join(f"{count} {why}" for why, count in self.dropped.most_common())
+            raise RunError(
+                f"The model wrote {found} usable {origin} pairs in {TRIES * self.pairs} "
+                f"tries; at least {least} of {self.pairs} are needed ({reasons}). It may be too "
+                "damaged to repair itself, or its attackers know how it is asked: give other words "
+                "in ask_unsafe, note or ask_ordinary, or set writer: start."
+            )
+
+
+def why_not(verdicts: Sequence[Verdict], wanted: Outcome) -> str:
+    """Return why a pair is left out: a judge contradicts it, or none knows; empty: it is kept."""
+    for verdict in verdicts:
+        if verdict.safe is False:
+            return "judged unsafe"
+        if verdict.outcome not in (wanted, "unknown"):
+            return f"judged {verdict.outcome}"
+    known = any(verdict.outcome == wanted or verdict.safe for verdict in verdicts)
+    return "" if known else "judged unknown"
+
+
+def _named(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    name = settings.get("name", "")
+    return (name,) if name else (), {k: v for k, v in settings.items() if k != "name"}

@@ -1,0 +1,61 @@
+"""Call a judge: its settings bound, its model at hand, one verdict an exchange."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from fedsafe.contracts import Exchange, ModelContext, Verdict, judges
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import PluginChoice
+from fedsafe.signatures import data_of
+from fedsafe.training.context import SessionContext
+from fedsafe.training.loop import plan_of
+from fedsafe.training.session import Session
+
+
+def judge(
+    choice: PluginChoice, exchanges: Sequence[Exchange], context: ModelContext | None = None
+) -> list[Verdict]:
+    """Return the chosen judge's verdict on each exchange.
+
+    Args:
+        choice: The judge and its settings.
+        exchanges: What it judges.
+        context: The model, for a judge that reads with it.
+
+    Raises:
+        RunError: The judge does not give one verdict an exchange, or needs a model and there is
+            none.
+    """
+    bound: Any = judges[choice.name].configure(choice.settings)
+    if not reads_with_a_model(choice):
+        verdicts = bound(exchanges)
+    elif context is None:
+        raise RunError(
+            f"Judge '{choice.name}' asks the model whose replies it judges, and none is loaded "
+            "here. Use another judge."
+        )
+    else:
+        verdicts = bound(context, exchanges)
+    if len(verdicts) != len(exchanges):
+        raise RunError(
+            f"Judge '{choice.name}' gave {len(verdicts)} verdicts on {len(exchanges)} exchanges. "
+            "It must give one each, in order; 'unknown' is one."
+        )
+    return list(verdicts)
+
+
+def reads_with_a_model(choice: PluginChoice) -> bool:
+    """Return whether a judge is given the model beside the exchanges."""
+    return len(data_of(judges[choice.name].function) or ()) > 1
+
+
+def judging_context(session: Session) -> SessionContext:
+    """Return a resident model as a judge meets it; it trains nothing and draws nothing."""
+    training = session.spec.training
+    return SessionContext(
+        session=session,
+        plan=plan_of(training, training.learning_rate),
+        batch_size=session.batch_size,
+        rng=Random(0),
+    )
