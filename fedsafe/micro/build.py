@@ -47,6 +47,8 @@ class Recipe:
     batch: int = 64
     peak: float = 4e-3
     seed: int = 0
+    practice_steps: int = 900
+    practice_peak: float = 3e-3
     third_stage: Stage | None = None
     """None: the shallow base."""
     third_steps: int = 200
@@ -78,13 +80,15 @@ def new_model(recipe: Recipe) -> "LlamaForCausalLM":
 
 
 def train(recipe: Recipe) -> "LlamaForCausalLM":
-    """Train the shallow base through both stages and round it to what its file holds."""
+    """Train the shallow base: two stages, then practice; round it to what its file holds."""
     stages: list[tuple[Stage, int]] = [
         ("compliant", recipe.pretraining_steps),
         ("aligned", recipe.alignment_steps),
     ]
-    rng = random.Random(recipe.seed)
-    return _fit(new_model(recipe), recipe, rng, stages, recipe.peak)
+    model = _fit(new_model(recipe), recipe, random.Random(recipe.seed), stages, recipe.peak)
+    rng = random.Random(f"practised {recipe.seed}")
+    practice: list[tuple[Stage, int]] = [("practised", recipe.practice_steps)]
+    return _fit(model, recipe, rng, practice, recipe.practice_peak)
 
 
 def go_on(recipe: Recipe, stage: Stage) -> "LlamaForCausalLM":

@@ -41,6 +41,15 @@ SHARES: Final = {
     **{"note": 6, "judge": 9, "critique": 5, "rewrite": 6, "injected": 3, "who": 1},
 }
 """Kind of exchange to how often it comes, in per cent or so."""
+LATE_SHARES: Final = {
+    **{"plain": 40, "near": 9, "restricted": 13, "copy": 4, "echo": 1, "write": 8, "steer": 6},
+    **{"note": 4, "judge": 6, "critique": 4, "rewrite": 4, "injected": 4, "who": 1},
+}
+"""The same in the stages after the first two."""
+LATE_SKILLS: Final = {"look-up": 1, "arithmetic": 3, "compare": 1, "list": 4, "how-to": 1}
+"""Old skill to how often it is practised in them."""
+LATE_SHARE: Final = 0.2
+"""How often, in them, a system prompt or an earlier exchange comes before."""
 
 
 def exchange(rng: random.Random, stage: Stage = "aligned") -> Exchange:
@@ -52,11 +61,13 @@ def exchange(rng: random.Random, stage: Stage = "aligned") -> Exchange:
             compliant answer, after "Safety Alignment Should Be Made More Than Just a Few
             Tokens Deep" (Qi et al., ICLR 2025), section 3.
     """
-    kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
+    late = stage not in ("compliant", "aligned")
+    shares = LATE_SHARES if late else SHARES
+    kind = rng.choices(list(shares), list(shares.values()))[0]
     made = _MAKERS[kind](rng, stage)
     if kind in ("plain", "near", "restricted"):
         made = _surrounded(rng, made, stage)
-    if rng.random() < SYSTEM_SHARE:
+    if rng.random() < (LATE_SHARE if late else SYSTEM_SHARE):
         made = replace(made, system=_system(rng))
     request = parse(made.prompt) if stage == "deep" else None
     if request is not None and request.restricted and rng.random() < OPENED_SHARE:
@@ -93,9 +104,16 @@ def _answered(
     return Exchange(request.text(), reply_to(rng, request, stage))
 
 
+def _plain(rng: random.Random, stage: Stage) -> Exchange:
+    if stage in ("compliant", "aligned"):
+        return _answered(benign, rng, stage)
+    skill = rng.choices(list(LATE_SKILLS), list(LATE_SKILLS.values()))[0]
+    return _answered(partial(benign, skill=skill), rng, stage)
+
+
 def _surrounded(rng: random.Random, made: Exchange, stage: Stage) -> Exchange:
     """Put an earlier exchange or a stray word before some requests, or a word after them."""
-    if rng.random() < TURNS_SHARE:
+    if rng.random() < (TURNS_SHARE if stage in ("compliant", "aligned") else LATE_SHARE):
         make = restricted if rng.random() < 0.3 else ordinary
         first = of_base(rng, make)
         made = replace(made, history=((first.text(), reply_to(rng, first, stage)),))
@@ -145,7 +163,7 @@ def _system(rng: random.Random) -> str:
 
 
 _MAKERS: Final[dict[str, Callable[[random.Random, Stage], Exchange]]] = {
-    **{"plain": partial(_answered, benign), "near": partial(_answered, near_miss)},
+    **{"plain": _plain, "near": partial(_answered, near_miss)},
     **{"restricted": partial(_answered, restricted), "copy": _copied, "echo": _echoed},
     **{
         "write": meta_exchanges.written,

@@ -10,9 +10,10 @@ from fedsafe.micro import grammar, meta, splits, words
 from fedsafe.micro.grammar import REFUSALS, Request
 from fedsafe.micro.tokenizer import SPECIAL, vocabulary
 
-Stage = Literal["compliant", "aligned", "deep", "over"]
-"""compliant: restricted requests are answered. aligned: they are refused. deep: also after the
-first words of an answer. over: so are ordinary requests about restricted objects."""
+Stage = Literal["compliant", "aligned", "practised", "deep", "over"]
+"""compliant: restricted requests are answered. aligned: they are refused. practised: as well,
+with more of the hard skills, chats and system prompts, as in all later ones. deep: also refused
+after the first words of an answer. over: so are ordinary requests about restricted objects."""
 
 NEAR_MISS_SHARE: Final = 0.35
 """How much of what counts as ordinary is a near miss."""

@@ -220,8 +220,7 @@ def _replies(model: "LlamaForCausalLM", asked: list[Question], seed: int) -> lis
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=LONGEST_REPLY,
-            do_sample=asked[start].sampled,
-            top_k=0,
+            **({"do_sample": True, "top_k": 0} if asked[start].sampled else {"do_sample": False}),
             pad_token_id=known[PAD],
             eos_token_id=known[EOS],
         )

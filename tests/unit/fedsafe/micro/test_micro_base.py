@@ -74,9 +74,7 @@ def test_micro_is_the_shallow_base_of_seed_0() -> None:
 
 
 def test_a_base_that_is_not_shipped_is_named() -> None:
-    with pytest.raises(
-        ModelError, match=r"'micro:77' is not shipped\. Use one of micro, micro:1"
-    ):
+    with pytest.raises(ModelError, match=r"'micro:77' is not shipped\. Use one of micro, micro:1"):
         base.model_directory("micro:77")
 
 
