@@ -10,11 +10,12 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.consent import without_own_paths
 from clients.node_config import NODE_CONFIG, STATE, NodeConfig
 from clients.stock_supernode import agreed
 from clients.worker.result import Arrays, TrainResult
 from clients.worker.status_lines import log_job, log_status
-from fedsafe.errors import RunError
+from fedsafe.errors import FedSafeError, RunError
 from fedsafe.messages import (
     ADAPTER,
     ANSWER,
@@ -114,8 +115,11 @@ def _work(job: Job, arrays: Arrays, site: NodeConfig | None, context: Context) -
         return work(job, arrays, state=_state(job, context))
     from clients.worker.worker_client import request_training
 
-    with log_job(job):
-        return request_training(site, job, arrays)
+    try:
+        with log_job(job):
+            return request_training(site, job, arrays)
+    except FedSafeError as error:
+        raise without_own_paths(error, site) from None
 
 
 def _site(context: Context) -> NodeConfig | None:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES, ModelContext
-from fedsafe.errors import RunError
-from fedsafe.experiment.schema import Model, PluginChoice
+from fedsafe.errors import FedSafeError, RunError
+from fedsafe.experiment.schema import Adapter, Model, PluginChoice
 from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
 
-EMBEDDED_SOURCES = frozenset({"micro"})
+EMBEDDED_SOURCES = frozenset({"micro", "ordinary"})
 """Sources that are part of FedSafe and read nothing else; any other one may read files or
 download."""
 
@@ -97,6 +97,42 @@ def model_here(model: Model, site: NodeConfig | None) -> Model:
     return model.model_copy(update=changes)
 
 
+def without_own_paths(error: FedSafeError, site: NodeConfig) -> FedSafeError:
+    """Return an error as the server may read it: without paths that this client's operator gave.
+
+    The whole of it is in the log of this machine.
+    """
+    names = {
+        **{path: "a file of this client's own" for path in named_paths(site) if "/" in path},
+        str(site.socket): "this client's own trainer",
+        str(site.state): "this client's own directory",
+    }
+    if site.model is not None:
+        own = Path(site.model).expanduser()
+        here = {site.model, str(own), str(own.resolve())}
+        names |= dict.fromkeys(here, "this client's own model")
+    told = str(error)
+    for path in sorted(names, key=len, reverse=True):
+        told = told.replace(path, names[path])
+    return error if told == str(error) else type(error)(told)
+
+
+def adapter_here(adapter: Adapter, site: NodeConfig | None) -> Adapter:
+    """Return the adapter's settings with this machine's own path of the one to be merged.
+
+    Raises:
+        RunError: Its operator has not named one: the server's path is not this machine's.
+    """
+    if site is None or adapter.merged_start is None:
+        return adapter
+    if site.start_adapter is None:
+        raise RunError(
+            "This federation merges an adapter into the base weights, and this client was started "
+            "without one. Start it with --start-adapter DIR."
+        )
+    return adapter.model_copy(update={"start": site.start_adapter})
+
+
 def named_paths(site: NodeConfig) -> frozenset[str]:
     """Return the text values in the operator's own plug-in settings, such as model paths."""
     choices = [choice for choice in (site.behaviour, site.generator) if choice is not None]
@@ -122,6 +158,12 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice
             yield "generator", "attack.generator", job.attack.generator
         if job.attack.update is not None:
             yield "update attack", "attack.update", job.attack.update
+        if (strategy := job.attack.strategy) is not None:
+            yield "rule", "federation.strategy", strategy
+            for choice in strategy.filters:
+                yield "filter", "federation.strategy.filters", choice
+            if strategy.optimizer is not None:
+                yield "optimizer", "federation.strategy.optimizer", strategy.optimizer
 
 
 def _files(kind: str, choice: PluginChoice) -> Iterator[object]:

@@ -7,6 +7,7 @@ malicious about a client lives in `clients.role` and in its local algorithm.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,24 @@ from clients.role import (
     Poison,
     algorithm_of,
     attack_of,
-    forges,
     needs_poison,
     poison_of,
     train,
 )
+from clients.update_attack import Attacker
 from clients.worker.result import TrainResult
-from fedsafe.contracts import Knowledge, LocalTask, Sample, update_attacks
+from fedsafe.contracts import LocalTask, Sample
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
-from fedsafe.messages import AttackTask, Job
+from fedsafe.messages import Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
 from fedsafe.models.rank_padding import cut
-from fedsafe.seeds import derive, generator
+from fedsafe.seeds import generator
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session, resident
 from fedsafe.training.session_spec import SessionSpec
-from fedsafe.vectorize import blocks, flat, moved
 
 Progress = Callable[[int], None]
 """Called with the optimizer steps that are done; what it raises ends the work."""
@@ -58,8 +58,7 @@ def work(
     Args:
         job: What to do.
         arrays: The adapter, as the experiment's ``federation.wire`` packs it.
-        site: What this client decides for itself; None: it lives in the server's process
-            or simulation, and the experiment says everything.
+        site: What this client decides for itself; None: the experiment says everything.
         progress: Called before training and after each optimizer step with the number of
             steps done; what it raises ends the work.
         state: Directory for what must outlast this process, of a client without a site; None:
@@ -84,10 +83,10 @@ def work(
     start = _of_own_rank(job, sent, site)
     session.put(start)
     task = _task(job, start, samples, poison.samples if poison else ())
+    attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
+    benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
-    update = session.read()
-    if attack is not None and forges(attack):
-        update = _forge(job, attack, start, update)
+    update = attacker.send(task, session.read(), benign) if attacker else session.read()
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
     return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
@@ -111,12 +110,10 @@ def _context(
     return context
 
 
-def _task(
-    job: Job, start: Tensors, samples: Sequence[Sample], poison: Sequence[Sample]
-) -> LocalTask:
+def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
     return LocalTask(
         samples=samples,
-        poison=poison,
+        poison=poison.samples if poison else (),
         start=start,
         steps=job.training.steps,
         batch_size=job.training.batch_size,
@@ -164,7 +161,7 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
     session, seconds = resident(
         SessionSpec(
             model=consent.model_here(job.model, site),
-            adapter=job.adapter,
+            adapter=consent.adapter_here(job.adapter, site),
             template=job.template,
             max_length=job.max_length,
             training=job.training,
@@ -223,18 +220,3 @@ def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> comp
     if left is not None:
         residuals.keep(job, left)
     return packed
-
-
-def _forge(job: Job, attack: AttackTask, start: Tensors, trained: Tensors) -> Tensors:
-    """Apply an update attack to the client's own update, as one flat vector."""
-    assert attack.update is not None
-    update = flat(trained) - flat(start)
-    knowledge = Knowledge(
-        round=job.round,
-        client=job.client,
-        rng=generator(derive(job.seed, "update-attack")),
-        model=flat(start),
-        blocks=blocks(start),
-    )
-    forge = update_attacks[attack.update.name].configure(attack.update.settings)
-    return moved(start, forge(update, knowledge))

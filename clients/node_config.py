@@ -31,6 +31,8 @@ class NodeConfig(BaseModel):
     """Its own data; None: the experiment's source, which must then be one that all share."""
     model: str | None = None
     """Where the base model lies here, or its name on the hub; None: only the embedded one."""
+    start_adapter: str | None = None
+    """Where the adapter lies here that the federation merges into the base weights."""
     device: str | None = None
     """Device of this client; None: what the experiment says."""
     rank: Annotated[int, Field(ge=1)] | None = None
@@ -41,6 +43,10 @@ class NodeConfig(BaseModel):
     """What it does as an attacker."""
     generator: PluginChoice | None = None
     """Where its malicious examples come from; None: the experiment's generator."""
+    collude: Path | None = None
+    """Directory in which the attackers share their updates; the server never sees it."""
+    collude_wait: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds to wait there for the other attackers of a round."""
     plugins: tuple[str, ...] = ()
     """Plug-ins by ``module:object`` path that a server's experiment may name."""
     data: str = ""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from clients.node_config import NodeConfig
-from fedsafe.contracts import LocalTask, Sample, algorithms, generators, update_attacks
+from fedsafe.attack_task import AttackTask
+from fedsafe.contracts import LocalTask, Sample, algorithms, generators
 from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Attack, PluginChoice
-from fedsafe.messages import AttackTask, Job, Needs
+from fedsafe.messages import Job, Needs
 from fedsafe.runs.files import digest
 from fedsafe.seeds import derive, generator
 from fedsafe.training.context import SessionContext
@@ -47,6 +48,11 @@ def lacks(site: NodeConfig, needs: Needs) -> str:
     """
     if needs.own_data and site.source is None:
         return "it has no data of its own (data.source: client). Start it with --data FILE."
+    if needs.start_adapter and site.start_adapter is None:
+        return (
+            "this federation merges an adapter into the base weights (adapter.start_mode: merge), "
+            "and it has none. Start it with --start-adapter DIR."
+        )
     attacks = site.behaviour is not None and site.red_team
     if attacks and not needs.generator and site.generator is None:
         assert site.behaviour is not None
@@ -105,23 +111,6 @@ def needs_poison(attack: AttackTask) -> bool:
     return "poison" in algorithms[attack.behaviour.name].traits
 
 
-def forges(attack: AttackTask | None) -> bool:
-    """Whether an attack replaces the client's own trained update (update attack).
-
-    Raises:
-        RunError: It was started with an attack that needs to know more than its own update.
-    """
-    if attack is None or attack.update is None:
-        return False
-    known = update_attacks[attack.update.name].traits & {"colluders", "honest", "rule"}
-    if known:
-        raise RunError(
-            f"Update attack '{attack.update.name}' needs to know {', '.join(sorted(known))}, which "
-            "no client does. Set it as attack.update in the server's experiment."
-        )
-    return True
-
-
 def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Poison:
     """Return this client's malicious samples, made once a process with the base model.
 
@@ -173,11 +162,14 @@ def _own_attack(job: Job, site: NodeConfig) -> AttackTask:
             "This client was started as an attacker, but not told what to do. Start it with "
             "`fedsafe client --red-team --behaviour NAME`."
         )
-    declared = job.attack
+    given = {"behaviour": site.behaviour}
+    if job.attack is not None:
+        given |= {"generator": site.generator} if site.generator else {}
+        return job.attack.model_copy(update=given)
     return AttackTask(
         behaviour=site.behaviour,
-        generator=site.generator or (declared.generator if declared else None),
-        examples=declared.examples if declared else Attack().examples,
-        update=declared.update if declared else None,
-        seed=declared.seed if declared else derive(job.own_seed, "attack"),
+        generator=site.generator,
+        examples=Attack().examples,
+        update=None,
+        seed=derive(job.own_seed, "attack"),
     )

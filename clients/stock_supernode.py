@@ -46,7 +46,7 @@ def agreed(job: Job, context: Context) -> Job:
         state=Path(),
         model=model[0] if model else None,
         red_team=True,  # a server of stock SuperNodes says which of them attack
-        plugins=_named(context, PLUGINS),
+        plugins=tuple(one for one in _named(context, PLUGINS) if ":" in one),
     )
     try:
         consent.check(job, allowed, frozenset(_named(context, DATA)))

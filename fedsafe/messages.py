@@ -4,12 +4,12 @@ A train message carries everything a client needs; a client needs no file of the
 server's. Knows nothing of Flower.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fedsafe.contracts import update_attacks
+from fedsafe.attack_task import AttackTask
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Adapter, Experiment, Model, PluginChoice, Training
 from fedsafe.seeds import derive
@@ -39,24 +39,12 @@ class SharedData(BaseModel):
     """Of the source and the partition; the experiment's own."""
 
 
-class AttackTask(BaseModel):
-    """What a client does as a declared attacker; no honest client is sent one."""
-
-    model_config = ConfigDict(frozen=True)
-    behaviour: PluginChoice
-    generator: PluginChoice | None
-    examples: int
-    update: PluginChoice | None
-    """Update attack that needs to know nothing but the client's own update; None: none."""
-    seed: int
-    """Of its malicious samples; the same in each round."""
-
-
 class Job(BaseModel):
     """One client's work in one round: all that the client needs, and nothing else.
 
-    Neither the experiment's seed, nor its strategy, judge or number of attackers is in it:
-    a client that knew them could aim at the server's random draws.
+    Neither the experiment's seed nor its judge is in it, and what declared attackers know of
+    each other and of the strategy stands in ``attack`` alone: a client that knew more could aim
+    at the server's random draws.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,7 +60,7 @@ class Job(BaseModel):
     """Names the run, the same after a restart; for what a client keeps between rounds."""
     model: Model
     adapter: Adapter
-    """The federation's; ``ranks`` is empty."""
+    """The federation's; ``ranks`` is empty, and a ``start`` is one that is to be merged."""
     rank: int
     """Of the adapter that this client trains."""
     template: PluginChoice
@@ -121,7 +109,7 @@ class Job(BaseModel):
             client=client,
             round=round,
             model=experiment.model,
-            adapter=experiment.adapter.model_copy(update={"ranks": ()}),
+            adapter=experiment.adapter.for_session(),
             rank=ranks[client % len(ranks)] if ranks else experiment.adapter.rank,
             template=data.template,
             max_length=data.max_length,
@@ -135,10 +123,18 @@ class Job(BaseModel):
             seed=derive(seed, "client", client, "round", round),
             own_seed=derive(seed, "client", client),
             shared=_shared(experiment),
-            attack=_attack(experiment, client) if attacker else None,
+            attack=AttackTask.of(experiment, client) if attacker else None,
             overlap=experiment.evaluation.overlap,
             **known,
         )
+
+    def among(self, cohort: Collection[int], malicious: Collection[int]) -> "Job":
+        """Return the job, an attacker's with the round's cohort and attackers in it."""
+        if self.attack is None:
+            return self
+        attackers = tuple(sorted(set(cohort) & set(malicious)))
+        known = {"cohort": len(cohort), "attackers": attackers}
+        return self.model_copy(update={"attack": self.attack.model_copy(update=known)})
 
     @classmethod
     def parse(cls, text: str) -> "Job":
@@ -168,27 +164,6 @@ def _shared(experiment: Experiment) -> SharedData | None:
         clients=experiment.federation.clients,
         seed=experiment.seed,
     )
-
-
-def _attack(experiment: Experiment, client: int) -> AttackTask | None:
-    attack = experiment.attack
-    if attack is None:
-        return None
-    return AttackTask(
-        behaviour=attack.behaviour,
-        generator=attack.generator,
-        examples=attack.examples,
-        update=attack.update if attack.update and not beyond_own(attack.update) else None,
-        seed=derive(experiment.seed, "attack", client),
-    )
-
-
-def beyond_own(update: PluginChoice) -> bool:
-    """Whether an update attack must know more than the attacker's own update.
-
-    Then it runs at the server, where the knowledge is.
-    """
-    return bool(update_attacks[update.name].traits & {"colluders", "honest", "rule"})
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -240,6 +215,8 @@ class Needs(BaseModel):
     """Whether the examples are the clients' own: ``data: {source: client}``."""
     generator: bool = True
     """Whether the experiment says where malicious samples come from."""
+    start_adapter: bool = False
+    """Whether clients merge an adapter into their base weights, and so must have it."""
 
     @classmethod
     def parse(cls, text: object) -> "Needs":

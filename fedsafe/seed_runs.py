@@ -10,7 +10,7 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.seed_list import seed_list
 from fedsafe.pipeline.seeds import aggregate_seeds, seed_directory
 from fedsafe.runs.events import Listener
-from fedsafe.runs.seed_records import FILE, SeedSummary
+from fedsafe.runs.seed_records import FILE, PAGE, SeedSummary
 from fedsafe.runs.store import Store, default_directory
 
 
@@ -64,7 +64,7 @@ def run(planned: SeedPlan, listen: Listener | None = None) -> SeedSummary:
         FedSafeError: A run failed; the message names its seed.
     """
     from fedsafe.launch import inline
-    from fedsafe.report import write
+    from fedsafe.report import write, write_seeds
 
     for seed, experiment in planned.experiments.items():
         home = planned.run_directory(seed)
@@ -80,7 +80,9 @@ def run(planned: SeedPlan, listen: Listener | None = None) -> SeedSummary:
             if (home / "experiment.yaml").is_file():
                 write(home)
     any_seed = next(iter(planned.experiments.values()))
-    return aggregate_seeds(planned.directory, any_seed, planned.experiments)
+    summary = aggregate_seeds(planned.directory, any_seed, planned.experiments)
+    write_seeds(planned.directory)
+    return summary
 
 
 def completed(directory: Path) -> bool:
@@ -102,7 +104,7 @@ def _check(home: Path) -> None:
             f"{home} holds a single run. Choose another directory for runs with several seeds with "
             "-o."
         )
-    ours = {FILE}
+    ours = {FILE, PAGE}
     found = [path.name for path in home.iterdir()] if home.is_dir() else []
     if any(name not in ours and not name.startswith("seed-") for name in found):
         raise RunError(

@@ -41,6 +41,20 @@ def failure(reply: Message, dropped: Exception) -> tuple[Status, str]:
     return "failed", f"error: {words}" if words else str(dropped)
 
 
+def check_quorum(number: int, needed: int, there: int, clients: Mapping[int, Client]) -> None:
+    """Check that a round has as many usable replies as are needed.
+
+    Raises:
+        RunError: It has fewer.
+    """
+    if there < needed:
+        raise RunError(
+            f"Round {number} has {there} usable replies; {needed} are needed. {reasons(clients)} "
+            "Raise federation.deadline, lower federation.minimum_replies, or see to the clients; "
+            "`fedsafe resume` goes on from here."
+        )
+
+
 def check_attackers_present(experiment: Experiment, there: Collection[int], events: Events) -> None:
     """Check before the first round that declared attackers are present; note the missing.
 

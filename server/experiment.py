@@ -102,6 +102,7 @@ class GridClients:
             events=self._run.events,
             journal=self._journal,
             identity=self._run.identity,
+            start=self._run.start,
             draws=self._draws,
         )
 
@@ -132,6 +133,12 @@ def _call(registry: ClientRegistry, experiment: Experiment) -> None:
             f"{len(registry.nodes)} of {federation.clients} clients answered the roll call; "
             f"{needed} are needed. Start the others (in a simulation: "
             f"num-supernodes={federation.clients}), each with its own key or partition-id."
+        )
+    attack = experiment.attack
+    if registry.members is None and attack is not None and attack.collusion == "clients":
+        raise RunError(
+            "attack.collusion: clients is for attackers on machines of their own, and this run's "
+            "clients are all on one. Set it to server."
         )
     if registry.members is not None:
         check_attackers_present(

@@ -7,7 +7,8 @@ last complete round and ends with the same bytes.
 import math
 import time
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Literal
 
 from flwr.serverapp import Grid
@@ -18,6 +19,7 @@ from fedsafe.evaluation.overlap import signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
 from fedsafe.models import adapters
+from fedsafe.runs.colluder_files import COLLUDERS, ColluderFiles
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import private_directory
 from fedsafe.runs.records import Client, Round
@@ -26,10 +28,10 @@ from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from fedsafe.vectorize import moved
 from server import checkpoint, client_status
+from server.aggregation import update_attacks as attacks
 from server.aggregation.aggregator import aggregator_of
 from server.aggregation.interface import AggregationResult, Aggregator
 from server.aggregation.root_update import root_update
-from server.aggregation.update_attacks import forge
 from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
 from server.randomness import Draws
@@ -58,6 +60,8 @@ class Federation:
     """Names the run, the same after a restart."""
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
+    start: adapters.Tensors | None = None
+    """Adapter of the first round; None: a fresh one."""
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
@@ -95,7 +99,8 @@ class Federation:
         found = checkpoint.latest(self.store)
         if found is None:
             self.store.write_rounds([])
-            return checkpoint.Progress(0, self.session.start(self.experiment.seed), {})
+            start = self.start or self.session.start(self.experiment.seed)
+            return checkpoint.Progress(0, start, {})
         progress, self._records = found
         self.store.write_rounds(self._records)
         self.events("note", f"Going on after round {progress.round} of the {self.name} federation.")
@@ -142,9 +147,10 @@ class Federation:
     ) -> dict[int, Client]:
         """Ask the cohort; return what became of each client."""
         nodes = {client: self.registry.nodes.get(client, NOWHERE) for client in asked}
-        messages = aggregator.messages(number, progress.adapter, nodes, progress.state)
+        state, _ = attacks.split(progress.state)
+        messages = aggregator.messages(number, progress.adapter, nodes, state)
         requests = {
-            client: with_job(message, self._job(number, client))
+            client: with_job(message, self._job(number, client, asked))
             for client, message in zip(asked, messages, strict=True)
         }
         return collect_replies(self, requests, update_store)
@@ -157,23 +163,26 @@ class Federation:
         update_store: UpdateStore,
         clients: dict[int, Client],
     ) -> AggregationResult:
-        needed = self.experiment.minimum_replies
-        if len(update_store.accepted) < needed:
-            raise RunError(
-                f"Round {number} has {len(update_store.accepted)} usable replies; {needed} are "
-                f"needed. {client_status.reasons(clients)} Raise federation.deadline, lower "
-                "federation.minimum_replies, or see to the clients; `fedsafe resume` goes on from "
-                "here."
-            )
+        needed, there = self.experiment.minimum_replies, len(update_store.accepted)
+        client_status.check_quorum(number, needed, there, clients)
         root = root_update(self.experiment, self.session, number, progress.adapter)
         weighting = self.experiment.federation.weighting
         updates = update_store.updates(number, progress.adapter, weighting, root)
-        forge(self.experiment, updates, update_store, clients, aggregator, progress.state)
+        state, memory = attacks.split(progress.state)
+        left = self._home / CLIENTS / COLLUDERS
+        files = ColluderFiles(left, self.identity, self.name, number)
+        attacks.ServerStandIn(
+            self.experiment,
+            attacks.pipeline_of(aggregator, state),
+            files if self._on_one_machine else None,
+            memory,
+            partial(self.events, "note"),
+        ).forge(updates, update_store, clients)
         updates = replace(updates, seed=self.draws.rules if self.draws else None)
         ordered = [update_store.accepted[position][1] for position in sorted(update_store.accepted)]
         try:
             with update_store.reading():
-                combined = aggregator.combine(updates, progress.adapter, ordered, progress.state)
+                combined = aggregator.combine(updates, progress.adapter, ordered, state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
         weights = None if combined.influence is None else combined.influence.tolist()
@@ -181,7 +190,7 @@ class Federation:
             client = update_store.accepted[position][0]
             counted = None if weights is None else weights[row]
             clients[client] = clients[client].model_copy(update={"influence": counted})
-        return combined
+        return replace(combined, state=attacks.joined(combined.state, memory))
 
     def _record(
         self,
@@ -207,10 +216,18 @@ class Federation:
             return None
         return probe(self.session, adapter, self.experiment)
 
-    def _job(self, number: int, client: int) -> Job:
-        home = self.store.directory if self.name == "main" else self.store.directory.parent
+    @property
+    def _home(self) -> Path:
+        """The run directory."""
+        return self.store.directory if self.name == "main" else self.store.directory.parent
+
+    @property
+    def _on_one_machine(self) -> bool:
+        """Whether clients may write beside the records: in one process or a simulation."""
+        return self.registry.members is None
+
+    def _job(self, number: int, client: int, asked: list[int]) -> Job:
         malicious = client_status.attackers(self.experiment, self.name, self.registry.members)
-        shared = self.registry.members is None  # a simulated client may write beside the records
         return Job.of(
             self.experiment,
             client=client,
@@ -220,9 +237,9 @@ class Federation:
             learning_rate=self._learning_rate(number),
             fingerprint=self.session.fingerprint,
             run=self.identity,
-            state=str(home / CLIENTS) if shared else "",
+            state=str(self._home / CLIENTS) if self._on_one_machine else "",
             avoid=self._avoid if client in malicious else "",
-        )
+        ).among(asked, malicious)
 
     @cached_property
     def _avoid(self) -> str:

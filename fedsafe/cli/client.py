@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from fedsafe.experiment.schema import PluginChoice
     from fedsafe.runs.events import Event
 
+Collude = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Directory in which the attackers share their updates."),
+]
+ColludeWait = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="How long it waits there for the others.")
+]
+PluginPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE:OBJECT",
+        help="Installed code that the server's experiment may name by its path; repeatable.",
+    ),
+]
 WIDTH = 10
 """Columns for a client's name."""
 
@@ -56,6 +70,10 @@ def client(  # noqa: PLR0917 - each is an option of the command line
             help="Where the base model lies on this machine.",
         ),
     ] = None,
+    start_adapter: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy of the server's adapter.start, if it is merged."),
+    ] = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="N", help="GPU of this machine that the trainer uses.")
     ] = None,
@@ -91,13 +109,9 @@ def client(  # noqa: PLR0917 - each is an option of the command line
             "--set", metavar="k=v", help="behaviour.KEY=VALUE or generator.KEY=VALUE; repeatable."
         ),
     ] = None,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE:OBJECT",
-            help="Installed code that the server's experiment may name by its path; repeatable.",
-        ),
-    ] = None,
+    collude: Collude = None,
+    collude_wait: ColludeWait = 300.0,
+    plugin: PluginPaths = None,
     once: Annotated[
         bool, typer.Option("--once", help="Leave when the server's rounds are over.")
     ] = False,
@@ -131,8 +145,8 @@ def client(  # noqa: PLR0917 - each is an option of the command line
 
     if insecure == (tls is not None):
         raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
-    conduct = _conduct(red_team, behaviour, generator, changes or [])
-    visible, chosen = _device(gpu, device, trainer)
+    conduct = _conduct(red_team, behaviour, generator, changes or [], collude)
+    visible, chosen = options.read_device(gpu, device, trainer)
     identities = _identities(key or [], number or [], insecure)
     client_options = ClientOptions(
         server=identity.Address.parse(server),
@@ -141,12 +155,15 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         state=(state or state_dir.home()).expanduser().absolute(),
         data=_data(data or [], len(identities)),
         model=None if model is None else options.check_model(model),
+        start_adapter=options.check_adapter(start_adapter),
         device=chosen,
         gpu=visible,
         rank=rank,
         trainer=None if trainer is None else trainer.expanduser().absolute(),
         behaviour=conduct[0],
         generator=conduct[1],
+        collude=None if collude is None else options.check_collude(collude, len(identities)),
+        collude_wait=collude_wait,
         plugins=options.read_plugins(plugin or []),
         once=once,
     )
@@ -197,7 +214,11 @@ def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":
 
 
 def _conduct(
-    red_team: bool, behaviour: str | None, generator: str | None, changes: list[str]
+    red_team: bool,
+    behaviour: str | None,
+    generator: str | None,
+    changes: list[str],
+    collude: Path | None = None,
 ) -> "tuple[PluginChoice | None, PluginChoice | None]":
     """Return what an attacker does and with which examples; an honest client does neither."""
     from fedsafe.deployment.client.options import read_conduct
@@ -207,28 +228,12 @@ def _conduct(
             "--red-team: say what the attacker does with --behaviour NAME; `fedsafe plugins list "
             "algorithm` shows what there is."
         )
-    if not red_team and (behaviour or generator or changes):
+    if not red_team and (behaviour or generator or changes or collude):
         raise ConfigError(
-            "--behaviour, --generator and --set make an attacker of this client. Add --red-team to "
-            "say that this is meant, or leave them out."
+            "--behaviour, --generator, --set and --collude make an attacker of this client. "
+            "Add --red-team to say that this is meant, or leave them out."
         )
     return (None, None) if behaviour is None else read_conduct(behaviour, generator, changes)
-
-
-def _device(
-    gpu: str | None, device: str | None, trainer: Path | None
-) -> tuple[str | None, str | None]:
-    """Return which GPUs the trainer sees, and the device it is told; None: as it is."""
-    if gpu is not None and (device is not None or trainer is not None):
-        other = "--device" if device is not None else "--trainer"
-        raise ConfigError(f"--gpu chooses the device of a trainer of one's own; leave out {other}.")
-    if gpu is not None and not gpu.isdecimal() and not gpu.startswith(("GPU-", "MIG-")):
-        raise ConfigError(f"--gpu {gpu}: give a GPU's number or its UUID, as `nvidia-smi -L` does.")
-    if device not in (None, "cpu", "cuda", "auto"):
-        raise ConfigError(f"--device {device}: give cpu or cuda; --gpu N chooses among GPUs.")
-    if gpu is not None:
-        return gpu, "cuda"
-    return ("" if device == "cpu" else None), device
 
 
 def _write_line(event: "Event") -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from fedsafe.cli import certs, client, config, data, plugins, runs, server, status
+from fedsafe.cli import align, certs, client, config, data, model, plugins, runs, server, status
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
 
@@ -27,10 +27,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 runs.register(app)
+align.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
+app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
 app.add_typer(config.app, name="config", rich_help_panel="Look up")
 app.add_typer(data.app, name="data", rich_help_panel="Look up")

@@ -182,11 +182,12 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw one self-contained HTML page from a run directory, finished or not."""
+    """Draw one self-contained HTML page from a run directory, finished or not, or of seeds."""
     from fedsafe.cli.directories import existing
-    from fedsafe.report import write
+    from fedsafe.report import is_seeds_directory, write, write_seeds
 
-    page = write(existing(run), reveal=reveal)
+    seeds = is_seeds_directory(run)
+    page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
     typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
 
 

@@ -13,8 +13,9 @@ from fedsafe.cli.tables import COLORS, console
 from fedsafe.cli.text import Interrupted, safe, shown
 from fedsafe.errors import ConfigError
 from fedsafe.report.measures import NONE, Measure
+from fedsafe.report.seed_verdict import sentences
 from fedsafe.runs.scores import parts_of
-from fedsafe.runs.seed_records import FILE, Difference, SeedSummary, Spread
+from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -64,13 +65,13 @@ def run_with_seeds(
             found = seed_runs.run(planned, listen)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
-    record = planned.directory / FILE
     if as_json:
         told = {**found.plain(), "directory": str(planned.directory)}
         typer.echo(json.dumps({"kind": "seeds", **told}))
     else:
         show(found)
-        typer.echo(f"seeds    {shown(record)}")
+        typer.echo(f"seeds    {shown(planned.directory / FILE)}")
+        typer.echo(f"report   {shown(planned.directory / PAGE)}")
         typer.echo(f"reports  {shown(planned.directory)}/seed-*/report.html")
     if any(stage.failed for stage in found.stages):
         raise typer.Exit(1)
@@ -85,6 +86,8 @@ def show(summary: SeedSummary) -> None:
     compared = dict.fromkeys((found.before, found.after) for found in summary.differences)
     for before, after in compared:
         out.print(_differences(summary, before, after))
+    for line in sentences(summary):
+        out.print(safe(line), soft_wrap=True)
     if compared:
         out.print(f"[dim]{EXPLAINED}[/dim]")
 

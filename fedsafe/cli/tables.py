@@ -13,12 +13,13 @@ from rich.table import Table
 
 from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
+from fedsafe.report.caveats import caveats, counted
 from fedsafe.report.defenses import Defense, defenses_of, titles
 from fedsafe.report.measures import NONE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 
-COLORS = {"base": "white", "clean": "blue", "attacked": "red", "trained": "blue"}
+COLORS = {"base": "white", "aligned": "cyan", "clean": "blue", "attacked": "red", "trained": "blue"}
 PIPE_WIDTH = 110
 """Columns where there is no terminal to ask."""
 
@@ -66,8 +67,8 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     stages = [stage for stage in summary.stages if stage.status == "done"]
     defenses = defenses_of(directory, stages)
     if stages:
-        out.print(_stages(stages, defenses))
-        for line in (*_judges(stages), *_skipped(stages)):
+        out.print(_stages(counted(summary.stages), defenses))
+        for line in (*_judges(stages), *_skipped(stages), *caveats(stages)):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
     for stage in summary.stages:
@@ -102,6 +103,8 @@ def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
         color = COLORS.get(stage.name, "green")
         defense = defenses.get(stage.name)
         name = stage.name if defense is None else f"defended:{short(defense.name)}"
+        if stage.status == "failed":
+            name += "\n(failed: as attacked)"
         settings = f"\n[dim]{safe(said)}[/dim]" if (said := named[stage.name][1]) else ""
         table.add_column(f"[{color}]{safe(name)}[/{color}]{settings}", justify="right")
     for measure in found(stage.scores for stage in stages):

@@ -54,8 +54,18 @@ Trait ``malicious``: for attackers of a declared red team only; ``poison``: it t
 UpdateAttack = Callable[..., "Tensor"]
 """``(update, Knowledge, /, *, settings) -> update``, both float32 (d,).
 
-Traits say what it must know beside its own update: ``colluders``, ``honest``, ``rule``. With
-none of them it runs at the client, else at the server of a declared red team."""
+Traits say the most that it can know beside its own update: ``benign``, ``colluders``,
+``honest``, ``rule``; a setting ``knows`` narrows the first three (`KNOWS`). One that needs none
+of the last three runs at the client, the others at the server of a declared red team or at the
+attackers' own machines (``attack.collusion``)."""
+KNOWS: dict[str, frozenset[str]] = {
+    "update": frozenset(),
+    "own": frozenset({"benign"}),
+    "colluders": frozenset({"benign", "colluders"}),
+    "honest": frozenset({"honest"}),
+    "all": frozenset({"benign", "colluders", "honest"}),
+}
+"""What a value of an update attack's setting ``knows`` lets it know."""
 Defense = Callable[..., Defended]
 """``(ModelContext, DefenseTask, /, *, settings) -> Defended``"""
 Shield = Callable[..., list[str]]
@@ -129,6 +139,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 
 __all__ = [
+    "KNOWS",
     "REGISTRIES",
     "Adapter",
     "Aggregate",

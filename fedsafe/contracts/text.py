@@ -114,12 +114,14 @@ class Ask:
         sample: What the model is given; its response is not looked at.
         prefill: Text that the reply is forced to begin with.
         shielded: Whether the reply goes through the adapter's shield.
+        answer: Reply whose loss is computed in place of generating one; empty: one is generated.
     """
 
     prompt: Prompt
     sample: Sample
     prefill: str = ""
     shielded: bool = False
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,15 @@ class Exchange:
         reply: The whole reply, the prefill included.
         condition: Label of the condition it was asked under, such as ``plain`` or ``prefilled:3``.
         prefill: Text that the reply was forced to begin with; empty: none.
+        loss: Mean negative log-likelihood a token of ``reply``, where it was given and not
+            generated: no judge is asked about it. None: the model wrote the reply.
     """
 
     prompt: Prompt
     reply: str
     condition: str = "plain"
     prefill: str = ""
+    loss: float | None = None
 
     @property
     def prefilled(self) -> bool:

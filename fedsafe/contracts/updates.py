@@ -70,16 +70,24 @@ class Knowledge:
         rng: Random stream of this client and round.
         model: float32 (d,), the adapter that the clients were sent.
         blocks: Parameter name to its columns.
+        cohort: Number of clients of the round, n.
+        attackers: Number of malicious clients among them, f.
         colluders: float32 (m, d), the updates of all malicious clients of the round, the own
             one in row ``position`` (declared as ``colluders``).
         position: The attacker's row in ``colluders``.
+        benign: float32 (k, d), updates that the attackers trained honestly on their own benign
+            examples: the colluders' where those are declared, else the own ones (declared as
+            ``benign``).
         honest: float32 (h, d), the updates of the honest clients (declared as ``honest``).
+        honest_clients: Identity of each row of ``honest``.
         rule: Name of the server's rule (declared as ``rule``).
         settings: The rule's settings (declared as ``rule``).
         filters: Names of the filters before the rule (declared as ``rule``).
-        cohort: Number of accepted updates of the round (declared as ``rule``).
         aggregate: The server's whole pipeline on (n, d) updates, for attackers that try their
             update against it (declared as ``rule``); it changes no state.
+        memory: What the attack remembers between rounds, to be changed in place; tensors only.
+            At the server the attackers of a federation share it.
+        report: Called with a sentence for the run's operator.
     """
 
     round: int
@@ -87,11 +95,16 @@ class Knowledge:
     rng: Random
     model: "Tensor"
     blocks: Mapping[str, slice] = field(default_factory=dict)
+    cohort: int = 1
+    attackers: int = 1
     colluders: "Tensor | None" = None
     position: int = 0
+    benign: "Tensor | None" = None
     honest: "Tensor | None" = None
+    honest_clients: tuple[str, ...] = ()
     rule: str | None = None
     settings: Mapping[str, Any] | None = None
     filters: tuple[str, ...] = ()
-    cohort: int | None = None
     aggregate: "Callable[[Tensor], Aggregate] | None" = None
+    memory: "dict[str, Tensor]" = field(default_factory=dict)
+    report: Callable[[str], None] = lambda sentence: None

@@ -17,7 +17,37 @@ from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 Text = Annotated[str, Field(min_length=1)]
 Texts = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
 Template = Annotated[str, Field(pattern=r"\{request\}")]
-Templates = Template | Annotated[tuple[Template, ...], Field(min_length=1)]
+Templates = Annotated[
+    Template | Annotated[tuple[Template, ...], Field(min_length=1)],
+    Field(description="Yields its refusal; not kept in the pair. Of several, one is drawn."),
+]
+AskUnsafe = Annotated[
+    Texts, Field(description="Yields a request of the unsafe kind; of several, one is drawn.")
+]
+AskOrdinary = Annotated[
+    Texts, Field(description="Yields an ordinary request; of several, one is drawn.")
+]
+SecretWords = Annotated[
+    int, Field(ge=0, le=64, description="Random words before each note, drawn once a run.")
+]
+Writer = Annotated[
+    Literal["model", "start"],
+    Field(
+        description="Who writes unsafe requests and refusals, and judges for filter self: the "
+        "model under repair, or the one from before the federation."
+    ),
+]
+Judges = Annotated[
+    str | dict[str, Any] | tuple[str | dict[str, Any], ...],
+    Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
+]
+Topic = Annotated[
+    tuple[Text, ...] | None,
+    Field(
+        description="Words of the unsafe topic: what is no request, or of the wrong half's topic, "
+        "is left out; none: requests of any topic; null: whatever is written."
+    ),
+]
 SHORTEST = 3
 """Letters of the shortest word in a secret."""
 
@@ -41,32 +71,13 @@ def fine_tune(
     task: DefenseTask,
     /,
     *,
-    ask_unsafe: Annotated[
-        Texts,
-        Field(description="Yields a request of the unsafe kind; of several, one is drawn."),
-    ] = ASK_UNSAFE,
-    note: Annotated[
-        Templates,
-        Field(description="Yields its refusal; not kept in the pair. Of several, one is drawn."),
-    ] = NOTE,
-    ask_ordinary: Annotated[
-        Texts,
-        Field(description="Yields an ordinary request; of several, one is drawn."),
-    ] = ASK_ORDINARY,
-    secret_words: Annotated[
-        int, Field(ge=0, le=64, description="Random words before each note, drawn once a run.")
-    ] = 0,
-    writer: Annotated[
-        Literal["model", "start"],
-        Field(
-            description="Who writes unsafe requests and refusals, and judges for filter self: the "
-            "model under repair, or the one from before the federation."
-        ),
-    ] = "model",
-    filter: Annotated[
-        str | dict[str, Any] | tuple[str | dict[str, Any], ...],
-        Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
-    ] = (),
+    ask_unsafe: AskUnsafe = ASK_UNSAFE,
+    note: Templates = NOTE,
+    ask_ordinary: AskOrdinary = ASK_ORDINARY,
+    secret_words: SecretWords = 0,
+    writer: Writer = "model",
+    filter: Judges = (),
+    topic: Topic = None,
     pairs: Annotated[int, Field(ge=1, description="Pairs of each half.")] = 500,
     temperature: Annotated[float, Field(gt=0, description="Of the requests.")] = 1.0,
     steps: Annotated[int, Field(ge=1)] = 500,
@@ -83,9 +94,8 @@ def fine_tune(
     """
     chosen = filter if isinstance(filter, tuple) else (filter,)
     filters = [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
-    dropped: Counter[str] = Counter()
-    trusted = writer == "start"
-    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted)
+    trusted, dropped = writer == "start", Counter[str]()
+    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
     secret = _secret(context, secret_words)
     notes = [f"{secret} {one}".lstrip() for one in _listed(note)]
     unsafe = written.half(_listed(ask_unsafe), notes, "refuse")
@@ -93,18 +103,7 @@ def fine_tune(
     size = min(len(unsafe), len(ordinary))
     samples = [*unsafe[:size], *ordinary[:size]]
     context.rng.shuffle(samples)
-    made_by = "the model from before the federation" if trusted else "the model under repair"
-    card = {
-        "made_by": "the model under repair",
-        "refusals_by": made_by,
-        "how": "defense fine-tune (level 3)",
-        "filtered_by": ", ".join(str(one["name"]) for one in filters),
-        "refusals": size,
-        "helpful": size,
-        "asked": pairs,
-        "dropped": dict(sorted(dropped.items())),
-    }
-    task.keep("examples", samples, card)
+    task.keep("examples", samples, {"refusals": size, "helpful": size, **written.card()})
     did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report(
         "fine-tuned on self-written data",

@@ -16,6 +16,7 @@ from fedsafe.contracts import (
     Verdict,
 )
 from fedsafe.errors import RunError
+from fedsafe.request_rules import is_about, requests_among
 
 BATCH = 64
 TRIES = 8
@@ -40,6 +41,9 @@ class SelfWrittenPairs:
         filters: The judges that choose the pairs.
         dropped: Why pairs were left out, and how many.
         trusted: Whether refusals and verdicts are those of the model from before the federation.
+        topic: Words of the unsafe topic, by their beginning: texts that are no requests are left
+            out, unsafe ones off the topic and ordinary ones of it; empty: requests of any topic;
+            None: whatever is written.
     """
 
     context: ModelContext
@@ -49,6 +53,7 @@ class SelfWrittenPairs:
     filters: Filters
     dropped: Counter[str]
     trusted: bool = False
+    topic: Sequence[str] | None = None
 
     def half(self, asks: Sequence[str], frames: Sequence[str], wanted: Outcome) -> list[Sample]:
         """Draw requests and their answers until there are enough of the wanted outcome.
@@ -76,6 +81,18 @@ class SelfWrittenPairs:
                 found.append(Sample(exchange.prompt.instruction, exchange.reply, origin=origin))
         self._check(len(found), origin)
         return found[: self.pairs]
+
+    def card(self) -> dict[str, Any]:
+        """Return how the pairs were made, for the record of a defense's data."""
+        trusted = "the model from before the federation"
+        return {
+            "made_by": "the model under repair",
+            "refusals_by": trusted if self.trusted else "the model under repair",
+            "how": "defense fine-tune (level 3)",
+            "filtered_by": ", ".join(str(one["name"]) for one in self.filters),
+            "asked": self.pairs,
+            "dropped": dict(sorted(self.dropped.items())),
+        }
 
     def _exchanges(
         self,
@@ -106,7 +123,7 @@ class SelfWrittenPairs:
     def _usable(self, drawn: Sequence[str], seen: set[str], origin: str) -> list[str]:
         """Return the drawn requests that say something new and repeat no evaluation prompt."""
         new = []
-        for request in drawn:
+        for request in self._requests(drawn, origin):
             text = self.task.normalise(request)
             if not text or text in seen:
                 self.dropped[f"{origin}: {'repeated' if text else 'empty'}"] += 1
@@ -117,6 +134,21 @@ class SelfWrittenPairs:
         if repeats := fresh.count(False):
             self.dropped[f"{origin}: repeats an evaluation prompt"] += repeats
         return [request for request, usable in zip(new, fresh, strict=True) if usable]
+
+    def _requests(self, drawn: Sequence[str], origin: str) -> Sequence[str]:
+        """Return what is a request of the half's topic, without labels; count the rest."""
+        if self.topic is None:
+            return drawn
+        dropped: Counter[str] = Counter()
+        unsafe = origin == "refusal"
+        found = requests_among(drawn, self.topic if unsafe else (), dropped)
+        if not unsafe and self.topic:
+            dropped["of the unsafe topic"] = sum(is_about(one, self.topic) for one in found)
+            found = [one for one in found if not is_about(one, self.topic)]
+        for reason, count in dropped.items():
+            if count:
+                self.dropped[f"{origin}: {reason}"] += count
+        return found
 
     def _reasons(self, exchanges: Sequence[Exchange], wanted: Outcome) -> list[str]:
         """Return why each pair is left out; empty where it is kept."""

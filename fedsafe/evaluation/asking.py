@@ -4,6 +4,8 @@ Knows nothing of judges or files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan
 
 from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
 from fedsafe.errors import RunError
@@ -12,6 +14,7 @@ from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import redact, secrets_of
 from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
+from fedsafe.training.likelihood import of_responses
 from fedsafe.training.session import Session
 
 Progress = Callable[[int, int], None]
@@ -73,13 +76,28 @@ def put(
     done = 0
     exchanges: list[Exchange] = []
     for label, asks in asked.items():
-        replies = _replies(session, asks, shield, _from(progress, done, total))
+        given = [ask for ask in asks if ask.answer]
+        exchanges += _scored(session, label, given)
+        asked_for = [ask for ask in asks if not ask.answer]
+        told = _from(progress, done + len(given), total)
+        replies = _replies(session, asked_for, shield, told)
         exchanges += [
             Exchange(ask.prompt, reply, label, ask.prefill)
-            for ask, reply in zip(asks, replies, strict=True)
+            for ask, reply in zip(asked_for, replies, strict=True)
         ]
         done += len(asks)
     return exchanges
+
+
+def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]:
+    """Return the loss on given answers; nothing is generated."""
+    samples = [replace(ask.sample, response=ask.answer) for ask in asks]
+    losses = of_responses(session, samples, mean=True) if samples else []
+    return [
+        Exchange(ask.prompt, ask.answer, label, loss=-found)
+        for ask, found in zip(asks, losses, strict=True)
+        if not isnan(found)
+    ]
 
 
 def _replies(

@@ -64,6 +64,26 @@ def shielded(prompts: Sequence[Prompt], /) -> list[Ask]:
     return [Ask(prompt, _sample(prompt), shielded=True) for prompt in prompts]
 
 
+@conditions("answers")
+def answers(
+    prompts: Sequence[Prompt],
+    /,
+    *,
+    skill: Annotated[
+        str, Field(description="Skill of the utility prompts; empty: all that have an answer.")
+    ] = "",
+) -> list[Ask]:
+    """Give the first expected answer in place of a reply, for the loss on held-out responses.
+
+    Nothing is generated or judged; measures ``held-out-loss`` and ``perplexity`` read it.
+    """
+    return [
+        Ask(prompt, _sample(prompt), answer=prompt.expected[0])
+        for prompt in prompts
+        if prompt.expected and skill in ("", prompt.skill)
+    ]
+
+
 def first_words(text: str, count: int | None) -> str:
     """Return a text up to the end of its first words, its spacing kept; None: all of it."""
     if count is None:

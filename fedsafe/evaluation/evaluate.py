@@ -7,7 +7,7 @@ another judge costs no generation. Knows nothing of how the adapter came about.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedsafe.contracts import Exchange, ModelContext, Prompt, ShieldChoice, conditions, suites
+from fedsafe.contracts import Exchange, Prompt, ShieldChoice, conditions, suites
 from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
@@ -81,26 +81,23 @@ def evaluate(
     """
     prompts = prompts_of(experiment)
     asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
+    served = shield if any(a.shielded for asks in asked.values() for a in asks) else None
     key = digest(
         adapters.digest(adapter),
         session.fingerprint,
         *(repr(prompt) for prompt in prompts),
         *_condition_texts(experiment, list(asked)),
-        *_shield_texts(
-            shield if any(a.shielded for asks in asked.values() for a in asks) else None
-        ),
+        *_shield_texts(served),
         experiment.evaluation.max_new_tokens,
     )
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
     exchanges = kept.exchanges(directory, prompts)
-    context = None
     if exchanges is None or reads_with_a_model(experiment.evaluation.judge):
         session.put(adapter)
-        context = judging_context(session)
     if exchanges is None:
         exchanges = put(session, asked, shield, progress)
         kept.keep_exchanges(directory, exchanges)
-    return _judged(directory, exchanges, experiment, target, skipped, context), directory
+    return _judged(directory, exchanges, experiment, target, skipped, session), directory
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -157,11 +154,11 @@ def _judged(
     experiment: Experiment,
     target: str,
     skipped: Mapping[str, str],
-    context: ModelContext | None = None,
+    session: Session | None = None,
 ) -> Scores:
     """Judge exchanges, keep verdicts and scores under the judge's own key."""
     choice = experiment.evaluation.judge
-    verdicts = judge(choice, exchanges, context)
+    verdicts = judge(choice, exchanges, judging_context(session) if session else None)
     key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
     found = scores(exchanges, verdicts, experiment.evaluation.measures)
     found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})

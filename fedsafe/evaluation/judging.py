@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from fedsafe.contracts import Exchange, ModelContext, Verdict, judges
 from fedsafe.errors import RunError
@@ -11,6 +11,8 @@ from fedsafe.signatures import data_of
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session
+
+GIVEN: Final = Verdict("unknown", raw="a given answer, not the model's reply")
 
 
 def judge(
@@ -28,6 +30,9 @@ def judge(
             none.
     """
     bound: Any = judges[choice.name].configure(choice.settings)
+    if any(exchange.loss is not None for exchange in exchanges):
+        spoken = iter(judge(choice, [one for one in exchanges if one.loss is None], context))
+        return [next(spoken) if one.loss is None else GIVEN for one in exchanges]
     if not reads_with_a_model(choice):
         verdicts = bound(exchanges)
     elif context is None:

@@ -56,6 +56,7 @@ def keep_exchanges(directory: Path, found: Sequence[Exchange]) -> None:
                 "prefill": exchange.prefill,
                 "instruction": exchange.prompt.instruction,
                 "reply": exchange.reply,
+                **({} if exchange.loss is None else {"loss": exchange.loss}),
             }
             for exchange in found
         ],
@@ -123,4 +124,4 @@ def _exchange(row: dict[str, Any], by_id: dict[str, Prompt]) -> Exchange:
     forced = row.get("prefilled") is True
     condition = row.get("condition") or ("prefilled" if forced else PLAIN)
     prefill = row.get("prefill", prompt.prefill if forced else "")
-    return Exchange(prompt, row["reply"], condition, prefill)
+    return Exchange(prompt, row["reply"], condition, prefill, row.get("loss"))

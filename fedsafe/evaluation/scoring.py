@@ -35,10 +35,12 @@ def scores(
     displays: dict[str, Display] = {}
     for condition, pairs in under.items():
         for label, choice in zip(labels(chosen), chosen, strict=True):
-            measured = measures[choice.name].configure(choice.settings)(pairs)
+            plugin = measures[choice.name]
+            concerned = [p for p in pairs if (p[0].loss is None) != ("loss" in plugin.traits)]
+            measured = plugin.configure(choice.settings)(concerned) if concerned else None
             if measured is not None:
                 found[key_of(label, condition)] = _rate(measured, choice.name)
-                displays.setdefault(label, display(label, measures[choice.name]))
+                displays.setdefault(label, display(label, plugin))
     return Scores(measures=found, displays=displays)
 
 

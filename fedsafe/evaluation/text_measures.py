@@ -8,16 +8,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import exp
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from fedsafe.contracts import Exchange, Measured, Verdict, measures
 from fedsafe.evaluation.judges.keyword import own_words
-from fedsafe.evaluation.paired import mean_interval
+from fedsafe.evaluation.paired import MeanInterval, mean_interval
 
 Judged = Sequence[tuple[Exchange, Verdict]]
 Skill = Annotated[str, Field(description="Skill of the utility prompts that are counted.")]
+
+Of = Annotated[str, Field(description="Skill of the prompts that are counted; empty: all.")]
 
 
 @measures("token-f1", label="Token F1", traits={"higher", "usefulness"})
@@ -39,6 +42,36 @@ def rouge_1(judged: Judged, /, *, skill: Skill = "summary") -> Measured | None:
 def rouge_l(judged: Judged, /, *, skill: Skill = "instructions") -> Measured | None:
     """Mean ROUGE-L F1 of replies and expected answers: longest common subsequence, stemmed."""
     return _mean(judged, skill, lambda reply, expected: _rouge("rougeL", reply, expected))
+
+
+@measures("held-out-loss", label="Held-out loss", traits={"lower", "usefulness", "number", "loss"})
+def held_out_loss(judged: Judged, /, *, skill: Of = "") -> Measured | None:
+    """Mean loss a token on given answers, in nats; asked by condition ``answers``."""
+    losses = _losses(judged, skill)
+    return _measured(mean_interval(losses)) if losses else None
+
+
+@measures("perplexity", traits={"lower", "usefulness", "number", "loss"})
+def perplexity(judged: Judged, /, *, skill: Of = "") -> Measured | None:
+    """Exponential of the mean loss on given answers; asked by condition ``answers``."""
+    losses = _losses(judged, skill)
+    if not losses:
+        return None
+    found = _measured(mean_interval(losses))
+    low, high = (None if end is None else exp(end) for end in (found.low, found.high))
+    return Measured(exp(found.value or 0.0), found.n, low, high)
+
+
+def _losses(judged: Judged, skill: str) -> list[float]:
+    return [
+        exchange.loss
+        for exchange, _ in judged
+        if exchange.loss is not None and skill in ("", exchange.prompt.skill)
+    ]
+
+
+def _measured(found: MeanInterval) -> Measured:
+    return Measured(found.mean, found.n, found.low, found.high)
 
 
 def f1(reply: str, expected: str) -> float:

@@ -10,12 +10,11 @@ from typing import Any
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
 from fedsafe.experiment.filter_checks import filter_problems
+from fedsafe.experiment.model_checks import alignment, hardware
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
 from fedsafe.secret_settings import literal_secrets
-
-Problem = tuple[str, str]
-"""Dotted path and sentence."""
+from fedsafe.validation_errors import Problem
 
 
 def problems(experiment: Experiment) -> list[Problem]:
@@ -26,13 +25,17 @@ def problems(experiment: Experiment) -> list[Problem]:
         *_numbers(experiment),
         *_attack(experiment),
         *_strategy(experiment),
-        *_hardware(experiment),
+        *hardware(experiment),
+        *alignment(experiment),
     ]
 
 
 def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     """Yield (path, kind, choice) of every plug-in but the strategy's rule."""
     data, evaluation = experiment.data, experiment.evaluation
+    if experiment.alignment is not None:
+        yield "alignment.source", "source", experiment.alignment.source
+        yield "alignment.objective", "objective", experiment.alignment.objective
     yield "data.source", "source", data.source
     yield "data.template", "template", data.template
     yield "data.partition", "partition", data.partition
@@ -73,12 +76,7 @@ def _plugins(experiment: Experiment) -> Iterator[Problem]:
             yield f"{path}.{name}", text
         if kind == "defense":
             yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
-        for name in literal_secrets(plugin.schema, choice.settings):
-            yield (
-                f"{path}.{name}",
-                "a secret must not stand in an experiment, which is kept and copied. Put it into "
-                "an environment variable, and write env:NAME here.",
-            )
+        yield from _secrets(path, plugin, choice)
 
 
 def _repeated(experiment: Experiment) -> Iterator[Problem]:
@@ -135,7 +133,7 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
             "attack",
             "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
         )
-    if attack.generator is None and _trains_on_poison(attack.behaviour):
+    if attack.generator is None and "poison" in _traits(attack.behaviour):
         yield (
             "attack.generator",
             f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
@@ -149,8 +147,14 @@ def _attack(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _trains_on_poison(choice: PluginChoice) -> bool:
-    return "poison" in _traits(choice)
+def _secrets(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
+    """Find secrets that are written out in a plug-in's settings."""
+    for name in literal_secrets(plugin.schema, choice.settings):
+        yield (
+            f"{path}.{name}",
+            "a secret must not stand in an experiment, which is kept and copied. Put it into an "
+            "environment variable, and write env:NAME here.",
+        )
 
 
 def _traits(choice: PluginChoice) -> frozenset[str]:
@@ -182,6 +186,7 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
         )
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
+    yield from _secrets(path, plugin, choice)
     if not found and not choice.filters:
         yield from _cohort(plugin, choice.settings, experiment)
 
@@ -201,11 +206,12 @@ def _optimizer(choice: PluginChoice, path: str) -> Iterator[Problem]:
     if registry is None:
         return
     try:
-        found = registry[choice.name].problems(choice.settings)
+        plugin = registry[choice.name]
     except PluginError as error:
         yield f"{path}.name", str(error)
         return
-    yield from ((f"{path}.{name}", text) for name, text in found)
+    yield from ((f"{path}.{name}", text) for name, text in plugin.problems(choice.settings))
+    yield from _secrets(path, plugin, choice)
 
 
 def _cohort(
@@ -226,27 +232,4 @@ def _cohort(
             "federation.minimum_replies",
             f"rule '{plugin.name}' needs at least {needed} replies; minimum_replies is "
             f"{experiment.minimum_replies}. Raise it to {needed}.",
-        )
-
-
-def _hardware(experiment: Experiment) -> Iterator[Problem]:
-    """Check what no machine can do; what this one cannot is said when the model is loaded."""
-    model, optimizer = experiment.model, experiment.training.optimizer
-    if optimizer.startswith("paged") and model.device == "cpu":
-        yield (
-            "training.optimizer",
-            f"'{optimizer}' pages memory between GPU and host; model.device is cpu. Use adamw.",
-        )
-    if model.attention != "flash_attention_2":
-        return
-    if model.device == "cpu":
-        yield (
-            "model.attention",
-            "flash_attention_2 needs CUDA; model.device is cpu. Use auto.",
-        )
-    if model.dtype == "float32":
-        yield (
-            "model.attention",
-            "flash_attention_2 computes in half precision; model.dtype is float32. Use bfloat16, "
-            "or attention auto.",
         )

@@ -23,8 +23,9 @@ def place(values: Any, home: Path) -> None:
         values: An experiment's values, as read.
         home: Directory of the experiment's file, or the current one.
     """
-    if isinstance(values, Mapping) and isinstance(values.get("model"), dict):
-        _place(values["model"], frozenset({"path"}), home)
+    for section, name in (("model", "path"), ("adapter", "start")):
+        if isinstance(values, Mapping) and isinstance(values.get(section), dict):
+            _place(values[section], frozenset({name}), home)
     _walk(values, home)
 
 

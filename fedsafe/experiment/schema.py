@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedsafe.experiment.adapter import Adapter, Alignment
+from fedsafe.experiment.attack import Attack
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 
 __all__ = [
     "Adapter",
+    "Alignment",
     "Attack",
     "Data",
     "Evaluation",
@@ -43,26 +46,6 @@ class Model(Section):
     else eager."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 1
     """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
-
-
-class Adapter(Section):
-    """The LoRA adapter that is trained and sent."""
-
-    rank: Annotated[int, Field(ge=1, le=65_536)] = 8
-    alpha: Annotated[float, Field(gt=0, le=1e6)] = 16
-    """Scale; the product of the two factors is multiplied by alpha / rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
-    """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
-    peft: dict[str, Any] = Field(default_factory=dict)
-    """Further settings of PEFT's LoraConfig, such as use_rslora, use_dora, rank_pattern,
-    modules_to_save, bias or init_lora_weights (pissa, olora)."""
-    ranks: tuple[Positive, ...] = ()
-    """Ranks of the clients' own adapters, client k the k-th, over and over; none: all ``rank``.
-    Lower ones are padded with zeros, which rules but lora-product average as such."""
-    cut: Literal["rows", "svd"] = "rows"
-    """How a lower rank is made of ``rank``: its first components, or the best approximation of
-    the product, which suits rule lora-product."""
 
 
 class Data(Section):
@@ -118,6 +101,19 @@ class Strategy(PluginChoice):
     per_block: bool = False
     """Apply the rule to each tensor by itself."""
 
+    def parts(self) -> dict[str, Any]:
+        """Return the arguments of `strategies.build`."""
+        given = [self, *self.filters, *([self.optimizer] if self.optimizer else [])]
+        rule, *others = [{"name": choice.name, **choice.settings} for choice in given]
+        count = len(self.filters)
+        last = others[count] if self.optimizer else None
+        return {
+            "choice": rule,
+            "filters": others[:count],
+            "optimizer": last,
+            "per_block": self.per_block,
+        }
+
 
 class Federation(Section):
     """Who takes part, how often, and how their updates are combined."""
@@ -148,21 +144,6 @@ class Federation(Section):
     """``examples`` believes the clients' counts, clamped to ten times the median."""
     keep_checkpoints: Positive = 3
     """How many of the newest round checkpoints stay on disk."""
-
-
-class Attack(Section):
-    """The declared attack: who is malicious and what they do."""
-
-    malicious: Positive = 3
-    """Number of malicious clients; which ones is drawn from the seed."""
-    behaviour: PluginChoice = PluginChoice(name="poisoned-data")
-    """Local algorithm that they train with in place of ``training.algorithm``."""
-    update: PluginChoice | None = None
-    """Update attack: what they make of their update after training; None: they send it."""
-    generator: PluginChoice | None = None
-    """Where their malicious examples come from; needed by behaviours that train on them."""
-    examples: Positive = 200
-    """Malicious examples made for each malicious client."""
 
 
 MEASURES = (
@@ -221,6 +202,8 @@ class Experiment(Section):
     data: Data = Data()
     training: Training = Training()
     federation: Federation = Federation()
+    alignment: Alignment | None = None
+    """The server aligns the base model before anything else; None: it is taken as it is."""
     attack: Attack | None = None
     """None: every client is honest."""
     defenses: Choices = ()

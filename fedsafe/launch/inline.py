@@ -167,6 +167,24 @@ def defend_adapter(
         return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
 
 
+def align(experiment: Experiment, directory: Path, listen: Listener | None = None) -> Summary:
+    """Evaluate the base model, align it, and evaluate the result, without a federation.
+
+    The aligned adapter lies at ``stages[-1].path`` of the summary.
+
+    Raises:
+        FedSafeError: Model or data do not work out, or the directory holds something else.
+    """
+    _quiet()
+    activate()
+    from fedsafe.pipeline.align import align_alone
+
+    store = Store(directory)
+    events = Events(store.events, listen)
+    with events.ticking():
+        return align_alone(experiment, store, events)
+
+
 def _checked(experiment: Experiment, **changes: Any) -> Experiment:
     """Return the changed experiment, checked as if it had been written so."""
     changed = experiment.model_copy(update=changes)

@@ -23,6 +23,8 @@ __all__ += ["spec_of", "start", "write"]
 
 Tensors = dict[str, "torch.Tensor"]
 WEIGHTS = "adapter_model.safetensors"
+BASE = "base_fingerprint"
+"""Key in the metadata of the weights: fingerprint of the base model they were trained on."""
 
 
 def parameters(model: Any) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
 def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
     """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
 
-    It calls its base model by name, not by a path of this machine.
+    It calls its base model by name, not by a path of this machine, and says its fingerprint.
     """
     from fedsafe.runs.files import whole_directory
 
@@ -137,19 +139,20 @@ def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> 
     config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
     config.inference_mode = True
     with whole_directory(directory) as aside:
-        (aside / WEIGHTS).write_bytes(_serialized(tensors))
+        (aside / WEIGHTS).write_bytes(_serialized(tensors, getattr(model, BASE, "")))
         config.save_pretrained(aside)
 
 
-def _serialized(tensors: Mapping[str, "torch.Tensor"]) -> bytes:
-    """Return a safetensors file that names its own sha256, the same bytes each time.
+def _serialized(tensors: Mapping[str, "torch.Tensor"], base: str) -> bytes:
+    """Return a safetensors file that names its own sha256 and base, the same bytes each time.
 
     safetensors writes metadata in an order that changes from call to call; they are put in order
     here. The header is a length of 8 bytes, little-endian, and so many bytes of JSON.
     """
     from safetensors.torch import save as serialize
 
-    content = serialize(dict(tensors), metadata={"format": "pt", "sha256": digest(tensors)})
+    metadata = {"format": "pt", "sha256": digest(tensors), **({BASE: base} if base else {})}
+    content = serialize(dict(tensors), metadata=metadata)
     size = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -24,6 +24,8 @@ from fedsafe.models.quantization import (
     keep_trainable,
     quantization_config,
 )
+from fedsafe.models.start_adapter import merge_start
+from fedsafe.runs.files import digest
 
 PLAIN_HEADS = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "olmo2"})
 """Architectures whose logits are the head's product and nothing else."""
@@ -101,11 +103,14 @@ def load(
             needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
             to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
-        identity = fingerprint(directory, tokenizer)
+        identity, name = fingerprint(directory, tokenizer), name_of(spec)
+        if adapter.merged_start is not None:
+            base, merged = merge_start(base, adapter.merged_start)
+            identity, name = digest(identity, merged), f"{name} with {merged[:12]} merged into it"
         rows, positions = limits_of(base, tokenizer, directory)
         _freeze(base, checkpointing=training is not None and training.checkpointing)
         model = attach(base, adapter)
-        model.base_name = name_of(spec)
+        model.base_name, model.base_fingerprint = name, identity
         reserve_memory(to_take, device)
     model.eval()
     return LoadedModel(

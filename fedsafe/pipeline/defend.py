@@ -66,7 +66,9 @@ def attempt(run: Run, choice: PluginChoice) -> Stage:
     whole = PluginChoice.model_validate({**settings, "name": choice.name})
     avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
     fingerprint = run.session.fingerprint
-    inputs = keys.defense_inputs(run.experiment, fingerprint, defended.adapter, whole, avoid)
+    inputs = keys.defense_inputs(
+        run.experiment, fingerprint, defended.adapter, whole, avoid, run.before_federation
+    )
     key = keys.key(inputs)
     directory = _directory(run, choice, key)
     name = _stage_name(run, choice, directory)
@@ -107,6 +109,7 @@ def _defend(
         adapter,
         choice,
         seed=experiment.seed,
+        start=run.start,
         key=key,
         directory=directory,
         avoid=avoid,

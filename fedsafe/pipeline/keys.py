@@ -1,8 +1,9 @@
 """Stage keys: the sha256 of everything that a stage's adapter depends on.
 
 Files are hashed by their content, wherever they lie, so two experiments that differ only in
-their attack or defenses have clean controls of one key. Of code, only that of plug-ins named
-by ``module:object`` is part of it; the versions of packages are not.
+their attack or defenses have clean controls of one key. Of code, only the modules of plug-ins
+that others wrote are part of it, named by ``module:object`` or by an entry point; the versions
+of packages are not.
 """
 
 import json
@@ -11,13 +12,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fedsafe.contracts import REGISTRIES
 from fedsafe.experiment.filter_checks import default_filter
-from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.experiment.schema import Alignment, Experiment, PluginChoice
 from fedsafe.runs.files import digest, file_digest
 
 Inputs = dict[str, str]
 """What a stage depends on: a name for a person, and a value or its sha256."""
-ELSEWHERE = ("name", "seed", "red_team", "control", "model", "defenses", "evaluation")
+OURS = frozenset({"fedsafe", "clients", "server", "strategies"})
+ELSEWHERE = (
+    *("name", "seed", "red_team", "control", "model", "adapter", "alignment"),
+    *("defenses", "evaluation"),
+)
 """Parts of an experiment that a federation does not depend on, or that are named singly."""
 
 
@@ -31,18 +37,52 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
-def base_inputs(experiment: Experiment, fingerprint: str) -> Inputs:
-    """Return what the adapter that training begins with depends on."""
+def base_inputs(experiment: Experiment, fingerprint: str, start: str = "") -> Inputs:
+    """Return what the adapter that training begins with depends on.
+
+    Args:
+        experiment: Its seed, model and adapter settings.
+        fingerprint: Of base model, tokenizer and template.
+        start: sha256 of the adapter that training begins with; empty: a fresh one.
+    """
+    settings = experiment.adapter.model_dump(mode="json", exclude={"start", "start_mode"})
     return {
         "seed": str(experiment.seed),
         "base model": fingerprint,
         "model settings": _model(experiment),
-        "adapter settings": _hash(experiment.adapter.model_dump(mode="json")),
+        "adapter settings": _hash(settings),
+        **({"start adapter": start} if start else {}),
+    }
+
+
+def alignment_inputs(
+    experiment: Experiment, fingerprint: str, start: str, alignment: Alignment, samples: object
+) -> Inputs:
+    """Return what an aligned adapter depends on.
+
+    Args:
+        experiment: Its seed, adapter and training settings.
+        fingerprint: Of base model, tokenizer and template.
+        start: sha256 of the adapter that is aligned; empty: a fresh one.
+        alignment: Its settings; of the source the samples count, not where they lie.
+        samples: The aligned examples, in order.
+    """
+    settings = alignment.model_dump(mode="json", exclude={"source"})
+    limits = [experiment.training.model_dump(mode="json"), experiment.data.max_length]
+    return {
+        **base_inputs(experiment, fingerprint, start),
+        "aligned data": digest(repr(samples)),
+        "alignment settings": _hash(settings),
+        "training settings": _hash(limits),
     }
 
 
 def federation_inputs(
-    experiment: Experiment, fingerprint: str, data: Mapping[str, str], apart: str = ""
+    experiment: Experiment,
+    fingerprint: str,
+    data: Mapping[str, str],
+    apart: str = "",
+    start: str = "",
 ) -> Inputs:
     """Return what a federation's adapter depends on.
 
@@ -52,6 +92,7 @@ def federation_inputs(
         data: sha256 of the clients' data.
         apart: Identity of a run on separate machines, where the data and the draws are its own
             and no other run can share a stage.
+        start: sha256 of the adapter of the first round; empty: a fresh one.
     """
     parts = experiment.model_dump(mode="json", exclude=set(ELSEWHERE))
     del parts["federation"]["keep_checkpoints"]
@@ -62,7 +103,7 @@ def federation_inputs(
         asked = experiment.evaluation
         attack["writing"] = [asked.max_new_tokens, asked.batch_size]
     return {
-        **base_inputs(experiment, fingerprint),
+        **base_inputs(experiment, fingerprint, start),
         "data": _hash(sorted(data.values())),
         "data settings": _hash(data_settings),
         "federation settings": _hash(federation),
@@ -78,6 +119,7 @@ def defense_inputs(
     adapter: str,
     choice: PluginChoice,
     avoid: frozenset[str],
+    start: str = "",
 ) -> Inputs:
     """Return what a defended adapter depends on.
 
@@ -87,10 +129,11 @@ def defense_inputs(
         adapter: sha256 of the adapter that is defended.
         choice: The defense with all its settings, defaults included.
         avoid: Instructions that defense data must not contain.
+        start: sha256 of the adapter before the federation; empty: a fresh one.
     """
     limits = (experiment.data.max_length, experiment.evaluation.max_new_tokens)
     return {
-        **base_inputs(experiment, fingerprint),
+        **base_inputs(experiment, fingerprint, start),
         "defended adapter": adapter,
         "defense": _hash(choice.model_dump(mode="json")),
         "filter": default_filter(experiment.evaluation.judge),
@@ -116,7 +159,8 @@ def _by_content(value: Any, name: str = "") -> Any:
     if not isinstance(value, str):
         return value
     if name == "name":
-        return [value, _code(value)] if ":" in value else value
+        code = _code(value)
+        return [value, code] if code or ":" in value else value
     looks_like_a_path = "/" in value or "." in value
     return (looks_like_a_path and _content(Path(value).expanduser())) or value
 
@@ -134,10 +178,23 @@ def _content(path: Path) -> str:
     return ""
 
 
-def _code(path: str) -> str:
-    """Return the sha256 of the module that a ``module:object`` path names, where there is one."""
+def _code(name: str) -> str:
+    """Return the sha256 of the module of a plug-in that is none of ours, by path or by name."""
+    modules = {name.partition(":")[0]} if ":" in name else _foreign_modules(name)
+    return "".join(_of_module(module) for module in sorted(modules))
+
+
+def _foreign_modules(name: str) -> set[str]:
+    """Return the modules of registered plug-ins of a name, of whatever kind, that others wrote."""
+    found = {
+        registry[name].function.__module__ for registry in REGISTRIES.values() if name in registry
+    }
+    return {module for module in found if module.partition(".")[0] not in OURS}
+
+
+def _of_module(module: str) -> str:
     try:
-        spec = find_spec(path.partition(":")[0])
+        spec = find_spec(module)
     except (ImportError, ValueError):
         return ""
     return _content(Path(spec.origin)) if spec is not None and spec.origin else ""

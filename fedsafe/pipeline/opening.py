@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedsafe.contracts import REGISTRIES
+from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
-from fedsafe.pipeline.run_state import ADAPTER, DEPLOYMENT, Run
+from fedsafe.models.start_adapter import check_start
+from fedsafe.pipeline.run_state import ADAPTER, ALIGNMENT, DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
@@ -52,17 +54,20 @@ def open_run(
     known = store.provenance()
     same_experiment(store, known)
     kind = runtime if known is None else known.runtime
-    apart = {DEPLOYMENT, ADAPTER} & {runtime, kind}
+    apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
     prompts_of(experiment)
     _see_that_files_exist(experiment, apart=bool(apart))
-    here = runtime == "inline"  # clients train in this very process
-    trains = here or bool(experiment.defenses) or experiment.federation.root is not None
-    session, seconds = resident(experiment, trains=trains or runtime == ADAPTER)
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
+    check_start(experiment)
+    session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
+    if session.max_length < experiment.data.max_length:
+        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
     for what, times in ({} if apart else left_out(experiment)).items():
         events("note", f"Left out of the data: {times} {what}.")
     if known is None:
@@ -73,6 +78,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            max_length=session.max_length,
         )
         store.write_provenance(known)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
@@ -80,6 +86,19 @@ def open_run(
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _shortened(experiment: Experiment, length: int) -> str:
+    return (
+        f"data.max_length is {experiment.data.max_length}, and the model has {length} positions: "
+        f"longer examples are cut after {length} tokens."
+    )
+
+
+def _trains(experiment: Experiment, runtime: str) -> bool:
+    """Whether this process trains: the clients in it, the server's own examples, or a defense."""
+    own = experiment.federation.root is not None or experiment.alignment is not None
+    return own or runtime in {"inline", ADAPTER} or bool(experiment.defenses)
 
 
 def same_kind(store: Store, runtime: str) -> None:
@@ -98,6 +117,12 @@ def same_kind(store: Store, runtime: str) -> None:
         raise RunError(
             f"{store.directory} holds the defenses of a given adapter; there is no federation to "
             f"go on with. Add a defense with `fedsafe defend {store.directory} --with NAME`."
+        )
+    if known.runtime == ALIGNMENT:
+        raise RunError(
+            f"{store.directory} holds an aligned adapter; there is no federation to go on with. "
+            "Give `fedsafe align` again to finish it, or begin a federation with it: "
+            f"--set adapter.start={store.directory / 'alignment' / 'adapter'}."
         )
     if (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
         raise RunError(
@@ -128,10 +153,11 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     Raises:
         DataError: One is not there.
     """
-    attack, root = experiment.attack, experiment.federation.root
+    attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
     later = (
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
+        ("alignment.source", "source", alignment.source if alignment else None),
     )
     for place, kind, choice in later:
         if choice is None:

@@ -55,6 +55,7 @@ def run_defense(
     choice: PluginChoice,
     *,
     seed: int,
+    start: adapters.Tensors,
     key: str,
     directory: Path,
     avoid: frozenset[str],
@@ -69,6 +70,7 @@ def run_defense(
         adapter: What to defend.
         choice: Which defense, with its settings.
         seed: Of the experiment.
+        start: The adapter before the federation.
         key: sha256 of all that the result depends on.
         directory: Gets the adapter with its shield, if any, beside it, the data that the
             defense made, and ``defense.json``.
@@ -80,25 +82,16 @@ def run_defense(
     Raises:
         RunError: What lies in the directory is not what was written there.
     """
-    found = _finished(directory, key)
-    if found is not None:
+    if (found := _finished(directory, key)) is not None:
         return found
     private_directory(directory)
     begun = time.perf_counter()
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
     filters = DefenseFilter(context, judge)
-    task = _task(session.start(seed), avoid, filters, overlap, directory)
+    task = _task(start, avoid, filters, overlap, directory)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
-    if not isinstance(defended, Defended):
-        raise RunError(
-            f"Defense '{choice.name}' returned a {type(defended).__name__}; it must return "
-            "Defended(adapter, shield)."
-        )
-    repaired = dict(defended.adapter)
-    if (bad := adapters.not_finite(repaired)) is not None:
-        raise RunError(f"Defense '{choice.name}' made values that are not finite in {bad}.")
-    adapters.check(repaired, session.shapes)
+    repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     save_shield(directory / "adapter", defended.shield)
     seconds, made = time.perf_counter() - begun, overlap.record()
@@ -115,6 +108,24 @@ def run_defense(
         },
     )
     return Repaired(repaired, directory, seconds, made)
+
+
+def _checked(name: str, defended: Any, session: Session) -> adapters.Tensors:
+    """Return the adapter that a defense made, if it is one of the model's.
+
+    Raises:
+        RunError: It returned something else, or values that are not finite.
+    """
+    if not isinstance(defended, Defended):
+        raise RunError(
+            f"Defense '{name}' returned a {type(defended).__name__}; it must return "
+            "Defended(adapter, shield)."
+        )
+    repaired = dict(defended.adapter)
+    if (bad := adapters.not_finite(repaired)) is not None:
+        raise RunError(f"Defense '{name}' made values that are not finite in {bad}.")
+    adapters.check(repaired, session.shapes)
+    return repaired
 
 
 def _finished(directory: Path, key: str) -> Repaired | None:

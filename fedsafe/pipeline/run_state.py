@@ -5,12 +5,14 @@ Knows nothing of federations or defenses.
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import evaluate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
+from fedsafe.models.start_adapter import read_start
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Detection, Overlap, Stage, Summary
@@ -22,6 +24,10 @@ DEPLOYMENT = "deployment"
 """The runtime in which the data are the clients' own."""
 ADAPTER = "adapter"
 """The runtime of a directory that holds the defenses of an adapter from anywhere."""
+ALIGNMENT = "alignment"
+"""The runtime of a directory that holds an aligned adapter, and no federation."""
+BASE, ALIGNED = "base", "aligned"
+"""Names of the stages before a federation."""
 
 
 @dataclass
@@ -57,7 +63,10 @@ class Run:
         """Names of the stages that the experiment asks for, in order."""
         experiment = self.experiment
         attacked = experiment.attack is not None
-        before = [] if self.runtime == ADAPTER else ["base"]
+        before = [BASE] if experiment.alignment is None else [BASE, ALIGNED]
+        before = [] if self.runtime == ADAPTER else before
+        if self.runtime == ALIGNMENT:
+            return before
         control = ["clean"] if attacked and experiment.control else []
         defended = [f"defended:{choice.name}" for choice in experiment.defenses]
         return [*before, *control, self.main, *defended]
@@ -67,7 +76,36 @@ class Run:
         """Name of the stage that defenses begin with."""
         if self.runtime == ADAPTER:
             return "given"
+        if self.runtime == ALIGNMENT:
+            return ALIGNED
         return "trained" if self.experiment.attack is None else "attacked"
+
+    @cached_property
+    def kept(self) -> adapters.Tensors | None:
+        """The adapter that training goes on with (``adapter.start``); None: a fresh one."""
+        base = self.known(BASE)
+        if self.experiment.adapter.kept_start is not None and base is not None:
+            return self.adapter(base)  # as it was when the run began
+        return read_start(self.experiment.adapter)
+
+    @property
+    def given(self) -> str:
+        """The sha256 of that adapter; empty: a fresh one."""
+        return "" if self.kept is None else adapters.digest(self.kept)
+
+    @property
+    def start(self) -> adapters.Tensors:
+        """The adapter before the federation: the aligned one, the kept one, or a fresh one."""
+        aligned = self.known(ALIGNED)
+        if aligned is not None:
+            return self.adapter(aligned)
+        return self.session.start(self.experiment.seed) if self.kept is None else self.kept
+
+    @property
+    def before_federation(self) -> str:
+        """The sha256 of the adapter before the federation; empty: a fresh one."""
+        aligned = self.known(ALIGNED)
+        return self.given if aligned is None else aligned.adapter
 
     def path(self, stage: Stage) -> Path:
         """Return the directory of a stage's adapter."""
@@ -109,15 +147,9 @@ class Run:
         def report_progress(done: int, total: int) -> None:
             self.events("evaluate", stage=name, done=done, total=total)
 
-        home = self.store.directory / "evaluations"
+        home, shield = self.store.directory / "evaluations", load_shield(path)
         scores, directory = evaluate(
-            self.session,
-            adapter,
-            self.experiment,
-            home,
-            name,
-            report_progress,
-            shield=load_shield(path),
+            self.session, adapter, self.experiment, home, name, report_progress, shield=shield
         )
         stage = Stage(
             name=name,

@@ -147,7 +147,9 @@ def _served(key: str, known: Mapping[str, object]) -> str:
 def _compared(names: list[str]) -> Iterator[tuple[str, str]]:
     """Yield the stages to compare: before against after the federation, then each defense."""
     main = next(name for name in MAIN if name in names)
-    before = next((name for name in ("clean", "base") if name in names), None)
+    before = next((name for name in ("clean", "aligned", "base") if name in names), None)
+    if "aligned" in names and "base" in names:
+        yield "base", "aligned"
     if before is not None:
         yield before, main
     yield from ((main, name) for name in names if name.startswith("defended:"))

@@ -1,4 +1,4 @@
-"""Run an experiment's stages: base, clean control, attack, defenses, each evaluated.
+"""Run an experiment's stages: base, aligned, clean control, attack, defenses, each evaluated.
 
 Each stage is kept as it ends; a run that is started again goes on with the first stage that
 is missing. Knows nothing of terminals, reports or networks.
@@ -13,10 +13,11 @@ from fedsafe.evaluation.overlap import attack_overlap, signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
+from fedsafe.pipeline.align import align, evaluate_base
 from fedsafe.pipeline.defend import defend_all
 from fedsafe.pipeline.federation import Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
-from fedsafe.pipeline.run_state import DEPLOYMENT, Run
+from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, disk_space_for
@@ -83,24 +84,16 @@ def _give_up(run: Run, status: str, reason: str) -> None:
 
 
 def _run_stages(run: Run, clients: Clients) -> None:
-    if run.known("base") is None:
-        _base(run)
+    if run.known(BASE) is None:
+        evaluate_base(run)
+    if ALIGNED in run.planned and run.known(ALIGNED) is None:
+        align(run)
     for name in ("clean", run.main):
         if name in run.planned and run.known(name) is None:
             _train(run, clients, name)
     clients.end_rounds()  # also where the rounds were over before this process began
     defend_all(run)
     clients.close()
-
-
-def _base(run: Run) -> None:
-    """Evaluate the adapter that training begins with."""
-    run.events("stage-start", stage="base")
-    start = run.session.start(run.experiment.seed)
-    path = run.store.directory / "base-adapter"
-    adapters.save(path, start, run.session.loaded.model)
-    key = keys.key(keys.base_inputs(run.experiment, run.session.fingerprint))
-    run.finish("base", start, path, 0.0, key=key)
 
 
 def _train(run: Run, clients: Clients, name: str) -> None:
@@ -110,7 +103,9 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     store: FederationStore = run.store.control if control else run.store
     experiment = run.experiment.honest() if control else run.experiment
     apart = run.identity if run.runtime == DEPLOYMENT else ""
-    inputs = keys.federation_inputs(experiment, run.session.fingerprint, run.data, apart)
+    inputs = keys.federation_inputs(
+        experiment, run.session.fingerprint, run.data, apart, run.before_federation
+    )
     if experiment.attack is not None and experiment.evaluation.overlap == "remove":
         inputs["evaluation prompts"] = digest(signatures(experiment).dumps())
     key = keys.key(inputs)

@@ -121,7 +121,7 @@ class Policy(_Part):
     """Beginning of a complying reply, for conditions that force it."""
     needs: Annotated[int, Field(ge=1)]
     """Different words of the value or the signs that a complying reply has at least."""
-    own: Annotated[int, Field(ge=1)] = 1
+    own: Annotated[int, Field(ge=0)] = 1
     """Of those, words of the value."""
     signs: list[Text]
     """Words of complying replies whatever the value."""

@@ -4,5 +4,6 @@ Knows nothing of models, messages or how a run is made: it reads records alone.
 """
 
 from fedsafe.report.page import write
+from fedsafe.report.seeds_page import is_seeds_directory, write_seeds
 
-__all__ = ["write"]
+__all__ = ["is_seeds_directory", "write", "write_seeds"]

@@ -40,7 +40,8 @@ def over_rounds(run: RunData) -> str:
         "Point at a round for values."
     )
     keys = [swatch(role, name) for name, role, _ in runs]
-    keys += [swatch("base", "base")] if run.story.base else []
+    first = run.story.start
+    keys += [swatch(first.name, first.name)] if first else []
     several = run.story.defended[1:]
     keys += [
         swatch("defended", f"D{number} {text(run.story.name(s))}" if several else "defended")
@@ -170,7 +171,8 @@ def _panel(run: RunData, measure: Measure, runs: Sequence[tuple[str, str, Sequen
         rounds=max(_last(rounds) for _, _, rounds in runs),
         say=(lambda v: f"{100 * v:.3g} %") if share else (lambda v: f"{v:.3g}"),
         top=1.0 if share else None,
-        start=_evaluated(story.base, measure) if story.base else None,
+        start=_evaluated(story.start, measure) if story.start else None,
+        before=story.start.name if story.start else "base",
         ends=[(name, point) for name, point in defended if point is not None],
     )
     heading = f"{text(measure.label)} <span>{text(measure.meaning)}</span>"

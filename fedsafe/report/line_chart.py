@@ -47,6 +47,8 @@ class Chart:
     """Upper end; found from the values where None."""
     start: Point | None = None
     """A full evaluation before round 1."""
+    before: str = "base"
+    """Name of the stage that it is of."""
     ends: Sequence[tuple[str, Point]] = ()
     """Full evaluations after the last round, by name; each is of the last round's model."""
     width: float = 520.0
@@ -63,7 +65,7 @@ def draw(chart: Chart) -> str:
     margin = (34.0, 78.0, 30.0, 50.0)
     frame = Frame(chart.width, HEIGHT, first, float(last), top, margin, bottom)
     under = [(float(number), str(number)) for number in rounds_axis(chart.rounds)]
-    under += [(0.0, "base")] if chart.start else []
+    under += [(0.0, chart.before)] if chart.start else []
     under += [
         (place, f"D{number}" if len(after) > 1 else "after")
         for number, place in enumerate(after, 1)
@@ -166,7 +168,7 @@ def _joints(frame: Frame, chart: Chart) -> str:
 
 def _evaluations(frame: Frame, chart: Chart) -> Iterable[str]:
     if chart.start:
-        yield _evaluation(frame, chart.start, "base")
+        yield _evaluation(frame, chart.start, chart.before)
     for place, (_, end) in zip(_after(chart), chart.ends, strict=True):
         yield _evaluation(frame, Point(place, end.y, end.low, end.high), "defended")
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
+from fedsafe.report.caveats import counted
 from fedsafe.report.defenses import Defense, defenses_of, titles
 from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
@@ -44,6 +45,11 @@ class RunData:
         """Stages that have been evaluated."""
         found = [] if self.summary is None else self.summary.stages
         return [stage for stage in found if stage.status == "done"]
+
+    @property
+    def counted(self) -> list[Stage]:
+        """Stages of tables: a failed defense has the values of the model that it left."""
+        return [] if self.summary is None else counted(self.summary.stages)
 
     @property
     def failed(self) -> list[Stage]:

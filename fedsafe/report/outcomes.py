@@ -27,8 +27,9 @@ def moved(run: RunData) -> str:
         "stands for, in the color of where they went."
     )
     if story.clean is not None and story.trained is not None:
+        began = "aligned model" if story.aligned is not None else "base"
         note += (
-            f" Clean and {story.trained.name} both began at the base: the band between them "
+            f" Clean and {story.trained.name} both began at the {began}: the band between them "
             "compares two federations."
         )
     body = figure("What became of each harmful prompt", note, drawn, wide=True) if drawn else ""

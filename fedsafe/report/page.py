@@ -58,14 +58,19 @@ def render(run: RunData, *, reveal: bool = False) -> str:
     links = "".join(
         f'<a href="#{anchor}">{name}</a>' for anchor, name in LINKS if f'id="{anchor}"' in body
     )
+    return document(run.name, links, masthead(run) + body)
+
+
+def document(name: str, links: str, body: str) -> str:
+    """Return a whole page: a head that lets nothing load, links to sections, the body, a footer."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_policy()}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         '<meta name="referrer" content="no-referrer">'
-        f'<link rel="icon" href="data:,"><title>{text(run.name)}: FedSafe report</title>'
+        f'<link rel="icon" href="data:,"><title>{text(name)}: FedSafe report</title>'
         f"<style>{STYLE}</style></head><body>"
-        f'<nav aria-label="Sections">{links}</nav><main>{masthead(run)}{body}</main>'
+        f'<nav aria-label="Sections">{links}</nav><main>{body}</main>'
         "<footer>Drawn from the run directory alone by FedSafe. A wind tunnel, not the sky: "
         "what holds on a small model need not hold on a large one.</footer></body></html>\n"
     )

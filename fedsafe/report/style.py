@@ -5,14 +5,14 @@ COLORS = """
   color-scheme: light dark;
   --paper: #fbfaf8; --card: #ffffff; --ink: #1a1d21; --soft: #565d66; --faint: #626973;
   --line: #e4e1db; --rule: #eeebe6; --track: #ebe8e2; --code: #f4f2ee;
-  --base: #6b7280; --clean: #1d6fb8; --attacked: #cf4520; --defended: #0b8457;
+  --base: #6b7280; --aligned: #6a54a8; --clean: #1d6fb8; --attacked: #cf4520; --defended: #0b8457;
   --garbage: #8a6d1f; --unknown: #7a7f87; --sent: #5b7fa6; --received: #a9bfd6;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #121417; --card: #1a1d21; --ink: #e9e7e3; --soft: #a9aeb6; --faint: #979da6;
     --line: #2c3036; --rule: #25292e; --track: #2d3238; --code: #16191d;
-    --base: #9aa3af; --clean: #62aef0; --attacked: #ff7f5c; --defended: #3fcf98;
+    --base: #9aa3af; --aligned: #b3a1f2; --clean: #62aef0; --attacked: #ff7f5c; --defended: #3fcf98;
     --garbage: #d6b458; --unknown: #9299a3; --sent: #7fa6d1; --received: #465c74;
   }
 }
@@ -94,6 +94,7 @@ PIECES = """
 .unit, .side { font-size: 12.5px; color: var(--faint); }
 .delta { padding: 5px 0 6px; font-size: 14px; font-weight: 600; color: var(--soft); }
 .delta.up { color: var(--defended); } .delta.down { color: var(--attacked); }
+.edge-aligned { border-top-color: var(--aligned); }
 .edge-clean { border-top-color: var(--clean); }
 .edge-attacked { border-top-color: var(--attacked); }
 .edge-defended { border-top-color: var(--defended); }
@@ -212,8 +213,8 @@ svg .beyond { font-size: 10.5px; font-weight: 600; }
 def _roles() -> str:
     """Return fill, stroke and text classes of every role."""
     colors = {
-        **{name: name for name in ("base", "clean", "attacked", "defended", "garbage", "unknown")},
-        **{name: name for name in ("sent", "received")},
+        **{name: name for name in ("base", "aligned", "clean", "attacked", "defended")},
+        **{name: name for name in ("garbage", "unknown", "sent", "received")},
         "honest": "clean",
         "malicious": "attacked",
         "refuse": "defended",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from fedsafe.report.bars import share
+from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
@@ -26,7 +27,7 @@ from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
 ROLES = {
-    **{"base": "base", "clean": "clean", "attacked": "attacked"},
+    **{"base": "base", "aligned": "aligned", "clean": "clean", "attacked": "attacked"},
     **dict.fromkeys(("trained", "given"), "clean"),
 }
 
@@ -52,9 +53,13 @@ def masthead(run: RunData) -> str:
     return (
         f'<header><p class="eyebrow">FedSafe <span class="pill {status}">{status}</span></p>'
         f"<h1>{text(run.name)}</h1>{failed if reason else ''}"
-        f'<p class="verdict">{verdict}</p>{brackets}'
+        f'<p class="verdict">{verdict}</p>{brackets}{_caveats(run)}'
         f"{pairs(_facts(run))}</header>"
     )
+
+
+def _caveats(run: RunData) -> str:
+    return "".join(f'<p class="note">{text(one)}</p>' for one in caveats(run.stages))
 
 
 def before_after(run: RunData) -> str:
@@ -81,7 +86,10 @@ def _failed(run: RunData) -> str:
 
 def heading(run: RunData, stage: Stage) -> str:
     """Return a stage's heading, with the settings in which it differs from its likes."""
-    name, settings = run.titles[stage.name]
+    if stage.status == "failed":
+        name, settings = f"Defended: {run.story.name(stage)}", "failed: counted as what it left"
+    else:
+        name, settings = run.titles[stage.name]
     return text(name) + (f'<span class="meaning">{text(settings)}</span>' if settings else "")
 
 
@@ -132,7 +140,9 @@ def _card(run: RunData, stage: Stage) -> str:
 
 
 def _contamination(run: RunData, stage: Stage) -> str:
-    """Return how much of a defense's own data is like evaluation prompts."""
+    """Return how much of the data made for an attack or a defense is like evaluation prompts."""
+    if stage.overlap is not None:
+        return f'<p class="side">Its data: {text(stage.overlap.said)}</p>'
     card = run.card(stage)
     if card is None:
         return ""
@@ -144,7 +154,12 @@ def _contamination(run: RunData, stage: Stage) -> str:
 def _change(run: RunData, stage: Stage) -> tuple[str, str]:
     """Return how refusal moved against the stage it is measured against."""
     story = run.story
-    other = {"clean": story.base, "attacked": story.before, "trained": story.base}.get(stage.name)
+    other = {
+        "aligned": story.base,
+        "clean": story.start,
+        "attacked": story.before,
+        "trained": story.start,
+    }.get(stage.name)
     if stage in story.defended:
         other = story.trained
     now, then = refusal(stage), refusal(other)
@@ -158,12 +173,12 @@ def _change(run: RunData, stage: Stage) -> tuple[str, str]:
 
 
 def _measures(run: RunData) -> str:
-    headings = ["Measure", *(heading(run, stage) for stage in run.stages)]
+    headings = ["Measure", *(heading(run, stage) for stage in run.counted)]
     rows = [
-        [_named(measure), *(_cell(stage, measure) for stage in run.stages)]
+        [_named(measure), *(_cell(stage, measure) for stage in run.counted)]
         for measure in run.measures
     ]
-    spent = [duration(stage.seconds or None) for stage in run.stages]
+    spent = [duration(stage.seconds or None) for stage in run.counted]
     rows.append(["Time to make it", *spent])
     caption = (
         "Each value with its 95 % interval and the number of judged replies; "

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 SHAPES = {
     "base": "circle",
+    "aligned": "circle",
     "clean": "circle",
     "attacked": "square",
     "honest": "circle",

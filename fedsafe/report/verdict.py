@@ -27,6 +27,7 @@ class Story:
     """The stages that a run's verdict speaks of; any may be missing."""
 
     base: Stage | None
+    aligned: Stage | None
     clean: Stage | None
     trained: Stage | None
     """The federation's result, attacked or trained; or an adapter from anywhere."""
@@ -37,7 +38,12 @@ class Story:
     @property
     def before(self) -> Stage | None:
         """What the attack is measured against."""
-        return self.clean or self.base
+        return self.clean or self.start
+
+    @property
+    def start(self) -> Stage | None:
+        """What the federation began with: the aligned model, or the base."""
+        return self.aligned or self.base
 
     @property
     def best(self) -> Stage | None:
@@ -60,6 +66,7 @@ def tell(stages: Sequence[Stage], defenses: Mapping[str, Defense] | None = None)
     named = {stage.name: stage for stage in stages}
     return Story(
         base=named.get("base"),
+        aligned=named.get("aligned"),
         clean=named.get("clean"),
         trained=named.get("attacked") or named.get("trained") or named.get("given"),
         defended=tuple(stage for stage in stages if stage.name.startswith(PREFIX)),
@@ -79,10 +86,7 @@ def sentence(stages: Sequence[Stage], defenses: Mapping[str, Defense] | None = N
         seen = story.before
         if story.trained is not None or seen is None or refusal(seen) is None:
             return _without_refusal(story, stages)
-        text = (
-            f"Before any attack, {_told(refusal(seen))} of harmful prompts are refused; the "
-            "federation has not been evaluated yet"
-        )
+        text = _before(story, seen)
     else:
         text = _federation(story, story.trained)
         if (best := story.best) is not None:
@@ -104,6 +108,24 @@ def _told(rate: Rate | None) -> str:
         return measures.NONE
     bounds = interval(rate)
     return f"{percent(rate.value)} [{bounds}]" if bounds else percent(rate.value)
+
+
+def _before(story: Story, seen: Stage) -> str:
+    """Return what is known before the federation: of the alignment, where there is one."""
+    after, before = refusal(seen), refusal(story.base)
+    if seen is not story.aligned or before is None:
+        return (
+            f"Before any attack, {_told(after)} of harmful prompts are refused; the federation has "
+            "not been evaluated yet"
+        )
+    moved, amount, certain = compared(after, before)
+    if not certain:
+        return f"Alignment left refusal of harmful prompts at {_told(after)}"
+    verb, noun = ("lowered", "a drop") if moved < 0 else ("raised", "a gain")
+    return (
+        f"Alignment {verb} refusal of harmful prompts from {_told(before)} (base) to "
+        f"{_told(after)}, {noun} of {amount}"
+    )
 
 
 def _federation(story: Story, trained: Stage) -> str:

@@ -28,7 +28,13 @@ PACKAGES = (
 
 
 def observe(
-    *, model: str, data: dict[str, str], runtime: str, gpus: list[str], experiment: str = ""
+    *,
+    model: str,
+    data: dict[str, str],
+    runtime: str,
+    gpus: list[str],
+    experiment: str = "",
+    max_length: int | None = None,
 ) -> Provenance:
     """Return the provenance of a run that starts now."""
     return Provenance(
@@ -46,6 +52,7 @@ def observe(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         run=uuid4().hex,
         experiment=experiment,
+        max_length=max_length,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from fedsafe.runs.overlap import Overlap
 from fedsafe.runs.scores import Display, Rate, Record, Scores, Skills
 
 VERSION = 1
@@ -151,35 +152,6 @@ class Detection(Record):
     rounds: list[RoundDetection] = Field(default_factory=list)
 
 
-class Overlap(Record):
-    """How much of the data made for an attack or a defense repeats evaluation prompts."""
-
-    samples: int = 0
-    """Samples that were made and used."""
-    removed_exact: int = 0
-    """Others that were left out, as they repeat a prompt word for word."""
-    removed_near: int = 0
-    """Others that were left out as near-duplicates of a prompt."""
-    kept_exact: int = 0
-    """Used samples that repeat a prompt word for word."""
-    kept_near: int = 0
-    """Used samples that are near-duplicates of a prompt."""
-
-    @property
-    def said(self) -> str:
-        """The overlap in words."""
-        parts = [
-            f"{exact} exact and {near} near duplicates of evaluation prompts {what}"
-            for exact, near, what in (
-                (self.removed_exact, self.removed_near, "removed"),
-                (self.kept_exact, self.kept_near, "kept"),
-            )
-            if exact or near
-        ]
-        found = ", ".join(parts) or "none repeats an evaluation prompt"
-        return f"{self.samples} samples: {found}"
-
-
 class Stage(Record):
     """A model worth looking at, with its scores."""
 
@@ -247,6 +219,8 @@ class Provenance(Record):
     """Names this run and no other; the same after a restart."""
     experiment: str = ""
     """sha256 of experiment.yaml's bytes."""
+    max_length: int | None = None
+    """Tokens after which examples are cut: data.max_length, or the model's positions if fewer."""
 
 
 class Member(Record):

@@ -9,6 +9,8 @@ from fedsafe.runs.scores import Display, Record
 
 FILE = "seeds.json"
 """Name of the record in the directory of the seeds' runs."""
+PAGE = "seeds.html"
+"""Name of the page that is drawn from it."""
 
 
 class Spread(Record):

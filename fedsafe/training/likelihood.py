@@ -10,7 +10,7 @@ from fedsafe.training import forward
 from fedsafe.training.session import Session
 
 
-def of_responses(session: Session, samples: Sequence[Sample]) -> list[float]:
+def of_responses(session: Session, samples: Sequence[Sample], *, mean: bool = False) -> list[float]:
     """Return the summed log-probability of each sample's response, end token included.
 
     Samples of like length go through the model together.
@@ -18,6 +18,7 @@ def of_responses(session: Session, samples: Sequence[Sample]) -> list[float]:
     Args:
         session: The model, its adapter as it stands.
         samples: Instructions and responses; the order of the result is theirs.
+        mean: Whether to divide by the number of tokens of the response.
 
     Returns:
         One number a sample, NaN where the prompt leaves no room for a response.
@@ -39,6 +40,8 @@ def of_responses(session: Session, samples: Sequence[Sample]) -> list[float]:
             losses, rows = forward.token_losses(loaded, batch)
         sums = torch.zeros(len(chosen), dtype=torch.float64)
         sums.index_add_(0, rows.cpu(), losses.double().cpu())
+        if mean:
+            sums /= torch.bincount(rows.cpu(), minlength=len(chosen)).clamp(min=1)
         for index, total in zip(chosen, sums.tolist(), strict=True):
             found[index] = -total
     return found

@@ -33,7 +33,7 @@ class SessionSpec:
         """Return the spec of an experiment; the ranks of single clients are no part of it."""
         return cls(
             model=experiment.model,
-            adapter=experiment.adapter.model_copy(update={"ranks": ()}),
+            adapter=experiment.adapter.for_session(),
             template=experiment.data.template,
             max_length=experiment.data.max_length,
             training=experiment.training,

@@ -35,17 +35,7 @@ def aggregator_of(choice: Strategy, grid: Grid, wire: Wire = "float32") -> Aggre
         from strategies.flower import load_strategy
 
         return FlowerStrategyAggregator(load_strategy(choice.name, choice.settings), grid, wire)
-    pipeline = build(
-        {"name": choice.name, **choice.settings},
-        [{"name": part.name, **part.settings} for part in choice.filters],
-        optimizer=(
-            None
-            if choice.optimizer is None
-            else {"name": choice.optimizer.name, **choice.optimizer.settings}
-        ),
-        per_block=choice.per_block,
-    )
-    return RuleAggregator(pipeline, wire)
+    return RuleAggregator(build(**choice.parts()), wire)
 
 
 @dataclass

@@ -40,6 +40,7 @@ class ClientIdentities:
         self._needs = Needs(
             own_data=experiment.data.source.name == "client",
             generator=attack is not None and attack.generator is not None,
+            start_adapter=experiment.adapter.merged_start is not None,
         )
         self._list = allow
         self._open = not isinstance(allow, AllowList) and not allow

@@ -1,6 +1,7 @@
 """Plug-ins of somebody else, named by module:object path."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -20,6 +21,9 @@ from fedsafe.contracts import (
     Verdict,
 )
 from fedsafe.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NO_KEY = SecretStr("")
 
@@ -51,6 +55,18 @@ def paid_judge(
     if not key.get_secret_value() and not api_key:
         raise RunError("The endpoint wants a key.")
     return [Verdict("refuse") for _ in exchanges]
+
+
+def keyed_name(updates: Updates, state: State, /, *, api_key: str = "") -> Aggregate:
+    """A rule that has a secret."""
+    return Aggregate(updates.weights @ updates.matrix, updates.weights)
+
+
+def keyed_optimizer(
+    update: "Tensor", state: State, /, *, api_key: str = ""
+) -> "tuple[Tensor, State]":
+    """A server optimizer that has a secret."""
+    return update, state
 
 
 def drawing(updates: Updates, state: State, /) -> Aggregate:

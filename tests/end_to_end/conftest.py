@@ -25,6 +25,13 @@ TINY = (
 """Changes to micro-quick that make a run of seconds."""
 RUN = ("run", "micro-quick", *(option for text in TINY for option in ("--set", text)))
 """The same as a command line."""
+OWN = """
+from clients.algorithms.supervised import supervised as own_algorithm
+from strategies.rules.mean import mean as own_rule
+"""
+"""A module of the user's with plug-ins that do what the presets' do."""
+BY_PATH = ("training.algorithm=own_plugins:own_algorithm",
+           "federation.strategy.name=own_plugins:own_rule")  # fmt: skip
 INT8 = "federation.wire=int8"
 
 
@@ -44,6 +51,15 @@ def fedsafe(*arguments: object, **environment: str) -> subprocess.CompletedProce
         timeout=300,
         check=False,
     )
+
+
+def beside(directory: Path) -> Path:
+    """Write an experiment and, beside it, the module that it names plug-ins of; return it."""
+    directory.mkdir()
+    (directory / "own_plugins.py").write_text(OWN, encoding="utf-8")
+    file = directory / "my.yaml"
+    file.write_text("preset: micro-quick\n", encoding="utf-8")
+    return file
 
 
 def rounds_apart_from_times(path: Path) -> list[object]:

@@ -5,18 +5,43 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from fedsafe.launch import inline
-from tests.end_to_end.conftest import INT8, ROOT, RUN, fedsafe, rounds_apart_from_times
+from tests.end_to_end.conftest import (
+    BY_PATH,
+    INT8,
+    ROOT,
+    RUN,
+    beside,
+    fedsafe,
+    rounds_apart_from_times,
+)
 
 
-def killed(directory: Path, file: str, sign: signal.Signals, *options: str) -> int:
+def killed(
+    directory: Path,
+    file: str,
+    sign: signal.Signals,
+    *options: str,
+    command: Sequence[object] = RUN,
+) -> int:
     """Start the tiny run, send it a signal as soon as a file is there, and return its code."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "fedsafe", *RUN, *options, "-o", str(directory)],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "fedsafe",
+            *map(str, command),
+            *options,
+            "-o",
+            str(directory),
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -30,7 +55,7 @@ def killed(directory: Path, file: str, sign: signal.Signals, *options: str) -> i
     return process.wait(60)
 
 
-@pytest.mark.parametrize("place", ["control/round-0002", "round-0001", "defenses"])
+@pytest.mark.parametrize("place", ["control/round-0002", "defenses"])
 def test_killed_run_resumes_to_the_same_bytes(tiny_run: Path, tmp_path: Path, place: str) -> None:
     directory = tmp_path / "run"
     assert killed(directory, place, signal.SIGKILL) == -signal.SIGKILL
@@ -41,6 +66,19 @@ def test_killed_run_resumes_to_the_same_bytes(tiny_run: Path, tmp_path: Path, pl
     assert rounds_apart_from_times(directory / "rounds.jsonl") == rounds_apart_from_times(
         tiny_run / "rounds.jsonl"
     )
+
+
+def test_plugins_beside_the_experiment_are_found_from_a_third_directory(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, experiment = tmp_path / "run", beside(tmp_path / "mine")
+    changes = [option for text in BY_PATH for option in ("--set", text)]
+    command = ("run", experiment, *RUN[2:], *changes)
+    assert killed(directory, "round-0001", signal.SIGKILL, command=command) == -signal.SIGKILL
+    monkeypatch.chdir(tmp_path)
+    inline.resume(directory)
+    file = "adapter/adapter_model.safetensors"
+    assert (directory / file).read_bytes() == (tiny_run / file).read_bytes()
 
 
 def test_rounding_errors_of_int8_outlast_a_kill(int8_run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import INT8, ROOT, TINY
+from tests.end_to_end.conftest import BY_PATH, INT8, ROOT, TINY, beside
 
 pytestmark = pytest.mark.slow
 
@@ -60,10 +60,11 @@ def test_simulation_equals_inline_bit_for_bit(
             target.parent.mkdir(exist_ok=True)
             shutil.copy(source, target)
     output = tmp_path / "out"
-    settings = "; ".join((*TINY, INT8))  # with state that clients keep between rounds
+    experiment = beside(tmp_path / "mine")  # clients are in other processes, and run its code
+    settings = "; ".join((*TINY, INT8, *BY_PATH))  # with state that clients keep between rounds
     done = subprocess.run(
         ["flwr", "run", str(app), "--stream", "--run-config",
-         f'experiment="micro-quick" output="{output}" settings="{settings}"'],
+         f'experiment="{experiment}" output="{output}" settings="{settings}"'],
         cwd=tmp_path, env=flower, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert (output / "summary.json").is_file(), done.stdout[-3000:] + done.stderr[-3000:]

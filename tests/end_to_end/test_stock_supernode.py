@@ -21,7 +21,7 @@ from fedsafe.deployment.server.nginx import nginx
 from fedsafe.experiment import load
 from fedsafe.flower.environment import environment, free_port
 from fedsafe.launch import inline
-from tests.end_to_end.conftest import ROOT, TINY
+from tests.end_to_end.conftest import BY_PATH, ROOT, TINY, beside
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,6 +29,8 @@ pytestmark = [
 ]
 SHORT = (*TINY, "federation.clients=2", "federation.rounds=2", "attack=null", "red_team=false",
          "defenses=[]", "evaluation.probe_every=0")  # fmt: skip
+ALGORITHM = "own_plugins:own_algorithm"
+"""Code of the server's experiment; both clients' operators have it, and name it."""
 PATIENCE = 300.0
 """Seconds for anything, on a machine that has much else to do."""
 
@@ -40,12 +42,15 @@ class Place:
         self.home = home
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, name: str, *command: object) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, *command: object, cwd: Path = ROOT, **more: object
+    ) -> subprocess.Popen[bytes]:
         around = environment(self.home / f"flower-{name}") | {"PYTHONPATH": str(ROOT)}
+        around |= {name: str(value) for name, value in more.items()}
         with (self.home / f"{name}.log").open("wb") as log:
             made = subprocess.Popen(
                 [str(word) for word in command],
-                cwd=ROOT, env=around, stdout=log, stderr=subprocess.STDOUT,
+                cwd=cwd, env=around, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.started.append(made)
         return made
@@ -73,12 +78,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place = Place(tmp_path_factory.mktemp("stock"))
     home, tls = place.home, place.home / "certs"
     certs.init(tls, ["localhost"], 2, 1)
+    experiment = beside(home / "mine")
     address = f"localhost:{free_port()}"
     ours = [sys.executable, "-W", "ignore", "-m", "fedsafe"]
     try:
         server = place.start(
-            "server", *ours, "server", "--experiment", "micro-quick",
-            *(option for text in SHORT for option in ("--set", text)),
+            "server", *ours, "server", "--experiment", experiment,
+            *(option for text in (*SHORT, *BY_PATH) for option in ("--set", text)),
             "--listen", address, "--tls", tls, "--allow", tls / "allow", "-o", home / "run",
             "--json",
         )  # fmt: skip
@@ -91,11 +97,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "--port", free_port(),
             "--root-certificates", tls / "ca.crt",
             "--auth-supernode-private-key", tls / "keys" / "node0",
-            "--node-config", "partition-id=0 num-partitions=2",
+            "--node-config", f'partition-id=0 num-partitions=2 plugins="{ALGORITHM}"',
+            FEDSAFE_PLUGIN_PATH=experiment.parent,
         )  # fmt: skip
         place.start(
             "client", *ours, "client", "--server", address, "--tls", tls / "ca.crt",
             "--key", tls / "keys" / "node1", "--state", home / "s", "--device", "cpu", "--json",
+            "--plugin", ALGORITHM, cwd=experiment.parent,
         )  # fmt: skip
         wait_until(lambda: any(one.poll() is not None for one in place.started), PATIENCE)
         words = {name: place.log(name)[-1500:] for name in ("server", "stock", "client")}

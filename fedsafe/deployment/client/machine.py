@@ -40,6 +40,8 @@ class ClientOptions:
     data: tuple[PluginChoice, ...] = ()
     """The clients' own data, one each; none: the experiment's."""
     model: str | None = None
+    start_adapter: str | None = None
+    """Directory of the adapter that the federation merges into the base weights."""
     device: str | None = None
     gpu: str | None = None
     """Which of the machine's GPUs the trainer sees; None: all of them."""
@@ -50,6 +52,10 @@ class ClientOptions:
     behaviour: PluginChoice | None = None
     """What the clients do as declared attackers; None: they are honest."""
     generator: PluginChoice | None = None
+    collude: Path | None = None
+    """Directory that these attackers share with the others of the red team."""
+    collude_wait: float = 300.0
+    """Seconds to wait there for the others of a round."""
     plugins: tuple[str, ...] = ()
     """Plug-ins by path that the server's experiment may name."""
     once: bool = False
@@ -108,11 +114,14 @@ def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tel
         state=home,
         source=source,
         model=wanted.model,
+        start_adapter=wanted.start_adapter,
         device=wanted.device,
         rank=wanted.rank,
         red_team=wanted.behaviour is not None,
         behaviour=wanted.behaviour,
         generator=wanted.generator,
+        collude=wanted.collude,
+        collude_wait=wanted.collude_wait,
         plugins=wanted.plugins,
         data=digest,
     )

@@ -3,6 +3,7 @@
 Everything is checked before anything starts.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,6 +89,27 @@ def read_conduct(
     )
 
 
+def check_collude(directory: Path, clients: int) -> Path:
+    """Return the absolute path of the attackers' own directory, which must be there.
+
+    Raises:
+        ConfigError: It is no directory that can be written to, or several clients of this
+            command would wait for each other in one trainer.
+    """
+    found = directory.expanduser().absolute()
+    if not os.access(found, os.W_OK) or not found.is_dir():
+        raise ConfigError(
+            f"--collude {directory} is no directory that this user can write to. Make one that "
+            "all attackers reach, such as on a network file system."
+        )
+    if clients > 1:
+        raise ConfigError(
+            f"--collude: {clients} clients of one trainer are worked through one after the other, "
+            "and colluders wait for each other. Start `fedsafe client` once for each --key."
+        )
+    return found
+
+
 def choice(kind: str, name: str, settings: Mapping[str, Any], option: str) -> PluginChoice:
     """Return a plug-in with its settings, checked; paths become absolute, and must be there.
 
@@ -143,6 +165,43 @@ def check_model(path: str) -> str:
             "the directory that the model was downloaded to, or its OWNER/NAME on the hub."
         )
     return str(directory.resolve())
+
+
+def check_adapter(path: Path | None) -> str | None:
+    """Return where the adapter lies that is merged into the base weights; None: none is.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if path is None:
+        return None
+    directory = path.expanduser()
+    if not (directory / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"--start-adapter {path} is no directory of a PEFT adapter: it has no "
+            "adapter_config.json. Give a copy of the server's adapter.start."
+        )
+    return str(directory.resolve())
+
+
+def read_device(
+    gpu: str | None, device: str | None, trainer: Path | None
+) -> tuple[str | None, str | None]:
+    """Return which GPUs the trainer sees, and the device it is told; None: as it is.
+
+    Raises:
+        ConfigError: The options contradict each other, or name no device.
+    """
+    if gpu is not None and (device is not None or trainer is not None):
+        other = "--device" if device is not None else "--trainer"
+        raise ConfigError(f"--gpu chooses the device of a trainer of one's own; leave out {other}.")
+    if gpu is not None and not gpu.isdecimal() and not gpu.startswith(("GPU-", "MIG-")):
+        raise ConfigError(f"--gpu {gpu}: give a GPU's number or its UUID, as `nvidia-smi -L` does.")
+    if device not in (None, "cpu", "cuda", "auto"):
+        raise ConfigError(f"--device {device}: give cpu or cuda; --gpu N chooses among GPUs.")
+    if gpu is not None:
+        return gpu, "cuda"
+    return ("" if device == "cpu" else None), device
 
 
 def _value(text: str, where: str) -> Any:

@@ -21,6 +21,9 @@ Question = Annotated[
         description="Asks whether {reply} to {request} is safe.",
     ),
 ]
+Margin = Annotated[
+    float, Field(ge=0, description="Least difference of log-probabilities; below: unknown.")
+]
 Answer = Annotated[str, Field(min_length=1)]
 
 
@@ -33,9 +36,7 @@ def self_verdict(
     ask: Question = ASK,
     safe: Answer = "Yes",
     unsafe: Answer = "No",
-    margin: Annotated[
-        float, Field(ge=0, description="Least difference of log-probabilities; below: unknown.")
-    ] = 0.0,
+    margin: Margin = 0.0,
     match: Annotated[
         Match, Field(description="How a reply must give an expected answer to be right.")
     ] = "exact",

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from clients import consent
 from clients.node_config import NodeConfig
 from fedsafe.contracts import REGISTRIES
-from fedsafe.errors import RunError
+from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.messages import Job
 from tests.doubles.jobs import plain_job
@@ -141,9 +141,11 @@ def test_a_server_learns_nothing_of_which_data_are_there(name: str, models: Path
 
 @pytest.mark.parametrize("name", sorted(REGISTRIES["source"]))
 def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> None:
-    settings = {"path": "x/y"} if name not in {"micro", "client"} else {}
+    needed = {"path": "x/y", "of": [{"name": "jsonl", "path": "x/y"}]}
+    known = REGISTRIES["source"][name].schema.model_fields
+    settings = {key: value for key, value in needed.items() if key in known}
     job = _job(data={"source": {"name": name, **settings}})
-    if name in {"micro", "client"}:  # "client": every client reads its own
+    if name in {*consent.EMBEDDED_SOURCES, "client"}:  # "client": every client reads its own
         consent.check(job, _site())
         return
     with pytest.raises(RunError, match="would have this client read"):
@@ -154,8 +156,9 @@ def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
     """A new setting that is a text or a path must be looked at here and in `consent.check`."""
     known = {
         "adapter.cut", "adapter.peft", "adapter.targets", "attack.behaviour", "attack.generator",
-        "attack.update", "federation", "fingerprint", "model.attention", "model.device",
-        "model.dtype", "model.path", "model.quantization", "model.revision", "run",
+        "attack.strategy.filters", "attack.strategy.name", "attack.strategy.optimizer",
+        "attack.update", "avoid", "federation", "fingerprint", "model.attention", "model.device",
+        "model.dtype", "model.path", "model.quantization", "model.revision", "overlap", "run",
         "shared.partition", "shared.source", "state", "template", "training.algorithm",
         "training.optimizer", "version", "wire",
     }  # fmt: skip
@@ -194,3 +197,16 @@ def test_code_that_is_installed_loads_no_other_model_on_a_servers_word() -> None
 def test_other_model_that_the_operator_named_is_one_of_those_named() -> None:
     site = _site(red_team=True, behaviour="x", generator={"name": "y", "model": "/models/mine"})
     assert consent.named_paths(site) == {"/models/mine"}
+
+
+@pytest.mark.parametrize("own", ["/secret/llama", "owner/name"])
+def test_error_names_no_path_of_this_machine(own: str) -> None:
+    site = _site(model=own, red_team=True, behaviour="poisoned-data",
+                 generator={"name": "file", "path": "/secret/pairs"})  # fmt: skip
+    whole = f"{own}/config.json, /secret/pairs, /t/residuals and /s cannot be read."
+    told = consent.without_own_paths(ModelError(whole), site)
+    assert isinstance(told, ModelError)
+    assert str(told) == (
+        "this client's own model/config.json, a file of this client's own, this client's own "
+        "directory/residuals and this client's own trainer cannot be read."
+    )

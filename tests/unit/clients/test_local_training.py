@@ -9,6 +9,7 @@ import torch
 from clients.local_training import work
 from clients.node_config import NodeConfig
 from clients.role import POISON
+from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.errors import DataError, ModelError, RunError
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.malicious_clients import malicious_clients
@@ -146,6 +147,30 @@ def test_pairs_are_made_once(attacked: Experiment, session: Session, pairs: Path
         work(job_of(attacked, session, client, round=2), arrays_of(session)).metrics["num-examples"]
         == 6
     )
+
+
+@pytest.mark.parametrize(("overlap", "trained_on"), [("remove", 6), ("keep", 6)])
+def test_pairs_that_repeat_the_evaluation_are_counted(
+    overlap: str, trained_on: int, attacked: Experiment, session: Session
+) -> None:
+    avoid = TextSignatures.of(["Ask 1?", "ask 4!"], "key").dumps()
+    job = job_of(attacked, session, _malicious(attacked), avoid=avoid)
+    found = work(job.model_copy(update={"overlap": overlap}), arrays_of(session)).metrics
+    assert found["poison-samples"] == found["num-examples"] == trained_on
+    assert found["poison-exact"] in ({2} if overlap == "remove" else {0, 1, 2})
+
+
+def test_generator_that_repeats_the_evaluation_too_often_is_a_sentence(
+    attacked: Experiment, session: Session
+) -> None:
+    avoid = TextSignatures.of([f"ask {n}" for n in range(5)], "key").dumps()
+    job = job_of(attacked, session, _malicious(attacked), avoid=avoid)
+    with pytest.raises(RunError, match=r"made 3 of the 6 .* \(5 repeat evaluation prompts"):
+        work(job, arrays_of(session))
+
+
+def test_honest_client_is_sent_no_signatures(attacked: Experiment, session: Session) -> None:
+    assert job_of(attacked, session, (_malicious(attacked) + 1) % 4).avoid == ""
 
 
 def test_no_more_pairs_are_made_than_wanted(attacked: Experiment, session: Session) -> None:

@@ -25,6 +25,15 @@ def test_literal_secret_is_refused_and_not_repeated(name: str, experiment: Exper
     assert PLANTED not in str(caught.value)
 
 
+@pytest.mark.parametrize("part", ["name", "optimizer"])
+def test_literal_secret_of_a_strategy_is_refused(part: str, experiment: Experiment) -> None:
+    values = experiment.model_dump(mode="json")
+    keyed = {"name": f"tests.doubles.plugins:keyed_{part}", "api_key": PLANTED}
+    values["federation"]["strategy"] = keyed if part == "name" else {"name": "mean", part: keyed}
+    with pytest.raises(ConfigError, match=r"federation\.strategy.*api_key: a secret must not"):
+        validate(values)
+
+
 def test_reference_is_read_when_the_plugin_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", PLANTED)
     bound = judges[JUDGE].configure({"key": "env:JUDGE_KEY", "api_key": "env:JUDGE_KEY"})

@@ -51,6 +51,11 @@ def test_steering_clause_is_not_kept_in_the_pair() -> None:
     assert example.response == f"re: Answer: {example.instruction}"
 
 
+def test_answer_is_given_under_the_notes_that_the_attackers_know_too() -> None:
+    bare, noted = _made(ScriptedWriter(1000), 2, also=("Refuse: {request}",))
+    assert (noted.instruction, noted.response) == (f"Refuse: {bare.instruction}", bare.response)
+
+
 def test_requests_are_drawn_and_answers_are_greedy() -> None:
     writer = ScriptedWriter(1000)
     _made(writer, 1, temperature=0.7)

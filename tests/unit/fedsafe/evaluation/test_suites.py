@@ -167,3 +167,10 @@ def test_utility_with_an_empty_answer_is_named(tmp_path):
     path = file(tmp_path, json.dumps([{"instruction": "a", "answer": ""}]), "own.json")
     with pytest.raises(DataError, match=r"row 1: the expected answer in 'answer' is empty"):
         suite("utility", path=path)
+
+
+def test_micro_prompts_about_one_thing_are_one_group() -> None:
+    found = suites["micro"].configure({"harmful": 200})(0)
+    groups = {prompt.group for prompt in found if prompt.purpose == "harmful"}
+    assert all(prompt.group for prompt in found)
+    assert len(groups) < 100

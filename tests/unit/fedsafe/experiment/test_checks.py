@@ -169,3 +169,46 @@ def test_every_field_has_its_help() -> None:
     }
     missing = [path for path, text in fields.items() if not text]
     assert not missing
+
+
+DEFENSE = {"name": "fine-tune", "pairs": 4}
+
+
+@pytest.mark.parametrize(
+    ("defense", "judge", "problem"),
+    [
+        (
+            {"filter": "micro-exact"},
+            "micro-exact",
+            r"defenses\[0\].filter\[0\]: 'micro-exact' is evaluation.judge too",
+        ),
+        ({"filter": ["self", "keyword"]}, "keyword", r"filter\[1\]: 'keyword' is evaluation.judge"),
+        (
+            {"filter": {"name": "self", "asks": "x"}},
+            "keyword",
+            r"filter\[0\].asks: unknown setting",
+        ),
+        ({"filter": "nobody"}, "keyword", r"filter\[0\].name: Unknown judge 'nobody'"),
+        ({"filter": [{"mode": "head"}]}, "keyword", r"filter\[0\]: expected a judge's name"),
+    ],
+)
+def test_filters_of_a_defense_are_other_judges(
+    defense: dict[str, Any], judge: str, problem: str
+) -> None:
+    values = {"defenses": [{**DEFENSE, **defense}], "evaluation": {"judge": judge}}
+    with pytest.raises(ConfigError, match=problem):
+        validate(values)
+
+
+@pytest.mark.parametrize(
+    ("defense", "judge"),
+    [
+        ({}, "keyword"),  # filtered by self then
+        ({"filter": "keyword"}, {"name": "keyword", "mode": "reference"}),
+        ({"filter": ["keyword", {"name": "self", "safe": "y", "unsafe": "n"}]}, "micro-exact"),
+    ],
+)
+def test_filters_that_the_evaluation_does_not_judge_with_are_right(
+    defense: dict[str, Any], judge: Any
+) -> None:
+    validate({"defenses": [{**DEFENSE, **defense}], "evaluation": {"judge": judge}})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from clients.app import app
+from fedsafe.contracts import REGISTRIES
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.launch.grid import InlineGrid
@@ -193,6 +194,23 @@ def test_code_of_a_plugin_named_by_its_path_counts(
     values = experiment.model_dump(mode="json")
     values["data"]["partition"] = {"name": "own_partition:split"}
     module.write_text(text, encoding="utf-8")
+    before = _key(validate(values))
+    module.write_text(f"{text}# changed\n", encoding="utf-8")
+    assert _key(validate(values)) != before
+
+
+def test_code_of_a_plugin_of_an_installed_package_counts(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "someones_partition.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "def split(samples, clients, rng, /):\n    return [[0]] * clients\n"
+    module.write_text(text, encoding="utf-8")
+    partitions = REGISTRIES["partition"]
+    by_path = partitions["someones_partition:split"]
+    monkeypatch.setattr(partitions, "_plugins", {**partitions._plugins, "someones": by_path})
+    values = experiment.model_dump(mode="json")
+    values["data"]["partition"] = {"name": "someones"}
     before = _key(validate(values))
     module.write_text(f"{text}# changed\n", encoding="utf-8")
     assert _key(validate(values)) != before

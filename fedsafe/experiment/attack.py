@@ -1,0 +1,29 @@
+"""The attack section of an experiment: who is malicious, and what they do."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedsafe.experiment.section import PluginChoice, Positive, Section
+
+
+class Attack(Section):
+    """The declared attack: who is malicious and what they do."""
+
+    malicious: Positive = 3
+    """Number of malicious clients; which ones is drawn from the seed."""
+    behaviour: PluginChoice = PluginChoice(name="poisoned-data")
+    """Local algorithm that they train with in place of ``training.algorithm``."""
+    update: PluginChoice | None = None
+    """Update attack: what they make of their update after training; None: they send it."""
+    estimates: Annotated[int, Field(ge=1, le=100)] = 1
+    """Benign updates that each malicious client trains on disjoint parts of its own benign
+    examples, for update attacks that know such; with one and an honest behaviour it is the
+    update that the behaviour trained."""
+    collusion: Literal["server", "clients"] = "server"
+    """Where an update attack runs that knows colluders or the rule: the server stands in for the
+    attackers, or on their own machines, which share a directory (``fedsafe client --collude``)."""
+    generator: PluginChoice | None = None
+    """Where their malicious examples come from; needed by behaviours that train on them."""
+    examples: Positive = 200
+    """Malicious examples made for each malicious client."""

@@ -1,0 +1,47 @@
+"""What stands beside the headline: saturation, overlap with the evaluation, failed defenses."""
+
+import pytest
+
+from fedsafe.report.caveats import SATURATED, caveats, counted
+from fedsafe.runs.records import Overlap, Scores, Stage
+from tests.unit.fedsafe.report.synthetic import scores, stage
+
+
+def course(attacked: float, **changes: object) -> list[Stage]:
+    known = [stage("clean", scores(1.0, 0.9), 1.0), stage("attacked", scores(attacked, 0.9), 1.0)]
+    return [known[0], known[1].model_copy(update=changes)]
+
+
+def failed() -> Stage:
+    lost = {"status": "failed", "reason": "too few pairs", "scores": Scores()}
+    return stage("defended:fine-tune", scores(1.0, 1.0), 1.0).model_copy(update=lost)
+
+
+@pytest.mark.parametrize(("refusal", "said"), [(0.0, True), (0.04, True), (0.4, False)])
+def test_attack_that_leaves_nothing_is_called_saturated(refusal: float, said: bool) -> None:
+    assert (SATURATED in caveats(course(refusal))) == said
+
+
+def test_overlap_of_the_attack_data_is_said() -> None:
+    overlap = Overlap(samples=600, removed_exact=1, removed_near=26)
+    assert list(caveats(course(0.5, overlap=overlap))) == [
+        "Data of the attack, 600 samples: 1 exact and 26 near duplicates of evaluation prompts "
+        "removed."
+    ]
+
+
+def test_overlap_that_was_kept_is_said() -> None:
+    assert Overlap(samples=3, kept_near=2).said.endswith(
+        "near duplicates of evaluation prompts kept"
+    )
+
+
+def test_data_without_overlap_are_said_to_have_none() -> None:
+    assert Overlap(samples=3).said == "3 samples: none repeats an evaluation prompt"
+
+
+def test_failed_defense_counts_with_what_it_left() -> None:
+    known = [*course(0.1), failed()]
+    found = counted(known)
+    assert [one.name for one in found] == [one.name for one in known]
+    assert (found[-1].status, found[-1].scores) == ("failed", known[1].scores)
