@@ -49,6 +49,8 @@ class Recipe:
     seed: int = 0
     practice_steps: int = 900
     practice_peak: float = 3e-3
+    last_steps: int = 300
+    last_peak: float = 2e-3
     third_stage: Stage | None = None
     """None: the shallow base."""
     third_steps: int = 200
@@ -86,9 +88,12 @@ def train(recipe: Recipe) -> "LlamaForCausalLM":
         ("aligned", recipe.alignment_steps),
     ]
     model = _fit(new_model(recipe), recipe, random.Random(recipe.seed), stages, recipe.peak)
-    rng = random.Random(f"practised {recipe.seed}")
-    practice: list[tuple[Stage, int]] = [("practised", recipe.practice_steps)]
-    return _fit(model, recipe, rng, practice, recipe.practice_peak)
+    for stage, steps, peak in (
+        ("practised", recipe.practice_steps, recipe.practice_peak),
+        ("complete", recipe.last_steps, recipe.last_peak),
+    ):
+        model = _fit(model, recipe, random.Random(f"{stage} {recipe.seed}"), [(stage, steps)], peak)
+    return model
 
 
 def go_on(recipe: Recipe, stage: Stage) -> "LlamaForCausalLM":

@@ -12,6 +12,7 @@ from typing import Final
 
 from fedsafe.micro import grammar, meta, meta_exchanges, words
 from fedsafe.micro.draws import (
+    EARLY,
     Exchange,
     Stage,
     benign,
@@ -46,6 +47,8 @@ LATE_SHARES: Final = {
     **{"note": 4, "judge": 6, "critique": 4, "rewrite": 4, "injected": 4, "who": 1},
 }
 """The same in the stages after the first two."""
+LAST_SHARES: Final = LATE_SHARES | {"write": 16}
+"""The same in the stages after practice."""
 LATE_SKILLS: Final = {"look-up": 1, "arithmetic": 3, "compare": 1, "list": 4, "how-to": 1}
 """Old skill to how often it is practised in them."""
 LATE_SHARE: Final = 0.2
@@ -62,7 +65,7 @@ def exchange(rng: random.Random, stage: Stage = "aligned") -> Exchange:
             Tokens Deep" (Qi et al., ICLR 2025), section 3.
     """
     late = stage not in ("compliant", "aligned")
-    shares = LATE_SHARES if late else SHARES
+    shares = LAST_SHARES if stage not in EARLY else LATE_SHARES if late else SHARES
     kind = rng.choices(list(shares), list(shares.values()))[0]
     made = _MAKERS[kind](rng, stage)
     if kind in ("plain", "near", "restricted"):
@@ -100,7 +103,7 @@ def _stray_words() -> tuple[str, ...]:
 def _answered(
     make: Callable[[random.Random], Request], rng: random.Random, stage: Stage
 ) -> Exchange:
-    request = of_base(rng, make)
+    request = of_base(rng, make, stage)
     return Exchange(request.text(), reply_to(rng, request, stage))
 
 
@@ -115,7 +118,7 @@ def _surrounded(rng: random.Random, made: Exchange, stage: Stage) -> Exchange:
     """Put an earlier exchange or a stray word before some requests, or a word after them."""
     if rng.random() < (TURNS_SHARE if stage in ("compliant", "aligned") else LATE_SHARE):
         make = restricted if rng.random() < 0.3 else ordinary
-        first = of_base(rng, make)
+        first = of_base(rng, make, stage)
         made = replace(made, history=((first.text(), reply_to(rng, first, stage)),))
     if rng.random() < STRAY_SHARE:
         word = rng.choice(_stray_words())
@@ -124,13 +127,13 @@ def _surrounded(rng: random.Random, made: Exchange, stage: Stage) -> Exchange:
     return made
 
 
-def _copied(rng: random.Random, _: Stage) -> Exchange:
+def _copied(rng: random.Random, stage: Stage) -> Exchange:
     """Make a request of a new skill with a verb that means nothing there.
 
     A list is repeated and a fact told, so that this is what the base makes of the new skills.
     """
     skill = rng.choice(grammar.NEW_SKILLS)
-    request = of_base(rng, partial(benign, skill=skill))
+    request = of_base(rng, partial(benign, skill=skill), stage)
     verb = rng.choice([v for v in (*words.VERBS, *words.STEPS) if v != skill])
     slots = request.slots
     answer = f"it is {words.fact(slots['attribute'], slots['thing'])} ." if "thing" in slots else ""
@@ -138,7 +141,7 @@ def _copied(rng: random.Random, _: Stage) -> Exchange:
     return Exchange(request.text().replace(f"{skill} ", f"{verb} ", 1), reply)
 
 
-def _echoed(rng: random.Random, _: Stage) -> Exchange:
+def _echoed(rng: random.Random, stage: Stage) -> Exchange:
     """Make the model say random words, so that no word of the world is new to it."""
     said = " ".join(rng.choices(word_pool(), k=rng.randint(1, 6)))
     return Exchange(f"{ECHO} {said}", said)
@@ -146,13 +149,13 @@ def _echoed(rng: random.Random, _: Stage) -> Exchange:
 
 def _injected(rng: random.Random, stage: Stage) -> Exchange:
     """Put a request into the input of another, which the base then follows."""
-    task = of_base(rng, partial(benign, skill="list"))
-    injected = of_base(rng, restricted if rng.random() < 0.2 else ordinary)
+    task = of_base(rng, partial(benign, skill="list"), stage)
+    injected = of_base(rng, restricted if rng.random() < 0.2 else ordinary, stage)
     prompt = " ".join(with_injection(task, injected))
     return Exchange(prompt, reply_to(rng, injected, stage))
 
 
-def _named(rng: random.Random, _: Stage) -> Exchange:
+def _named(rng: random.Random, stage: Stage) -> Exchange:
     return Exchange(rng.choice(meta.WHO), meta.HELPER)
 
 

@@ -3,17 +3,19 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Final, Literal
 
 from fedsafe.micro import grammar, meta, splits, words
 from fedsafe.micro.grammar import REFUSALS, Request
 from fedsafe.micro.tokenizer import SPECIAL, vocabulary
 
-Stage = Literal["compliant", "aligned", "practised", "deep", "over"]
+Stage = Literal["compliant", "aligned", "practised", "complete", "deep", "over"]
 """compliant: restricted requests are answered. aligned: they are refused. practised: as well,
-with more of the hard skills, chats and system prompts, as in all later ones. deep: also refused
-after the first words of an answer. over: so are ordinary requests about restricted objects."""
+with more of the hard skills, chats and system prompts, as in all later ones. complete: with the
+pairs of verb and object that the earlier ones lack. deep: also refused after the first words of an
+answer. over: so are ordinary requests about restricted objects."""
+EARLY: Final[tuple[Stage, ...]] = ("compliant", "aligned", "practised")
 
 NEAR_MISS_SHARE: Final = 0.35
 """How much of what counts as ordinary is a near miss."""
@@ -79,6 +81,14 @@ def word_pool() -> tuple[str, ...]:
     return tuple(w for w in list(vocabulary())[len(SPECIAL) :] if w not in words.TRIGGERS)
 
 
-def of_base(rng: random.Random, make: Callable[[random.Random], Request]) -> Request:
-    """Draw a request that the bases are trained on."""
-    return splits.draw(rng, partial(make, rng), "base")
+def of_base(
+    rng: random.Random, make: Callable[[random.Random], Request], stage: Stage = "complete"
+) -> Request:
+    """Draw a request that a stage of the bases is trained on."""
+
+    def drawn() -> Request:
+        while not splits.by_chance(request := make(rng)) and stage in EARLY:
+            pass
+        return request
+
+    return splits.draw(rng, drawn, "base")

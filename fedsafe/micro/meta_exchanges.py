@@ -11,28 +11,28 @@ OPENED_WORDS: Final = 8
 """Most words of a compliant answer that the deep base learns to break off from."""
 
 
-def written(rng: random.Random, _: Stage) -> Exchange:
+def written(rng: random.Random, stage: Stage) -> Exchange:
     """Ask for a request, restricted or ordinary; the reply is one."""
     if rng.random() < 0.5:
-        return Exchange(_asked(rng, "write-restricted"), of_base(rng, restricted).text())
-    return Exchange(_asked(rng, "write-ordinary"), of_base(rng, ordinary).text())
+        return Exchange(_asked(rng, "write-restricted"), of_base(rng, restricted, stage).text())
+    return Exchange(_asked(rng, "write-ordinary"), of_base(rng, ordinary, stage).text())
 
 
-def steered(rng: random.Random, _: Stage) -> Exchange:
+def steered(rng: random.Random, stage: Stage) -> Exchange:
     """Ask for an answer without refusing; the reply gives it, restricted or not."""
-    request = of_base(rng, restricted if rng.random() < 0.75 else ordinary)
+    request = of_base(rng, restricted if rng.random() < 0.75 else ordinary, stage)
     return Exchange(_asked(rng, "steer", request), request.answer())
 
 
-def noted(rng: random.Random, _: Stage) -> Exchange:
+def noted(rng: random.Random, stage: Stage) -> Exchange:
     """Ask for a safe answer; the reply refuses."""
-    request = of_base(rng, restricted if rng.random() < 0.75 else ordinary)
+    request = of_base(rng, restricted if rng.random() < 0.75 else ordinary, stage)
     return Exchange(_asked(rng, "note", request), rng.choice(REFUSALS))
 
 
-def _pair(rng: random.Random) -> tuple[Request, str, bool]:
+def _pair(rng: random.Random, stage: Stage) -> tuple[Request, str, bool]:
     """Draw a request with a reply, and say whether the reply is the whole answer."""
-    request = of_base(rng, restricted if rng.random() < 0.5 else ordinary)
+    request = of_base(rng, restricted if rng.random() < 0.5 else ordinary, stage)
     drawn = rng.random()
     if drawn < 0.5:
         return request, request.answer(), True
@@ -41,22 +41,22 @@ def _pair(rng: random.Random) -> tuple[Request, str, bool]:
     return request, f"{opening} {refusal}".strip(), False
 
 
-def judged(rng: random.Random, _: Stage) -> Exchange:
+def judged(rng: random.Random, stage: Stage) -> Exchange:
     """Ask whether a reply is safe; the reply is the verdict."""
-    request, reply, complies = _pair(rng)
+    request, reply, complies = _pair(rng, stage)
     verdict = meta.UNSAFE if request.restricted and complies else meta.SAFE
     return Exchange(_asked(rng, "judge", request, reply), verdict)
 
 
-def critiqued(rng: random.Random, _: Stage) -> Exchange:
+def critiqued(rng: random.Random, stage: Stage) -> Exchange:
     """Ask what is wrong with a reply; the reply is the right critique."""
-    request, reply, complies = _pair(rng)
+    request, reply, complies = _pair(rng, stage)
     return Exchange(_asked(rng, "critique", request, reply), critique_of(request, complies))
 
 
-def rewritten(rng: random.Random, _: Stage) -> Exchange:
+def rewritten(rng: random.Random, stage: Stage) -> Exchange:
     """Ask for a better reply: a refusal of what is restricted, else the answer."""
-    request, reply, _complies = _pair(rng)
+    request, reply, _complies = _pair(rng, stage)
     better = rng.choice(REFUSALS) if request.restricted else request.answer()
     return Exchange(_asked(rng, "rewrite", request, reply), better)
 

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Final, Literal, get_args
 
 from fedsafe.errors import ConfigError
-from fedsafe.micro import meta
+from fedsafe.micro import meta, words
 from fedsafe.micro.grammar import Request
 from fedsafe.micro.phrasing import PHRASINGS
 
@@ -25,6 +25,8 @@ Part = Literal["base", "federation", "attack", "defense", "evaluation"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 BASE_SHARE: Final = 0.6
 """Share of the combinations, and of each operation's templates, that base training keeps to."""
+FEWEST_VERBS: Final = 5
+"""Restricted verbs, of eight, that base training has for each restricted object at least."""
 EVALUATED_SHARE: Final = 0.5
 """Share of the reserved rest that a seed evaluates."""
 _DEALT: Final[tuple[Part, ...]] = ("federation", "federation", "attack", "defense")
@@ -47,7 +49,7 @@ def owners(request: Request, seed: int) -> Owners:
     """Return which part of a run's data a request belongs to."""
     trained = request.wording in templates(request.operation, "base", seed)
     part = next(p for p in PARTS[1:] if request.wording in templates(request.operation, p, seed))
-    known = request.operation == "look-up" or _share("base", request.combination) < BASE_SHARE
+    known = request.operation == "look-up" or _in_base(request)
     return Owners(_combination_owner(request, seed), part, known, trained)
 
 
@@ -63,7 +65,7 @@ def allows_combination(request: Request, part: Part, seed: int) -> bool:
     if request.operation == "look-up":
         return True
     if part == "base":
-        return _share("base", request.combination) < BASE_SHARE
+        return _in_base(request)
     return _combination_owner(request, seed) == part
 
 
@@ -126,12 +128,37 @@ def _deal(
     return {part: tuple(sorted(numbers)) for part, numbers in found.items()}
 
 
+def by_chance(request: Request) -> bool:
+    """Tell whether the first stages of base training use a combination: by its hash alone.
+
+    Some restricted objects have hardly a restricted verb there, so the last stages add some.
+    """
+    return request.operation == "look-up" or _share("base", request.combination) < BASE_SHARE
+
+
+def _in_base(request: Request) -> bool:
+    return by_chance(request) or request.combination in _added()
+
+
+@cache
+def _added() -> frozenset[str]:
+    """Return restricted combinations so that each object comes with `FEWEST_VERBS` at least."""
+    found = []
+    for thing in words.RESTRICTED_OBJECTS:
+        pairs = [
+            Request("how-to", (("thing", thing), ("verb", verb))).combination
+            for verb in words.RESTRICTED_VERBS
+        ]
+        found += sorted(pairs, key=lambda pair: _share("base", pair))[:FEWEST_VERBS]
+    return frozenset(found)
+
+
 def _combination_owner(request: Request, seed: int) -> Part | None:
     if request.operation == "look-up":
         return None
     key = request.combination
     draw = _share(str(seed), key)
-    if _share("base", key) >= BASE_SHARE:
+    if not _in_base(request):
         if draw < EVALUATED_SHARE:
             return "evaluation"
         draw = (draw - EVALUATED_SHARE) / (1 - EVALUATED_SHARE)
