@@ -174,8 +174,8 @@ class Stage(Record):
     """Judge of its scores."""
     detection: Detection | None = None
     overlap: Overlap | None = None
-    """Overlap of the attack's data, or of the defense's, with the evaluation; None: no such data,
-    or clients that did not say."""
+    """Overlap of the data made for it with the evaluation: of the attack, of a defense, else what
+    honest clients are dealt; None: no such data, or clients that did not say."""
     key: str = ""
     """sha256 of everything its adapter depends on; equal keys give equal adapters."""
     status: Literal["done", "failed"] = "done"

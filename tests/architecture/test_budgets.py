@@ -29,7 +29,6 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/deployment/server/starting_keys.py:starting_keys": 41,
     "fedsafe/evaluation/evaluate.py:evaluate": 45,
     "fedsafe/evaluation/paired.py:clustered_bootstrap": 46,
-    "fedsafe/evaluation/suites.py:micro": 42,
     "fedsafe/models/base.py:load": 60,
     "fedsafe/pipeline/opening.py:open_run": 59,
     "fedsafe/pipeline/defend.py:defend_adapter": 41,
