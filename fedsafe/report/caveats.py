@@ -51,13 +51,15 @@ def counted(stages: Sequence[Stage]) -> list[Stage]:
 
     It stays marked as failed, and keeps its reason.
     """
-    done = [stage for stage in stages if stage.status == "done"]
-    left = tell(done).trained
-    return [
-        stage if stage.status == "done" or left is None else _as_left(stage, left)
-        for stage in stages
-        if stage.status == "done" or left is not None
-    ]
+    found: dict[str, Stage] = {}
+    trained = tell([stage for stage in stages if stage.status == "done"]).trained
+    for stage in stages:
+        left = found.get(stage.after) or trained
+        if stage.status == "done":
+            found[stage.name] = stage
+        elif left is not None:
+            found[stage.name] = _as_left(stage, left)
+    return list(found.values())
 
 
 def _as_left(stage: Stage, left: Stage) -> Stage:
