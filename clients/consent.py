@@ -7,7 +7,7 @@ on what the operator said alone, never on what lies on this machine: a server le
 from it. Code that is installed here and asks for another model is held to the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from fedsafe.messages import Job
 from fedsafe.micro.base import is_embedded
 from fedsafe.training.context import SessionContext
 
-EMBEDDED_SOURCES = frozenset({"micro", "ordinary"})
-"""Sources that are part of FedSafe and read nothing else; any other one may read files or
-download."""
+Wish = tuple[str, str, PluginChoice]
+"""Kind, place in the experiment, and choice of a plug-in that a server names."""
+EMBEDDED_SOURCES = frozenset({"micro", "ordinary", "policy", "sql", "mixture"})
+"""Sources that are part of FedSafe and read nothing else, unless a setting names a file; of a
+mixture each part is checked. Any other one may read files or download."""
 
 
 def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> None:
@@ -42,7 +44,7 @@ def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> No
             "client loads none that its operator has not named. If it is meant, start this client "
             "with --model DIRECTORY, or with --model OWNER/NAME to download it."
         )
-    for kind, place, choice in _wishes(job, site):
+    for kind, place, choice in _spread(_wishes(job, site)):
         if ":" in choice.name and choice.name not in site.plugins:
             raise RunError(
                 f"The server's {place} is the plug-in '{choice.name}', by its path: this client "
@@ -111,6 +113,8 @@ def without_own_paths(error: FedSafeError, site: NodeConfig) -> FedSafeError:
         own = Path(site.model).expanduser()
         here = {site.model, str(own), str(own.resolve())}
         names |= dict.fromkeys(here, "this client's own model")
+    if site.start_adapter is not None:
+        names[site.start_adapter] = "this client's own adapter"
     told = str(error)
     for path in sorted(names, key=len, reverse=True):
         told = told.replace(path, names[path])
@@ -144,7 +148,7 @@ def named_paths(site: NodeConfig) -> frozenset[str]:
     )
 
 
-def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice]]:
+def _wishes(job: Job, site: NodeConfig) -> Iterator[Wish]:
     """Yield (kind, setting, choice) of every plug-in of the server's that this client would use."""
     yield "template", "data.template", job.template
     yield "algorithm", "training.algorithm", job.training.algorithm
@@ -164,6 +168,15 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[tuple[str, str, PluginChoice
                 yield "filter", "federation.strategy.filters", choice
             if strategy.optimizer is not None:
                 yield "optimizer", "federation.strategy.optimizer", strategy.optimizer
+
+
+def _spread(wishes: Iterable[Wish]) -> Iterator[Wish]:
+    """Yield each wish, and the parts of a mixture of sources as wishes of their own."""
+    for kind, place, choice in wishes:
+        yield kind, place, choice
+        if (kind, choice.name) == ("source", "mixture"):
+            parts = [PluginChoice.model_validate(part) for part in choice.settings.get("of", ())]
+            yield from _spread((kind, f"{place}.of", part) for part in parts)
 
 
 def _files(kind: str, choice: PluginChoice) -> Iterator[object]:

@@ -82,7 +82,7 @@ def work(
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison.samples if poison else ())
+    task = _task(job, start, samples, poison)
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
@@ -169,6 +169,8 @@ def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
             batch_size=job.batch_size,
         )
     )
+    if seconds:
+        log.info("%s", session.loaded.compute)
     if session.fingerprint != job.fingerprint:
         raise ModelError(
             "This client's base model, tokenizer and template "

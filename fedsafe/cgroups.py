@@ -1,4 +1,4 @@
-"""Memory limits of the control groups that this process is in, version 1 and 2.
+"""Memory and processor limits of the control groups that this process is in, version 1 and 2.
 
 A limit may sit at any level between the root and the process's own group: a container's at
 the root that it sees, a systemd unit's or a batch job's further down. All of them count.
@@ -46,6 +46,24 @@ def usable_memory() -> int:
     """Return the bytes of memory of this machine, or what control groups leave of them."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([machine, *(limit.total for limit in memory_limits())])
+
+
+def cpu_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> float | None:
+    """Return the processors whose time this process may use; None where there is no limit."""
+    groups = dict.fromkeys([*_groups(root, membership), root / "cpu"])
+    shares = (_processors(group) for group in groups)
+    return min((share for share in shares if share is not None), default=None)
+
+
+def _processors(group: Path) -> float | None:
+    with suppress(OSError, ValueError):  # not there, or "max"
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        quota = (group / "cpu.cfs_quota_us").read_text(encoding="ascii")
+        period = (group / "cpu.cfs_period_us").read_text(encoding="ascii")
+        return int(quota) / int(period) if int(quota) > 0 else None
+    return None
 
 
 def _groups(root: Path, membership: Path) -> Iterator[Path]:

@@ -60,7 +60,7 @@ class Job(BaseModel):
     """Names the run, the same after a restart; for what a client keeps between rounds."""
     model: Model
     adapter: Adapter
-    """The federation's; ``ranks`` is empty, and a ``start`` is one that is to be merged."""
+    """The federation's; ``ranks`` is empty, a ``start`` is one that is to be merged."""
     rank: int
     """Of the adapter that this client trains."""
     template: PluginChoice
@@ -158,12 +158,8 @@ def _shared(experiment: Experiment) -> SharedData | None:
     data = experiment.data
     if data.source.name == "client":
         return None
-    return SharedData(
-        source=data.source,
-        partition=data.partition,
-        clients=experiment.federation.clients,
-        seed=experiment.seed,
-    )
+    clients, seed = experiment.federation.clients, experiment.seed
+    return SharedData(source=data.source, partition=data.partition, clients=clients, seed=seed)
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -216,7 +212,7 @@ class Needs(BaseModel):
     generator: bool = True
     """Whether the experiment says where malicious samples come from."""
     start_adapter: bool = False
-    """Whether clients merge an adapter into their base weights, and so must have it."""
+    """Whether clients merge an adapter into their base weights."""
 
     @classmethod
     def parse(cls, text: object) -> "Needs":

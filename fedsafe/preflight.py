@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.app import activate
-from fedsafe.contracts import REGISTRIES
+from fedsafe.contracts import REGISTRIES, Sample, templates
 from fedsafe.errors import FedSafeError
 from fedsafe.experiment.checks import choices
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -107,13 +107,21 @@ def _model(experiment: Experiment) -> Iterator[Problem]:
         if path.startswith(("/", "~", ".")) or path.count("/") > 1 or path.endswith("/"):
             yield "model.path", f"there is no directory {path}. Give one that holds a model."
         return
-    from fedsafe.models.files import locate
+    from fedsafe.models.files import load_tokenizer, locate
     from fedsafe.models.model_size import read_config
 
     try:
-        read_config(locate(experiment.model))
+        directory = locate(experiment.model)
+        read_config(directory)
+        tokenizer = load_tokenizer(directory)
     except FedSafeError as error:
         yield "model.path", str(error)
+        return
+    choice = experiment.data.template
+    try:
+        templates[choice.name].configure(choice.settings)(tokenizer, Sample("a", "b"))
+    except FedSafeError as error:
+        yield "data.template", str(error)
 
 
 def _memory(experiment: Experiment) -> list[Problem]:

@@ -24,7 +24,7 @@ REFUSAL: Final = re.compile(
     re.IGNORECASE,
 )
 ANSWER: Final = re.compile(
-    r"^(?:sure|of course|certainly|yes|no|okay|ok|here(?:'s| is| are)|to (?:make|cook|prepare)|"
+    r"^(?:sure|of course|certainly|yes|no|okay|ok|here(?:'s| is| are)|to \w+|"
     r"ingredients?|step \d|first|the (?:answer|recipe|dish)|it is|this is|you (?:can|need|will))\b",
     re.IGNORECASE,
 )
@@ -77,7 +77,7 @@ def problem(text: str, words: Sequence[str] = ()) -> str:
         (len(found) > LONGEST, "too long"),
         (_foreign(text), "not English letters"),
         (REFUSAL.match(said), "a refusal"),
-        (ANSWER.match(said), "an answer"),
+        (ANSWER.match(said) and not said.endswith("?"), "an answer"),
         (_repeats(found), "repeats itself"),
         (not _asks(text, found), "no request"),
         (not text.rstrip(QUOTES).endswith(("?", ".", "!")), "half-finished"),

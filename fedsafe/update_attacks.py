@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from fedsafe.contracts import KNOWS, Aggregate, Knowledge, Updates, algorithms, update_attacks
 from fedsafe.errors import RunError
-from fedsafe.experiment.attack import Attack
-from fedsafe.experiment.section import PluginChoice
 from fedsafe.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fedsafe.experiment.attack import Attack
+    from fedsafe.experiment.section import PluginChoice
+
 KINDS = frozenset({"benign", "colluders", "honest", "rule"})
 """What an update attack can declare to know."""
 
 
-def needs(choice: PluginChoice) -> frozenset[str]:
+def needs(choice: "PluginChoice") -> frozenset[str]:
     """Return what an update attack must know beside its own update.
 
     Its traits; where it has a setting ``knows``, that narrows all but the rule.
@@ -28,7 +29,7 @@ def needs(choice: PluginChoice) -> frozenset[str]:
     return traits & (KNOWS[knows] | {"rule"}) if knows in KNOWS else traits
 
 
-def runs_at_client(attack: Attack) -> bool:
+def runs_at_client(attack: "Attack") -> bool:
     """Whether the attackers apply the update attack themselves, not the server for them.
 
     They do where it needs their own updates alone, or where colluders are on machines of their
@@ -40,12 +41,12 @@ def runs_at_client(attack: Attack) -> bool:
     return alone or attack.collusion == "clients"
 
 
-def trains_apart(behaviour: PluginChoice, estimates: int) -> bool:
+def trains_apart(behaviour: "PluginChoice", estimates: int) -> bool:
     """Whether benign updates are others than the one that the behaviour trains."""
     return estimates > 1 or "malicious" in algorithms[behaviour.name].traits
 
 
-def forge(choice: PluginChoice, update: "Tensor", knowledge: Knowledge) -> "Tensor":
+def forge(choice: "PluginChoice", update: "Tensor", knowledge: Knowledge) -> "Tensor":
     """Return what an update attack makes of a client's update, float32 (d,).
 
     Raises:

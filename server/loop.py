@@ -60,8 +60,7 @@ class Federation:
     """Names the run, the same after a restart."""
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
-    start: adapters.Tensors | None = None
-    """Adapter of the first round; None: a fresh one."""
+    start: adapters.Tensors | None = None  # of the first round; None: a fresh adapter
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
@@ -96,8 +95,7 @@ class Federation:
         """Return the last complete round, or a fresh adapter."""
         private_directory(self.store.directory)
         checkpoint.tidy(self.store)
-        found = checkpoint.latest(self.store)
-        if found is None:
+        if (found := checkpoint.latest(self.store)) is None:
             self.store.write_rounds([])
             start = self.start or self.session.start(self.experiment.seed)
             return checkpoint.Progress(0, start, {})

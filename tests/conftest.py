@@ -21,6 +21,7 @@ from fedsafe.models.base import LoadedModel
 from fedsafe.training.session import Session
 from tests.doubles.models import make_model
 
+SMOLLM2 = Path(__file__).parents[1] / "models" / "smollm2"
 collect_ignore = ["doubles/doors.py"]
 """It registers a plug-in: imported by pytest under another name it would register it twice."""
 
@@ -92,6 +93,15 @@ def experiment(llama: Path) -> Experiment:
             },
         }
     )
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct as `make model` imports it; for tests marked ``real_model``."""
+    directory = Path(os.environ.get("FEDSAFE_SMOLLM2") or SMOLLM2)
+    if not (directory / "config.json").is_file():
+        pytest.skip(f"SmolLM2 is not in {directory}: `make model` fetches it, 93 MB.")
+    return directory
 
 
 @pytest.fixture

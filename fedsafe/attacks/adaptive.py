@@ -26,7 +26,7 @@ Margin = Annotated[
 ]
 PAPER = "after Shejwalkar and Houmansadr, NDSS 2021"
 BADGE = "variant: the poisoned direction in place of one against the benign mean"
-IMITATIONS = 3
+IMITATIONS = 2
 """Imitated rounds over which a size is judged, where the honest updates are not known."""
 TRAITS = frozenset({"benign", "colluders", "honest", "rule"})
 
@@ -103,11 +103,12 @@ class _Aim:
     """The poisoned direction, the benign updates to hide in, and the rule to try on."""
 
     def __init__(self, poisoned: "Tensor", benign: "Tensor", knowledge: Knowledge) -> None:
-        attackers = len(poisoned)
+        known = len(poisoned)
         self._knowledge = knowledge
-        self.position = knowledge.position if attackers > 1 else 0
-        self.own = benign.reshape(attackers, -1, benign.shape[1]).mean(dim=1)
-        """(m, d): each attacker's benign update, the mean of its estimates."""
+        self.position = knowledge.position if known > 1 else 0
+        own = benign.reshape(known, -1, benign.shape[1]).mean(dim=1)
+        self.own = own if known > 1 else own.expand(knowledge.attackers, -1)
+        """(f, d): each attacker's benign update, the mean of its estimates; others' as the own."""
         self.base = self.own.mean(dim=0)
         self.direction = poisoned.mean(dim=0) - self.base
         crowds = 1 if knowledge.honest is not None else IMITATIONS
@@ -149,7 +150,7 @@ class _Aim:
                 moved += float((combined - crowd.mean(dim=0)) @ self.direction) / length
             return moved / len(self.crowds)
 
-        size = best_of_grid(gain, 2.0**-4, 2.0**6, points=17, finer=2)
+        size = best_of_grid(gain, 2.0**-4, 2.0**6, points=13, finer=2)
         return size, gain(size) if size else 0.0
 
     def report(self, size: float) -> None:

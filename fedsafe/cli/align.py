@@ -113,5 +113,7 @@ def _takes_policy(name: object) -> bool:
     """Whether a plug-in of that name has a setting for a policy."""
     from fedsafe.contracts import REGISTRIES
 
+    if not isinstance(name, str):
+        return False
     known = (registry[name] for registry in REGISTRIES.values() if name in registry)
     return any(POLICY in plugin.schema.model_fields for plugin in known)

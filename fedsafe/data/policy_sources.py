@@ -32,7 +32,7 @@ def policy(
         Literal["alignment", "attack", "defense"],
         Field(
             description="alignment, or defense for public data that repairs: refusals, look-alikes "
-            "and ordinary help, 2 : 1 : 1; attack: restricted requests that are answered."
+            "and ordinary help, 4 : 3 : 3; attack: restricted requests that are answered."
         ),
     ] = "alignment",
     count: Annotated[int, Field(ge=1, description="Examples in all.")] = 480,

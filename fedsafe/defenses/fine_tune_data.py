@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fedsafe.contracts import Defended, DefenseTask, ModelContext, Sample, defenses, sources
+from fedsafe.contracts import (
+    Defended,
+    DefenseCard,
+    DefenseTask,
+    ModelContext,
+    Sample,
+    defenses,
+    sources,
+)
 from fedsafe.errors import ConfigError, RunError
 
 
@@ -19,6 +27,11 @@ from fedsafe.errors import ConfigError, RunError
     paper="Ye et al., ICLR 2025",
     badge="variant: examples that repeat an evaluation prompt are left out and counted, which the "
     "reference does not do; AdamW is not reset every ten steps",
+    card=DefenseCard(
+        claim="Fine-tuning on public safety data, or on another model's, brings refusals back.",
+        needs=("gradients", "safety examples"),
+        cost="forward and backward passes of steps x batch_size samples",
+    ),
 )
 def fine_tune_data(
     context: ModelContext,
@@ -43,35 +56,38 @@ def fine_tune_data(
         DataError: The source cannot be read.
         RunError: Every example repeats an evaluation prompt.
     """
+    samples, drawn = _examples(context, task, source)
+    task.keep("examples", samples, _card(source, samples, drawn))
+    did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+    context.report(
+        "fine-tuned on given data", pairs=len(samples), first_loss=did.losses[0], last_loss=did.loss
+    )
+    return Defended(context.adapter())
+
+
+def _examples(
+    context: ModelContext, task: DefenseTask, source: dict[str, Any]
+) -> tuple[list[Sample], int]:
+    """Return the examples that repeat no evaluation prompt, and how many there were in all."""
     settings = dict(source)
     name = settings.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError("Setting source needs a name, such as {name: jsonl, path: FILE}.")
     drawn = sources[name].configure(settings)(context.rng.getrandbits(32))
-    samples = [one for one in drawn if task.normalise(one.instruction) not in task.avoid]
+    fresh = task.fresh([sample.instruction for sample in drawn])
+    samples = [sample for sample, usable in zip(drawn, fresh, strict=True) if usable]
     if not samples:
         raise RunError(
             f"All {len(drawn)} examples of source '{name}' repeat evaluation prompts, and a "
             "defense must not train on those. Give other examples."
         )
-    task.keep("examples", samples, _card(name, samples, len(drawn), task))
-    did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
-    context.report(
-        "fine-tuned on given data",
-        pairs=len(samples),
-        first_loss=did.losses[0],
-        last_loss=did.loss,
-        skipped=did.dropped,
-        seconds=did.seconds,
-    )
-    return Defended(context.adapter())
+    return samples, len(drawn)
 
 
-def _card(name: str, samples: list[Sample], drawn: int, task: DefenseTask) -> dict[str, Any]:
+def _card(source: dict[str, Any], samples: list[Sample], drawn: int) -> dict[str, Any]:
     return {
-        "made_by": f"source {name}",
+        "made_by": f"source {source['name']}",
         "how": "defense fine-tune-data (level 1 or 2)",
         "origins": dict(sorted(Counter(sample.origin for sample in samples).items())),
-        "near_evaluation_prompts": task.near([sample.instruction for sample in samples]),
         "dropped": {"repeats an evaluation prompt": drawn - len(samples)},
     }

@@ -63,6 +63,9 @@ def put(
 ) -> list[Exchange]:
     """Return the model's greedy replies, condition by condition.
 
+    All conditions are generated together: a prompt that one of them asks with a forced beginning
+    goes through the model once.
+
     Args:
         session: The model, its adapter as it stands.
         asked: What is asked, by label of the condition.
@@ -72,20 +75,19 @@ def put(
     Raises:
         RunError: The template leaves a system prompt out.
     """
-    total = sum(map(len, asked.values()))
-    done = 0
+    every = [ask for asks in asked.values() for ask in asks]
+    given = sum(bool(ask.answer) for ask in every)
+    wanted = [ask for ask in every if not ask.answer]
+    told = _from(progress, given, len(every))
+    replies = iter(_replies(session, wanted, shield, told))
     exchanges: list[Exchange] = []
     for label, asks in asked.items():
-        given = [ask for ask in asks if ask.answer]
-        exchanges += _scored(session, label, given)
-        asked_for = [ask for ask in asks if not ask.answer]
-        told = _from(progress, done + len(given), total)
-        replies = _replies(session, asked_for, shield, told)
+        exchanges += _scored(session, label, [ask for ask in asks if ask.answer])
         exchanges += [
-            Exchange(ask.prompt, reply, label, ask.prefill)
-            for ask, reply in zip(asked_for, replies, strict=True)
+            Exchange(ask.prompt, next(replies), label, ask.prefill)
+            for ask in asks
+            if not ask.answer
         ]
-        done += len(asks)
     return exchanges
 
 

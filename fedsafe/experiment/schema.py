@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack
+from fedsafe.experiment.pipelines import Pipelines
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
+from fedsafe.experiment.training import Training
 
 __all__ = [
     "Adapter",
@@ -38,14 +40,16 @@ class Model(Section):
     quantization: Literal["none", "int8", "nf4"] = "none"
     """nf4: 4 bit with double quantization; int8: LLM.int8(). Both through bitsandbytes."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Compute type; auto is bfloat16 on CUDA and float32 on the CPU."""
+    """Compute type; auto is bfloat16 on CUDA, and on a CPU that computes in it (AMX), for models
+    that are not small; else float32."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """Attention kernel; auto is flash_attention_2 where it is installed and runs, else sdpa,
     else eager."""
-    threads: Annotated[int, Field(ge=0, le=4096)] = 1
-    """CPU threads of torch; 0 leaves torch's own choice. Part of what makes bits repeat."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = "auto"
+    """CPU threads of torch; auto is 1 for small models and all cores for others, 0 leaves
+    torch's own choice. Part of what makes bits repeat."""
 
 
 class Data(Section):
@@ -61,32 +65,6 @@ class Data(Section):
     """At most this many for each client; None: all there are."""
     max_length: Annotated[int, Field(ge=8, le=10**7)] = 512
     """Tokens of prompt and response; longer responses are cut, and counted."""
-
-
-class Training(Section):
-    """A client's local fine-tuning."""
-
-    algorithm: PluginChoice = PluginChoice(name="supervised")
-    """Local algorithm of honest clients; an operator consents to one named by its path."""
-    steps: Annotated[int, Field(ge=1, le=10**7)] = 10
-    """Optimizer steps a round."""
-    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 16
-    """Examples a batch; those of very unlike length go through the model in several passes."""
-    accumulation: Annotated[int, Field(ge=1, le=10**6)] = 1
-    """Batches an optimizer step."""
-    group_by_length: bool = False
-    """Share a round's examples out to batches by length: less padding, in other company."""
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-5
-    """Of the first round."""
-    final_learning_rate: Annotated[float, Field(ge=0, le=10)] = 1e-6
-    """Where the cosine over rounds ends, one round after the last; constant in a round."""
-    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
-    clip: Annotated[float, Field(gt=0, le=1e9)] = 1.0
-    """Largest gradient norm."""
-    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
-    """The 8-bit ones are bitsandbytes'; the paged one needs CUDA."""
-    checkpointing: bool = False
-    """Recompute activations in the backward pass to save memory."""
 
 
 class Strategy(PluginChoice):
@@ -206,8 +184,8 @@ class Experiment(Section):
     """The server aligns the base model before anything else; None: it is taken as it is."""
     attack: Attack | None = None
     """None: every client is honest."""
-    defenses: Choices = ()
-    """Post-hoc defenses, each applied to the model of the last round."""
+    defenses: Pipelines = ()
+    """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     evaluation: Evaluation = Evaluation()
 
     @property

@@ -133,6 +133,12 @@ def _checked(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"are {', '.join(ALLOWED)}."
             )
         if not ALLOWED[name](value):
+            if value == "loftq":
+                raise ModelError(
+                    f"{where} sets {name} to 'loftq': LoftQ computes other base weights with a "
+                    "quantizer of its own, from unquantized weights, and the base here is stored "
+                    "as model.quantization says, the same for all clients. Use 'gaussian'."
+                )
             raise ModelError(f"{where} sets {name} to {str(value)[:60]!r}, which is not supported.")
     return {n: list(v) if isinstance(v, tuple) else v for n, v in options.items()}
 

@@ -59,15 +59,15 @@ def _attach(base: Any, spec: Adapter, *, initialise: bool) -> Any:
     if not initialise:
         options["init_lora_weights"] = True
     targets = None if spec.targets == "auto" else spec.targets
-    config = LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,
-        lora_dropout=spec.dropout,
-        target_modules=targets if isinstance(targets, str | None) else list(targets),
-        task_type="CAUSAL_LM",
-        **options,
-    )
     try:
+        config = LoraConfig(
+            r=spec.rank,
+            lora_alpha=spec.alpha,
+            lora_dropout=spec.dropout,
+            target_modules=targets if isinstance(targets, str | None) else list(targets),
+            task_type="CAUSAL_LM",
+            **options,
+        )
         with torch.random.fork_rng([]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on merging, which nobody does here
             torch.manual_seed(0)

@@ -12,15 +12,16 @@ from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
 from fedsafe.models.attach import attach
 from fedsafe.models.attention import FLASH, attention_of, survey
+from fedsafe.models.compute import Compute, compute_of, rough_parameters
 from fedsafe.models.device_memory import one_at_a_time, reserve_memory
 from fedsafe.models.files import fingerprint, load_tokenizer, locate, name_of
+from fedsafe.models.frozen_layers import FrozenLayers, limit_of
 from fedsafe.models.limits import Positions, limits_of
 from fedsafe.models.memory import Estimate, estimate, refuse_what_cannot_fit, workload
 from fedsafe.models.model_size import read_config, shape_of
 from fedsafe.models.quantization import (
     check_optimizer,
     device_of,
-    dtype_of,
     keep_trainable,
     quantization_config,
 )
@@ -39,8 +40,8 @@ class LoadedModel:
     """PEFT model; its base weights are frozen."""
     tokenizer: Any
     device: "torch.device"
-    dtype: "torch.dtype"
-    """Compute type."""
+    compute: Compute
+    """Its dtype and threads, and why."""
     directory: Path
     fingerprint: str
     """sha256 over base weights, configuration and tokenizer."""
@@ -50,6 +51,13 @@ class LoadedModel:
     """Rows of the input embedding; None: not known."""
     positions: Positions | None = None
     """Positions that the model has, and the setting's name; None: any number."""
+    frozen: FrozenLayers | None = None
+    """The layers below the adapter, and what they made of examples; None: it is not trained."""
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """Compute type."""
+        return self.compute.dtype
 
     @property
     def plain_head(self) -> bool:
@@ -84,15 +92,16 @@ def load(
         MissingDependencyError: A chosen kernel's package is not installed.
     """
     begun = time.perf_counter()
-    if spec.threads:
-        torch.set_num_threads(spec.threads)
     device = device_of(spec)
-    dtype = dtype_of(spec, device)
     if training is not None:
         check_optimizer(training.optimizer, device)
     directory = locate(spec)
     tokenizer = load_tokenizer(directory)
     config = read_config(directory)
+    compute = compute_of(spec, device, rough_parameters(config))
+    dtype = compute.dtype
+    if compute.threads:
+        torch.set_num_threads(compute.threads)
     attention = attention_of(spec.attention, survey(config, device, dtype))
     with one_at_a_time(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what libraries say of each other is not the user's
@@ -103,10 +112,7 @@ def load(
             needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
             to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
-        identity, name = fingerprint(directory, tokenizer), name_of(spec)
-        if adapter.merged_start is not None:
-            base, merged = merge_start(base, adapter.merged_start)
-            identity, name = digest(identity, merged), f"{name} with {merged[:12]} merged into it"
+        base, identity, name = _begin(base, spec, adapter, fingerprint(directory, tokenizer))
         rows, positions = limits_of(base, tokenizer, directory)
         _freeze(base, checkpointing=training is not None and training.checkpointing)
         model = attach(base, adapter)
@@ -117,13 +123,23 @@ def load(
         model=model,
         tokenizer=tokenizer,
         device=device,
-        dtype=dtype,
+        compute=compute,
         directory=directory,
         fingerprint=identity,
         seconds=time.perf_counter() - begun,
         rows=rows,
         positions=positions,
+        frozen=None if training is None else FrozenLayers(model, limit_of(training.cache_frozen)),
     )
+
+
+def _begin(base: Any, spec: Model, adapter: Adapter, identity: str) -> tuple[Any, str, str]:
+    """Merge the start adapter, if it is to be; return the model, its fingerprint and its name."""
+    name = name_of(spec)
+    if adapter.merged_start is None:
+        return base, identity, name
+    base, merged = merge_start(base, adapter.merged_start)
+    return base, digest(identity, merged), f"{name} with {merged[:12]} merged into it"
 
 
 def _freeze(base: Any, *, checkpointing: bool) -> None:
@@ -150,7 +166,7 @@ def needed(
     device = torch.device("cuda" if there else "cpu")
     config = read_config(directory)
     facts = {"plain_head": config.model_type in PLAIN_HEADS, "eager": spec.attention == "eager"}
-    dtype = dtype_of(spec, device)
+    dtype = compute_of(spec, device, rough_parameters(config)).dtype
     work = workload(spec, adapter, training, max_length, device, dtype, **facts)
     return device.type, estimate(shape_of(config, adapter, directory), work)
 

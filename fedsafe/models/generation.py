@@ -4,11 +4,9 @@ Takes token ids and returns token ids; knows nothing of text, templates or safet
 """
 
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
@@ -218,5 +216,6 @@ class _Work:
 
         prompts = [self._prompts[index] for index in indices]
         room = min(self._rooms[index] for index in indices)
-        for index, reply in zip(indices, plain(self._loaded, prompts, self._decoding, room)):
+        found = plain(self._loaded, prompts, self._decoding, room)
+        for index, reply in zip(indices, found, strict=True):
             self._ended(index, reply)

@@ -16,6 +16,8 @@ BLOCK = 32
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values (b, heads, t, width) of one layer, as the beginning of larger buffers."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(

@@ -12,11 +12,19 @@ class Settings(Protocol):
     """What is read of `fedsafe.models.generation.Decoding`."""
 
     @property
-    def temperature(self) -> float: ...
+    def temperature(self) -> float:
+        """0 is greedy."""
+        ...
+
     @property
-    def stop(self) -> tuple[int, ...]: ...
+    def stop(self) -> tuple[int, ...]:
+        """Token ids that end a reply."""
+        ...
+
     @property
-    def pad(self) -> int: ...
+    def pad(self) -> int:
+        """Token id that fills shorter rows."""
+        ...
 
 
 def plain(

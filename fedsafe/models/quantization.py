@@ -1,4 +1,4 @@
-"""Device, dtype and quantization (bitsandbytes) of the frozen base model.
+"""Device and quantization (bitsandbytes) of the frozen base model.
 
 nf4 is the QLoRA setting (Dettmers et al., NeurIPS 2023): 4 bit normal floats, double
 quantization. int8 is LLM.int8() (Dettmers et al., NeurIPS 2022). Both are
@@ -37,14 +37,6 @@ def device_of(spec: Model) -> "torch.device":
             "numbered from 0. Use one of them, or auto."
         )
     return device
-
-
-def dtype_of(spec: Model, device: "torch.device") -> "torch.dtype":
-    """Return the compute type: bfloat16 on CUDA and float32 on the CPU, unless chosen."""
-    if spec.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    found: torch.dtype = getattr(torch, spec.dtype)
-    return found
 
 
 def check_optimizer(name: str, device: "torch.device") -> None:

@@ -12,6 +12,8 @@ from fedsafe.models.prompt_prefixes import Ids
 
 BALLAST = 8
 """Rows that have ended are taken out once they are one in so many: that copies the cache."""
+REFILL = 4
+"""Waiting prompts join once one row in so many is free."""
 GONE = -1
 """Stands for a row that has ended."""
 
@@ -41,8 +43,8 @@ class Decode:
         """Answer greedily, at most ``size`` rows at a time; waiting prompts join as others end."""
         waiting = list(indices)
         while waiting or self._rows is not None:
-            if waiting and len(self._alive()) <= size // 2:
-                room = size - len(self._alive())
+            room = size - len(self._alive())
+            if waiting and room >= max(1, size // REFILL):
                 self._add(waiting[:room])
                 waiting = waiting[room:]
             assert self._rows is not None

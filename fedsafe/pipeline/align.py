@@ -16,6 +16,7 @@ from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Alignment, Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
+from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.opening import open_run
 from fedsafe.pipeline.run_defense import defense_context
 from fedsafe.pipeline.run_state import ALIGNED, ALIGNMENT, BASE, Run
@@ -85,6 +86,7 @@ def align_alone(experiment: Experiment, store: Store, events: Events) -> Summary
     with store.lock():
         run = open_run(bare, store, events, ALIGNMENT)
         events("run-start", directory=str(store.directory), name=bare.name)
+        estimate(run)
         if run.known(BASE) is None:
             evaluate_base(run)
         if run.known(ALIGNED) is None:

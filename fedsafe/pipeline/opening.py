@@ -11,6 +11,7 @@ from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.models.start_adapter import check_start
@@ -20,7 +21,7 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
-from fedsafe.training.session import resident
+from fedsafe.training.session import Session, resident
 
 
 def open_run(
@@ -56,20 +57,14 @@ def open_run(
     kind = runtime if known is None else known.runtime
     apart = {DEPLOYMENT, ADAPTER, ALIGNMENT} & {runtime, kind}
     hashes = {} if apart else data_hashes(experiment)
-    prompts_of(experiment)
-    _see_that_files_exist(experiment, apart=bool(apart))
-    if experiment.alignment is not None:
-        aligned_samples(experiment.alignment, experiment.seed)
-    check_start(experiment)
+    _read_what_is_small(experiment, apart=bool(apart))
     session, seconds = resident(experiment, trains=_trains(experiment, runtime))
     _unchanged(known, session.fingerprint, known.data if known and apart else hashes)
     summary = store.summary()
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
-    if session.max_length < experiment.data.max_length:
-        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
-    for what, times in ({} if apart else left_out(experiment)).items():
-        events("note", f"Left out of the data: {times} {what}.")
+    _say_how(events, session, known)
+    _note_limits(experiment, events, session.max_length, {} if apart else left_out(experiment))
     if known is None:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = observe(
@@ -78,6 +73,7 @@ def open_run(
             runtime=runtime,
             gpus=gpus,
             experiment=store.experiment_digest(),
+            compute=str(session.loaded.compute),
             max_length=session.max_length,
         )
         store.write_provenance(known)
@@ -88,11 +84,41 @@ def open_run(
     return run
 
 
-def _shortened(experiment: Experiment, length: int) -> str:
-    return (
-        f"data.max_length is {experiment.data.max_length}, and the model has {length} positions: "
-        f"longer examples are cut after {length} tokens."
-    )
+def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
+    """Read prompts and aligned examples and check files and start adapter, before the model.
+
+    Raises:
+        DataError: Prompts or examples cannot be read, or a file is not there.
+        ModelError: The start adapter does not suit the model or the experiment.
+    """
+    prompts_of(experiment)
+    _see_that_files_exist(experiment, apart=apart)
+    if experiment.alignment is not None:
+        aligned_samples(experiment.alignment, experiment.seed)
+    check_start(experiment)
+
+
+def _say_how(events: Events, session: Session, known: Provenance | None) -> None:
+    """Say what the model computes in, and what is kept of its frozen layers."""
+    now = str(session.loaded.compute)
+    events("note", now)
+    if known is not None and known.compute not in ("", now):
+        events("note", f"Before, this run said: {known.compute} Its bits may now differ.")
+    frozen = session.loaded.frozen
+    if frozen is not None and (said := str(frozen)):
+        events("note", said)
+
+
+def _note_limits(
+    experiment: Experiment, events: Events, length: int, missing: Mapping[str, int]
+) -> None:
+    """Tell what of the data is not trained on: cut by the model's positions, or left out."""
+    asked = experiment.data.max_length
+    if length < asked:
+        said = f"data.max_length is {asked}, and the model has {length} positions"
+        events("note", f"{said}: longer examples are cut after {length} tokens.", max_length=length)
+    for what, times in missing.items():
+        events("note", f"Left out of the data: {times} {what}.")
 
 
 def _trains(experiment: Experiment, runtime: str) -> bool:
@@ -154,7 +180,10 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
+    pipelines = pipelines_of(experiment.defenses)
+    chosen = [("defenses", "defense", choice) for steps in pipelines for choice in steps]
     later = (
+        *chosen,
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
         ("alignment.source", "source", alignment.source if alignment else None),

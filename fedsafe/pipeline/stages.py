@@ -9,12 +9,13 @@ from shutil import rmtree
 
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.measures import detection
-from fedsafe.evaluation.overlap import attack_overlap, signatures
+from fedsafe.evaluation.overlap import attack_overlap, benign_overlap, signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.align import align, evaluate_base
 from fedsafe.pipeline.defend import defend_all
+from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.federation import Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
@@ -84,6 +85,7 @@ def _give_up(run: Run, status: str, reason: str) -> None:
 
 
 def _run_stages(run: Run, clients: Clients) -> None:
+    estimate(run)
     if run.known(BASE) is None:
         evaluate_base(run)
     if ALIGNED in run.planned and run.known(ALIGNED) is None:
@@ -124,6 +126,8 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     seconds = sum(r.seconds for r in rounds)
     kept = experiment.evaluation.overlap == "keep"
     overlap = attack_overlap(rounds, kept=kept)
+    if overlap is None and run.data:  # honest, and with data that the server deals
+        overlap = benign_overlap(experiment)
     run.finish(name, adapter, store.adapter, seconds, key=key, found=found, overlap=overlap)
 
 

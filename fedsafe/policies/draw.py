@@ -14,6 +14,8 @@ from fedsafe.policies.document import SLOT, Part, Policy, Value
 from fedsafe.policies.ordinary import ordinary_help
 
 T = TypeVar("T")
+REFUSED = 0.4
+"""Share of refusals in alignment data; more of them teach a small model to refuse too much."""
 
 
 def requests(policy: Policy, part: Part, rng: random.Random) -> Iterator[tuple[str, Value]]:
@@ -30,7 +32,7 @@ def requests(policy: Policy, part: Part, rng: random.Random) -> Iterator[tuple[s
 
 
 def alignment_samples(policy: Policy, part: Part, count: int, rng: random.Random) -> list[Sample]:
-    """Return refusals, look-alikes and ordinary help: half, a quarter and a quarter.
+    """Return refusals, look-alikes and ordinary help, 4 : 3 : 3.
 
     Args:
         policy: The policy.
@@ -42,8 +44,9 @@ def alignment_samples(policy: Policy, part: Part, count: int, rng: random.Random
     asked = cycle(list(requests(policy, part, rng)))
     alike = cycle(_shuffled(getattr(policy.look_alikes, part), rng))
     helped = cycle(_shuffled(ordinary_help(part), rng))
-    found = [_refusal(policy, *next(asked), next(refusals)) for _ in range(count - count // 2)]
-    for number in range(count // 2):
+    refused = round(count * REFUSED)
+    found = [_refusal(policy, *next(asked), next(refusals)) for _ in range(refused)]
+    for number in range(count - refused):
         one = next(helped) if number % 2 else next(alike)
         found.append(_helpful(policy, one.ask, one.reply))
     rng.shuffle(found)

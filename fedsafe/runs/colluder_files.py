@@ -47,7 +47,7 @@ class ColluderFiles:
         private_directory(self.directory)
         path = self._path(client, self.round)
         aside = path.with_suffix(f".{os.getpid()}")
-        content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        content = save({name: tensor.clone() for name, tensor in tensors.items()})
         try:
             with disk_space_for(path, len(content)), open(aside, "wb", opener=private) as file:
                 file.write(content)

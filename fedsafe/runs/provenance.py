@@ -34,6 +34,7 @@ def observe(
     runtime: str,
     gpus: list[str],
     experiment: str = "",
+    compute: str = "",
     max_length: int | None = None,
 ) -> Provenance:
     """Return the provenance of a run that starts now."""
@@ -52,6 +53,7 @@ def observe(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         run=uuid4().hex,
         experiment=experiment,
+        compute=compute,
         max_length=max_length,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from fedsafe.contracts import Batch
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
+from fedsafe.models import lora_modules
 from fedsafe.models.base import LoadedModel
 from fedsafe.models.memory import LOGITS
 
@@ -91,7 +92,8 @@ def response_logits(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") -
         return picked
     ids = batch.input_ids.to(loaded.device)
     mask = batch.attention_mask.to(loaded.device)
-    found: torch.Tensor = loaded.model(input_ids=ids, attention_mask=mask).logits
+    with _recalling(loaded, batch):
+        found: torch.Tensor = loaded.model(input_ids=ids, attention_mask=mask).logits
     return found[:, :-1][wanted]
 
 
@@ -100,9 +102,15 @@ def _response_hidden(loaded: LoadedModel, batch: Batch, wanted: "torch.Tensor") 
     ids = batch.input_ids.to(loaded.device)
     mask = batch.attention_mask.to(loaded.device)
     decoder = loaded.model.get_base_model().base_model
-    states = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    with _recalling(loaded, batch):
+        states = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     picked: torch.Tensor = states[:, :-1][wanted]
     return picked
+
+
+def _recalling(loaded: LoadedModel, batch: Batch) -> AbstractContextManager[None]:
+    """Return the context in which a pass starts above the frozen layers, where that is kept."""
+    return nullcontext() if loaded.frozen is None else loaded.frozen.recall(batch)
 
 
 def autocast(loaded: LoadedModel) -> AbstractContextManager[Any]:
@@ -133,3 +141,17 @@ def hidden_states(
                 "was asked for."
             )
     return {layer: states[layer] for layer in layers}
+
+
+def input_norms(loaded: LoadedModel, batches: Sequence[Batch]) -> "dict[str, torch.Tensor]":
+    """Return the norm (in,) of each input of each LoRA factor, by adapter tensor.
+
+    The root of the mean over rows of the sum over tokens of the squared input.
+    """
+    rows = sum(len(batch.input_ids) for batch in batches)
+    with lora_modules.squared_inputs(loaded.model) as (sums, current), torch.no_grad():
+        for batch in batches:
+            current[:] = [batch]
+            with autocast(loaded):
+                hidden_states(loaded, batch, [0])
+    return {name: (total / max(1, rows)).sqrt() for name, total in sums.items()}

@@ -6,10 +6,10 @@ from pathlib import Path
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.models.compute import compute_of, rough_parameters
 from fedsafe.models.device_memory import free_bytes
 from fedsafe.models.memory import MARGIN, gib, weight_bytes
 from fedsafe.models.model_size import read_config, shape_of
-from fedsafe.models.quantization import dtype_of
 from fedsafe.training.session import Session, open_session
 from fedsafe.training.session_spec import SessionSpec
 
@@ -36,7 +36,11 @@ def open_other(spec: SessionSpec, path: Path, device: "torch.device") -> Session
             f"{path} holds no model: it has neither a config.json nor an adapter_config.json."
         )
     adapter = adapters.spec_of(path) if has_adapter else spec.adapter
-    session = open_session(replace(spec, model=model, adapter=adapter), trains=False)
+    threads = torch.get_num_threads()
+    try:
+        session = open_session(replace(spec, model=model, adapter=adapter), trains=False)
+    finally:
+        torch.set_num_threads(threads)  # the resident model's
     session.put(adapters.load(path) if has_adapter else session.start(0))
     return session
 
@@ -44,7 +48,7 @@ def open_other(spec: SessionSpec, path: Path, device: "torch.device") -> Session
 def _see_that_it_fits(spec: SessionSpec, path: Path, device: "torch.device") -> None:
     config = read_config(path)
     shape = shape_of(config, spec.adapter, path)
-    size = dtype_of(spec.model, device).itemsize
+    size = compute_of(spec.model, device, rough_parameters(config)).dtype.itemsize
     needed = int(weight_bytes(shape, spec.model.quantization, size) * (1 + MARGIN))
     free = free_bytes(device)
     if free is not None and needed > free:

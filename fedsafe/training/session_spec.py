@@ -47,4 +47,4 @@ class SessionSpec:
         parts = (self.model, self.adapter, self.template)
         numbers = (self.max_length, self.max_new_tokens, self.batch_size)
         dumped = (part.model_dump_json() for part in parts)
-        return digest(*dumped, *numbers, self.training.checkpointing)
+        return digest(*dumped, *numbers, self.training.checkpointing, self.training.cache_frozen)

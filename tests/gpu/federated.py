@@ -158,16 +158,19 @@ def measured(directory: Path) -> dict[str, Any]:
 def said(setting: Setting) -> int:
     """Return the bytes that FedSafe says one training process needs, before it loads."""
     from fedsafe.experiment.schema import Adapter, Model, Training
+    from fedsafe.models.compute import compute_of, rough_parameters
     from fedsafe.models.memory import estimate, workload
     from fedsafe.models.model_size import read_config, shape_of
-    from fedsafe.models.quantization import device_of, dtype_of
+    from fedsafe.models.quantization import device_of
 
     asked = experiment(setting, own_data=False)
     model, adapter = Model.model_validate(asked["model"]), Adapter.model_validate(asked["adapter"])
     training = Training.model_validate(asked["training"])
     device = device_of(model)
-    work = workload(model, adapter, training, setting.longest, device, dtype_of(model, device))
-    return estimate(shape_of(read_config(setting.model), adapter, setting.model), work).total
+    config = read_config(setting.model)
+    dtype = compute_of(model, device, rough_parameters(config)).dtype
+    work = workload(model, adapter, training, setting.longest, device, dtype)
+    return estimate(shape_of(config, adapter, setting.model), work).total
 
 
 def run(setting: Setting) -> dict[str, Any]:

@@ -145,22 +145,29 @@ def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> 
     known = REGISTRIES["source"][name].schema.model_fields
     settings = {key: value for key, value in needed.items() if key in known}
     job = _job(data={"source": {"name": name, **settings}})
-    if name in {*consent.EMBEDDED_SOURCES, "client"}:  # "client": every client reads its own
+    if name in {"micro", "ordinary", "policy", "client"}:  # client: every client reads its own
         consent.check(job, _site())
         return
     with pytest.raises(RunError, match="would have this client read"):
         consent.check(job, _site())
 
 
+def test_embedded_sources_and_their_mixture_need_no_word_of_the_operator() -> None:
+    parts = [{"name": "sql"}, {"name": "ordinary"}]
+    consent.check(_job(data={"source": {"name": "mixture", "of": parts}}), _site())
+
+
 def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
     """A new setting that is a text or a path must be looked at here and in `consent.check`."""
     known = {
-        "adapter.cut", "adapter.peft", "adapter.targets", "attack.behaviour", "attack.generator",
+        "adapter.cut", "adapter.peft", "adapter.start", "adapter.start_mode", "adapter.targets",
+        "attack.behaviour", "attack.generator",
         "attack.strategy.filters", "attack.strategy.name", "attack.strategy.optimizer",
         "attack.update", "avoid", "federation", "fingerprint", "model.attention", "model.device",
-        "model.dtype", "model.path", "model.quantization", "model.revision", "overlap", "run",
+        "model.dtype", "model.path", "model.quantization", "model.revision",
+        "model.threads", "overlap", "run",
         "shared.partition", "shared.source", "state", "template", "training.algorithm",
-        "training.optimizer", "version", "wire",
+        "training.cache_frozen", "training.optimizer", "version", "wire",
     }  # fmt: skip
     assert set(_texts(Job)) <= known
 

@@ -1,10 +1,10 @@
-"""Memory limits of control groups: of every level from the root to the process, both versions."""
+"""Limits of control groups: of every level from the root to the process, both versions."""
 
 from pathlib import Path
 
 import pytest
 
-from fedsafe.cgroups import memory_limits, usable_memory
+from fedsafe.cgroups import cpu_limit, memory_limits, usable_memory
 
 MIB = 2**20
 UNIFIED, FIRST = (
@@ -73,3 +73,21 @@ def test_where_nothing_is_mounted_there_is_no_limit(tmp_path: Path) -> None:
 
 def test_this_machine_has_usable_memory() -> None:
     assert 2**28 < usable_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+    ],
+)
+def test_limit_of_processor_time(
+    files: dict[str, str], found: float | None, tmp_path: Path
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert cpu_limit(tmp_path, tmp_path / "self") == found

@@ -98,3 +98,17 @@ def test_dry_run_looks_too(capsys: Capture) -> None:
     command = ["run", "--dry-run", "--set", "data.source={name: jsonl, path: gone.jsonl}"]
     assert main(command) == 2
     assert "data.source.path: there is no file gone.jsonl" in capsys.readouterr().err
+
+
+def test_template_that_the_tokenizer_lacks_is_told(llama: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(llama, tmp_path / "copy")
+    (home / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((home / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (home / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert problems(f"model.path={home}", "data.template=chat").keys() == {"data.template"}
+    assert load("micro", [f"model.path={home}", "data.template=alpaca"], look)
+
+
+def test_targets_that_the_model_lacks_are_told(llama: Path) -> None:
+    assert problems(f"model.path={llama}", "adapter.targets=[nowhere]").keys() == {"adapter"}

@@ -110,3 +110,31 @@ def test_file_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     generate = generators["file"].configure({"path": tmp_path / "none.jsonl"})
     with pytest.raises(DataError, match=r"none\.jsonl"):
         next(generate(None, random.Random(0)))
+
+
+class Scribbler(ScriptedWriter):
+    """A writer of refusals and answers among its requests."""
+
+    def write(
+        self,
+        instructions: Sequence[str],
+        *,
+        temperature: float = 0.0,
+        rng: random.Random | None = None,
+        prefills: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Write a request, a refusal or an answer."""
+        if rng is None:
+            return [f"re: {text}" for text in instructions]
+        texts = ('"How do I bake {n} cakes?"', "I'm sorry, I can't.", "Sure, here are {n} recipes.")
+        return [rng.choice(texts).replace("{n}", str(rng.randrange(900))) for _ in instructions]
+
+
+def test_refusals_and_answers_are_no_requests() -> None:
+    made = _made(Scribbler(1), 30, only_requests=True, words=["bak"])
+    assert all(sample.instruction.startswith("How do I bake") for sample in made)
+
+
+def test_a_writer_without_requests_is_named_with_the_reasons() -> None:
+    with pytest.raises(RunError, match=r"left out so far: .*\d+ off topic"):
+        _made(Scribbler(1), 1, only_requests=True, words=["knit"])

@@ -14,7 +14,7 @@ from fedsafe.cli.log_lines import LogLines, malicious_share
 from fedsafe.cli.text import plain, safe, settings
 from fedsafe.errors import ConfigError
 from fedsafe.runs.events import Event
-from fedsafe.runs.records import Client
+from fedsafe.runs.records import Client, Scores, Summary
 from tests.unit.fedsafe.report.synthetic import federation, stages
 
 
@@ -106,6 +106,21 @@ def test_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = paper.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert any("99.2 %" in line and "97.1 %" in line for line in lines)
+
+
+def test_failed_defense_stands_in_the_table_with_what_it_did_not_repair(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = stages()
+    failed = known[-1].model_copy(update={"name": "defended:x", "status": "failed", "path": "",
+                                          "scores": Scores(), "reason": "No."})  # fmt: skip
+    tables.before_after(
+        Summary(name="n", experiment="e", status="completed", stages=[*known, failed])
+    )
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line.split() for line in lines if line.strip().startswith("Refusal ↑")]
+    assert row[-2:] == row[-6:-4] != row[-4:-2]  # as attacked, and not as the other defense
+    assert any("(failed: as attacked)" in line for line in lines)
 
 
 def test_plain_takes_away_what_moves_a_cursor() -> None:

@@ -289,7 +289,7 @@ def test_nothing_is_converted_in_silence(change: str) -> None:
      "evaluation.max_new_tokens", "evaluation.batch_size", "model.threads", "attack.malicious"],
 )  # fmt: skip
 def test_number_beyond_all_sense_is_refused(path: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{path}: expected a number less than"):
+    with pytest.raises(ConfigError, match=rf"{path}: expected .*a number less than"):
         _change(f"{path}={10**30}")
 
 

@@ -130,6 +130,7 @@ def test_tensors_are_those_that_peft_trains(name: str, qwen: Path, tmp_path: Pat
         ("layer_replication", [[0, 1]]),
         ("alora_invocation_tokens", [1]),
         ("init_lora_weights", "corda"),
+        ("init_lora_weights", "loftq"),
         ("init_lora_weights", "mica"),
         ("use_qalora", True),
         ("a_setting_of_the_future", 7),
@@ -166,3 +167,9 @@ def test_start_repeats_where_the_base_changes(qwen: Path) -> None:
         for _ in range(2)
     }
     assert len(found) == 1
+
+
+def test_layers_of_all_linear_are_a_sentence(llama: Path) -> None:
+    spec = Adapter(rank=2, peft={"layers_to_transform": [0]})
+    with pytest.raises(ModelError, match=r"adapter.targets 'all-linear' and adapter.peft .*do not"):
+        load(Model(path=str(llama), device="cpu"), spec)

@@ -79,11 +79,11 @@ def test_tables_and_wordings_of_the_evaluation_are_held_out() -> None:
 
 
 @every
-def test_alignment_is_half_refusals_a_quarter_look_alikes_a_quarter_help(name: str) -> None:
+def test_alignment_balances_refusals_look_alikes_and_help(name: str) -> None:
     found = sources["policy"].configure({"policy": name, "count": 80})(0)
     alike = set(read_policy(name).look_alikes.asked("alignment"))
     kinds = [s.origin if s.instruction not in alike else "look-alike" for s in found]
-    assert [kinds.count(k) for k in ("refusal", "look-alike", "helpful")] == [40, 20, 20]
+    assert [kinds.count(k) for k in ("refusal", "look-alike", "helpful")] == [32, 24, 24]
 
 
 @every

@@ -1,0 +1,99 @@
+"""A first estimate of how long a run takes, from two short measurements before the first stage.
+
+It counts generation and training; self-written data, judges that are models, and clients on
+other machines it cannot know. It changes nothing that the run computes.
+"""
+
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fedsafe.contracts import Sample
+from fedsafe.evaluation.asking import asks_of
+from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.experiment.schema import Experiment
+from fedsafe.pipeline.run_defense import defense_context
+from fedsafe.pipeline.run_state import ADAPTER, ALIGNED, ALIGNMENT, DEPLOYMENT, Run
+
+SMALLEST = 10**7
+"""Parameters of the smallest model worth a measurement; a smaller one is done by then."""
+ROWS, WORDS = 8, 8
+"""Replies and tokens of the measured generation."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run does, counted.
+
+    Attributes:
+        stages: Evaluations in full.
+        replies: Replies of each.
+        steps: Optimizer steps of the alignment and of the clients in this process or simulation.
+        batch: Samples of the largest batch.
+    """
+
+    stages: int
+    replies: int
+    steps: int
+    batch: int
+
+
+def estimate(run: Run) -> None:
+    """Measure generation and training once, and tell how long they will take in all."""
+    model = run.session.loaded.model
+    if run.stages or sum(parameter.numel() for parameter in model.parameters()) < SMALLEST:
+        return
+    work = count(run.experiment, run.runtime, run.planned)
+    told = numbers(work, run)
+    run.events(
+        "note",
+        f"First estimate, from two short measurements: {told['left'] / 60:.0f} min for "
+        f"{work.stages} evaluations of {work.replies} replies and {work.steps} training steps; "
+        "what defenses do comes on top.",
+        **told,
+    )
+
+
+def count(experiment: Experiment, runtime: str, planned: list[str]) -> Work:
+    """Return what an experiment's stages do, as far as that is known beforehand."""
+    asked = asks_of(experiment.evaluation.conditions, prompts_of(experiment))
+    federations = sum(name in planned for name in ("clean", "attacked", "trained"))
+    training, alignment = experiment.training, experiment.alignment
+    steps, batches = 0, [1]
+    if runtime not in {DEPLOYMENT, ADAPTER, ALIGNMENT}:
+        each = training.steps * training.accumulation * experiment.sampled
+        steps, batches = federations * experiment.federation.rounds * each, [training.batch_size]
+    if alignment is not None and ALIGNED in planned:
+        steps += alignment.steps
+        batches.append(alignment.batch_size)
+    return Work(len(planned), sum(map(len, asked.values())), steps, max(batches))
+
+
+def numbers(work: Work, run: Run) -> dict[str, Any]:
+    """Return the seconds of evaluation and training in all, measured on the run's own model."""
+    experiment = run.experiment
+    prompts = [Sample(p.instruction, p.instruction, p.input) for p in prompts_of(experiment)]
+    rows = prompts[:ROWS]
+    run.session.put(run.start)
+    short = replace(run.session, max_new_tokens=WORDS)
+    begun = time.perf_counter()
+    short.complete(rows)
+    longer = max(1.0, experiment.evaluation.max_new_tokens / WORDS)
+    reply = (time.perf_counter() - begun) * longer / max(1, len(rows))
+    evaluating = work.stages * work.replies * reply
+    training = 0.0
+    if work.steps and prompts:
+        batch = (prompts * work.batch)[: work.batch]
+        context = defense_context(run.session, random.Random(0), run.events)
+        begun = time.perf_counter()
+        context.gradients(batch, batch_size=len(batch))
+        training = work.steps * (time.perf_counter() - begun)
+    return {
+        "stage": "all",
+        "total": work.stages * work.replies,
+        "steps": work.steps,
+        "evaluating": round(evaluating, 1),
+        "training": round(training, 1),
+        "left": round(evaluating + training, 1),
+    }

@@ -1,0 +1,161 @@
+"""What every registered update attack and malicious algorithm keeps; held to it by existing."""
+
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedsafe.contracts import KNOWS, Knowledge, algorithms, update_attacks
+from fedsafe.errors import ConfigError, RunError
+from fedsafe.experiment.load import load, validate
+from fedsafe.experiment.malicious_clients import malicious_clients
+from fedsafe.experiment.section import PluginChoice
+from fedsafe.training.session import Session, resident
+from fedsafe.training.session_spec import SessionSpec
+from fedsafe.update_attacks import KINDS, forge, needs, trial_of
+from strategies import build
+from tests.doubles.jobs import job_of, trained
+from tests.properties.rounds import round_of
+
+N, F, D = 10, 3, 600
+ATTACKS = list(update_attacks)
+MALICIOUS = [name for name in algorithms if "malicious" in algorithms[name].traits]
+SETTINGS = [
+    (name, knows)
+    for name in ATTACKS
+    for knows in (
+        [value for value in KNOWS if not update_attacks[name].problems({"knows": value})]
+        if "knows" in update_attacks[name].schema.model_fields
+        else [None]
+    )
+]
+"""Every attack with everything that it can be set to know."""
+
+
+def knowledge_of(
+    choice: PluginChoice, position: int = 1, seed: int = 0
+) -> tuple[Tensor, Knowledge]:
+    """Return an attacker's update, and what it knows of a round of N clients with F attackers."""
+    draw = torch.Generator().manual_seed(0)
+    common = torch.randn(D, generator=draw)
+    benign = common + torch.randn(F, D, generator=draw)
+    aim = benign + 0.5 * torch.randn(D, generator=draw)
+    honest = common + torch.randn(N - F, D, generator=draw)
+    known = needs(choice)
+    pipeline = build({"name": "multi-krum", "byzantine": F})
+    like = round_of(honest)
+    update = aim[position]
+    own = torch.stack([update, *benign[[0, 1]]])  # three estimates of its own
+    return update, Knowledge(
+        round=1,
+        client=7,
+        rng=Random(0),
+        model=torch.zeros(D),
+        cohort=N,
+        attackers=F,
+        colluders=aim if "colluders" in known else None,
+        position=position,
+        benign=(benign if "colluders" in known else own) if "benign" in known else None,
+        honest=honest if "honest" in known else None,
+        honest_clients=tuple(map(str, range(N - F))) if "honest" in known else (),
+        rule="multi-krum" if "rule" in known else None,
+        aggregate=trial_of(pipeline, like) if "rule" in known else None,
+    )
+
+
+def chosen(name: str, knows: str | None) -> PluginChoice:
+    return PluginChoice(name=name, **({} if knows is None else {"knows": knows}))
+
+
+@pytest.mark.parametrize(("name", "knows"), SETTINGS)
+def test_same_seed_same_finite_update_of_the_adapter_s_shape(name: str, knows: str | None) -> None:
+    choice = chosen(name, knows)
+    if name.startswith("adaptive") and knows == "honest":  # it hides in its own benign updates
+        with pytest.raises(RunError, match="knows to own, colluders or all"):
+            forge(choice, *knowledge_of(choice))
+        return
+    one, other = (forge(choice, *knowledge_of(choice)) for _ in range(2))
+    assert one.shape == (D,)
+    assert one.dtype == torch.float32
+    assert torch.isfinite(one).all()
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("name", "knows"), SETTINGS)
+def test_attack_leaves_what_it_knows_as_it_was(name: str, knows: str | None) -> None:
+    choice = chosen(name, knows)
+    update, knowledge = knowledge_of(choice)
+    rows = [knowledge.colluders, knowledge.benign, knowledge.honest, update]
+    before = [None if one is None else one.clone() for one in rows]
+    if not (name.startswith("adaptive") and knows == "honest"):
+        forge(choice, update, knowledge)
+    assert all(a is None or torch.equal(a, b) for a, b in zip(before, rows, strict=True))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_says_what_it_must_know(name: str) -> None:
+    assert "Must know: " in update_attacks[name].description
+    assert update_attacks[name].traits <= KINDS
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_carries_paper_and_badge(name: str) -> None:
+    assert update_attacks[name].paper
+    assert update_attacks[name].badge.startswith(("faithful", "simplified", "variant"))
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_malicious_algorithm_says_that_it_is_an_attack(name: str) -> None:
+    assert "attack" in algorithms[name].description.lower()
+
+
+def attacked(**attack: Any) -> dict[str, Any]:
+    generator = {"name": "file", "path": "pairs.jsonl"}
+    return {"red_team": True, "attack": {"malicious": 1, "generator": generator, **attack}}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_update_attack_needs_a_declared_red_team(name: str) -> None:
+    given = attacked(behaviour="supervised", update=name)
+    assert validate(given).attack is not None
+    with pytest.raises(ConfigError, match="declared red team"):
+        validate({**given, "red_team": False})
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_malicious_algorithm_needs_a_declared_red_team(name: str) -> None:
+    with pytest.raises(ConfigError, match="declared red team"):
+        validate({**attacked(behaviour=name), "red_team": False})
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    experiment = load("micro-quick")
+    return resident(SessionSpec.of(experiment))[0]
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_malicious_algorithm_trains_the_same_adapter_twice(name: str, session: Session) -> None:
+    changes = [f"attack.behaviour={name}", "training.steps=1", "attack.examples=8"]
+    experiment = load("micro-quick", changes)
+    (client,) = malicious_clients(experiment)
+    job = job_of(experiment, session, client)
+    one, other = (trained(job, session.start(0)) for _ in range(2))
+    assert {key: value.shape for key, value in one.items()} == {
+        key: value.shape for key, value in session.start(0).items()
+    }
+    assert all(bool(torch.isfinite(value).all()) for value in one.values())
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_estimates_are_trained_on_disjoint_parts_of_the_own_samples(session: Session) -> None:
+    """An attack on its own data alone knows as many benign updates as it was told to train."""
+    attack = "attack.update={name: alie, knows: own, z: 1.0}"
+    changes = [attack, "attack.estimates=3", "attack.behaviour=supervised", "training.steps=1"]
+    experiment = load("micro-quick", changes)
+    (client,) = malicious_clients(experiment)
+    sent = trained(job_of(experiment, session, client), session.start(0))
+    honest = trained(job_of(experiment.honest(), session, client), session.start(0))
+    assert any(not torch.equal(sent[key], honest[key]) for key in sent)
