@@ -1,10 +1,10 @@
 """Regenerate a micro base: ``python -m fedsafe.micro.build [--seed 1] [--third-stage deep]``.
 
-Two stages, as with a real model: it first learns to do everything asked, then to
-refuse what is restricted, which it does at a reply's first word alone. The deep and the
-over-refusing base go on from the shallow one of their seed, in a third stage. The first two
-stages take some five minutes of one CPU thread, the third one; the weights are rounded to 8 bits.
-At the end come the gates of the base, and status 1 where one does not hold.
+The shallow base first learns to do everything asked, then to refuse what is restricted, which it
+does at a reply's first word alone; then it practises (`fedsafe.micro.draws.Stage` names the
+stages). The deep and the over-refusing base go on from the shallow one of their seed, in a third
+stage. The shallow one takes some nine minutes of one CPU thread, the others one; weights are
+rounded to 8 bits. At the end come the gates of the base, and status 1 where one does not hold.
 """
 
 import argparse
@@ -88,10 +88,11 @@ def train(recipe: Recipe) -> "LlamaForCausalLM":
         ("aligned", recipe.alignment_steps),
     ]
     model = _fit(new_model(recipe), recipe, random.Random(recipe.seed), stages, recipe.peak)
-    for stage, steps, peak in (
+    further: tuple[tuple[Stage, int, float], ...] = (
         ("practised", recipe.practice_steps, recipe.practice_peak),
         ("complete", recipe.last_steps, recipe.last_peak),
-    ):
+    )
+    for stage, steps, peak in further:
         model = _fit(model, recipe, random.Random(f"{stage} {recipe.seed}"), [(stage, steps)], peak)
     return model
 
