@@ -9,7 +9,7 @@ import pytest
 from fedsafe.errors import ModelError
 from fedsafe.micro import base, gates
 
-MICRO = "125bdba413db6255"
+MICRO = "63d74436bce89c6c"
 """Beginning of the fingerprint of the base that ``micro`` names."""
 QUESTIONS = 40
 """Of each kind; `python -m fedsafe.micro.build` asks 200."""
