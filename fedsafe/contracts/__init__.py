@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fedsafe.contracts.model import (
     Adapter,
     Batch,
+    Factors,
     FitReport,
     ModelContext,
     Objective,
@@ -31,6 +32,7 @@ from fedsafe.contracts.text import (
     Verdict,
 )
 from fedsafe.contracts.updates import Aggregate, Knowledge, State, Updates
+from fedsafe.defense_card import DefenseCard
 from fedsafe.plugins import Registry
 
 if TYPE_CHECKING:
@@ -149,8 +151,10 @@ __all__ = [
     "Condition",
     "Defended",
     "Defense",
+    "DefenseCard",
     "DefenseTask",
     "Exchange",
+    "Factors",
     "Filter",
     "FitReport",
     "Generator",

@@ -16,6 +16,26 @@ Adapter = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True)
+class Factors:
+    """The two factors of a LoRA module, which changes its weight (out, in) by their product.
+
+    Attributes:
+        b: float32 (out, r).
+        a: float32 (r, in).
+        scaling: Factor on the product.
+    """
+
+    b: "Tensor"
+    a: "Tensor"
+    scaling: float
+
+    @property
+    def change(self) -> "Tensor":
+        """The change of the weight (out, in): ``scaling * b @ a``."""
+        return self.scaling * self.b @ self.a
+
+
+@dataclass(frozen=True)
 class Batch:
     """Token ids of one training step, right-padded.
 
@@ -146,6 +166,26 @@ class ModelContext(Writer, Protocol):
 
     def scaling(self, name: str) -> float:
         """Return the factor on the product B A of the module that an adapter tensor belongs to."""
+        ...
+
+    def read_adapter(self, path: str) -> dict[str, Factors]:
+        """Return the LoRA modules of an adapter directory, by their names in the model.
+
+        It is not put into the model, and may have another rank or other modules.
+
+        Raises:
+            ModelError: It cannot be read.
+        """
+        ...
+
+    def input_norms(
+        self, samples: Sequence[Sample], *, batch_size: int | None = None
+    ) -> "dict[str, Tensor]":
+        """Return the norm (in,) of each input of each factor, float32, by adapter tensor.
+
+        The root of the mean over samples of the sum over tokens, prompt and response, of the
+        squared input; padding left out.
+        """
         ...
 
     def load_other(self, path: str) -> AbstractContextManager["ModelContext"]:

@@ -9,6 +9,7 @@ from fedsafe.report.defenses import PREFIX
 from fedsafe.report.verdict import refusal, tell
 from fedsafe.runs.records import Stage
 
+WHOSE = {"attacked": "the attack", **dict.fromkeys(("clean", "trained"), "the honest clients")}
 CEILING, FLOOR = 0.95, 0.05
 """Refusal before and after an attack from which it is called saturated."""
 SATURATED = (
@@ -41,7 +42,7 @@ def overlaps(stages: Sequence[Stage]) -> Iterator[str]:
     for stage in stages:
         if stage.overlap is not None:
             own = stage.name.removeprefix(PREFIX)
-            whose = "the attack" if own == "attacked" else own
+            whose = WHOSE.get(own, own)
             yield f"Data of {whose}, {stage.overlap.said}."
 
 
