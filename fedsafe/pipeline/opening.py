@@ -11,6 +11,7 @@ from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.models.start_adapter import check_start
@@ -179,7 +180,10 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
+    pipelines = pipelines_of(experiment.defenses)
+    chosen = [("defenses", "defense", choice) for steps in pipelines for choice in steps]
     later = (
+        *chosen,
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
         ("alignment.source", "source", alignment.source if alignment else None),
