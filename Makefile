@@ -57,6 +57,7 @@ format: setup
 
 bench: setup  ## Speed beside the peers, as ratios of one run.
 	$(BIN)/python -m tests.benchmarks.aggregation
+	$(BIN)/python -m tests.benchmarks.speed
 
 base: setup  ## Make the micro world's base model again.
 	$(BIN)/python -m fedsafe.micro.build

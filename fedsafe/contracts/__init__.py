@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.contracts.model import (
-    Adapter,
-    Batch,
-    Factors,
     FitReport,
     ModelContext,
     Objective,
     Writer,
 )
 from fedsafe.contracts.tasks import Complete, Defended, DefenseTask, LocalTask, ShieldChoice
+from fedsafe.contracts.tensors import Adapter, Batch, Factors
 from fedsafe.contracts.text import (
     Ask,
     Exchange,

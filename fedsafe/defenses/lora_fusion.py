@@ -80,23 +80,28 @@ def lora_fusion(
         added = _trained(context, task, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
-    for module, own in list(edits.modules()):
-        if (other := added.get(module)) is None or weight == 0:
-            continue
-        if merge == "product":
-            edits.put(module, (1 - weight) * own.change + weight * other.change)
-            continue
-        if (other.a.shape, other.b.shape) != (own.a.shape, own.b.shape):
-            raise ModelError(
-                f"The safety adapter's factors of {module} are {tuple(other.b.shape)} and "
-                f"{tuple(other.a.shape)}, this one's {tuple(own.b.shape)} and "
-                f"{tuple(own.a.shape)}. Set merge: product."
-            )
-        for name, mine, theirs in (("A", own.a, other.a), ("B", own.b, other.b)):
-            merged = (1 - weight) * mine + weight * theirs
-            edits.tensors[f"{module}.lora_{name}.weight"] = merged
+    for module, own in list(edits.modules()) if weight else ():
+        if (other := added.get(module)) is not None:
+            _merge(edits, module, own, other, weight, merge)
     edits.report("merged with the safety adapter", modules=len(added))
     return Defended(edits.tensors)
+
+
+def _merge(
+    edits: LoraEdits, module: str, own: Factors, other: Factors, weight: float, merge: str
+) -> None:
+    if merge == "product":
+        edits.put(module, (1 - weight) * own.change + weight * other.change)
+        return
+    if (other.a.shape, other.b.shape) != (own.a.shape, own.b.shape):
+        raise ModelError(
+            f"The safety adapter's factors of {module} are {tuple(other.b.shape)} and "
+            f"{tuple(other.a.shape)}, this one's {tuple(own.b.shape)} and {tuple(own.a.shape)}. "
+            "Set merge: product."
+        )
+    for name, mine, theirs in (("A", own.a, other.a), ("B", own.b, other.b)):
+        merged = (1 - weight) * mine + weight * theirs
+        edits.tensors[f"{module}.lora_{name}.weight"] = merged
 
 
 class _Pairs(SelfWrittenPairs):

@@ -31,10 +31,6 @@ Progress = Callable[[int, float], None]
 """Called with the optimizer steps done and the last loss; what it raises ends the work."""
 
 
-def _silent(message: str, **numbers: float) -> None:
-    """Report to nobody."""
-
-
 @dataclass
 class SessionContext:
     """A model context whose model is a resident session (the `ModelContext` contract).
@@ -56,7 +52,7 @@ class SessionContext:
     batch_size: int
     rng: random.Random
     progress: Progress = lambda _steps, _loss: None
-    listener: Callable[..., None] = _silent
+    listener: Callable[..., None] = lambda _message, **_numbers: None
     fits: list[tuple[TrainReport, FitReport]] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     planned: int = 0

@@ -35,7 +35,10 @@ def _lead(experiment: Experiment, directory: Path, listen: Any = None) -> Summar
 
 @pytest.fixture(scope="module")
 def piped(experiment: Experiment) -> Experiment:
-    return validate({**experiment.model_dump(mode="json"), "defenses": PIPELINES})
+    values = experiment.model_dump(mode="json")
+    values["federation"] |= {"clients": 2, "rounds": 1}
+    values["evaluation"]["suites"][0] |= {"over_refusal": 0, "old_skills": 0, "new_skill": 0}
+    return validate({**values, "defenses": PIPELINES})
 
 
 @pytest.fixture(scope="module")
