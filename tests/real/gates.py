@@ -113,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="policy", choices=["policy", "policy-quick"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     parser.add_argument("--small", action="store_true", help="The size that CI runs.")
+    parser.add_argument("--set", nargs="+", default=[], metavar="CHANGE", dest="changes")
     parser.add_argument("--keep", type=Path, help="Directory for the runs; none: thrown away.")
     asked = parser.parse_args(arguments)
     failed = False
@@ -120,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as place:
             home = asked.keep or Path(place)
             preset, changes = ("policy-quick", SMALL) if asked.small else (asked.preset, ())
+            changes = (*changes, *asked.changes)
             scores = measure(asked.model, seed, home / f"seed-{seed}", preset, *changes)
         for gate in SMALL_GATES if asked.small else FULL:
             failed |= not gate.holds(scores)
