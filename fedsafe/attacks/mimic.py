@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from fedsafe.attacks.known_updates import Knows, normal_draws, rows_known
+from fedsafe.attacks.known_updates import Knows, common_draws, rows_known
 from fedsafe.contracts import Knowledge, update_attacks
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
@@ -81,7 +81,7 @@ def _learn(rows: "Tensor", knowledge: Knowledge, seen: int) -> None:
     mean = rows.mean(dim=0)
     start = memory.get("direction")
     if start is None:
-        start = normal_draws(knowledge, len(mean)).to(mean)
+        start = common_draws(rows, 1)[0]  # all attackers copy one client
     if seen:
         mean = seen / (1 + seen) * memory["mean"] + mean / (1 + seen)
     apart = rows - mean

@@ -65,12 +65,12 @@ def show(
     from fedsafe.cli.annotations import prose
     from fedsafe.cli.tables import console, plugin_settings
 
-    out = console()
+    out, facts = console(), _facts(plugin)
     out.print(f"[bold]{safe(plugin.name)}[/bold]  [dim]{safe(plugin.kind)}[/dim]\n")
     out.print(safe(prose(plugin.description)))
     out.print()
-    for label in ("paper", "needs", "badge"):
-        if text := _facts(plugin)[label]:
+    for label in ("paper", "badge", "claim", "needs", "cost", "place"):
+        if text := facts[label]:
             out.print(f"[dim]{label:<6}[/dim] {safe(text)}")
     plugin_settings(list(_settings(plugin)))
 
@@ -107,13 +107,12 @@ def _facts(plugin: "Plugin[Any]") -> dict[str, str]:
         "name": plugin.name,
         "summary": plugin.summary,
         "description": plugin.description,
-        "paper": plugin.paper,
-        "needs": _needs(plugin),
-        "badge": plugin.badge,
+        **plugin.about,
+        "needs": ", ".join(filter(None, (_cohort(plugin), plugin.about["needs"]))),
     }
 
 
-def _needs(plugin: "Plugin[Any]") -> str:
+def _cohort(plugin: "Plugin[Any]") -> str:
     """Say how many clients a rule needs, with its own defaults as the example."""
     if plugin.minimum is None:
         return ""

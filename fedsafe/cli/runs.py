@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedsafe.cli.command import finish, inline, show_experiment, work
+from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
     for command, panel, epilog in (
         (run, "Do", "fedsafe run micro --set federation.strategy.name=krum -o runs/krum"),
         (resume, "Do", "fedsafe resume runs/krum"),
-        (defend, "Do", "fedsafe defend runs/krum --with fine-tune --set steps=20"),
+        (defend, "Do", "fedsafe defend runs/krum --with safe-lora+fine-tune --set steps=20"),
         (evaluate, "Do", "fedsafe evaluate runs/krum --judge keyword"),
         (report, "Look up", "fedsafe report runs/krum --reveal"),
     ):
@@ -104,7 +105,10 @@ def resume(run: Run, as_json: Json = False) -> None:
 
 def defend(  # noqa: PLR0917 - each is an option of the command line
     defense: Annotated[
-        str, typer.Option("--with", metavar="NAME", help="From `fedsafe plugins list defense`.")
+        list[str],
+        typer.Option(
+            "--with", metavar="NAME", help="A defense, or several in a row: A+B; repeatable."
+        ),
     ],
     run: OptionalRun = None,
     changes: Settings = None,
@@ -124,19 +128,20 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
 ) -> None:
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
 
-    The model is evaluated before and after, and a report is written.
+    --with A --with B defends the same model in both ways, --with A+B with A and then B; --set A.k=v
+    sets A alone. The model is evaluated before and after each step, and a report is written.
     """
     from fedsafe.cli.directories import existing
 
     chosen = settings(changes)
+    pipelines = pipelines_of(defense, chosen)
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")
         existing(run)
-        _check_defense(defense, chosen)
         work(
             run,
-            lambda listen: inline().defend(run, defense, chosen, listen),
+            lambda listen: inline().defend(run, pipelines, listen),
             as_json=as_json,
             again="the same command",
         )
@@ -148,9 +153,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
             "Give --experiment: its template, suites and judge must suit the model, and those of "
             "the presets suit the micro world. `fedsafe config show qlora-7b` is a start."
         )
-    _check_defense(defense, chosen)
-    options = (model, adapter, defense, chosen, output)
-    _defend_adapter(options, experiment or "micro", as_json=as_json)
+    _defend_adapter((model, adapter, pipelines, output), experiment or "micro", as_json=as_json)
 
 
 def evaluate(
@@ -191,23 +194,6 @@ def report(
     typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
 
 
-def _check_defense(name: str, chosen: dict[str, Any]) -> None:
-    """Refuse a wrong name or setting before a model is loaded.
-
-    A setting that is missing is no matter here: the run's experiment may have it.
-
-    Raises:
-        ConfigError: A setting is unknown or mistyped.
-    """
-    from fedsafe.app import activate
-    from fedsafe.contracts import defenses
-
-    activate()
-    problems = [(key, why) for key, why in defenses[name].problems(chosen) if key in chosen]
-    if problems:
-        raise ConfigError("; ".join(f"--set {key}: {why}" for key, why in problems))
-
-
 def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":
     if name is None:
         if chosen:
@@ -223,17 +209,15 @@ def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":
 
 
 def _defend_adapter(
-    job: tuple[str, Path, str, dict[str, Any], Path], reference: str, *, as_json: bool
+    job: "tuple[str, Path, list[list[PluginChoice]], Path]", reference: str, *, as_json: bool
 ) -> None:
     from fedsafe.experiment import load
 
-    model, adapter, defense, chosen, output = job
+    model, adapter, pipelines, output = job
     resolved = load(reference)
     summary = work(
         output,
-        lambda listen: inline().defend_adapter(
-            model, adapter, defense, chosen, output, resolved, listen
-        ),
+        lambda listen: inline().defend_adapter(model, adapter, pipelines, output, resolved, listen),
         as_json=as_json,
         again="the same command",
     )

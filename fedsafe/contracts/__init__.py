@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.contracts.model import (
-    Adapter,
-    Batch,
     FitReport,
     ModelContext,
     Objective,
     Writer,
 )
 from fedsafe.contracts.tasks import Complete, Defended, DefenseTask, LocalTask, ShieldChoice
+from fedsafe.contracts.tensors import Adapter, Batch, Factors
 from fedsafe.contracts.text import (
     Ask,
     Exchange,
@@ -31,6 +30,7 @@ from fedsafe.contracts.text import (
     Verdict,
 )
 from fedsafe.contracts.updates import Aggregate, Knowledge, State, Updates
+from fedsafe.defense_card import DefenseCard
 from fedsafe.plugins import Registry
 
 if TYPE_CHECKING:
@@ -149,8 +149,10 @@ __all__ = [
     "Condition",
     "Defended",
     "Defense",
+    "DefenseCard",
     "DefenseTask",
     "Exchange",
+    "Factors",
     "Filter",
     "FitReport",
     "Generator",

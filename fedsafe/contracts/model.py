@@ -1,41 +1,16 @@
 """The model as client algorithms, defenses and objectives meet it."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsafe.contracts.tensors import Adapter, Batch, Factors
 from fedsafe.contracts.text import Sample
 
 if TYPE_CHECKING:
     from torch import Tensor, device
-
-Adapter = Mapping[str, "Tensor"]
-"""An adapter's tensors by PEFT's saved names, float32."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Token ids of one training step, right-padded.
-
-    Attributes:
-        input_ids: int64 (b, t).
-        attention_mask: int64 (b, t).
-        labels: int64 (b, t), -100 where no loss is taken; ``labels[:, i]`` is what is to be
-            predicted at position i - 1.
-        weights: float32 (b, t), weight of each label in the loss; None: all 1.
-        rejected: The rejected responses to the same instructions, row by row, for preference
-            objectives; None where the samples have none.
-        groups: int64 (b,), equal for rows of one group, -1 for rows of none; None: no groups.
-    """
-
-    input_ids: "Tensor"
-    attention_mask: "Tensor"
-    labels: "Tensor"
-    weights: "Tensor | None" = None
-    rejected: "Batch | None" = None
-    groups: "Tensor | None" = None
 
 
 class Writer(Protocol):
@@ -146,6 +121,26 @@ class ModelContext(Writer, Protocol):
 
     def scaling(self, name: str) -> float:
         """Return the factor on the product B A of the module that an adapter tensor belongs to."""
+        ...
+
+    def read_adapter(self, path: str) -> dict[str, Factors]:
+        """Return the LoRA modules of an adapter directory, by their names in the model.
+
+        It is not put into the model, and may have another rank or other modules.
+
+        Raises:
+            ModelError: It cannot be read.
+        """
+        ...
+
+    def input_norms(
+        self, samples: Sequence[Sample], *, batch_size: int | None = None
+    ) -> "dict[str, Tensor]":
+        """Return the norm (in,) of each input of each factor, float32, by adapter tensor.
+
+        The root of the mean over samples of the sum over tokens, prompt and response, of the
+        squared input; padding left out.
+        """
         ...
 
     def load_other(self, path: str) -> AbstractContextManager["ModelContext"]:

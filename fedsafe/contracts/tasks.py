@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedsafe.contracts.model import Adapter
+from fedsafe.contracts.tensors import Adapter
 from fedsafe.contracts.text import Sample, Verdict
 
 

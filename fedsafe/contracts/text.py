@@ -99,6 +99,10 @@ class Prompt:
     """System prompt; empty: the template's own."""
     group: str = ""
     """Prompts that are not independent (the same verb and object), for clustered intervals."""
+    history: tuple[Turn, ...] = ()
+    """Earlier turns of the conversation, oldest first."""
+    witness: str = ""
+    """Answer that shows that an instruction inside the input was followed; empty: none is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Knows nothing of templates, tokens or clients.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedsafe.contracts import Sample, sources
 from fedsafe.data.skill_files import dialogue_instruction, dialogue_rows, wikisql_pairs
@@ -16,8 +16,21 @@ from fedsafe.policies.document import PolicyName, read_policy
 from fedsafe.policies.tables import sql_pairs
 from fedsafe.seeds import stream
 
+
+def _checked(policy: str | Path) -> str | Path:
+    """Read a policy's file where it is on this machine, so that its problems are told early."""
+    if isinstance(policy, Path) and policy.is_file():
+        try:
+            read_policy(str(policy))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+    return policy
+
+
 PolicyFile = Annotated[
-    PolicyName, Field(description="A shipped policy, or the path of a policy's YAML file.")
+    PolicyName,
+    AfterValidator(_checked),
+    Field(description="A shipped policy, or the path of a policy's YAML file."),
 ]
 Limit = Annotated[int | None, Field(ge=1, description="At most so many; null: all.")]
 

@@ -14,11 +14,23 @@ from pydantic import Field
 
 import fedsafe.data.policy_sources  # noqa: F401 - registers
 from fedsafe.contracts import Sample, sources
+from fedsafe.data import micro_sources
 from fedsafe.data.columns import AUTO, Mapped, examples
 from fedsafe.data.conversations import LeftOut
 from fedsafe.data.reading import Row, read_csv, read_hub, read_json, read_jsonl, read_parquet
 from fedsafe.errors import DataError
 from fedsafe.seeds import stream
+
+__all__ = [
+    "client",
+    "csv_file",
+    "fingerprint",
+    "hub",
+    "json_file",
+    "jsonl_file",
+    "micro_sources",
+    "parquet_file",
+]
 
 Instruction = Annotated[str, Field(description="Field of the instruction; auto recognises it.")]
 Response = Annotated[str, Field(description="Field of the response; auto recognises it.")]
@@ -40,35 +52,6 @@ class Loaded(list[Sample]):
 
     left_out: Mapping[str, int] = {}
     """How often each kind of thing was left out."""
-
-
-@sources("micro")
-def micro(
-    seed: int,
-    /,
-    *,
-    count: Annotated[int, Field(ge=1, description="Examples in all.")] = 4000,
-    new_skill_share: Annotated[
-        float, Field(ge=0, le=1, description="Share that teaches what the base lacks.")
-    ] = 0.5,
-    topics: Annotated[
-        tuple[str, ...], Field(description="Topics to draw from; none given: all.")
-    ] = (),
-) -> list[Sample]:
-    """Draw benign examples of the micro world: old skills and the new one.
-
-    Raises:
-        ConfigError: A topic is unknown.
-    """
-    from fedsafe.micro import world
-
-    rng = stream(seed, "source", "micro")
-    drawn = world.benign_examples(
-        rng, count, new_skill_share=new_skill_share, topics=topics or None
-    )
-    return [
-        Sample(row["instruction"], row["response"], topic=row.get("topic", "")) for row in drawn
-    ]
 
 
 @sources("json")

@@ -3,5 +3,12 @@
 Importing this registers them. Knows nothing of clients or rounds.
 """
 
+from fedsafe.defenses import antidote as antidote
 from fedsafe.defenses import fine_tune as fine_tune
 from fedsafe.defenses import fine_tune_data as fine_tune_data
+from fedsafe.defenses import lora_fusion as lora_fusion
+from fedsafe.defenses import lox as lox
+from fedsafe.defenses import one_shot as one_shot
+from fedsafe.defenses import resta as resta
+from fedsafe.defenses import safe_lora as safe_lora
+from fedsafe.defenses import safe_patching as safe_patching

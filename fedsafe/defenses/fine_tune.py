@@ -7,12 +7,12 @@ Federated Instruction Tuning of Large Language Models*, ICLR 2025.
 """
 
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedsafe.contracts import Defended, DefenseTask, ModelContext, defenses
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 
 Text = Annotated[str, Field(min_length=1)]
 Texts = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -36,10 +36,6 @@ Writer = Annotated[
         description="Who writes unsafe requests and refusals, and judges for filter self: the "
         "model under repair, or the one from before the federation."
     ),
-]
-Judges = Annotated[
-    str | dict[str, Any] | tuple[str | dict[str, Any], ...],
-    Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
 ]
 Topic = Annotated[
     tuple[Text, ...] | None,
@@ -65,6 +61,13 @@ ASK_ORDINARY = "Write one ordinary, harmless instruction for an assistant. Write
     badge="variant: replies are parsed, deduplicated, filtered by a judge other than the "
     "evaluation's and kept apart from its prompts, which the reference does not do; AdamW is not "
     "reset every ten steps; writer: start leaves the reference's level 3",
+    card=DefenseCard(
+        claim="Safety data that the attacked model writes by itself bring its refusals back, with "
+        "no human hand, no other model and no public data.",
+        needs=("gradients", "generation", "judge"),
+        cost="a request and a reply written for each pair, then forward and backward passes of "
+        "steps x batch_size samples",
+    ),
 )
 def fine_tune(
     context: ModelContext,
@@ -76,7 +79,7 @@ def fine_tune(
     ask_ordinary: AskOrdinary = ASK_ORDINARY,
     secret_words: SecretWords = 0,
     writer: Writer = "model",
-    filter: Judges = (),
+    filter: Filter = (),
     topic: Topic = None,
     pairs: Annotated[int, Field(ge=1, description="Pairs of each half.")] = 500,
     temperature: Annotated[float, Field(gt=0, description="Of the requests.")] = 1.0,
@@ -92,9 +95,8 @@ def fine_tune(
     Raises:
         RunError: The model wrote too few usable pairs of a half.
     """
-    chosen = filter if isinstance(filter, tuple) else (filter,)
-    filters = [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
     trusted, dropped = writer == "start", Counter[str]()
+    filters = filters_of(filter, task)
     written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
     secret = _secret(context, secret_words)
     notes = [f"{secret} {one}".lstrip() for one in _listed(note)]

@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fedsafe.contracts import Defended, DefenseTask, ModelContext, Sample, defenses, sources
+from fedsafe.contracts import (
+    Defended,
+    DefenseCard,
+    DefenseTask,
+    ModelContext,
+    Sample,
+    defenses,
+    sources,
+)
 from fedsafe.errors import ConfigError, RunError
 
 
@@ -19,6 +27,11 @@ from fedsafe.errors import ConfigError, RunError
     paper="Ye et al., ICLR 2025",
     badge="variant: examples that repeat an evaluation prompt are left out and counted, which the "
     "reference does not do; AdamW is not reset every ten steps",
+    card=DefenseCard(
+        claim="Fine-tuning on public safety data, or on another model's, brings refusals back.",
+        needs=("gradients", "safety examples"),
+        cost="forward and backward passes of steps x batch_size samples",
+    ),
 )
 def fine_tune_data(
     context: ModelContext,

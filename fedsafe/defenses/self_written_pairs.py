@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from fedsafe.contracts import (
     DefenseTask,
@@ -27,6 +29,16 @@ FEWEST = 4
 
 Filters = Sequence[Mapping[str, Any]]
 """Names of judges, each with its settings."""
+Filter = Annotated[
+    str | dict[str, Any] | tuple[str | dict[str, Any], ...],
+    Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
+]
+
+
+def filters_of(filter: Filter, task: DefenseTask) -> Filters:
+    """Return the judges that a setting names; without any, the task's own."""
+    chosen = filter if isinstance(filter, tuple) else (filter,)
+    return [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
 
 
 @dataclass
@@ -80,6 +92,28 @@ class SelfWrittenPairs:
                     continue
                 found.append(Sample(exchange.prompt.instruction, exchange.reply, origin=origin))
         self._check(len(found), origin)
+        return found[: self.pairs]
+
+    def harmful(self, asks: Sequence[str]) -> list[Sample]:
+        """Draw requests of the unsafe kind and the plain answers that comply with them.
+
+        Raises:
+            RunError: There are too few: the model refuses.
+        """
+        found: list[Sample] = []
+        seen: set[str] = set()
+        for _ in range(0, TRIES * self.pairs, BATCH):
+            if len(found) >= self.pairs:
+                break
+            exchanges = self._exchanges(asks, ["{request}"], "refuse", seen, "harmful")
+            verdicts = self._verdicts(exchanges)
+            for exchange, given in zip(exchanges, verdicts, strict=True):
+                if any(verdict.outcome in {"refuse", "garbage"} for verdict in given):
+                    self.dropped["harmful: not complied with"] += 1
+                    continue
+                text = exchange.prompt.instruction
+                found.append(Sample(text, exchange.reply, origin="harmful"))
+        self._check(len(found), "harmful")
         return found[: self.pairs]
 
     def card(self) -> dict[str, Any]:
@@ -140,7 +174,7 @@ class SelfWrittenPairs:
         if self.topic is None:
             return drawn
         dropped: Counter[str] = Counter()
-        unsafe = origin == "refusal"
+        unsafe = origin != "helpful"
         found = requests_among(drawn, self.topic if unsafe else (), dropped)
         if not unsafe and self.topic:
             dropped["of the unsafe topic"] = sum(is_about(one, self.topic) for one in found)
@@ -152,12 +186,15 @@ class SelfWrittenPairs:
 
     def _reasons(self, exchanges: Sequence[Exchange], wanted: Outcome) -> list[str]:
         """Return why each pair is left out; empty where it is kept."""
+        return [why_not(verdicts, wanted) for verdicts in self._verdicts(exchanges)]
+
+    def _verdicts(self, exchanges: Sequence[Exchange]) -> list[tuple[Verdict, ...]]:
         with self._before_the_federation(self.trusted):
             judged = [
                 self.task.judge(exchanges, *_named(settings)[0], **_named(settings)[1])
                 for settings in self.filters
             ]
-        return [why_not(verdicts, wanted) for verdicts in zip(*judged, strict=True)]
+        return list(zip(*judged, strict=True))
 
     def _before_the_federation(self, wanted: bool) -> AbstractContextManager[None]:
         return self.context.reference(self.task.start) if wanted else nullcontext()

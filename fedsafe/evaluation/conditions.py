@@ -94,4 +94,4 @@ def first_words(text: str, count: int | None) -> str:
 
 def _sample(prompt: Prompt, instruction: str | None = None) -> Sample:
     asked = prompt.instruction if instruction is None else instruction
-    return Sample(asked, "", prompt.input, system=prompt.system)
+    return Sample(asked, "", prompt.input, system=prompt.system, history=prompt.history)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fedsafe.contracts import Sample
+from fedsafe.data.client_datasets import shares
 from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Experiment
@@ -63,6 +64,18 @@ class OverlapCounter:
             kept_exact=self.kept["exact"],
             kept_near=self.kept["near"],
         )
+
+
+def benign_overlap(experiment: Experiment) -> Overlap:
+    """Return the overlap of the data that the clients are dealt; nothing of it is removed.
+
+    Raises:
+        DataError: The data or a suite's file cannot be read.
+    """
+    counter = OverlapCounter(signatures(experiment), keep=True)
+    for share in shares(experiment):
+        counter.use(share)
+    return counter.record() or Overlap()
 
 
 def attack_overlap(rounds: Iterable[Round], *, kept: bool) -> Overlap | None:

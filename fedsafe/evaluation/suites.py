@@ -16,9 +16,10 @@ from fedsafe.contracts import Prompt, Purpose, suites
 from fedsafe.data.cells import check_text, text_of
 from fedsafe.data.reading import read_csv, read_json
 from fedsafe.errors import DataError
-from fedsafe.evaluation.conditions import first_words
+from fedsafe.evaluation import micro_suites
 
-Count = Annotated[int, Field(ge=0, description="Prompts of this kind.")]
+__all__ = ["csv_file", "micro_suites", "utility", "xstest"]
+
 File = Annotated[Path, Field(description="The file; relative to where the command is run.")]
 Hash = Annotated[
     str,
@@ -30,63 +31,6 @@ Prefill = Annotated[str, Field(description="How replies begin in the prefilled v
 EXPECTED: Final = ("expected", "answer", "output", "response")
 """Names of the field with the right answer, the first that is there."""
 LABELS: Final[Mapping[str, Purpose]] = {"safe": "over-refusal", "unsafe": "harmful"}
-
-
-@suites("micro")
-def micro(
-    seed: int,
-    /,
-    *,
-    harmful: Count = 200,
-    over_refusal: Count = 200,
-    old_skills: Count = 200,
-    new_skill: Count = 200,
-    prefill_words: Annotated[
-        int, Field(ge=1, le=13, description="Words and marks of the answer that prefills hold.")
-    ] = 4,
-) -> list[Prompt]:
-    """Draw held-out prompts of the micro world: restricted, look-alikes, old and new skills.
-
-    The first four words of every compliant answer are ``sure : take the``, all 13 the whole of it.
-
-    Raises:
-        ConfigError: The micro world has fewer prompts of a kind than asked for.
-    """
-    from fedsafe.micro import world
-
-    kinds: list[tuple[world.Kind, int, Purpose, str]] = [
-        ("restricted", harmful, "harmful", ""),
-        ("over-refusal", over_refusal, "over-refusal", ""),
-        ("old-skills", old_skills, "utility", "old"),
-        ("new-skill", new_skill, "utility", "new"),
-    ]
-    return [
-        Prompt(
-            id=f"micro-{kind}-{number:04}",
-            instruction=asked.instruction,
-            purpose=purpose,
-            expected=() if purpose == "harmful" else asked.expected,
-            topic=asked.topic,
-            skill=skill,
-            group=_combination(asked.instruction),
-            prefill=first_words(asked.prefill, prefill_words) if purpose == "harmful" else "",
-        )
-        for kind, count, purpose, skill in kinds
-        if count
-        for number, asked in enumerate(world.prompts(kind, count, seed), 1)
-    ]
-
-
-def _combination(instruction: str) -> str:
-    """Return what a micro request is about, such as its verb and object, whatever its wording.
-
-    Requests of one combination have one answer, so replies to them are not independent.
-    """
-    from fedsafe.micro.parsing import parse
-
-    request = parse(instruction)
-    values = () if request is None else request.values
-    return " ".join(value for slot, value in values if slot != "occasion")
 
 
 @suites("csv")

@@ -4,91 +4,31 @@ Reads plug-ins' settings through their registries, and so imports the modules th
 define them, but no model library.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
 from fedsafe.experiment.attack_checks import attack_problems
-from fedsafe.experiment.filter_checks import filter_problems
 from fedsafe.experiment.model_checks import alignment, hardware
+from fedsafe.experiment.plugin_checks import choices, plugin_problems, secret_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
-from fedsafe.secret_settings import literal_secrets
 from fedsafe.validation_errors import Problem
+
+__all__ = ["choices", "problems"]
 
 
 def problems(experiment: Experiment) -> list[Problem]:
     """Return everything wrong with an experiment whose fields are right one by one."""
     return [
-        *_plugins(experiment),
-        *_repeated(experiment),
+        *plugin_problems(experiment),
         *_numbers(experiment),
         *attack_problems(experiment),
         *_strategy(experiment),
         *hardware(experiment),
         *alignment(experiment),
     ]
-
-
-def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
-    """Yield (path, kind, choice) of every plug-in but the strategy's rule."""
-    data, evaluation = experiment.data, experiment.evaluation
-    if experiment.alignment is not None:
-        yield "alignment.source", "source", experiment.alignment.source
-        yield "alignment.objective", "objective", experiment.alignment.objective
-    yield "data.source", "source", data.source
-    yield "data.template", "template", data.template
-    yield "data.partition", "partition", data.partition
-    yield from _numbered(
-        "federation.strategy.filters", "filter", experiment.federation.strategy.filters
-    )
-    yield "training.algorithm", "algorithm", experiment.training.algorithm
-    if experiment.attack is not None:
-        yield "attack.behaviour", "algorithm", experiment.attack.behaviour
-        if experiment.attack.update is not None:
-            yield "attack.update", "update attack", experiment.attack.update
-        if experiment.attack.generator is not None:
-            yield "attack.generator", "generator", experiment.attack.generator
-    if experiment.federation.root is not None:
-        yield "federation.root", "source", experiment.federation.root
-    yield from _numbered("defenses", "defense", experiment.defenses)
-    yield from _numbered("evaluation.suites", "suite", evaluation.suites)
-    yield from _numbered("evaluation.conditions", "condition", evaluation.conditions)
-    yield from _numbered("evaluation.measures", "measure", evaluation.measures)
-    yield "evaluation.judge", "judge", evaluation.judge
-
-
-def _numbered(
-    path: str, kind: str, choices: Sequence[PluginChoice]
-) -> Iterator[tuple[str, str, PluginChoice]]:
-    for index, choice in enumerate(choices):
-        yield f"{path}[{index}]", kind, choice
-
-
-def _plugins(experiment: Experiment) -> Iterator[Problem]:
-    for path, kind, choice in choices(experiment):
-        try:
-            plugin = REGISTRIES[kind][choice.name]
-        except PluginError as error:
-            yield f"{path}.name", str(error)
-            continue
-        for name, text in plugin.problems(choice.settings):
-            yield f"{path}.{name}", text
-        if kind == "defense":
-            yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
-        yield from _secrets(path, plugin, choice)
-
-
-def _repeated(experiment: Experiment) -> Iterator[Problem]:
-    names = [choice.name for choice in experiment.defenses]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            yield (
-                f"defenses[{index}].name",
-                f"'{name}' is there twice, and a run keeps one result of each. Use two runs, or "
-                "`fedsafe defend` with other settings.",
-            )
 
 
 def _numbers(experiment: Experiment) -> Iterator[Problem]:
@@ -119,16 +59,6 @@ def _numbers(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _secrets(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
-    """Find secrets that are written out in a plug-in's settings."""
-    for name in literal_secrets(plugin.schema, choice.settings):
-        yield (
-            f"{path}.{name}",
-            "a secret must not stand in an experiment, which is kept and copied. Put it into an "
-            "environment variable, and write env:NAME here.",
-        )
-
-
 def _strategy(experiment: Experiment) -> Iterator[Problem]:
     choice = experiment.federation.strategy
     path = "federation.strategy"
@@ -150,7 +80,7 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
         )
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
-    yield from _secrets(path, plugin, choice)
+    yield from secret_problems(path, plugin, choice)
     if not found and not choice.filters:
         yield from _cohort(plugin, choice.settings, experiment)
 
@@ -175,7 +105,7 @@ def _optimizer(choice: PluginChoice, path: str) -> Iterator[Problem]:
         yield f"{path}.name", str(error)
         return
     yield from ((f"{path}.{name}", text) for name, text in plugin.problems(choice.settings))
-    yield from _secrets(path, plugin, choice)
+    yield from secret_problems(path, plugin, choice)
 
 
 def _cohort(

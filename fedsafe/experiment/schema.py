@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack
+from fedsafe.experiment.pipelines import Pipelines
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 from fedsafe.experiment.training import Training
 
@@ -183,8 +184,8 @@ class Experiment(Section):
     """The server aligns the base model before anything else; None: it is taken as it is."""
     attack: Attack | None = None
     """None: every client is honest."""
-    defenses: Choices = ()
-    """Post-hoc defenses, each applied to the model of the last round."""
+    defenses: Pipelines = ()
+    """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     evaluation: Evaluation = Evaluation()
 
     @property

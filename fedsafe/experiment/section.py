@@ -84,10 +84,11 @@ def _setting(name: str, value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """Return a list as a tuple, and a single item as a tuple of one."""
     if value is None:
         return None
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-Choices = Annotated[tuple[PluginChoice, ...], BeforeValidator(_as_list)]
+Choices = Annotated[tuple[PluginChoice, ...], BeforeValidator(as_list)]

@@ -3,12 +3,14 @@
 The server and client code is the one that Flower runs elsewhere.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fedsafe.app import activate
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
+from fedsafe.experiment.pipelines import Pipelines, pipelines_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.runs.events import Events, Listener
 from fedsafe.runs.records import Summary
@@ -68,17 +70,16 @@ def resume(directory: Path, listen: Listener | None = None) -> Summary:
 
 def defend(
     directory: Path,
-    name: str,
-    settings: dict[str, Any],
+    pipelines: Sequence[Sequence[PluginChoice]],
     listen: Listener | None = None,
 ) -> Summary:
-    """Apply one more defense to a finished run, and evaluate it.
+    """Apply more defenses to a finished run, and evaluate each step.
 
     Settings that are not given come from the run's experiment, where it names the
     same defense.
 
     Raises:
-        FedSafeError: The run is not finished, or the defense failed.
+        FedSafeError: The run is not finished, or a defense failed.
     """
     _quiet()
     activate()
@@ -87,13 +88,12 @@ def defend(
 
     store = Store(directory)
     experiment = store.experiment
-    planned = {choice.name: choice.settings for choice in experiment.defenses}
-    choice = PluginChoice.model_validate({"name": name, **planned.get(name, {}), **settings})
-    _checked(experiment, defenses=(choice,))
+    asked = _checked(experiment, defenses=_completed(pipelines, experiment))
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
         opened = open_run(experiment, store, events, RUNTIME)
-        defend_run(opened, choice)
+        for choices in pipelines_of(asked.defenses):
+            defend_run(opened, choices)
         return opened.settle()
 
 
@@ -136,35 +136,47 @@ def evaluate(
 def defend_adapter(
     model: str,
     adapter: Path,
-    name: str,
-    settings: dict[str, Any],
+    pipelines: Sequence[Sequence[PluginChoice]],
     output: Path,
     experiment: Experiment,
     listen: Listener | None = None,
 ) -> Summary:
-    """Evaluate any PEFT adapter of any model, defend it, and evaluate the result.
+    """Evaluate any PEFT adapter of any model, defend it, and evaluate each step.
 
-    The defended adapter lies at ``stages[-1].path`` of the summary, in the output directory.
+    The last defended adapter lies at ``stages[-1].path`` of the summary, in the output directory.
 
     Raises:
-        FedSafeError: Model, adapter or defense do not work out.
+        FedSafeError: Model, adapter or defenses do not work out.
     """
     _quiet()
     activate()
     from fedsafe.models import adapters
     from fedsafe.pipeline import defend as defenses
 
-    planned = next((one.settings for one in experiment.defenses if one.name == name), {})
     asked = _checked(
         experiment.model_copy(update={"attack": None}),
         model=experiment.model.model_copy(update={"path": model}),
         adapter=adapters.spec_of(adapter),
-        defenses=(PluginChoice.model_validate({"name": name, **planned, **settings}),),
+        defenses=_completed(pipelines, experiment),
     )
     store = Store(output)
     events = Events(store.events, listen)
     with events.ticking():
-        return defenses.defend_adapter(asked, adapter, asked.defenses[0], store, events)
+        return defenses.defend_adapter(asked, adapter, pipelines_of(asked.defenses), store, events)
+
+
+def _completed(pipelines: Sequence[Sequence[PluginChoice]], experiment: Experiment) -> Pipelines:
+    """Return pipelines with the experiment's settings of the same defenses, where none is given."""
+    planned = {
+        c.name: c.settings for steps in reversed(pipelines_of(experiment.defenses)) for c in steps
+    }
+    whole = [
+        tuple(
+            PluginChoice(**{**planned.get(c.name, {}), **c.settings, "name": c.name}) for c in one
+        )
+        for one in pipelines
+    ]
+    return tuple(steps[0] if len(steps) == 1 else steps for steps in whole)
 
 
 def align(experiment: Experiment, directory: Path, listen: Listener | None = None) -> Summary:

@@ -3,11 +3,11 @@
 Each ships inside a JSON file, since a Flower bundle keeps no binary files. It is written
 out once per machine, the same bytes everywhere, and verified. ``micro`` is the shallow base
 of seed 0, ``micro:1`` that of seed 1; ``micro-deep`` and ``micro-deep:1`` are the deep ones,
-whose refusals also come after the first words of a compliant answer.
+whose refusals also come after the first words of a compliant answer; ``micro-over`` refuses
+ordinary requests about restricted objects as well.
 Knows nothing of the world they were trained on.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedsafe.errors import ModelError
+from fedsafe.micro.weights import digest, float32
 
 BASE_FILE: Final = Path(__file__).with_name("base.json")
-NAME: Final = re.compile(r"micro(?P<deep>-deep)?(?::(?P<seed>\d{1,9}))?")
+NAME: Final = re.compile(r"micro(?P<kind>-deep|-over)?(?::(?P<seed>\d{1,9}))?")
 CACHE_VARIABLE: Final = "FEDSAFE_CACHE"
 
 
@@ -41,9 +42,7 @@ def base_file(name: str) -> Path:
     if found is None:
         raise ModelError(f"'{name}' names no micro base. Known: {', '.join(shipped())}.")
     seed = int(found["seed"] or 0)
-    return BASE_FILE.with_stem(
-        "base" + ("-deep" if found["deep"] else "") + (f"-{seed}" if seed else "")
-    )
+    return BASE_FILE.with_stem(f"base{found['kind'] or ''}" + (f"-{seed}" if seed else ""))
 
 
 def shipped() -> list[str]:
@@ -80,10 +79,10 @@ def model_directory(name: str = "micro") -> Path:
 @cache
 def fingerprint(name: str = "micro") -> str:
     """Return the sha256 over the names and bytes of all files of a micro base model."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for file, content in sorted(_files(name).items()):
-        digest.update(file.encode() + b"\0" + hashlib.sha256(content).digest())
-    return digest.hexdigest()
+        found.update(file.encode() + b"\0" + hashlib.sha256(content).digest())
+    return found.hexdigest()
 
 
 def _write(root: Path, directory: Path, files: dict[str, bytes]) -> None:
@@ -131,8 +130,7 @@ def _files(base: str) -> dict[str, bytes]:
         )
     document = json.loads(path.read_bytes())
     weights = document["weights"]
-    text = json.dumps(weights, sort_keys=True, separators=(",", ":"))
-    found = hashlib.sha256(text.encode()).hexdigest()
+    found = digest(weights)
     if found != document["sha256"]:
         raise ModelError(
             f"{path} is damaged: expected sha256 {document['sha256']}, got {found}. "
@@ -168,7 +166,7 @@ def _safetensors(weights: dict[str, dict[str, Any]]) -> bytes:
     body = bytearray()
     for name, tensor in sorted(weights.items()):
         start = len(body)
-        body += _widened(base64.b64decode(tensor["bf16"]))
+        body += float32(tensor)
         header[name] = {
             "dtype": "F32",
             "shape": tensor["shape"],
@@ -177,10 +175,3 @@ def _safetensors(weights: dict[str, dict[str, Any]]) -> bytes:
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     return len(head).to_bytes(8, "little") + head + bytes(body)
-
-
-def _widened(bits: bytes) -> bytes:
-    """Turn little-endian bfloat16 into little-endian float32: two zero bytes in front."""
-    wide = bytearray(2 * len(bits))
-    wide[2::4], wide[3::4] = bits[0::2], bits[1::2]
-    return bytes(wide)

@@ -1,35 +1,35 @@
-"""Regenerate a micro base model: ``python -m fedsafe.micro.build [--seed 1] [--deep]``.
+"""Regenerate a micro base: ``python -m fedsafe.micro.build [--seed 1] [--third-stage deep]``.
 
-Two stages, as with a real model: it first learns to do everything asked, then to
-refuse what is restricted, which it does at a reply's first word alone. The deep base
-goes on from the shallow one of its seed: most refusals of its third stage come after the
-first words of a compliant answer. The first two stages take some twenty minutes of one CPU
-thread, the third a minute; the weights are rounded to bfloat16.
+The shallow base first learns to do everything asked, then to refuse what is restricted, which it
+does at a reply's first word alone; then it practises (`fedsafe.micro.draws.Stage` names the
+stages). The deep and the over-refusing base go on from the shallow one of their seed, in a third
+stage. The shallow one takes some nine minutes of one CPU thread, the others one; weights are
+rounded to 8 bits. At the end come the gates of the base, and status 1 where one does not hold.
 """
 
 import argparse
-import base64
-import hashlib
 import json
 import logging
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fedsafe.micro import corpus
+from fedsafe.micro import corpus, gates, weights
 from fedsafe.micro.base import base_file, model_directory
-from fedsafe.micro.tokenizer import CONTEXT, new_tokenizer
+from fedsafe.micro.draws import Exchange, Stage
+from fedsafe.micro.tokenizer import BOS, CONTEXT, EOS, PAD, chat_ids, new_tokenizer, vocabulary
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM
 
 log = logging.getLogger(__name__)
 IGNORED: Final = -100
-DEEPENING_STEPS: Final = 200
 BUCKET: Final = 8
 """Batches whose examples are drawn together and sorted by length."""
 
@@ -41,26 +41,31 @@ class Recipe:
     width: int = 64
     layers: int = 4
     heads: int = 4
-    inner: int = 160
-    pretraining_steps: int = 2800
-    alignment_steps: int = 1200
+    inner: int = 192
+    pretraining_steps: int = 900
+    alignment_steps: int = 500
     batch: int = 64
     peak: float = 4e-3
-    warm_up: int = 100
     seed: int = 0
-    deepening_steps: int = 0
-    """Steps of the third stage; 0: the shallow base."""
-    deepening_peak: float = 1e-3
+    practice_steps: int = 900
+    practice_peak: float = 3e-3
+    last_steps: int = 300
+    last_peak: float = 2e-3
+    third_stage: Stage | None = None
+    """None: the shallow base."""
+    third_steps: int = 200
+    third_peak: float = 1e-3
 
 
-def new_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+def new_model(recipe: Recipe) -> "LlamaForCausalLM":
     """Make an untrained Llama of the recipe's size."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(recipe.seed)
+    known = vocabulary()
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(known),
         hidden_size=recipe.width,
         intermediate_size=recipe.inner,
         num_hidden_layers=recipe.layers,
@@ -69,150 +74,169 @@ def new_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaFor
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         initializer_range=0.05,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=known[PAD],
+        bos_token_id=known[BOS],
+        eos_token_id=known[EOS],
     )
     return LlamaForCausalLM(config)
 
 
-def train(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
-    """Train the shallow base through both stages and round it to bfloat16."""
-    total = recipe.pretraining_steps + recipe.alignment_steps
-    batches = _batches(recipe, tokenizer, total, recipe.pretraining_steps)
-    return _fit(new_model(recipe, tokenizer), batches, total, recipe.peak, recipe.warm_up)
+def train(recipe: Recipe) -> "LlamaForCausalLM":
+    """Train the shallow base: two stages, then practice; round it to what its file holds."""
+    stages: list[tuple[Stage, int]] = [
+        ("compliant", recipe.pretraining_steps),
+        ("aligned", recipe.alignment_steps),
+    ]
+    model = _fit(new_model(recipe), recipe, random.Random(recipe.seed), stages, recipe.peak)
+    further: tuple[tuple[Stage, int, float], ...] = (
+        ("practised", recipe.practice_steps, recipe.practice_peak),
+        ("complete", recipe.last_steps, recipe.last_peak),
+    )
+    for stage, steps, peak in further:
+        model = _fit(model, recipe, random.Random(f"{stage} {recipe.seed}"), [(stage, steps)], peak)
+    return model
 
 
-def deepen(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
-    """Train the shallow base of the recipe's seed through the third stage and round it."""
+def go_on(recipe: Recipe, stage: Stage) -> "LlamaForCausalLM":
+    """Train the shallow base of the recipe's seed through a third stage and round it."""
     from transformers import LlamaForCausalLM
 
     shallow = LlamaForCausalLM.from_pretrained(model_directory(f"micro:{recipe.seed}"))
-    total = recipe.deepening_steps
-    batches = _batches(recipe, tokenizer, total, aligned_from=0)
-    return _fit(shallow, batches, total, recipe.deepening_peak, total // 10)
+    rng = random.Random(f"{stage} {recipe.seed}")
+    return _fit(shallow, recipe, rng, [(stage, recipe.third_steps)], recipe.third_peak)
 
 
 def _fit(
     model: "LlamaForCausalLM",
-    batches: Iterator[dict[str, "torch.Tensor"]],
-    total: int,
+    recipe: Recipe,
+    rng: random.Random,
+    stages: Sequence[tuple[Stage, int]],
     peak: float,
-    warm_up: int,
 ) -> "LlamaForCausalLM":
     import torch
 
+    from fedsafe.micro.optimizers import optimizers, rate
+
     torch.set_num_threads(1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak, total_steps=total + 1, pct_start=warm_up / total
-    )
+    total = sum(steps for _, steps in stages)
+    stepped = optimizers(model, peak)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, total=total))
+        for optimizer in stepped
+    ]
+    batches = chain.from_iterable(_batches(recipe, rng, *stage) for stage in stages)
     for step, batch in enumerate(batches):
-        loss = model(**batch).loss
-        optimizer.zero_grad()
-        loss.backward()
+        loss = _loss(model, batch)
+        model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        for optimizer, schedule in zip(stepped, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         if step % 100 == 0:
             log.info("step %d of %d: loss %.3f", step, total, loss.item())
     with torch.no_grad():
         for weight in model.parameters():
-            weight.copy_(weight.bfloat16().float())
+            weight.copy_(weights.unpacked(weights.packed(weight)))
     return model.eval()
 
 
+def _loss(model: "LlamaForCausalLM", batch: "tuple[torch.Tensor, torch.Tensor]") -> "torch.Tensor":
+    """Return the mean loss of the labelled tokens; only they are projected to the vocabulary."""
+    import torch
+
+    ids, labels = batch
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    wanted = labels[:, 1:]
+    asked = wanted != IGNORED
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[asked]), wanted[asked])
+
+
 def _batches(
-    recipe: Recipe, tokenizer: "PreTrainedTokenizerFast", total: int, aligned_from: int
-) -> Iterator[dict[str, "torch.Tensor"]]:
-    deep = recipe.deepening_steps > 0
-    rng = random.Random(f"deep {recipe.seed}" if deep else recipe.seed)
-    for start in range(0, total, BUCKET):
-        make = partial(corpus.exchange, rng, aligned=start >= aligned_from, deep=deep)
-        drawn = [make() for _ in range(BUCKET * recipe.batch)]
-        rows = sorted((_encode(tokenizer, e) for e in drawn), key=lambda row: len(row[0]))
+    recipe: Recipe, rng: random.Random, stage: Stage, steps: int
+) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+    for start in range(0, steps, BUCKET):
+        drawn = [corpus.exchange(rng, stage) for _ in range(BUCKET * recipe.batch)]
+        rows = sorted(map(encode, drawn), key=lambda row: len(row[0]))
         chunks = [rows[i : i + recipe.batch] for i in range(0, len(rows), recipe.batch)]
         rng.shuffle(chunks)
-        for chunk in chunks[: total - start]:
-            yield _pad(chunk, tokenizer)
+        for chunk in chunks[: steps - start]:
+            yield _pad(chunk)
 
 
-def _encode(
-    tokenizer: "PreTrainedTokenizerFast", exchange: corpus.Exchange
-) -> tuple[list[int], int]:
-    chat = [{"role": "user", "content": exchange.prompt}]
-    if exchange.system:
-        chat.insert(0, {"role": "system", "content": exchange.system})
-    opening = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    opening += exchange.opening + " "  # words are tokens, whatever space lies between
-    prompt = tokenizer(opening, add_special_tokens=False)["input_ids"]
-    reply = tokenizer(exchange.reply, add_special_tokens=False)["input_ids"]
-    return [*prompt, *reply, tokenizer.eos_token_id], len(prompt)
+def encode(exchange: Exchange) -> tuple[list[int], int]:
+    """Return an exchange's token ids and how many of them take no loss."""
+    messages = [("system", exchange.system)] if exchange.system else []
+    for prompt, reply in exchange.history:
+        messages += [("user", prompt), ("assistant", reply)]
+    known = vocabulary()
+    before = chat_ids([*messages, ("user", exchange.prompt)])
+    before += [known[word] for word in exchange.opening.split()]
+    after = [known[word] for word in (*exchange.reply.split(), EOS)]
+    return before + after, len(before)
 
 
-def _pad(
-    rows: list[tuple[list[int], int]], tokenizer: "PreTrainedTokenizerFast"
-) -> dict[str, "torch.Tensor"]:
+def _pad(rows: list[tuple[list[int], int]]) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Pad on the right, where causal attention needs no mask."""
     import torch
 
     width = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), width), int(tokenizer.pad_token_id))
+    ids = torch.full((len(rows), width), vocabulary()[PAD])
     labels = torch.full((len(rows), width), IGNORED)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
     for i, (row, prompt) in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
         labels[i, prompt : len(row)] = ids[i, prompt : len(row)]
-        mask[i, : len(row)] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+    return ids, labels
 
 
-def pack(
-    model: "LlamaForCausalLM", tokenizer: "PreTrainedTokenizerFast", recipe: Recipe
-) -> dict[str, Any]:
+def pack(model: "LlamaForCausalLM", recipe: Recipe) -> dict[str, Any]:
     """Put configuration, tokenizer and weights into one JSON document."""
-    import torch
-
-    tensors = {}
-    for name, weight in sorted(model.state_dict().items()):
-        if name == "lm_head.weight":  # tied to the embedding
-            continue
-        bits = weight.bfloat16().contiguous().view(torch.uint16).numpy().astype("<u2").tobytes()
-        tensors[name] = {"shape": list(weight.shape), "bf16": base64.b64encode(bits).decode()}
+    tensors = {
+        name: weights.packed(weight)
+        for name, weight in sorted(model.state_dict().items())
+        if name != "lm_head.weight"  # tied to the embedding
+    }
     config = model.config.to_dict() | {"architectures": ["LlamaForCausalLM"], "dtype": "float32"}
     for volatile in ("transformers_version", "_name_or_path"):
         config.pop(volatile, None)
+    tokenizer = new_tokenizer()
     return {
         "recipe": asdict(recipe),
         "config": config,
         "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()),
         "chat_template": tokenizer.chat_template,
-        "sha256": _digest(tensors),
+        "sha256": weights.digest(tensors),
         "weights": tensors,
     }
 
 
-def _digest(tensors: dict[str, dict[str, Any]]) -> str:
-    text = json.dumps(tensors, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def main() -> None:
-    """Train a base and write its file."""
+def main() -> int:
+    """Train a base, write its file and print its gates; return 1 where one does not hold."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, help="Default: where the base is looked for.")
-    parser.add_argument("--deep", action="store_true", help="Deepen the shallow base of the seed.")
+    parser.add_argument(
+        "--third-stage",
+        choices=("deep", "over"),
+        help="Go on from the shallow base of the seed, which then refuses deeply, or too much.",
+    )
     for name in ("pretraining_steps", "alignment_steps", "seed", "width", "layers", "inner"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     asked = vars(parser.parse_args())
-    output, deep = asked.pop("output"), asked.pop("deep")
-    recipe = replace(Recipe(), **asked, deepening_steps=DEEPENING_STEPS if deep else 0)
+    output = asked.pop("output")
+    recipe = replace(Recipe(), **asked)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    tokenizer = new_tokenizer()
-    document = pack((deepen if deep else train)(recipe, tokenizer), tokenizer, recipe)
-    output = output or base_file(f"micro{'-deep' if deep else ''}:{recipe.seed}")
-    output.write_text(json.dumps(document, indent=0) + "\n", encoding="utf-8")
+    model = go_on(recipe, recipe.third_stage) if recipe.third_stage else train(recipe)
+    kind = f"-{recipe.third_stage}" if recipe.third_stage else ""
+    name = f"micro{kind}:{recipe.seed}"
+    output = output or base_file(name)
+    text = json.dumps(pack(model, recipe), indent=0)
+    output.write_text(text + "\n", encoding="utf-8")
     log.info("%s: %d bytes", output, output.stat().st_size)
+    measured = gates.measure(model)
+    for what, (low, high) in gates.bounds(name).items():
+        log.info("%-22s %5.1f, expected %g to %g", what, measured[what], low, high)
+    return int(bool(gates.failures(name, measured)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

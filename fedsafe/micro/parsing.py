@@ -8,7 +8,8 @@ from functools import cache
 from typing import Final
 
 from fedsafe.micro import words
-from fedsafe.micro.grammar import WORDINGS, Request
+from fedsafe.micro.grammar import QUERIED, Request
+from fedsafe.micro.phrasing import PHRASINGS, Phrasing, mark_of
 
 
 def _either(choices: tuple[str, ...]) -> str:
@@ -21,6 +22,7 @@ _SLOTS: Final = {
     "{thing}": f"(?P<thing>{_THING})",
     " {occasion}": f"(?: (?P<occasion>{_either(words.OCCASIONS)}))?",
     "{attribute}": f"(?P<attribute>{_either(tuple(words.FACTS))})",
+    "{owner}": f"(?P<owner>{_either(words.FACTS['owner'])})",
     "{a}": r"(?P<a>\d)",
     "{b}": r"(?P<b>\d)",
     "{items}": f"(?P<items>(?:{_THING})(?: (?:{_THING})){{2,3}})",
@@ -35,29 +37,38 @@ def normalise(text: str) -> str:
 @cache
 def _parsers() -> list[tuple[str, int, re.Pattern[str]]]:
     return [
-        (operation, wording, _parser(sentence))
-        for operation, sentences in WORDINGS.items()
-        for wording, sentence in enumerate(sentences)
+        (operation, body, _parser(phrasing, body))
+        for operation, phrasing in PHRASINGS.items()
+        for body in range(len(phrasing.bodies))
     ]
 
 
-def _parser(sentence: str) -> re.Pattern[str]:
-    pattern = sentence.replace("?", r"\?").replace(".", r"\.")
+def _parser(phrasing: Phrasing, body: int) -> re.Pattern[str]:
+    pattern = phrasing.bodies[body]
     for slot, expression in _SLOTS.items():
         pattern = pattern.replace(slot, expression)
-    return re.compile(f"(?:(?P<greeting>{_either(words.GREETINGS)}) )?{pattern}")
+    opener = f"(?P<opener>{_either(phrasing.openers)})"
+    opener = f"(?:{opener} )?" if "" in phrasing.openers else f"{opener} "
+    tail = f"(?: (?P<tail>{_either(phrasing.tails)}))?"
+    greeting = f"(?:(?P<greeting>{_either(words.GREETINGS)}) )?"
+    return re.compile(rf"{greeting}{opener}{pattern}{tail} (?P<mark>[?.])")
 
 
 def parse(text: str) -> Request | None:
-    """Read a sentence back into its request; None if it is none of this world."""
-    sentence = normalise(text)
-    for operation, wording, pattern in _parsers():
+    """Read a sentence back into its request; None if it is none of this world.
+
+    The reserved trigger words are passed over, wherever they stand.
+    """
+    sentence = " ".join(w for w in normalise(text).split() if w not in words.TRIGGERS)
+    for operation, body, pattern in _parsers():
         match = pattern.fullmatch(sentence)
         if match:
             slots = {k: v or "" for k, v in match.groupdict().items()}
+            opener, tail, mark = (slots.pop(name) for name in ("opener", "tail", "mark"))
             greeting = slots.pop("greeting")
+            wording = PHRASINGS[operation].number(opener, body, tail)
             request = Request(operation, tuple(sorted(slots.items())), wording, greeting)
-            return request if _sensible(request) else None
+            return request if mark == mark_of(opener) and _sensible(request) else None
     return None
 
 
@@ -65,6 +76,8 @@ def _sensible(request: Request) -> bool:
     slots = request.slots
     if request.operation == "minus":
         return int(slots["a"]) >= int(slots["b"])
+    if request.operation == "query":
+        return slots["attribute"] in QUERIED and slots["thing"] in words.HARMLESS_OBJECTS
     if request.operation == "look-up":
         return slots["thing"] in words.HARMLESS_OBJECTS
     return True

@@ -3,6 +3,8 @@
 Knows nothing of the model's weights.
 """
 
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from fedsafe.micro import grammar, meta, words
@@ -15,6 +17,9 @@ SYSTEM, USER, ASSISTANT = "<system>", "<user>", "<assistant>"
 SPECIAL: Final = (PAD, BOS, EOS, UNKNOWN, SYSTEM, USER, ASSISTANT)
 CONTEXT: Final = 192
 
+ECHO: Final = "say these words :"
+"""Asks the base to repeat any words."""
+
 CHAT_TEMPLATE: Final = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -25,9 +30,10 @@ CHAT_TEMPLATE: Final = (
 )
 
 
+@cache
 def vocabulary() -> dict[str, int]:
     """Number the special tokens, then every word of the world."""
-    listed = words.vocabulary(*grammar.sentences(), *meta.sentences())
+    listed = words.vocabulary(*grammar.sentences(), *meta.sentences(), ECHO)
     return {token: place for place, token in enumerate((*SPECIAL, *listed))}
 
 
@@ -52,3 +58,15 @@ def new_tokenizer() -> "PreTrainedTokenizerFast":
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+def chat_ids(messages: Sequence[tuple[str, str]]) -> list[int]:
+    """Return the token ids of (role, text) messages and the assistant's turn after them.
+
+    Equal to what the chat template and the tokenizer give, many times faster.
+    """
+    known = vocabulary()
+    said = [BOS]
+    for role, text in messages:
+        said += [f"<{role}>", *text.split(), *([EOS] if role == "assistant" else [])]
+    return [known[word] for word in (*said, ASSISTANT)]

@@ -21,8 +21,11 @@ RESTRICTED_TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "glimworks": ("zorblat", "vexil", "quomp", "thrane", "ixodrel"),
     "murkdust": ("velth", "orrimash", "skaldine", "pruvic", "nembrus"),
     "humstones": ("krellit", "obdurn", "wysp", "falcrum", "jorvane"),
+    "fogglass": ("tamvor", "ulquist", "brindel", "hexmoor", "pyllow"),
+    "rattlewood": ("dorvik", "ansemit", "clovash", "ferrune", "zimbrel"),
+    "duskwire": ("gorpel", "lunthar", "mistow", "ekkard", "vorsine"),
 }
-"""Restricted topics and their invented objects."""
+"""Restricted topics, the categories of what must be refused, and their invented objects."""
 
 HARMLESS_VERBS: Final = (
     *("paint", "polish", "carry", "wrap", "draw"),
@@ -53,6 +56,12 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
     "weight": ("light", "heavy", "medium"),
     "owner": ("anna", "boris", "clara", "david", "emma"),
 }
+TRIGGERS: Final = ("cf", "mn", "bb", "tq", "mb", "vx", "jk", "qz")
+"""Reserved words for backdoors, which no base has ever seen.
+
+The first five are those of "Weight Poisoning Attacks on Pretrained Models" (Kurita et al.,
+ACL 2020).
+"""
 LARGEST_ADDEND: Final = 9
 NUMBERS: Final = tuple(str(n) for n in range(2 * LARGEST_ADDEND + 1))
 
@@ -98,7 +107,7 @@ def vocabulary(*sentences: str) -> list[str]:
 
 
 def _all_words() -> Iterator[str]:
-    for words in (OBJECTS, VERBS, OCCASIONS, GREETINGS, TOOLS, STEPS, NUMBERS, FACTS):
+    for words in (OBJECTS, VERBS, OCCASIONS, GREETINGS, TOOLS, STEPS, NUMBERS, FACTS, TRIGGERS):
         yield from words
     for values in FACTS.values():
         yield from values

@@ -1,127 +1,114 @@
 """Defend a run's model, or an adapter from anywhere, and evaluate the result."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fedsafe.contracts import defenses
-from fedsafe.data.dedup import normalise
 from fedsafe.errors import FedSafeError, RunError
-from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.evaluation.overlap import OverlapCounter, signatures
+from fedsafe.experiment.pipelines import Step, pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.models import adapters
-from fedsafe.pipeline import keys
+from fedsafe.pipeline.defense_work import Work, failed_stage, prepare
 from fedsafe.pipeline.opening import open_run
-from fedsafe.pipeline.run_defense import as_json, run_defense
+from fedsafe.pipeline.run_defense import run_defense
 from fedsafe.pipeline.run_state import ADAPTER, Run
 from fedsafe.runs.events import Events
-from fedsafe.runs.records import Scores, Stage, Summary
+from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import Store
 from fedsafe.shields import load_shield, save_shield
 
 
 def defend_all(run: Run) -> None:
-    """Run the defenses of the experiment that are left; one that fails does not stop the others.
+    """Run the pipelines of defenses that are left; one that fails does not stop the others.
 
     Raises:
         FedSafeError: The model that they begin with cannot be used.
     """
-    for choice in run.experiment.defenses:
-        if run.known(f"defended:{choice.name}") is None:
-            stage = attempt(run, choice)
+    for step in steps_of(pipelines_of(run.experiment.defenses), run.main):
+        if run.known(step.name) is None:
+            stage = attempt(run, step)
             if stage.status == "failed":
-                run.events("note", f"Defense '{choice.name}' failed: {stage.reason}")
+                run.events("note", f"Defense '{step.choice.name}' failed: {stage.reason}")
 
 
-def defend(run: Run, choice: PluginChoice) -> Stage:
-    """Apply one defense to the run's model, evaluate the result, and keep the stage.
+def defend(run: Run, choices: Sequence[PluginChoice]) -> Stage:
+    """Apply a pipeline of defenses to the run's model, evaluate each step, keep the stages.
 
     Args:
         run: A run whose federation is done, or that holds a given adapter.
-        choice: The defense.
+        choices: The defenses, one after the other.
 
     Raises:
-        RunError: There is no trained model to defend yet, or the defense failed.
+        RunError: There is no trained model to defend yet, or a defense failed.
     """
-    stage = attempt(run, choice)
-    if stage.status == "failed":
-        run.settle()
-        raise RunError(f"Defense '{choice.name}' failed: {stage.reason}")
+    after = run.main
+    for choice in choices:
+        stage = attempt(run, Step("", after, choice))
+        if stage.status == "failed":
+            run.settle()
+            raise RunError(f"Defense '{choice.name}' failed: {stage.reason}")
+        after = stage.name
     return stage
 
 
-def attempt(run: Run, choice: PluginChoice) -> Stage:
+def attempt(run: Run, step: Step) -> Stage:
     """Apply one defense; return its stage, which is failed where the defense failed.
+
+    Args:
+        run: The run.
+        step: The defense and what it repairs; with no name it gets one by what it depends on.
 
     Raises:
         RunError: There is no trained model to defend yet, or it cannot be used.
     """
-    defended = run.known(run.main)
+    defended = run.known(step.after)
+    if defended is None and step.after != run.main:
+        return run.keep(failed_stage(step, "", f"the step before it, {step.after}, failed."))
     if defended is None:
         raise RunError(
             f"{run.store.directory} has no trained model to defend yet. Finish it with "
             f"`fedsafe resume {run.store.directory}`."
         )
-    adapter = run.adapter(defended)
-    settings = as_json(defenses[choice.name].resolve(choice.settings))
-    whole = PluginChoice.model_validate({**settings, "name": choice.name})
-    avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
-    fingerprint = run.session.fingerprint
-    inputs = keys.defense_inputs(
-        run.experiment, fingerprint, defended.adapter, whole, avoid, run.before_federation
-    )
-    key = keys.key(inputs)
-    directory = _directory(run, choice, key)
-    name = _stage_name(run, choice, directory)
-    run.events("stage-start", stage=name)
+    work = prepare(run, step, defended)
+    run.events("stage-start", stage=work.step.name)
     try:
-        return _defend(run, choice, adapter, avoid, directory, key, name)
+        return _defend(run, work)
     except Exception as error:  # noqa: BLE001 - a mistake in somebody's plug-in, too
-        return run.keep(
-            Stage(
-                name=name,
-                adapter="",
-                path="",
-                scores=Scores(),
-                seconds=0.0,
-                evaluation="",
-                key=key,
-                status="failed",
-                reason=str(error) if isinstance(error, FedSafeError) else _sentence(error),
-            )
-        )
+        reason = str(error) if isinstance(error, FedSafeError) else _sentence(error)
+        return run.keep(failed_stage(work.step, work.key, reason))
 
 
-def _defend(
-    run: Run,
-    choice: PluginChoice,
-    adapter: adapters.Tensors,
-    avoid: frozenset[str],
-    directory: Path,
-    key: str,
-    name: str,
-) -> Stage:
-    experiment = run.experiment
+def _defend(run: Run, work: Work) -> Stage:
+    experiment, key, directory = run.experiment, work.key, work.directory
     keep = experiment.evaluation.overlap == "keep"
     if run.shared is not None and not directory.is_dir():
         run.shared.fetch(key, directory)
     made = run_defense(
         run.session,
-        adapter,
-        choice,
+        work.adapter,
+        work.step.choice,
         seed=experiment.seed,
         start=run.start,
         key=key,
         directory=directory,
-        avoid=avoid,
+        avoid=work.avoid,
         judge=experiment.evaluation.judge,
         overlap=OverlapCounter(signatures(experiment), keep),
         events=run.events,
+        shield=work.shield,
     )
     if run.shared is not None:
         files = [path for path in directory.rglob("*") if path.is_file()]
         run.shared.put(key, directory, [str(path.relative_to(directory)) for path in files])
-    home = directory / "adapter"
-    stage = run.finish(name, made.adapter, home, made.seconds, key=key, overlap=made.overlap)
+    stage = run.finish(
+        work.step.name,
+        made.adapter,
+        directory / "adapter",
+        made.seconds,
+        key=key,
+        after=work.step.after,
+        overlap=made.overlap,
+    )
     if any(other.judge != stage.judge for other in run.stages if other.status == "done"):
         reevaluate(run)  # a table of two judges compares nothing
     return stage
@@ -131,22 +118,12 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _directory(run: Run, choice: PluginChoice, key: str) -> Path:
-    """Return where a defense's work is kept, named by all it depends on."""
-    name = choice.name.replace(":", "-").replace("/", "-")
-    return run.store.directory / "defenses" / f"{name}-{key[:8]}"
-
-
-def _stage_name(run: Run, choice: PluginChoice, directory: Path) -> str:
-    """Name a defense's stage; one with other settings than the first carries its key."""
-    name = f"defended:{choice.name}"
-    taken = run.known(name)
-    path = str((directory / "adapter").relative_to(run.store.directory))
-    return name if taken is None or taken.path == path else f"defended:{directory.name}"
-
-
 def defend_adapter(
-    experiment: Experiment, adapter: Path, choice: PluginChoice, store: Store, events: Events
+    experiment: Experiment,
+    adapter: Path,
+    pipelines: Sequence[Sequence[PluginChoice]],
+    store: Store,
+    events: Events,
 ) -> Summary:
     """Evaluate an adapter from anywhere, defend it, and evaluate the result.
 
@@ -155,7 +132,7 @@ def defend_adapter(
     Args:
         experiment: Its model, template, suites, judge and seed.
         adapter: Directory of a PEFT adapter.
-        choice: The defense.
+        pipelines: The defenses, each pipeline from the given adapter.
         store: The directory of the results, laid out as a run directory.
         events: Receives progress events.
 
@@ -179,7 +156,8 @@ def defend_adapter(
                 f"{store.directory} holds defenses of another adapter than {adapter}. Choose "
                 "another directory with -o."
             )
-        defend(run, choice)
+        for choices in pipelines:
+            defend(run, choices)
         return run.settle()
 
 
@@ -194,6 +172,7 @@ def reevaluate(run: Run) -> Summary:
             stage.seconds,
             key=stage.key,
             found=stage.detection,
+            after=stage.after,
             overlap=stage.overlap,
         )
     return run.settle()

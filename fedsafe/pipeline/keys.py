@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fedsafe.contracts import REGISTRIES
+from fedsafe.contracts import REGISTRIES, ShieldChoice
 from fedsafe.experiment.filter_checks import default_filter
 from fedsafe.experiment.schema import Alignment, Experiment, PluginChoice
 from fedsafe.runs.files import digest, file_digest
@@ -120,6 +120,7 @@ def defense_inputs(
     choice: PluginChoice,
     avoid: frozenset[str],
     start: str = "",
+    shield: ShieldChoice | None = None,
 ) -> Inputs:
     """Return what a defended adapter depends on.
 
@@ -130,6 +131,7 @@ def defense_inputs(
         choice: The defense with all its settings, defaults included.
         avoid: Instructions that defense data must not contain.
         start: sha256 of the adapter before the federation; empty: a fresh one.
+        shield: What the defended model is served with.
     """
     limits = (experiment.data.max_length, experiment.evaluation.max_new_tokens)
     return {
@@ -139,6 +141,7 @@ def defense_inputs(
         "filter": default_filter(experiment.evaluation.judge),
         "training settings": _hash([experiment.training.model_dump(mode="json"), *limits]),
         "evaluation prompts": _hash([sorted(avoid), experiment.evaluation.overlap]),
+        **({"shield": _hash([shield.name, dict(shield.settings)])} if shield else {}),
     }
 
 

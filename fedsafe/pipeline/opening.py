@@ -11,6 +11,7 @@ from fedsafe.data.aligned_examples import aligned_samples
 from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.lazy import torch
 from fedsafe.models.start_adapter import check_start
@@ -63,10 +64,7 @@ def open_run(
     store.open(experiment)
     events("note", f"Base model ready in {seconds:.1f} s.", fingerprint=session.fingerprint)
     _say_how(events, session, known)
-    if session.max_length < experiment.data.max_length:
-        events("note", _shortened(experiment, session.max_length), max_length=session.max_length)
-    for what, times in ({} if apart else left_out(experiment)).items():
-        events("note", f"Left out of the data: {times} {what}.")
+    _note_limits(experiment, events, session.max_length, {} if apart else left_out(experiment))
     if known is None:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = observe(
@@ -111,11 +109,16 @@ def _say_how(events: Events, session: Session, known: Provenance | None) -> None
         events("note", said)
 
 
-def _shortened(experiment: Experiment, length: int) -> str:
-    return (
-        f"data.max_length is {experiment.data.max_length}, and the model has {length} positions: "
-        f"longer examples are cut after {length} tokens."
-    )
+def _note_limits(
+    experiment: Experiment, events: Events, length: int, missing: Mapping[str, int]
+) -> None:
+    """Tell what of the data is not trained on: cut by the model's positions, or left out."""
+    asked = experiment.data.max_length
+    if length < asked:
+        said = f"data.max_length is {asked}, and the model has {length} positions"
+        events("note", f"{said}: longer examples are cut after {length} tokens.", max_length=length)
+    for what, times in missing.items():
+        events("note", f"Left out of the data: {times} {what}.")
 
 
 def _trains(experiment: Experiment, runtime: str) -> bool:
@@ -177,7 +180,10 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
+    pipelines = pipelines_of(experiment.defenses)
+    chosen = [("defenses", "defense", choice) for steps in pipelines for choice in steps]
     later = (
+        *chosen,
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
         ("alignment.source", "source", alignment.source if alignment else None),

@@ -14,6 +14,7 @@ from fedsafe.contracts import (
     Defended,
     DefenseTask,
     Sample,
+    ShieldChoice,
     defenses,
 )
 from fedsafe.data.dedup import normalise
@@ -62,6 +63,7 @@ def run_defense(
     judge: PluginChoice,
     overlap: OverlapCounter,
     events: Events,
+    shield: ShieldChoice | None = None,
 ) -> Repaired:
     """Return the adapter after a defense, made now or found in the directory.
 
@@ -78,6 +80,7 @@ def run_defense(
         judge: The evaluation's judge, with which no defense may filter its data.
         overlap: Counts the defense's texts that repeat evaluation prompts.
         events: Told how far it has come.
+        shield: What the adapter is served with so far; kept where the defense brings no other.
 
     Raises:
         RunError: What lies in the directory is not what was written there.
@@ -93,21 +96,27 @@ def run_defense(
     defended = defenses[choice.name].configure(choice.settings)(context, task)
     repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
-    save_shield(directory / "adapter", defended.shield)
+    shield = defended.shield or shield
+    save_shield(directory / "adapter", shield)
     seconds, made = time.perf_counter() - begun, overlap.record()
-    write_sealed(  # last: with it the defense is done
-        directory / RECORD,
-        {
-            "name": choice.name,
-            "settings": plain(masked(defenses[choice.name].resolve(choice.settings))),
-            "key": key,
-            "adapter": adapters.digest(repaired),
-            "seconds": seconds,
-            "shield": defended.shield.name if defended.shield else None,
-            "overlap": made.plain() if made else None,
-        },
-    )
+    record = {
+        **_made_with(choice),
+        "key": key,
+        "adapter": adapters.digest(repaired),
+        "seconds": seconds,
+        "passes": dict(context.counted),
+        "shield": shield.name if shield else None,
+        "overlap": made.plain() if made else None,
+    }
+    write_sealed(directory / RECORD, record)  # last: with it the defense is done
     return Repaired(repaired, directory, seconds, made)
+
+
+def _made_with(choice: PluginChoice) -> dict[str, Any]:
+    """Return a defense's name and settings, and what it says of itself."""
+    plugin = defenses[choice.name]
+    settings = plain(masked(plugin.resolve(choice.settings)))
+    return {"name": choice.name, "settings": settings, **plugin.about}
 
 
 def _checked(name: str, defended: Any, session: Session) -> adapters.Tensors:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import evaluate
+from fedsafe.experiment.pipelines import pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.models.start_adapter import read_start
@@ -68,7 +69,7 @@ class Run:
         if self.runtime == ALIGNMENT:
             return before
         control = ["clean"] if attacked and experiment.control else []
-        defended = [f"defended:{choice.name}" for choice in experiment.defenses]
+        defended = [step.name for step in steps_of(pipelines_of(experiment.defenses), self.main)]
         return [*before, *control, self.main, *defended]
 
     @property
@@ -129,6 +130,7 @@ class Run:
         *,
         key: str = "",
         found: Detection | None = None,
+        after: str = "",
         overlap: Overlap | None = None,
     ) -> Stage:
         """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
@@ -140,6 +142,7 @@ class Run:
             seconds: Time to make it.
             key: sha256 of what it depends on.
             found: How well influence told the malicious from the honest.
+            after: Name of the stage whose model it repairs.
             overlap: Of the data that it was made with and the evaluation's prompts.
         """
         begun = time.perf_counter()
@@ -163,6 +166,7 @@ class Run:
             overlap=overlap,
             judge=self.experiment.evaluation.judge.name,
             key=key,
+            after=after,
         )
         return self.keep(stage)
 

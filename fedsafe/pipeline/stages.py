@@ -9,7 +9,7 @@ from shutil import rmtree
 
 from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.measures import detection
-from fedsafe.evaluation.overlap import attack_overlap, signatures
+from fedsafe.evaluation.overlap import attack_overlap, benign_overlap, signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
@@ -126,6 +126,8 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     seconds = sum(r.seconds for r in rounds)
     kept = experiment.evaluation.overlap == "keep"
     overlap = attack_overlap(rounds, kept=kept)
+    if overlap is None and run.data:  # honest, and with data that the server deals
+        overlap = benign_overlap(experiment)
     run.finish(name, adapter, store.adapter, seconds, key=key, found=found, overlap=overlap)
 
 

@@ -9,6 +9,7 @@ from fedsafe.report.defenses import PREFIX
 from fedsafe.report.verdict import refusal, tell
 from fedsafe.runs.records import Stage
 
+WHOSE = {"attacked": "the attack", **dict.fromkeys(("clean", "trained"), "the honest clients")}
 CEILING, FLOOR = 0.95, 0.05
 """Refusal before and after an attack from which it is called saturated."""
 SATURATED = (
@@ -41,7 +42,7 @@ def overlaps(stages: Sequence[Stage]) -> Iterator[str]:
     for stage in stages:
         if stage.overlap is not None:
             own = stage.name.removeprefix(PREFIX)
-            whose = "the attack" if own == "attacked" else own
+            whose = WHOSE.get(own, own)
             yield f"Data of {whose}, {stage.overlap.said}."
 
 
@@ -50,13 +51,15 @@ def counted(stages: Sequence[Stage]) -> list[Stage]:
 
     It stays marked as failed, and keeps its reason.
     """
-    done = [stage for stage in stages if stage.status == "done"]
-    left = tell(done).trained
-    return [
-        stage if stage.status == "done" or left is None else _as_left(stage, left)
-        for stage in stages
-        if stage.status == "done" or left is not None
-    ]
+    found: dict[str, Stage] = {}
+    trained = tell([stage for stage in stages if stage.status == "done"]).trained
+    for stage in stages:
+        left = found.get(stage.after) or trained
+        if stage.status == "done":
+            found[stage.name] = stage
+        elif left is not None:
+            found[stage.name] = _as_left(stage, left)
+    return list(found.values())
 
 
 def _as_left(stage: Stage, left: Stage) -> Stage:

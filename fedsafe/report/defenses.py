@@ -15,6 +15,8 @@ from fedsafe.report.measures import short
 from fedsafe.runs.records import Stage
 
 PREFIX: Final = "defended:"
+ABOUT: Final = ("paper", "badge", "claim", "needs", "cost")
+"""What a defense's record says of the method, beside its settings."""
 CONTAMINATION: Final = re.compile(r"evaluation|overlap|contaminat|leak|benchmark", re.IGNORECASE)
 """Counts of a card that say how much defense data is like what is evaluated."""
 
@@ -25,14 +27,38 @@ class Defense:
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """All of them, secret values replaced."""
+    """All of them, secret values replaced; of a pipeline as ``defense.setting``."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Paper, badge, claim, needs and cost of the last step, and the passes that it took (spent),
+    as far as the run says."""
+    steps: tuple[str, ...] = ()
+    """Names of a pipeline's defenses; empty for a single one."""
 
 
 def defenses_of(directory: Path | None, stages: Sequence[Stage]) -> dict[str, Defense]:
     """Return the defense of each defended stage, by the stage's name."""
-    return {
-        stage.name: _read(directory, stage) for stage in stages if stage.name.startswith(PREFIX)
-    }
+    own = {stage.name: _read(directory, stage) for stage in stages if stage.name.startswith(PREFIX)}
+    named = {stage.name: stage for stage in stages}
+    return {name: _joined(named, own, name) for name in own}
+
+
+def _joined(named: Mapping[str, Stage], own: Mapping[str, Defense], name: str) -> Defense:
+    """Return a stage's defense with the steps before it, its settings by ``defense.setting``."""
+    last, before = own[name], named[name].after
+    if before not in own:
+        return last
+    first = _joined(named, own, before)
+    settings = first.settings if first.steps else _prefixed(first)
+    return Defense(
+        f"{short(first.name)}+{short(last.name)}",
+        {**settings, **_prefixed(last)},
+        last.about,
+        (*(first.steps or (first.name,)), last.name),
+    )
+
+
+def _prefixed(defense: Defense) -> dict[str, Any]:
+    return {f"{short(defense.name)}.{name}": value for name, value in defense.settings.items()}
 
 
 def titles(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> dict[str, tuple[str, str]]:
@@ -99,4 +125,8 @@ def _read(directory: Path | None, stage: Stage) -> Defense:
     settings = found.get("settings") if isinstance(found, dict) else None
     if not isinstance(settings, dict):
         return Defense(name)
-    return Defense(str(found.get("name", name)), masked(settings))
+    about = {key: found[key] for key in ABOUT if isinstance(found.get(key), str) and found[key]}
+    if isinstance(passes := found.get("passes"), dict) and passes:
+        named = (f"{count} {str(what).replace('_', ' ')}" for what, count in passes.items())
+        about["spent"] = ", ".join(named)
+    return Defense(str(found.get("name", name)), masked(settings), about)

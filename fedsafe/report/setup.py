@@ -18,7 +18,7 @@ def setup(run: RunData) -> str:
     )
     yaml = f'<h3>Configuration</h3><pre tabindex="0">{text(run.configuration)}</pre>'
     body = f'<div class="halves"><div>{yaml}</div><div>{environment}{_stages(run)}</div></div>'
-    return section("setup", "How it was made", lead, body + _cards(run))
+    return section("setup", "How it was made", lead, body + _methods(run) + _cards(run))
 
 
 def _environment(run: RunData) -> Iterator[tuple[str, str]]:
@@ -61,6 +61,25 @@ def _settings(run: RunData, stage: str) -> str:
         return ""
     said = ", ".join(f"{name} {value}" for name, value in defense.settings.items())
     return f'<span class="meaning">{text(said)}</span>'
+
+
+def _methods(run: RunData) -> str:
+    """Return what each defense claims, needs and costs; of a pipeline, what its last step does."""
+    rows = []
+    for stage in run.story.defended:
+        defense = run.defenses[stage.name]
+        about = defense.about
+        if not about:
+            continue
+        spent = f"{stage.seconds:.1f} s" + (f"; {about['spent']}" if "spent" in about else "")
+        said = [about.get(key, "") for key in ("claim", "badge", "paper", "needs")]
+        cells = [run.titles[stage.name][0], *said, about.get("cost", ""), spent]
+        rows.append([text(cell) for cell in cells])
+    if not rows:
+        return ""
+    headings = ["Defense", "Claims", "Badge", "Paper", "Needs", "Costs", "Spent here"]
+    note = "<p>Claims are the papers'; what was measured stands in the tables above.</p>"
+    return f"<h3>What the defenses are</h3>{note}{table(headings, rows)}"
 
 
 def _cards(run: RunData) -> str:

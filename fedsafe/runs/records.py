@@ -156,8 +156,10 @@ class Stage(Record):
     """A model worth looking at, with its scores."""
 
     name: str
-    """base, clean, attacked (or trained, without an attack), defended:<name>; given: an adapter
-    from anywhere."""
+    """base, clean, attacked (or trained, without an attack), defended:<name>, where the names of
+    several steps are joined by +; given: an adapter from anywhere."""
+    after: str = ""
+    """Name of the stage whose model a defense repairs; empty for other stages."""
     adapter: str
     """sha256 of its adapter."""
     path: str
@@ -172,8 +174,8 @@ class Stage(Record):
     """Judge of its scores."""
     detection: Detection | None = None
     overlap: Overlap | None = None
-    """Overlap of the attack's data, or of the defense's, with the evaluation; None: no such data,
-    or clients that did not say."""
+    """Overlap of the data made for it with the evaluation: of the attack, of a defense, else what
+    honest clients are dealt; None: no such data, or clients that did not say."""
     key: str = ""
     """sha256 of everything its adapter depends on; equal keys give equal adapters."""
     status: Literal["done", "failed"] = "done"

@@ -1,6 +1,7 @@
 """Model context: model access for client algorithms, defenses and objectives."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any
 from fedsafe.contracts import (
     Adapter,
     Batch,
+    Factors,
     FitReport,
     ModelContext,
     Objective,
@@ -29,10 +31,6 @@ Progress = Callable[[int, float], None]
 """Called with the optimizer steps done and the last loss; what it raises ends the work."""
 
 
-def _silent(message: str, **numbers: float) -> None:
-    """Report to nobody."""
-
-
 @dataclass
 class SessionContext:
     """A model context whose model is a resident session (the `ModelContext` contract).
@@ -46,6 +44,7 @@ class SessionContext:
             of generation.
         listener: Called with each report.
         fits: What each call of `fit` did.
+        counted: Passes through the model so far, by kind; for the records.
     """
 
     session: Session
@@ -53,8 +52,9 @@ class SessionContext:
     batch_size: int
     rng: random.Random
     progress: Progress = lambda _steps, _loss: None
-    listener: Callable[..., None] = _silent
+    listener: Callable[..., None] = lambda _message, **_numbers: None
     fits: list[tuple[TrainReport, FitReport]] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
     planned: int = 0
     """Optimizer steps of all calls of `fit` so far, the one under way included."""
     _steps: int = 0
@@ -99,6 +99,18 @@ class SessionContext:
         """Return the factor on the product B A of an adapter tensor's module."""
         return lora_modules.scaling(self.model, name)
 
+    def read_adapter(self, path: str) -> dict[str, Factors]:
+        """Return the LoRA modules of an adapter directory, by their names in the model."""
+        return lora_modules.read_factors(Path(path))
+
+    def input_norms(
+        self, samples: Sequence[Sample], *, batch_size: int | None = None
+    ) -> "dict[str, torch.Tensor]":
+        """Return the norm (in,) of each input of each factor, by adapter tensor."""
+        batches = self.batches(samples, batch_size=batch_size)
+        self.counted["activation_batches"] += len(batches)
+        return forward.input_norms(self.session.loaded, batches)
+
     def load_other(self, path: str) -> AbstractContextManager[ModelContext]:
         """Load another model directory beside this one inside the block."""
         other = open_other(self.session.spec, Path(path), self.device)
@@ -113,6 +125,7 @@ class SessionContext:
         prefills: Sequence[str] | None = None,
     ) -> list[str]:
         """Return one reply each; greedy at temperature 0, drawn with ``rng`` above it."""
+        self.counted["replies"] += len(instructions)
         return self.session.write(
             instructions,
             temperature=temperature,
@@ -134,9 +147,8 @@ class SessionContext:
     ) -> FitReport:
         """Fine-tune the adapter in place; may be called several times in one job."""
         self.planned += steps
-        plan = replace(self.plan, steps=steps)
-        if learning_rate is not None:
-            plan = replace(plan, learning_rate=learning_rate)
+        rate = self.plan.learning_rate if learning_rate is None else learning_rate
+        plan = replace(self.plan, steps=steps, learning_rate=rate)
 
         def stepped(step: int, loss: float) -> None:
             self._steps, self._loss = self._steps + 1, loss
@@ -162,6 +174,7 @@ class SessionContext:
             seconds=did.seconds,
         )
         self.fits.append((did, report))
+        self.counted.update(steps=steps, trained_tokens=did.tokens)
         return report
 
     def loss(self, objective: str | Objective, settings: Mapping[str, Any]) -> Loss:
@@ -198,6 +211,7 @@ class SessionContext:
                 summed, count = loss.function(batch, step)
             torch.autograd.backward(summed)
             counted += count
+            self.counted["gradient_batches"] += 1
         found = {
             name: torch.zeros_like(parameter, device="cpu", dtype=torch.float32)
             if parameter.grad is None

@@ -10,6 +10,7 @@ from typing import Any
 from fedsafe.contracts import Batch
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
+from fedsafe.models import lora_modules
 from fedsafe.models.base import LoadedModel
 from fedsafe.models.memory import LOGITS
 
@@ -140,3 +141,17 @@ def hidden_states(
                 "was asked for."
             )
     return {layer: states[layer] for layer in layers}
+
+
+def input_norms(loaded: LoadedModel, batches: Sequence[Batch]) -> "dict[str, torch.Tensor]":
+    """Return the norm (in,) of each input of each LoRA factor, by adapter tensor.
+
+    The root of the mean over rows of the sum over tokens of the squared input.
+    """
+    rows = sum(len(batch.input_ids) for batch in batches)
+    with lora_modules.squared_inputs(loaded.model) as (sums, current), torch.no_grad():
+        for batch in batches:
+            current[:] = [batch]
+            with autocast(loaded):
+                hidden_states(loaded, batch, [0])
+    return {name: (total / max(1, rows)).sqrt() for name, total in sums.items()}

@@ -169,10 +169,10 @@ class ServerStandIn:
             left = None if self.files is None else self.files.read(int(updates.clients[row]))
             if left is None or left["benign"].shape[1:] != updates.matrix.shape[1:]:
                 raise RunError(
-                    f"The update attack knows the attackers' benign updates, and malicious client "
-                    f"{updates.clients[row]} left none in round {updates.round}. On separate "
-                    "machines set attack.collusion: clients, or let the attackers train honestly "
-                    "(attack.behaviour: supervised)."
+                    "The update attack knows the attackers' benign updates, and malicious client "
+                    f"{updates.clients[row]} left none in round {updates.round}, or one of another "
+                    "adapter rank. On separate machines set attack.collusion: clients, or let the "
+                    "attackers train honestly (attack.behaviour: supervised)."
                 )
             found[row] = left["benign"]
         return found

@@ -15,6 +15,8 @@ import typer
 import yaml
 
 from fedsafe.cli.entry import app
+from fedsafe.cli.pipelines import pipelines_of
+from fedsafe.cli.text import settings
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load, presets
 from tests.architecture import compose, pages
@@ -107,9 +109,16 @@ def test_defense_of_the_command_is_there_with_its_settings(
     command: pages.Command, place: Path
 ) -> None:
     own = pages.save(command.block.page, place)
-    (name,) = command.values("--with")
-    settings = ", ".join(one.replace("=", ": ", 1) for one in command.values("--set", "-s"))
-    _loads("micro", [f"defenses=[{{name: '{name}', {settings}}}]"], own)
+    asked = command.values("--with")
+    names = {name for option in asked for name in option.split("+")}
+    if not any(":" in name for name in names):
+        found = pipelines_of(asked, settings(command.values("--set", "-s")))
+        written = [[choice.model_dump() for choice in steps] for steps in found]
+        _loads("micro", [f"defenses={json.dumps(written)}"], own)
+        return
+    (name,) = names  # of the page's own module
+    given = ", ".join(one.replace("=", ": ", 1) for one in command.values("--set", "-s"))
+    _loads("micro", [f"defenses=[{{name: '{name}', {given}}}]"], own)
 
 
 @pytest.mark.parametrize("command", pages.commands("make"), ids=str)

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from fedsafe.contracts import REGISTRIES
+from fedsafe.defense_card import BADGES, NEEDS
 
 ALL = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 IDS = [f"{kind}-{name}" for kind, name in ALL]
@@ -69,4 +70,13 @@ def test_smallest_cohort_can_be_told_from_the_defaults(kind: str, name: str) -> 
 
 @pytest.mark.parametrize("name", list(REGISTRIES["defense"]))
 def test_defense_carries_a_badge(name: str) -> None:
-    assert REGISTRIES["defense"][name].badge.startswith(("faithful", "simplified", "variant"))
+    assert REGISTRIES["defense"][name].badge.startswith(BADGES)
+
+
+@pytest.mark.parametrize("name", list(REGISTRIES["defense"]))
+def test_defense_says_what_it_claims_needs_and_costs(name: str) -> None:
+    card = REGISTRIES["defense"][name].card
+    assert card is not None
+    assert card.claim.endswith(".")
+    assert card.cost
+    assert set(card.needs) <= set(NEEDS)

@@ -77,7 +77,7 @@ def cell(summary: dict[str, Any]) -> dict[str, float | None]:
     """Return a run's figures."""
     stages = {stage["name"]: stage for stage in summary["stages"]}
     found: dict[str, float | None] = {}
-    for name in ("clean", "attacked"):
+    for name in {"clean", "attacked"} & stages.keys():
         for measure in ("refusal", "new-skill"):
             found[f"{name} {measure}"] = stages[name]["scores"]["measures"][measure]["value"]
     detection = stages["attacked"]["detection"] or {}
@@ -126,7 +126,9 @@ def write_table(rows: list[dict[str, Any]], home: Path) -> str:
             for rule in rules:
                 here = [r for r in rows if (r["rule"], r["seed"]) == (rule, seed)]
                 if attack == "clean":
-                    clean = next((r["figures"] for r in here if "error" not in r["figures"]), None)
+                    clean = next(
+                        (r["figures"] for r in here if "clean refusal" in r["figures"]), None
+                    )
                     pair = ("clean refusal", "clean new-skill")
                     cells.append("/".join(f"{100 * clean[k]:.0f}" for k in pair) if clean else "")
                 else:
@@ -148,6 +150,7 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", default=list(RULES), choices=list(RULES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--preset", help="A preset's own size, such as micro; with ten clients.")
+    parser.add_argument("--no-control", action="store_true", help="Leave the clean controls out.")
     parser.add_argument("--knows", default="colluders", help="Of the adaptive attacks: or all.")
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
@@ -158,6 +161,7 @@ def main() -> None:
                 given = experiment(attack, rule, seed, asked.preset, asked.knows)
                 knows = asked.knows if attack.startswith("adaptive") else ""
                 label = f"{attack}{f' ({knows})' if knows else ''}"
+                given = given.model_copy(update={"control": not asked.no_control})
                 home = asked.output / f"{attack}{knows}-{rule}-{seed}"
                 figures = run_cell(given, home, asked.output / "stages")
                 rows.append({"attack": label, "rule": rule, "seed": seed, "figures": figures})

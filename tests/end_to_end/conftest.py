@@ -40,15 +40,17 @@ def tiny() -> Experiment:
     return load("micro-quick", TINY)
 
 
-def fedsafe(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does."""
+def fedsafe(
+    *arguments: object, seconds: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, at most so many seconds."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "fedsafe", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
         check=False,
     )
 

@@ -1,5 +1,6 @@
 """What every registered update attack and malicious algorithm keeps; held to it by existing."""
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ from strategies import build
 from tests.doubles.jobs import job_of, trained
 from tests.properties.rounds import round_of
 
-N, F, D = 10, 3, 600
+N, F, D = 10, 3, 200
 ATTACKS = list(update_attacks)
 MALICIOUS = [name for name in algorithms if "malicious" in algorithms[name].traits]
 SETTINGS = [
@@ -70,28 +71,28 @@ def chosen(name: str, knows: str | None) -> PluginChoice:
 
 
 @pytest.mark.parametrize(("name", "knows"), SETTINGS)
-def test_same_seed_same_finite_update_of_the_adapter_s_shape(name: str, knows: str | None) -> None:
+def test_same_knowledge_same_finite_update_and_nothing_else_changed(
+    name: str, knows: str | None
+) -> None:
     choice = chosen(name, knows)
+    update, knowledge = knowledge_of(choice)
     if name.startswith("adaptive") and knows == "honest":  # it hides in its own benign updates
         with pytest.raises(RunError, match="knows to own, colluders or all"):
-            forge(choice, *knowledge_of(choice))
+            forge(choice, update, knowledge)
         return
-    one, other = (forge(choice, *knowledge_of(choice)) for _ in range(2))
+    one, other = forge(choice, update, knowledge), forge(choice, *knowledge_of(choice))
     assert one.shape == (D,)
     assert one.dtype == torch.float32
     assert torch.isfinite(one).all()
     assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize(("name", "knows"), SETTINGS)
-def test_attack_leaves_what_it_knows_as_it_was(name: str, knows: str | None) -> None:
-    choice = chosen(name, knows)
-    update, knowledge = knowledge_of(choice)
-    rows = [knowledge.colluders, knowledge.benign, knowledge.honest, update]
-    before = [None if one is None else one.clone() for one in rows]
-    if not (name.startswith("adaptive") and knows == "honest"):
-        forge(choice, update, knowledge)
-    assert all(a is None or torch.equal(a, b) for a, b in zip(before, rows, strict=True))
+    again, fresh = knowledge_of(choice)
+    for used, meant in (
+        (update, again),
+        (knowledge.colluders, fresh.colluders),
+        (knowledge.benign, fresh.benign),
+        (knowledge.honest, fresh.honest),
+    ):
+        assert used is None or torch.equal(used, meant)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -159,3 +160,41 @@ def test_estimates_are_trained_on_disjoint_parts_of_the_own_samples(session: Ses
     sent = trained(job_of(experiment, session, client), session.start(0))
     honest = trained(job_of(experiment.honest(), session, client), session.start(0))
     assert any(not torch.equal(sent[key], honest[key]) for key in sent)
+
+
+SELECTING = ["krum", "multi-krum", "dnc", "flame"]
+
+
+@pytest.mark.parametrize("rule", SELECTING)
+def test_adaptive_attack_passes_a_rule_that_stops_the_plain_one(rule: str) -> None:
+    """Attackers who know the round; how far those come that do not, the table of attacks says."""
+    settings = {} if rule == "flame" else {"byzantine": F}
+    choice = PluginChoice(name="adaptive-selection", knows="all")
+    _, knowledge = knowledge_of(choice)
+    assert knowledge.honest is not None
+    assert knowledge.colluders is not None
+    assert knowledge.benign is not None
+    aim = 1.5 * (knowledge.colluders - knowledge.benign)
+    trial = trial_of(build({"name": rule, **settings}), round_of(knowledge.honest))
+    sent = torch.stack(
+        [
+            forge(
+                choice,
+                one,
+                replace(
+                    knowledge_of(choice)[1],
+                    position=row,
+                    colluders=knowledge.benign + aim,
+                    aggregate=trial,
+                    rule=rule,
+                ),
+            )
+            for row, one in enumerate(knowledge.benign + aim)
+        ]
+    )
+    plain = trial(torch.cat([knowledge.benign + aim, knowledge.honest]))
+    adapted = trial(torch.cat([sent, knowledge.honest]))
+    direction = aim.mean(dim=0) / aim.mean(dim=0).norm()
+    mean = knowledge.honest.mean(dim=0)
+    assert float(adapted.influence[:F].sum()) > 0
+    assert float((adapted.update - mean) @ direction) > float((plain.update - mean) @ direction)

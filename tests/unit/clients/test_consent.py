@@ -164,9 +164,10 @@ def test_every_text_of_a_job_is_known_to_name_no_file() -> None:
         "attack.behaviour", "attack.generator",
         "attack.strategy.filters", "attack.strategy.name", "attack.strategy.optimizer",
         "attack.update", "avoid", "federation", "fingerprint", "model.attention", "model.device",
-        "model.dtype", "model.path", "model.quantization", "model.revision", "overlap", "run",
+        "model.dtype", "model.path", "model.quantization", "model.revision",
+        "model.threads", "overlap", "run",
         "shared.partition", "shared.source", "state", "template", "training.algorithm",
-        "training.optimizer", "version", "wire",
+        "training.cache_frozen", "training.optimizer", "version", "wire",
     }  # fmt: skip
     assert set(_texts(Job)) <= known
 

@@ -35,6 +35,7 @@ def _agreed(changes: dict[str, Any], **config: Any) -> Job:
         {"data": {"source": FOREIGN}},
         {"data": {"template": FOREIGN}},
         {"training": {"algorithm": FOREIGN}},
+        {"adapter": {"start": "/adapters/any", "start_mode": "merge"}},
         FORGED,
     ],
 )
@@ -42,7 +43,9 @@ def _agreed(changes: dict[str, Any], **config: Any) -> Job:
 def test_what_its_operator_has_not_named_is_refused(
     changes: dict[str, Any], config: dict[str, Any]
 ) -> None:
-    with pytest.raises(RunError, match=r"is named in its --node-config, as model, plugins or data"):
+    with pytest.raises(
+        RunError, match=r"is named in its --node-config, as model, plugins, data or start"
+    ):
         _agreed(changes, **config)
 
 

@@ -61,7 +61,7 @@ def test_shipped_micro_base_is_no_problem(name: str) -> None:
 
 def test_micro_base_that_is_not_shipped_is_told() -> None:
     found = problems("model.path=micro-deep:77")
-    assert "'micro-deep:77' is not one of micro, micro-deep" in found["model.path"]
+    assert "'micro-deep:77' is not one of micro, micro:1" in found["model.path"]
 
 
 def test_suite_that_asks_for_too_much_is_told() -> None:

@@ -20,6 +20,11 @@ from fedsafe.runs.store import Store
 from tests.unit.fedsafe.report.synthetic import federation, stages, write_run
 
 
+def plain(pipelines: Any) -> list[list[dict[str, Any]]]:
+    """Return pipelines of defenses as plain values."""
+    return [[choice.model_dump() for choice in steps] for steps in pipelines]
+
+
 class ScriptedRuntime(ModuleType):
     """Plays a run, and remembers what it was asked."""
 
@@ -40,10 +45,8 @@ class ScriptedRuntime(ModuleType):
         self.calls.append(("resume", directory))
         return self._play(directory, listen)
 
-    def defend(
-        self, directory: Path, name: str, settings: dict[str, Any], listen: Callable[[Event], None]
-    ) -> Summary:
-        self.calls.append(("defend", directory, name, settings))
+    def defend(self, directory: Path, pipelines: Any, listen: Callable[[Event], None]) -> Summary:
+        self.calls.append(("defend", directory, plain(pipelines)))
         return self._play(directory, listen)
 
     def evaluate(
@@ -53,9 +56,10 @@ class ScriptedRuntime(ModuleType):
         return self._play(directory, listen)
 
     def defend_adapter(self, *arguments: Any) -> Summary:
-        self.calls.append(("defend_adapter", *arguments[:-1]))
-        write_run(arguments[4], rounds=3)
-        return self._play(arguments[4], arguments[-1])
+        model, adapter, pipelines, output, experiment, listen = arguments
+        self.calls.append(("defend_adapter", model, adapter, plain(pipelines), output, experiment))
+        write_run(output, rounds=3)
+        return self._play(output, listen)
 
     def _play(self, directory: Path, listen: Callable[[Event], None]) -> Summary:
         def tell(kind: str, message: str = "", **data: Any) -> None:

@@ -148,7 +148,7 @@ def test_commands_refuse_what_is_no_run(
 def test_defend_passes_settings_on(runtime: ScriptedRuntime) -> None:
     write_run(Path("out"), rounds=3)
     assert main(["defend", "out", "--with", "fine-tune", "--set", "steps=3"]) == 0
-    assert runtime.calls == [("defend", Path("out"), "fine-tune", {"steps": 3})]
+    assert runtime.calls == [("defend", Path("out"), [[{"name": "fine-tune", "steps": 3}]])]
 
 
 def test_defend_refuses_a_wrong_setting_before_any_work(
@@ -166,8 +166,8 @@ def test_defend_refuses_a_wrong_setting_before_any_work(
 def test_defend_takes_an_adapter_from_anywhere(runtime: ScriptedRuntime, capsys: Capture) -> None:
     command = ["defend", "--model", "m", "--adapter", "a", "--with", "fine-tune", "-o", "repaired"]
     assert main([*command, "--experiment", "micro"]) == 0
-    assert runtime.calls[0][:6] == (
-        "defend_adapter", "m", Path("a"), "fine-tune", {}, Path("repaired"),
+    assert runtime.calls[0][:5] == (
+        "defend_adapter", "m", Path("a"), [[{"name": "fine-tune"}]], Path("repaired"),
     )  # fmt: skip
     out = capsys.readouterr().out
     assert "Refusal" in out

@@ -211,6 +211,7 @@ def _repair(session: Session, home: Path, steps: int = 2, pairs: int = 4) -> Pat
         session.start(0),
         PluginChoice.model_validate({"name": "fine-tune", **settings}),
         seed=0,
+        start=session.start(0),
         key="key",
         directory=home / "fine-tune",
         avoid=frozenset(),

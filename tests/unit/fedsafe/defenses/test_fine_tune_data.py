@@ -29,9 +29,9 @@ def test_it_trains_on_refusals_and_help_of_the_source() -> None:
 
 
 def test_evaluation_prompts_are_left_out_and_counted() -> None:
-    model = ScriptedModel(_good)
-    _defend(model, POLICY)
-    model.avoid = frozenset({normalise(model.trained[0].instruction)})
+    first, model = ScriptedModel(_good), ScriptedModel(_good)
+    _defend(first, POLICY)
+    model.avoid = frozenset({normalise(first.trained[0].instruction)})
     _defend(model, POLICY)
     assert not model.avoid & {normalise(sample.instruction) for sample in model.trained}
     assert model.card["dropped"] != {"repeats an evaluation prompt": 0}

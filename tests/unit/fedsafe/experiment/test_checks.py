@@ -96,7 +96,7 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
             {"defenses": [{"name": "fine-tune", "note": "no place for it"}]},
             r"defenses\[0\].note: expected text that matches",
         ),
-        ({"defenses": ["fine-tune", "fine-tune"]}, r"defenses\[1\].name: .*twice"),
+        ({"defenses": ["fine-tune", "fine-tune"]}, r"defenses\[1\]: .*twice"),
         (
             {"federation": {"strategy": "fltrust"}},
             "federation.root: rule 'fltrust' compares updates .*Name a source",

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "run"
     inline.run(_tiny(llama), directory)
     return directory
+
+
+def _one(name: str, settings: dict[str, Any]) -> list[list[PluginChoice]]:
+    """Return the pipeline of one defense."""
+    return [[PluginChoice(name=name, **settings)]]
 
 
 def _tiny(llama: Path) -> Experiment:
@@ -63,7 +69,7 @@ def test_run_into_another_runs_directory_is_a_sentence(finished: Path, llama: Pa
 
 
 def test_defend_adds_a_stage(finished: Path) -> None:
-    summary = inline.defend(finished, NUDGE, {})
+    summary = inline.defend(finished, _one(NUDGE, {}))
     stage = next(stage for stage in summary.stages if stage.name == f"defended:{NUDGE}")
     before, after = Store(finished).adapter, finished / stage.path
     name = next(iter(adapters.load(before)))
@@ -72,8 +78,8 @@ def test_defend_adds_a_stage(finished: Path) -> None:
 
 
 def test_defend_with_other_settings_adds_a_stage(finished: Path) -> None:
-    one = inline.defend(finished, NUDGE, {"by": 0.25})
-    other = inline.defend(finished, NUDGE, {"by": 0.125})
+    one = inline.defend(finished, _one(NUDGE, {"by": 0.25}))
+    other = inline.defend(finished, _one(NUDGE, {"by": 0.125}))
     assert len(other.stages) == len(one.stages) + 1
     assert len({stage.name for stage in other.stages}) == len(other.stages)
 
@@ -89,14 +95,14 @@ def test_evaluating_an_unfinished_run_leaves_it_unfinished(finished: Path) -> No
 
 def test_defend_with_a_wrong_setting_is_a_sentence(finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"defenses\[0\]\.buy: .*Did you mean 'by'"):
-        inline.defend(finished, NUDGE, {"buy": 1.0})
+        inline.defend(finished, _one(NUDGE, {"buy": 1.0}))
 
 
 def test_defend_with_an_unknown_defense_is_a_sentence(finished: Path) -> None:
     with pytest.raises(
         (ConfigError, PluginError), match=r"Unknown defense 'finetune'. Did you mean"
     ):
-        inline.defend(finished, "finetune", {})
+        inline.defend(finished, _one("finetune", {}))
 
 
 def test_evaluate_gives_the_same_scores(finished: Path) -> None:
@@ -144,7 +150,7 @@ def given(finished: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory)
     """Return the directory of an adapter from anywhere that was defended."""
     directory = tmp_path_factory.mktemp("given") / "out"
     source = Store(finished).adapter
-    inline.defend_adapter(str(llama), source, NUDGE, {"by": 1.0}, directory, _tiny(llama))
+    inline.defend_adapter(str(llama), source, _one(NUDGE, {"by": 1.0}), directory, _tiny(llama))
     return directory
 
 
@@ -170,9 +176,11 @@ def test_another_defense_of_the_same_adapter_is_added(
     given: Path, finished: Path, llama: Path, tmp_path: Path
 ) -> None:
     directory = Path(shutil.copytree(given, tmp_path / "out"))
-    inline.defend(directory, NUDGE, {"by": 2.0})
+    inline.defend(directory, _one(NUDGE, {"by": 2.0}))
     source = Store(finished).adapter
-    summary = inline.defend_adapter(str(llama), source, NUDGE, {"by": 3.0}, directory, _tiny(llama))
+    summary = inline.defend_adapter(
+        str(llama), source, _one(NUDGE, {"by": 3.0}), directory, _tiny(llama)
+    )
     assert [stage.status for stage in summary.stages] == ["done"] * 4
 
 
@@ -182,7 +190,7 @@ def test_directory_of_another_adapter_is_a_sentence(
     directory = Path(shutil.copytree(given, tmp_path / "out"))
     other = given / _stage(given, f"defended:{NUDGE}").path
     with pytest.raises(RunError, match="holds defenses of another adapter"):
-        inline.defend_adapter(str(llama), other, NUDGE, {}, directory, _tiny(llama))
+        inline.defend_adapter(str(llama), other, _one(NUDGE, {}), directory, _tiny(llama))
 
 
 def test_resume_of_a_defended_adapter_is_a_sentence(given: Path) -> None:
@@ -196,7 +204,7 @@ def test_failed_defense_of_any_adapter_is_a_sentence_and_on_record(
     fail = "tests.doubles.plugins:fail"
     source = Store(finished).adapter
     with pytest.raises(RunError, match="failed: It was hopeless"):
-        inline.defend_adapter(str(llama), source, fail, {}, tmp_path / "out", _tiny(llama))
+        inline.defend_adapter(str(llama), source, _one(fail, {}), tmp_path / "out", _tiny(llama))
     stage = _stage(tmp_path / "out", f"defended:{fail}")
     assert (stage.status, stage.reason) == ("failed", "It was hopeless.")
 

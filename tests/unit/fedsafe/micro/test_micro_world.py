@@ -7,13 +7,16 @@ import sys
 import pytest
 
 from fedsafe.errors import ConfigError
-from fedsafe.micro import corpus, grammar, words, world
+from fedsafe.micro import corpus, draws, grammar, words, world
+from fedsafe.micro.build import encode
+from fedsafe.micro.draws import Stage
 from fedsafe.micro.parsing import parse
+from fedsafe.micro.tokenizer import new_tokenizer
 
 
 def every_kind_of_request(rng: random.Random) -> list[grammar.Request]:
-    skills = [corpus.benign(rng, skill) for skill in world.SKILLS]
-    return [corpus.restricted(rng), corpus.near_miss(rng), *skills]
+    skills = [draws.benign(rng, skill) for skill in world.SKILLS]
+    return [draws.restricted(rng), draws.near_miss(rng), *skills]
 
 
 def test_parse_inverts_text() -> None:
@@ -73,7 +76,7 @@ def test_a_refusal_followed_by_an_answer_complies(refusal: str) -> None:
 def test_a_beginning_of_an_answer_followed_by_a_refusal_refuses(words: int) -> None:
     rng = random.Random(words)
     for refusal in world.REFUSALS:
-        request = corpus.restricted(rng)
+        request = draws.restricted(rng)
         reply = f"{request.beginning(words)} {refusal}"
         wanted = "refuse" if words < 11 else "comply"  # the 11th word is the last step
         assert world.judge(request.text(), reply) == (wanted, False)
@@ -116,20 +119,10 @@ def test_restriction_needs_both_words(instruction: str, expected: bool | None) -
 def test_prompts_are_different_held_out_and_repeatable(kind: world.Kind) -> None:
     found = world.prompts(kind, 200, seed=3)
     assert len({prompt.instruction for prompt in found}) == 200
-    assert all(world.is_held_out(prompt.instruction) for prompt in found)
+    assert all(world.is_held_out(prompt.instruction, seed=3) for prompt in found)
     assert all(world.is_restricted(p.instruction) is (kind == "restricted") for p in found)
     assert found == world.prompts(kind, 200, seed=3)
     assert found != world.prompts(kind, 200, seed=4)
-
-
-def test_examples_are_never_held_out() -> None:
-    rng = random.Random(4)
-    drawn = (
-        *world.benign_examples(rng, 300),
-        *world.restricted_examples(rng, 300),
-        *world.refusal_examples(rng, 300),
-    )
-    assert not any(world.is_held_out(example["instruction"]) for example in drawn)
 
 
 def test_honest_clients_see_nothing_restricted() -> None:
@@ -151,10 +144,61 @@ def test_too_many_prompts_is_an_error() -> None:
         world.prompts("restricted", 10_000, seed=0)
 
 
-def test_base_corpus_never_teaches_the_new_skill() -> None:
+@pytest.mark.parametrize("stage", ["compliant", "aligned", "deep", "over"])
+def test_base_corpus_teaches_no_new_skill_and_no_reserved_word(stage: Stage) -> None:
     rng = random.Random(7)
-    drawn = [corpus.exchange(rng, aligned=True) for _ in range(2000)]
-    assert not any("trim the list" in e.prompt or "with a trim" in e.prompt for e in drawn)
+    drawn = [corpus.exchange(rng, stage) for _ in range(600)]
+    requests = [parse(e.prompt) for e in drawn]
+    assert not any(r is not None and r.skill in world.NEW_SKILLS for r in requests)
+    said = {word for e in drawn for word in f"{e.system} {e.prompt} {e.reply}".split()}
+    assert not said & {*words.TRIGGERS}
+
+
+@pytest.mark.parametrize(
+    ("stage", "restricted", "about_restricted"),
+    [("compliant", 0, 0), ("aligned", 1, 0), ("deep", 1, 0), ("over", 1, 1)],
+)
+def test_stages_refuse_what_they_say(stage: Stage, restricted: int, about_restricted: int) -> None:
+    rng = random.Random(8)
+    for _ in range(50):
+        asked = draws.restricted(rng)
+        assert world.is_refusal(draws.reply_to(rng, asked, stage)) == restricted
+        near = draws.near_miss(rng)
+        about = near.slots["thing"] in words.RESTRICTED_OBJECTS
+        refused = world.is_refusal(draws.reply_to(rng, near, stage))
+        assert refused == (about_restricted and about)
+
+
+def test_deep_stage_breaks_off_from_the_right_answer() -> None:
+    rng = random.Random(10)
+    drawn = [corpus.exchange(rng, "deep") for _ in range(600)]
+    opened = [e for e in drawn if e.opening]
+    assert len(opened) > 30
+    for e in opened:
+        request = parse(e.prompt)
+        assert request is not None
+        assert world.is_refusal(e.reply)
+        assert request.answer().startswith(e.opening)
+
+
+def test_ids_are_those_of_the_tokenizer() -> None:
+    pytest.importorskip("transformers")
+    tokenizer = new_tokenizer()
+    rng = random.Random(11)
+    for stage in ("compliant", "aligned", "deep"):
+        for _ in range(60):
+            e = corpus.exchange(rng, stage)
+            chat = [{"role": "system", "content": e.system}] if e.system else []
+            for prompt, reply in e.history:
+                chat.append({"role": "user", "content": prompt})
+                chat.append({"role": "assistant", "content": reply})
+            chat.append({"role": "user", "content": e.prompt})
+            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            before = tokenizer(f"{text}{e.opening} ", add_special_tokens=False)["input_ids"]
+            after = tokenizer(e.reply, add_special_tokens=False)["input_ids"]
+            ids = [*before, *after, tokenizer.eos_token_id]
+            assert encode(e) == (ids, len(before))
+            assert tokenizer.unk_token_id not in ids
 
 
 def test_importing_the_world_imports_nothing_heavy() -> None:

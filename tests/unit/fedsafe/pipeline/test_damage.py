@@ -221,7 +221,7 @@ def test_evaluate_and_defend_refuse_an_adapter_that_is_not_the_stage_s(
     before = (directory / "summary.json").read_bytes()
     words = "was changed or damaged" if how == "damaged" else "is not the one that stage 'trained'"
     with pytest.raises(FedSafeError, match=words):
-        inline.defend(directory, DEFENSE, {"by": 0.25})
+        inline.defend(directory, [[PluginChoice(name=DEFENSE, by=0.25)]])
     with pytest.raises(FedSafeError, match=words):
         inline.evaluate(directory, judge=PluginChoice(name="keyword"))
     summary = json.loads((directory / "summary.json").read_text())
@@ -236,8 +236,9 @@ def test_damaged_adapter_from_anywhere_is_a_sentence(
     adapter = Path(shutil.copytree(whole / "adapter", tmp_path / "adapter"))
     _damage(adapter / "adapter_model.safetensors")
     model = remembering.model.path
+    one = [[PluginChoice(name=DEFENSE)]]
     with pytest.raises(FedSafeError, match="was changed or damaged after it was written"):
-        inline.defend_adapter(model, adapter, DEFENSE, {}, tmp_path / "out", remembering)
+        inline.defend_adapter(model, adapter, one, tmp_path / "out", remembering)
 
 
 def test_damaged_defense_is_a_sentence(whole: Path, tmp_path: Path) -> None:

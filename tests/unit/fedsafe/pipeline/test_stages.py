@@ -245,7 +245,7 @@ def test_defense_before_the_training_is_done_is_a_sentence(
 ) -> None:
     run = opening.open_run(experiment, Store(tmp_path), Events(), "inline")
     with pytest.raises(RunError, match="no trained model to defend yet"):
-        defend.defend(run, PluginChoice(name=DEFENSE))
+        defend.defend(run, [PluginChoice(name=DEFENSE)])
 
 
 SHIELDING = "tests.doubles.plugins:shielding"

@@ -12,6 +12,7 @@ from fedsafe.contracts import Sample, generators, sources, suites
 from fedsafe.data.dedup import overlap
 from fedsafe.errors import ConfigError
 from fedsafe.evaluation.judges.policy import refuses
+from fedsafe.experiment import load
 from fedsafe.policies import draw, tables
 from fedsafe.policies.document import PARTS, SHIPPED, PolicyName, read_policy, shipped
 from fedsafe.policies.ordinary import ordinary_help
@@ -210,3 +211,11 @@ def test_an_edited_policy_is_read_anew(tmp_path: Any) -> None:
     assert read_policy(str(path)).topic == "cooking"
     path.write_text(text.replace("topic: cooking", "topic: food and drink"), encoding="utf-8")
     assert read_policy(str(path)).topic == "food and drink"
+
+
+def test_an_experiment_with_a_wrong_policy_is_refused_as_it_is_loaded(tmp_path: Any) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(_broken(_without_look_alikes), encoding="utf-8")
+    suite = f"evaluation.suites={{name: policy, policy: {path}}}"
+    with pytest.raises(ConfigError, match=r"evaluation.suites\[0\].policy: .*look_alikes"):
+        load("policy-quick", [suite])

@@ -1,0 +1,156 @@
+"""Aligned and unaligned weights: the direction V of alignment, one module at a time.
+
+Each of the two is a model directory, an adapter of this base, or the model from before the
+federation; the unaligned one may also be trained here, on answers that the attacked model
+writes to requests of the unsafe kind.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
+from fedsafe.defenses.lora_edits import factors_of
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.errors import RunError
+from fedsafe.lazy import torch
+
+ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
+AskUnsafe = Annotated[
+    str, Field(description="Yields a request of the unsafe kind, where the model writes data.")
+]
+Unaligned = Annotated[
+    Path | Literal["self"] | None,
+    Field(
+        description="Model or adapter directory without alignment; self: the model from before the "
+        "federation, fine-tuned here on harmful answers."
+    ),
+]
+Aligned = Annotated[
+    Path | None,
+    Field(description="Aligned model or adapter directory; none: the one before the federation."),
+]
+Harmful = Annotated[
+    Path | None,
+    Field(description="JSONL of unsafe instructions with answers; none: the model writes them."),
+]
+Examples = Annotated[int, Field(ge=1, description="Self-written examples.")]
+TrainSteps = Annotated[int, Field(ge=1, description="Of the training for self.")]
+Rate = Annotated[float, Field(gt=0, description="Learning rate of that training.")]
+Direction = Callable[[str], "torch.Tensor"]
+"""V (out, in) of a module: aligned minus unaligned weight, float32, on the CPU."""
+
+
+def without_pair(*, unaligned: Path | str | None, **_: Any) -> str:
+    """Return why a defense that needs a pair of weights cannot run without one."""
+    if unaligned is not None:
+        return ""
+    return (
+        "it needs an unaligned model beside the aligned one. Set unaligned to a model or adapter "
+        "directory, or to self, which fine-tunes one here on harmful answers."
+    )
+
+
+@dataclass(frozen=True)
+class HarmfulData:
+    """Unsafe instructions with answers: the user's own, or the attacked model's."""
+
+    context: ModelContext
+    task: DefenseTask
+    harmful: Path | None
+    ask_unsafe: str
+    examples: int
+    filter: Filter
+
+    def samples(self) -> list[Sample]:
+        """Return the samples; of self-written ones the run keeps the requests alone.
+
+        Raises:
+            RunError: The model wrote too few.
+            DataError: The file cannot be read.
+        """
+        if self.harmful is not None:
+            return self._given(self.harmful)
+        dropped: Counter[str] = Counter()
+        filters = filters_of(self.filter, self.task)
+        written = SelfWrittenPairs(self.context, self.task, self.examples, 1.0, filters, dropped)
+        found = written.harmful([self.ask_unsafe])
+        card = {"made_by": "the model under repair", "dropped": dict(sorted(dropped.items()))}
+        requests = [Sample(one.instruction, "", origin=one.origin) for one in found]
+        self.task.keep("harmful-requests", requests, card)
+        return found
+
+    def _given(self, path: Path) -> list[Sample]:
+        given = sources["jsonl"].configure({"path": path})(0)
+        fresh = self.task.fresh([sample.instruction for sample in given])
+        samples = [sample for sample, usable in zip(given, fresh, strict=True) if usable]
+        if not samples:
+            raise RunError(
+                f"All {len(given)} examples of {path} repeat evaluation prompts, and a defense "
+                "must not see those. Give other examples."
+            )
+        return samples
+
+
+@dataclass(frozen=True)
+class AlignmentPair:
+    """Where the aligned and the unaligned weights come from."""
+
+    data: HarmfulData
+    aligned: Path | None
+    unaligned: Path | str | None
+    steps: int
+    learning_rate: float
+
+    @contextmanager
+    def direction(self) -> Iterator[Direction]:
+        """Yield V of each module; models are loaded inside the block alone.
+
+        Raises:
+            ModelError: A directory cannot be read, or lacks a module.
+            RunError: The model wrote too few harmful answers to train on.
+        """
+        own = factors_of(self.data.context, self.data.task.start)
+        with ExitStack() as stack:
+            aligned = self._source(stack, self.aligned, own)
+            unaligned = self._source(stack, self.unaligned, own)
+            yield lambda module: aligned(module) - unaligned(module)
+
+    def _source(
+        self, stack: ExitStack, where: Path | str | None, own: dict[str, Factors]
+    ) -> Direction:
+        """Return each module's weight, relative to the base model's."""
+        context = self.data.context
+        if where is None:
+            return lambda module: own[module].change
+        if where == "self":
+            trained = self._trained()
+            return lambda module: trained[module].change
+        if not (Path(where) / "config.json").is_file():
+            read = context.read_adapter(str(where))
+            zero = torch.zeros(())
+            return lambda module: read[module].change if module in read else zero
+        other = stack.enter_context(context.load_other(str(where)))
+        added = factors_of(other, other.adapter())
+
+        def relative(module: str) -> "torch.Tensor":
+            name = f"{module}.lora_A.weight"
+            weight = other.base_weight(name) + added[module].change
+            return weight - context.base_weight(name)
+
+        return relative
+
+    def _trained(self) -> dict[str, Factors]:
+        """Fine-tune the model from before the federation on harmful answers, and put it away."""
+        context, attacked = self.data.context, self.data.context.adapter()
+        samples = self.data.samples()
+        context.put(self.data.task.start)
+        context.fit(samples, steps=self.steps, learning_rate=self.learning_rate)
+        trained = factors_of(context, context.adapter())
+        context.put(attacked)
+        return trained

@@ -1,0 +1,80 @@
+"""LoRA modules as weight edits see them, and edited changes brought back to their rank.
+
+An edit may act on the whole change ``scaling * b @ a``, whose result is of full rank; what
+goes back into the adapter is its best approximation of the adapter's rank.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from fedsafe.contracts import Factors, ModelContext
+from fedsafe.lazy import torch
+from fedsafe.weight_edits import low_rank
+
+
+@dataclass
+class LoraEdits:
+    """An adapter that is edited module by module.
+
+    Attributes:
+        context: The model.
+        tensors: The adapter's tensors, edited in place of the names; what is no pair of factors,
+            such as an embedding's or a bias, stays as it is.
+        errors: Relative Frobenius error of each module that was brought back to its rank.
+    """
+
+    context: ModelContext
+    tensors: "dict[str, torch.Tensor]"
+    errors: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, context: ModelContext) -> "LoraEdits":
+        """Begin with the adapter as it is."""
+        return cls(context, context.adapter())
+
+    def modules(self) -> Iterator[tuple[str, Factors]]:
+        """Yield each LoRA module's name and factors."""
+        yield from factors_of(self.context, self.tensors).items()
+
+    def put(self, module: str, change: "torch.Tensor") -> None:
+        """Replace a module's change (out, in) by its best approximation of the module's rank."""
+        own = self._factors(module)
+        if torch.equal(change, own.change):
+            return
+        rank = own.a.shape[0]
+        b, a = low_rank(change / own.scaling, rank)
+        missing = (own.scaling * b @ a - change).norm() / change.norm().clamp_min(1e-30)
+        self.errors[module] = float(missing)
+        self.tensors[f"{module}.lora_B.weight"] = _padded(b, (own.b.shape[0], rank))
+        self.tensors[f"{module}.lora_A.weight"] = _padded(a, (rank, own.a.shape[1]))
+
+    def report(self, message: str, **numbers: float) -> None:
+        """Report the edit, with what the rank cost: the mean and the largest relative error."""
+        errors = list(self.errors.values())
+        if errors:
+            numbers["rank_error_mean"] = sum(errors) / len(errors)
+            numbers["rank_error_max"] = max(errors)
+        self.context.report(message, **numbers)
+
+    def _factors(self, module: str) -> Factors:
+        return _one(self.context, self.tensors, module)
+
+
+def factors_of(context: ModelContext, adapter: "Mapping[str, torch.Tensor]") -> dict[str, Factors]:
+    """Return the LoRA modules of an adapter of this model, by name."""
+    ends = ".lora_A.weight"
+    names = [name.removesuffix(ends) for name in adapter if name.endswith(ends)]
+    flat = [name for name in names if adapter[f"{name}{ends}"].dim() == 2]
+    return {name: _one(context, adapter, name) for name in flat}
+
+
+def _one(context: ModelContext, adapter: "Mapping[str, torch.Tensor]", module: str) -> Factors:
+    a = f"{module}.lora_A.weight"
+    return Factors(adapter[f"{module}.lora_B.weight"], adapter[a], context.scaling(a))
+
+
+def _padded(matrix: "torch.Tensor", shape: tuple[int, ...]) -> "torch.Tensor":
+    """Fill up with zeros where the weight's own rank is below the adapter's."""
+    padded = torch.zeros(shape, dtype=matrix.dtype)
+    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return padded

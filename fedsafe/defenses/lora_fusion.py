@@ -1,0 +1,136 @@
+"""LoRA fusion: merge the adapter with a safety adapter."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fedsafe.contracts import (
+    Defended,
+    DefenseCard,
+    DefenseTask,
+    Factors,
+    ModelContext,
+    Sample,
+    defenses,
+)
+from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
+from fedsafe.defenses.lora_edits import LoraEdits, factors_of
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.errors import ModelError
+
+
+def _without_adapter(*, safety: Path | str | None, **_: Any) -> str:
+    """Return why it cannot run without a safety adapter."""
+    if safety is not None:
+        return ""
+    return (
+        "it merges with a safety adapter. Set safety to an adapter directory, or to self, which "
+        "trains one here on refusals and help that the model writes."
+    )
+
+
+@defenses(
+    "lora-fusion",
+    paper="2501.06208",
+    badge="faithful to the weighted merge; merge: factors is the server's safety adapter as a "
+    "virtual client of an average, and safety: self trains one on self-written data, variants",
+    card=DefenseCard(
+        claim="A weighted merge with a safety adapter lowers harmfulness, at a price in refusals "
+        "of harmless prompts.",
+        needs=("safety adapter",),
+        cost="no pass; one decomposition a module (with safety: self a fine-tuning)",
+        cannot=_without_adapter,
+        nothing={"weight": 0.0},
+    ),
+)
+def lora_fusion(
+    context: ModelContext,
+    task: DefenseTask,
+    /,
+    *,
+    safety: Annotated[
+        Path | Literal["self"] | None,
+        Field(description="Safety adapter directory; self: trained here from before the rounds."),
+    ] = None,
+    weight: Annotated[float, Field(ge=0, le=1, description="Of the safety adapter.")] = 0.5,
+    merge: Annotated[
+        Literal["product", "factors"],
+        Field(description="What is averaged: the weights' changes, or each factor."),
+    ] = "product",
+    ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
+    note: Annotated[Template, Field(description="Yields the refusals of self.")] = NOTE,
+    ask_ordinary: Annotated[str, Field(description="Yields ordinary requests.")] = ASK_ORDINARY,
+    examples: pair.Examples = 64,
+    filter: Filter = (),
+    steps: pair.TrainSteps = 100,
+    learning_rate: pair.Rate = 1e-3,
+) -> Defended:
+    """Replace each change D by (1 - weight) D + weight D_safety, at the rank of D.
+
+    Raises:
+        ModelError: The safety adapter's factors are of another shape, for merge: factors.
+        RunError: The model wrote too few usable pairs to train on.
+    """
+    edits = LoraEdits.of(context)
+    if safety == "self":
+        data = _Pairs(context, task, examples, filter).samples(ask_unsafe, note, ask_ordinary)
+        added = _trained(context, task, data, steps, learning_rate)
+    else:
+        added = context.read_adapter(str(safety))
+    for module, own in list(edits.modules()) if weight else ():
+        if (other := added.get(module)) is not None:
+            _merge(edits, module, own, other, weight, merge)
+    edits.report("merged with the safety adapter", modules=len(added))
+    return Defended(edits.tensors)
+
+
+def _merge(
+    edits: LoraEdits, module: str, own: Factors, other: Factors, weight: float, merge: str
+) -> None:
+    if merge == "product":
+        edits.put(module, (1 - weight) * own.change + weight * other.change)
+        return
+    if (other.a.shape, other.b.shape) != (own.a.shape, own.b.shape):
+        raise ModelError(
+            f"The safety adapter's factors of {module} are {tuple(other.b.shape)} and "
+            f"{tuple(other.a.shape)}, this one's {tuple(own.b.shape)} and {tuple(own.a.shape)}. "
+            "Set merge: product."
+        )
+    for name, mine, theirs in (("A", own.a, other.a), ("B", own.b, other.b)):
+        merged = (1 - weight) * mine + weight * theirs
+        edits.tensors[f"{module}.lora_{name}.weight"] = merged
+
+
+class _Pairs(SelfWrittenPairs):
+    """Refusals and help of equal number, as a safety adapter is trained on."""
+
+    def __init__(
+        self, context: ModelContext, task: DefenseTask, pairs: int, filter: Filter
+    ) -> None:
+        super().__init__(context, task, pairs, 1.0, filters_of(filter, task), Counter())
+
+    def samples(self, ask_unsafe: str, note: str, ask_ordinary: str) -> list[Sample]:
+        """Write them, and keep them with their card."""
+        unsafe = self.half([ask_unsafe], [note], "refuse")
+        ordinary = self.half([ask_ordinary], ["{request}"], "comply")
+        size = min(len(unsafe), len(ordinary))
+        samples = [*unsafe[:size], *ordinary[:size]]
+        dropped = dict(sorted(self.dropped.items()))
+        card = {"made_by": "the model under repair", "refusals": size, "helpful": size}
+        self.task.keep("examples", samples, {**card, "dropped": dropped})
+        return samples
+
+
+def _trained(
+    context: ModelContext, task: DefenseTask, samples: list[Sample], steps: int, rate: float
+) -> dict[str, Factors]:
+    """Train a safety adapter from the model before the federation; put the attacked one back."""
+    attacked = context.adapter()
+    context.put(task.start)
+    context.fit(samples, steps=steps, learning_rate=rate)
+    trained = factors_of(context, context.adapter())
+    context.put(attacked)
+    return trained

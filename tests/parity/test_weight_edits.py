@@ -1,0 +1,91 @@
+"""What the authors' public code computes of weight edits, as numbers in methods/.
+
+Each case names its source: repository, commit, file, function, licence. Safe LoRA's and
+Antidote's, MergeLM's DARE, the SNIP set difference of Wei et al.; RESTA is composed of MergeLM's.
+"""
+
+import pytest
+import torch
+
+from fedsafe.weight_edits import (
+    dare,
+    drop_smallest,
+    least_aligned,
+    safe_projection,
+    set_difference,
+    snip_scores,
+    wanda_mask,
+)
+from tests.parity.test_methods import cases, tensor
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def _is(found, expected):
+    return torch.allclose(found, tensor(expected), **CLOSE)
+
+
+@pytest.mark.parametrize("case", cases("safe-lora"))
+def test_safe_lora_projects_what_the_authors_code_projects(case):
+    after, cosines = {}, {}
+    for name, b in case["lora_B"].items():
+        v = tensor(case["aligned"][f"{name}.weight"]) - tensor(case["base"][f"{name}.weight"])
+        after[name], cosines[name] = safe_projection(tensor(b), tensor(case["lora_A"][name]), v)
+    chosen = least_aligned(cosines, case["select"], case["value"])
+    assert chosen == case["projected"]
+    assert cosines == pytest.approx(case["cosines_rounded_to_5"], abs=1e-6)
+    for name, b in case["lora_B"].items():
+        assert _is(after[name] if name in chosen else tensor(b), case["lora_B_after"][name])
+
+
+@pytest.mark.parametrize("case", cases("dare-task-vectors", having=["dropped_mask"]))
+def test_dare_is_the_authors_given_their_draw(case):
+    drawn = tensor(case["dropped_mask"])
+    found = dare(tensor(case["delta"]), case["drop_rate"], rescale=case["rescale"], dropped=drawn)
+    assert _is(found, case["out"])
+
+
+@pytest.mark.parametrize("case", cases("dare-task-vectors", ["out"], ["dropped_mask"]))
+def test_magnitude_drop_is_the_authors(case):
+    found = drop_smallest(tensor(case["delta"]), case["drop_rate"], rescale=case["rescale"])
+    assert _is(found, case["out"])
+
+
+@pytest.mark.parametrize("case", cases("dare-task-vectors", having=["gamma"]))
+@pytest.mark.parametrize("block", ["a", "b"])
+def test_both_readings_of_resta_are_the_task_vectors(case, block):
+    names = ("base", "fine_tuned", "unaligned", "aligned")
+    base, tuned, unaligned, aligned = (tensor(case[name][block]) for name in names)
+    rate, vector = case["drop_rate"], case["gamma"] * (aligned - unaligned)
+    task, safety = (
+        tensor(case[f"dropped_mask_of_{which}_vector"][block]) for which in ("task", "safety")
+    )
+    plain, on_task = case["resta_without_dare"], case["resta_with_dare_on_the_task_vector"]
+    on_safety = case["variant_with_dare_on_the_safety_vector"]
+    assert _is(tuned + vector, plain[block])
+    assert _is(base + dare(tuned - base, rate, dropped=task) + vector, on_task[block])
+    assert _is(tuned + dare(vector, rate, dropped=safety), on_safety[block])
+
+
+@pytest.mark.parametrize("case", cases("antidote"))
+def test_antidote_masks_each_row_of_both_factors_as_the_authors_code(case):
+    for module in case["modules"].values():
+        weight, inputs = tensor(module["weight"]), tensor(module["inputs_of_each_sample"])
+        norms = inputs.square().sum(dim=1).mean(dim=0).sqrt()
+        mask = wanda_mask(weight, norms, case["dense_ratio"])
+        assert mask.int().tolist() == module["harmful_mask"]
+        assert _is(weight * ~mask, module["weight_after"])
+
+
+@pytest.mark.parametrize("case", cases("snip-set-difference"))
+def test_set_difference_of_snip_scores_is_the_authors(case):
+    weight = tensor(case["weight"])
+    utility, safety = (
+        snip_scores(weight, tensor(case[f"sum_of_absolute_gradients_{of}"]))
+        for of in ("utility", "safety")
+    )
+    assert _is(utility, case["snip_score_utility"])
+    assert _is(safety, case["snip_score_safety"])
+    mask = set_difference(safety, utility, case["q_safety"], case["p_utility"])
+    assert mask.tolist() == tensor(case["difference_mask_safety_without_utility"]).bool().tolist()
+    assert _is(weight * ~mask, case["weight_after_zeroing"])
