@@ -6,8 +6,10 @@ goes back into the adapter is its best approximation of the adapter's rank.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fedsafe.contracts import Factors, ModelContext
+from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
 from fedsafe.weight_edits import low_rank
 
@@ -66,6 +68,27 @@ def factors_of(context: ModelContext, adapter: "Mapping[str, torch.Tensor]") -> 
     names = [name.removesuffix(ends) for name in adapter if name.endswith(ends)]
     flat = [name for name in names if adapter[f"{name}{ends}"].dim() == 2]
     return {name: _one(context, adapter, name) for name in flat}
+
+
+def check_fit(read: Mapping[str, Factors], own: Mapping[str, Factors], where: Path | str) -> None:
+    """Check that an adapter that was read changes modules of this model.
+
+    Raises:
+        ModelError: They share no module, or a module is of another shape.
+    """
+    shared = read.keys() & own.keys()
+    if not shared:
+        raise ModelError(
+            f"The adapter in {where} has none of this model's LoRA modules, such as "
+            f"{next(iter(own), 'any')}. Give an adapter of this base model."
+        )
+    for module in sorted(shared):
+        found, wanted = ((one.b.shape[0], one.a.shape[1]) for one in (read[module], own[module]))
+        if found != wanted:
+            raise ModelError(
+                f"The adapter in {where} changes {module} as a weight of {found}; here it is "
+                f"{wanted}. Give an adapter of this base model."
+            )
 
 
 def _one(context: ModelContext, adapter: "Mapping[str, torch.Tensor]", module: str) -> Factors:

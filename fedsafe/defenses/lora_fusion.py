@@ -17,13 +17,17 @@ from fedsafe.contracts import (
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
-from fedsafe.defenses.lora_edits import LoraEdits, factors_of
+from fedsafe.defenses.lora_edits import LoraEdits, check_fit, factors_of
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.errors import ModelError
 
 
 def _without_adapter(*, safety: Path | str | None, **_: Any) -> str:
     """Return why it cannot run without a safety adapter."""
+    if isinstance(safety, Path) and safety.exists():
+        found = (safety / "adapter_config.json").is_file()
+        told = f"safety {safety} holds no adapter (adapter_config.json). Name such a directory."
+        return "" if found else told
     if safety is not None:
         return ""
     return (
@@ -80,6 +84,7 @@ def lora_fusion(
         added = _trained(context, task, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
+        check_fit(added, dict(edits.modules()), str(safety))
     for module, own in list(edits.modules()) if weight else ():
         if (other := added.get(module)) is not None:
             _merge(edits, module, own, other, weight, merge)

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from fedsafe.contracts import DefenseTask, Factors, Sample, Verdict, defenses
 from fedsafe.defenses.lora_edits import LoraEdits, factors_of
+from fedsafe.errors import ModelError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.models import adapters, lora_modules
 from fedsafe.models.base import load
@@ -88,6 +89,15 @@ def test_resta_of_a_model_directory_adds_the_difference_of_base_weights(
     b, a = low_rank(wanted / own.scaling, own.a.shape[0])
     after = _of("resta", context, task, unaligned=other, drop=0.0)
     assert torch.allclose(after.change, own.scaling * b @ a, atol=1e-5)
+
+
+def test_adapter_of_another_base_is_a_sentence(
+    context: SessionContext, task: DefenseTask, tmp_path: Path
+) -> None:
+    wide = AutoModelForCausalLM.from_pretrained(make_model(tmp_path / "m", "llama", hidden=64))
+    get_peft_model(wide, LoraConfig(target_modules="all-linear")).save_pretrained(tmp_path / "a")
+    with pytest.raises(ModelError, match=r"changes .* as a weight of .*; here it is"):
+        _of("resta", context, task, unaligned=tmp_path / "a")
 
 
 def test_antidote_zeroes_two_of_eight_in_each_row(
