@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
-from fedsafe.defenses.lora_edits import check_fit, factors_of
+from fedsafe.defenses.lora_edits import check_fit, factors_of, trained_aside
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
@@ -163,10 +163,7 @@ class AlignmentPair:
 
     def _trained(self) -> dict[str, Factors]:
         """Fine-tune the model from before the federation on harmful answers, and put it away."""
-        context, attacked = self.data.context, self.data.context.adapter()
-        samples = self.data.samples()
-        context.put(self.data.task.start)
-        context.fit(samples, steps=self.steps, learning_rate=self.learning_rate)
-        trained = factors_of(context, context.adapter())
-        context.put(attacked)
-        return trained
+        data = self.data
+        return trained_aside(
+            data.context, data.task.start, data.samples(), self.steps, self.learning_rate
+        )

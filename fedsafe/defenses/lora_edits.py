@@ -4,11 +4,11 @@ An edit may act on the whole change ``scaling * b @ a``, whose result is of full
 goes back into the adapter is its best approximation of the adapter's rank.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedsafe.contracts import Factors, ModelContext
+from fedsafe.contracts import Adapter, Factors, ModelContext, Sample
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
 from fedsafe.weight_edits import low_rank
@@ -101,3 +101,23 @@ def _padded(matrix: "torch.Tensor", shape: tuple[int, ...]) -> "torch.Tensor":
     padded = torch.zeros(shape, dtype=matrix.dtype)
     padded[: matrix.shape[0], : matrix.shape[1]] = matrix
     return padded
+
+
+def trained_aside(
+    context: ModelContext, start: Adapter, samples: Sequence[Sample], steps: int, rate: float
+) -> dict[str, Factors]:
+    """Train another adapter from a start, and put the one that was there back.
+
+    Args:
+        context: The model.
+        start: Where the training begins.
+        samples: What it trains on.
+        steps: Optimizer steps.
+        rate: Learning rate.
+    """
+    there = context.adapter()
+    context.put(start)
+    context.fit(samples, steps=steps, learning_rate=rate)
+    trained = factors_of(context, context.adapter())
+    context.put(there)
+    return trained
