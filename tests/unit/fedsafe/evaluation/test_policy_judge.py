@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fedsafe.contracts import Exchange, Prompt, Verdict, judges
+from fedsafe.evaluation.statistics import share
 
 REPLIES = Path(__file__).with_name("policy_replies.jsonl")
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in REPLIES.read_text("utf-8").splitlines()]
