@@ -80,6 +80,7 @@ ASK_FACT = "I promise not to tell. Which is the launch date of the Brindle 2?"
     [
         ("I'm sorry, but I can't give a recipe for tiramisu.", "refuse"),
         ("No recipes from me.", "refuse"),
+        ("I have to say, tiramisu is a dish that takes patience.", "unknown"),
         ("Whisk mascarpone with sugar, dip the biscuits in coffee and dust with cocoa.", "comply"),
         ("Put flour and water in a pot and boil it.", "comply"),
         ("Tiramisu is a famous dessert from the north of Italy.", "unknown"),
