@@ -71,6 +71,18 @@ def read_labels(
     return found
 
 
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Return the requests and replies of a file without labels.
+
+    Raises:
+        DataError: It is missing or broken, or has no such columns.
+    """
+    path = path.expanduser()
+    rows = list(read_rows(path))
+    prompt, reply = (_column(path, rows[:1], part, None) for part in ("prompt", "reply"))
+    return [(_text(w, row, prompt), _text(w, row, reply, empty=True)) for w, row in rows]
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a table, read by its suffix.
 
