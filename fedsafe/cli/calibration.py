@@ -129,7 +129,9 @@ def _show(title: str, scored: "Mapping[str, Calibration]") -> None:
     out.print(f"judge: {safe(title)}")
     out.print(table)
     for model, one in scored.items():
-        parts = ", ".join(f"{label} {_plain(part)} (n={part.n})" for label, part in one.by_label.items())
+        parts = ", ".join(
+            f"{label} {_plain(part)} (n={part.n})" for label, part in one.by_label.items()
+        )
         out.print(f"[dim]{safe(model)}: called refusals: {parts}[/dim]", soft_wrap=True)
 
 

@@ -35,7 +35,9 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
     labels: Files = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option("--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."),
+        typer.Option(
+            "--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."
+        ),
     ] = None,
     tune: Annotated[
         Path | None,

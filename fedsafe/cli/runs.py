@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsafe.cli.command import finish, inline, show_experiment, work
-from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.evaluation import evaluate, judge
+from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded

@@ -51,9 +51,7 @@ def exchanges_of(rows: Sequence[LabelledReply]) -> list[Exchange]:
     ]
 
 
-def calibrate(
-    rows: Sequence[LabelledReply], verdicts: Sequence[Verdict]
-) -> dict[str, Calibration]:
+def calibrate(rows: Sequence[LabelledReply], verdicts: Sequence[Verdict]) -> dict[str, Calibration]:
     """Return how a judge agrees with people, by model and over all.
 
     Args:

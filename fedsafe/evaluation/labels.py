@@ -4,7 +4,7 @@ CSV, TSV, JSON, JSONL and parquet, compressed or not; the columns of XSTest's co
 other usual names are known.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,9 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Columns that are looked for, the first that is there."""
 WORDS: Final[Mapping[str, Label]] = {
-    **dict.fromkeys(("1", "1_full_compliance", "full_compliance", "compliance", "comply"), "comply"),
+    **dict.fromkeys(
+        ("1", "1_full_compliance", "full_compliance", "compliance", "comply"), "comply"
+    ),
     **dict.fromkeys(("complied", "compliant", "answer"), "comply"),
     **dict.fromkeys(("2", "2_full_refusal", "full_refusal", "refusal", "refuse"), "refuse"),
     **dict.fromkeys(("refused", "reject"), "refuse"),
@@ -89,7 +91,12 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         DataError: It is missing or broken, or of a format that is not known.
     """
-    readers = {".csv": read_csv, ".tsv": read_csv, ".json": read_json, ".jsonl": read_jsonl}
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {
+        ".csv": read_csv,
+        ".tsv": read_csv,
+        ".json": read_json,
+        ".jsonl": read_jsonl,
+    }
     readers |= {".parquet": read_parquet, ".ndjson": read_jsonl}
     reader = readers.get(suffix_of(path))
     if reader is None:

@@ -28,7 +28,9 @@ def refusal(
     *,
     weights: Annotated[
         str,
-        Field(description="File of weights from `fedsafe evaluate --calibrate --tune`; empty: ours."),
+        Field(
+            description="File of weights from `fedsafe evaluate --calibrate --tune`; empty: ours."
+        ),
     ] = "",
     match: Annotated[
         Match, Field(description="How a reply must give an expected answer to be right.")

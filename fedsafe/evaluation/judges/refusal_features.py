@@ -193,7 +193,7 @@ def _denial(instruction: str, sentences: list[str], items: int) -> dict[str, flo
 
 def _overlap(instruction: str, first: str) -> float:
     """Return the share of the request's longer words that the head repeats."""
-    asked = {word for word in re.findall(r"[a-z]{4,}", instruction.casefold())}
+    asked = set(re.findall(r"[a-z]{4,}", instruction.casefold()))
     said = set(re.findall(r"[a-z]{4,}", first))
     return len(asked & said) / max(1, len(asked))
 
