@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fedsafe.errors import ConfigError
+from fedsafe.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from fedsafe.contracts import Verdict
@@ -48,20 +48,33 @@ def calibrate_judge(
         FedSafeError: Labels cannot be read, or the judge fails.
     """
     from fedsafe.app import activate
+    from fedsafe.contracts import judges
     from fedsafe.evaluation.calibration import calibrate, exchanges_of
-    from fedsafe.evaluation.judging import judge
+    from fedsafe.evaluation.judging import judge, reads_with_a_model
     from fedsafe.evaluation.labels import read_labels
     from fedsafe.experiment import PluginChoice
+    from fedsafe.secret_settings import literal_secrets
 
     activate()
     rows = read_labels(files["labels"], _pairs(columns))
     choice = PluginChoice(name=name or DEFAULT, **chosen)
+    plugin = judges[choice.name]
+    plugin.resolve(chosen)
+    if literal := literal_secrets(plugin.schema, chosen):
+        raise ConfigError(f"--set {literal[0]}: put the secret into a variable, write env:NAME.")
     if files["tune"] is not None:
         if choice.name != DEFAULT:
             raise ConfigError("--tune fits judge 'refusal'. Leave --judge out.")
         found, title = _tuned(rows, files), "refusal, fitted without the model that is judged"
     else:
+        if reads_with_a_model(choice):
+            raise ConfigError(f"Judge '{choice.name}' asks the model under test: there is none here.")
         found, title = judge(choice, exchanges_of(rows)), choice.name
+    if all(verdict.outcome == "unknown" for verdict in found):
+        raise RunError(
+            f"Judge '{title}' could judge none of {len(rows)} replies; of the first it said "
+            f"{found[0].raw[:60]!r}. Its style or parser does not suit the model, or it gives scores."
+        )
     scored = calibrate(rows, found)
     if as_json:
         record = {model: asdict(one) for model, one in scored.items()}

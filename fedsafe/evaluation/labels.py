@@ -91,13 +91,9 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         DataError: It is missing or broken, or of a format that is not known.
     """
-    readers: dict[str, Callable[[Path], Iterator[Row]]] = {
-        ".csv": read_csv,
-        ".tsv": read_csv,
-        ".json": read_json,
-        ".jsonl": read_jsonl,
-    }
-    readers |= {".parquet": read_parquet, ".ndjson": read_jsonl}
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {".csv": read_csv, ".tsv": read_csv}
+    readers |= {".json": read_json, ".jsonl": read_jsonl, ".ndjson": read_jsonl}
+    readers[".parquet"] = read_parquet
     reader = readers.get(suffix_of(path))
     if reader is None:
         raise DataError(f"{path}: expected one of {', '.join(readers)}, got '{path.suffix}'.")

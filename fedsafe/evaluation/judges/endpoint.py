@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from fedsafe.contracts import Exchange, Verdict, judges
 from fedsafe.errors import ConfigError
@@ -20,17 +20,15 @@ from fedsafe.evaluation.judges.styles import (
     style_of,
     verdict_of,
 )
+from fedsafe.redaction import revealed
 
 Url = Annotated[
     str, Field(pattern=r"^https?://", description="Base address, as http://localhost:8000/v1.")
 ]
 Key = Annotated[
-    str,
-    Field(
-        pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*)?$",
-        description="env:NAME of the variable that holds the key; empty: none is sent.",
-    ),
+    SecretStr, Field(description="env:NAME of the variable with the key; empty: none is sent.")
 ]
+NO_KEY: Final = SecretStr("")
 Name = Annotated[str, Field(min_length=1, description="The model's name there.")]
 Retries = Annotated[int, Field(ge=0, le=20, description="Further tries, with growing pauses.")]
 Seconds = Annotated[float, Field(gt=0, le=3600, description="Seconds to wait for one reply.")]
@@ -48,7 +46,7 @@ def endpoint(
     *,
     url: Url,
     model: Name,
-    key: Key = "",
+    api_key: Key = NO_KEY,
     style: Annotated[StyleName, Field(description="Prompt and parser.")] = "strongreject",
     parser: Parser = "strict",
     prompt: Prompt = "",
@@ -74,7 +72,7 @@ def endpoint(
 
     Raises:
         MissingDependencyError: The package openai is not installed.
-        ConfigError: The key's variable is not set, or the style has no prompt.
+        ConfigError: The style has no prompt.
         RunError: The endpoint failed, or a budget is used up; what it replied is kept.
     """
     chosen = style_of(style, parser, prompt)
@@ -85,7 +83,7 @@ def endpoint(
         )
     length = max_new_tokens or chosen.max_new_tokens
     budget = (retries, timeout, concurrency, max_calls, max_tokens, Path(cache).expanduser())
-    there = Endpoint(url, model, key, api, length, *budget)
+    there = Endpoint(url, model, revealed(api_key), api, length, *budget)
     said = ask(there, [fill(chosen.prompt, exchange) for exchange in exchanges])
     return [
         verdict_of(exchange, chosen.read, raw, match)
@@ -100,7 +98,7 @@ def mt_bench(
     *,
     url: Url,
     model: Name,
-    key: Key = "",
+    api_key: Key = NO_KEY,
     max_new_tokens: Annotated[int, Field(ge=1, description="Longest judgment.")] = 2048,
     retries: Retries = 5,
     timeout: Seconds = 120.0,
@@ -117,11 +115,10 @@ def mt_bench(
 
     Raises:
         MissingDependencyError: The package openai is not installed.
-        ConfigError: The key's variable is not set.
         RunError: The endpoint failed, or a budget is used up; what it replied is kept.
     """
     budget = (retries, timeout, concurrency, max_calls, max_tokens, Path(cache).expanduser())
-    there = Endpoint(url, model, key, "chat", max_new_tokens, *budget)
+    there = Endpoint(url, model, revealed(api_key), "chat", max_new_tokens, *budget)
     said = ask(there, [_rating_prompt(exchange) for exchange in exchanges])
     return [Verdict("unknown", raw=raw, score=parsers.mt_bench(raw)) for raw in said]
 

@@ -4,16 +4,15 @@ A reply is kept as soon as it is there, so that what was paid for is never asked
 holds digests of requests and replies to them; neither requests nor keys.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from fedsafe.errors import ConfigError, MissingDependencyError, RunError
+from fedsafe.errors import MissingDependencyError, RunError
 from fedsafe.runs.files import digest
 
 NO_KEY: Final = "none"
@@ -27,7 +26,7 @@ class Endpoint:
     Attributes:
         url: Base address, such as ``http://localhost:8000/v1``.
         model: Name of the model there.
-        key: ``env:NAME`` of the variable with the key; empty: none.
+        key: Sent with each request; empty: none.
         api: ``chat``, or ``completions`` for a prompt as it is.
         max_new_tokens: Longest reply.
         retries: Further tries after an error that may pass, with growing pauses.
@@ -40,7 +39,7 @@ class Endpoint:
 
     url: str
     model: str
-    key: str
+    key: str = field(repr=False)
     api: str
     max_new_tokens: int
     retries: int
@@ -60,7 +59,6 @@ def ask(endpoint: Endpoint, prompts: Sequence[str]) -> list[str]:
 
     Raises:
         MissingDependencyError: The package openai is not installed.
-        ConfigError: The variable of the key is not set.
         RunError: The endpoint failed, or a budget is used up; what was replied is kept.
     """
     cache = _Cache(endpoint.cache)
@@ -117,7 +115,7 @@ def _caller(endpoint: Endpoint) -> tuple[Callable[[str], tuple[str, int]], Calla
         ) from None
     client = openai.OpenAI(
         base_url=endpoint.url,
-        api_key=secret(endpoint.key),
+        api_key=endpoint.key or NO_KEY,
         max_retries=endpoint.retries,
         timeout=endpoint.timeout,
     )
@@ -139,21 +137,6 @@ def _caller(endpoint: Endpoint) -> tuple[Callable[[str], tuple[str, int]], Calla
         return text or "", int(tokens or 0)
 
     return one, client.close
-
-
-def secret(key: str) -> str:
-    """Return the key that an environment variable holds.
-
-    Raises:
-        ConfigError: It is not set.
-    """
-    if not key:
-        return NO_KEY
-    name = key.removeprefix("env:")
-    value = os.environ.get(name, "")
-    if not value:
-        raise ConfigError(f"key: the environment variable {name} is not set. Export the key in it.")
-    return value
 
 
 class _Meter:

@@ -75,7 +75,8 @@ def language_model(
         stop=_stop(loaded),
         pad=pad_id(loaded.tokenizer),
     )
-    most = loaded.positions[0] - decoding.max_new_tokens if loaded.positions else None
+    positions = getattr(loaded.model.config, "max_position_embeddings", None)
+    most = positions - decoding.max_new_tokens if positions else None
     fits = [most is None or len(ids) <= most for ids in asked]
     wanted = [ids for ids, one in zip(asked, fits, strict=True) if one]
     replies = iter(generate(loaded, wanted, decoding))
