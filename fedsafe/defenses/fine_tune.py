@@ -98,7 +98,7 @@ def fine_tune(
     trusted, dropped = writer == "start", Counter[str]()
     filters = filters_of(filter, task)
     written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
-    secret = _secret(context, secret_words)
+    secret = random_words(context, secret_words)
     notes = [f"{secret} {one}".lstrip() for one in _listed(note)]
     unsafe = written.half(_listed(ask_unsafe), notes, "refuse")
     ordinary = written.half(_listed(ask_ordinary), ["{request}"], "comply")
@@ -122,7 +122,7 @@ def _listed(texts: str | tuple[str, ...]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 
-def _secret(context: ModelContext, count: int) -> str:
+def random_words(context: ModelContext, count: int) -> str:
     """Return random words of the tokenizer's vocabulary, which no client is told."""
     if not count:
         return ""
