@@ -68,7 +68,9 @@ def calibrate_judge(
         found, title = _tuned(rows, files), "refusal, fitted without the model that is judged"
     else:
         if reads_with_a_model(choice):
-            raise ConfigError(f"Judge '{choice.name}' asks the model under test: there is none here.")
+            raise ConfigError(
+                f"Judge '{choice.name}' asks the model under test: there is none here."
+            )
         found, title = judge(choice, exchanges_of(rows)), choice.name
     if all(verdict.outcome == "unknown" for verdict in found):
         raise RunError(

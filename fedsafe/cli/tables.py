@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from rich.table import Table
 from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
-from fedsafe.report.defenses import Defense, defenses_of, titles
+from fedsafe.report.defenses import PREFIX, Defense, defenses_of, titles
 from fedsafe.report.measures import NONE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
 
 COLORS = {"base": "white", "aligned": "cyan", "clean": "blue", "attacked": "red", "trained": "blue"}
+COLUMNS = 6
+"""Stages side by side."""
 PIPE_WIDTH = 110
 """Columns where there is no terminal to ask."""
 
@@ -68,7 +70,8 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     stages = [stage for stage in summary.stages if stage.status == "done"]
     defenses = defenses_of(directory, stages)
     if stages:
-        out.print(_stages(counted(summary.stages), defenses))
+        for part in _parts(counted(summary.stages)):
+            out.print(_stages(part, defenses))
         for line in (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages)):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
@@ -88,6 +91,16 @@ def places(directory: Path, report: Path | None, seconds: float) -> None:
         out.print(f"[dim]report [/dim]  {safe(shown(report))}", soft_wrap=True)
     if seconds:
         out.print(f"[dim]time   [/dim]  {duration(seconds)}")
+
+
+def _parts(stages: Sequence[Stage]) -> Iterator[Sequence[Stage]]:
+    """Yield the stages in tables that a terminal has room for, the undefended first."""
+    if len(stages) <= COLUMNS + 1:
+        yield stages
+        return
+    others = [stage for stage in stages if stage.name.startswith(PREFIX)]
+    yield [stage for stage in stages if stage not in others]
+    yield from (others[i : i + COLUMNS] for i in range(0, len(others), COLUMNS))
 
 
 def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:

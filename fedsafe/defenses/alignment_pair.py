@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
-from fedsafe.defenses.lora_edits import factors_of
+from fedsafe.defenses.lora_edits import check_fit, factors_of, trained_aside
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
@@ -46,14 +46,25 @@ Direction = Callable[[str], "torch.Tensor"]
 """V (out, in) of a module: aligned minus unaligned weight, float32, on the CPU."""
 
 
-def without_pair(*, unaligned: Path | str | None, **_: Any) -> str:
-    """Return why a defense that needs a pair of weights cannot run without one."""
-    if unaligned is not None:
-        return ""
-    return (
-        "it needs an unaligned model beside the aligned one. Set unaligned to a model or adapter "
-        "directory, or to self, which fine-tunes one here on harmful answers."
-    )
+def without_pair(*, unaligned: Path | str | None, aligned: Path | None, **_: Any) -> str:
+    """Return why a defense that needs a pair of weights cannot run with these; "" if it can."""
+    if unaligned is None:
+        return (
+            "it needs an unaligned model beside the aligned one. Set unaligned to a model or "
+            "adapter directory, or to self, which fine-tunes one here on harmful answers."
+        )
+    for name, where in (("unaligned", unaligned), ("aligned", aligned)):
+        if isinstance(where, Path) and where.exists() and not holds_weights(where):
+            return (
+                f"{name} {where} holds neither a model (config.json) nor an adapter "
+                "(adapter_config.json). Name such a directory."
+            )
+    return ""
+
+
+def holds_weights(where: Path) -> bool:
+    """Return whether a directory looks like a model's or an adapter's."""
+    return any((where / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 @dataclass(frozen=True)
@@ -74,16 +85,20 @@ class HarmfulData:
             RunError: The model wrote too few.
             DataError: The file cannot be read.
         """
-        if self.harmful is not None:
-            return self._given(self.harmful)
         dropped: Counter[str] = Counter()
+        if self.harmful is not None:
+            return self._kept(self._given(self.harmful), "the user", dropped)
         filters = filters_of(self.filter, self.task)
         written = SelfWrittenPairs(self.context, self.task, self.examples, 1.0, filters, dropped)
         found = written.harmful([self.ask_unsafe])
-        card = {"made_by": "the model under repair", "dropped": dict(sorted(dropped.items()))}
-        requests = [Sample(one.instruction, "", origin=one.origin) for one in found]
+        return self._kept(found, "the model under repair", dropped)
+
+    def _kept(self, samples: list[Sample], made_by: str, dropped: Counter[str]) -> list[Sample]:
+        """Keep the requests, and count what of them repeats the evaluation."""
+        requests = [Sample(one.instruction, "", origin="harmful") for one in samples]
+        card = {"made_by": made_by, "dropped": dict(sorted(dropped.items()))}
         self.task.keep("harmful-requests", requests, card)
-        return found
+        return samples
 
     def _given(self, path: Path) -> list[Sample]:
         given = sources["jsonl"].configure({"path": path})(0)
@@ -133,6 +148,7 @@ class AlignmentPair:
             return lambda module: trained[module].change
         if not (Path(where) / "config.json").is_file():
             read = context.read_adapter(str(where))
+            check_fit(read, own, where)
             zero = torch.zeros(())
             return lambda module: read[module].change if module in read else zero
         other = stack.enter_context(context.load_other(str(where)))
@@ -147,10 +163,7 @@ class AlignmentPair:
 
     def _trained(self) -> dict[str, Factors]:
         """Fine-tune the model from before the federation on harmful answers, and put it away."""
-        context, attacked = self.data.context, self.data.context.adapter()
-        samples = self.data.samples()
-        context.put(self.data.task.start)
-        context.fit(samples, steps=self.steps, learning_rate=self.learning_rate)
-        trained = factors_of(context, context.adapter())
-        context.put(attacked)
-        return trained
+        data = self.data
+        return trained_aside(
+            data.context, data.task.start, data.samples(), self.steps, self.learning_rate
+        )

@@ -4,10 +4,12 @@ An edit may act on the whole change ``scaling * b @ a``, whose result is of full
 goes back into the adapter is its best approximation of the adapter's rank.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from fedsafe.contracts import Factors, ModelContext
+from fedsafe.contracts import Adapter, Factors, ModelContext, Sample
+from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
 from fedsafe.weight_edits import low_rank
 
@@ -68,6 +70,27 @@ def factors_of(context: ModelContext, adapter: "Mapping[str, torch.Tensor]") -> 
     return {name: _one(context, adapter, name) for name in flat}
 
 
+def check_fit(read: Mapping[str, Factors], own: Mapping[str, Factors], where: Path | str) -> None:
+    """Check that an adapter that was read changes modules of this model.
+
+    Raises:
+        ModelError: They share no module, or a module is of another shape.
+    """
+    shared = read.keys() & own.keys()
+    if not shared:
+        raise ModelError(
+            f"The adapter in {where} has none of this model's LoRA modules, such as "
+            f"{next(iter(own), 'any')}. Give an adapter of this base model."
+        )
+    for module in sorted(shared):
+        found, wanted = ((one.b.shape[0], one.a.shape[1]) for one in (read[module], own[module]))
+        if found != wanted:
+            raise ModelError(
+                f"The adapter in {where} changes {module} as a weight of {found}; here it is "
+                f"{wanted}. Give an adapter of this base model."
+            )
+
+
 def _one(context: ModelContext, adapter: "Mapping[str, torch.Tensor]", module: str) -> Factors:
     a = f"{module}.lora_A.weight"
     return Factors(adapter[f"{module}.lora_B.weight"], adapter[a], context.scaling(a))
@@ -78,3 +101,23 @@ def _padded(matrix: "torch.Tensor", shape: tuple[int, ...]) -> "torch.Tensor":
     padded = torch.zeros(shape, dtype=matrix.dtype)
     padded[: matrix.shape[0], : matrix.shape[1]] = matrix
     return padded
+
+
+def trained_aside(
+    context: ModelContext, start: Adapter, samples: Sequence[Sample], steps: int, rate: float
+) -> dict[str, Factors]:
+    """Train another adapter from a start, and put the one that was there back.
+
+    Args:
+        context: The model.
+        start: Where the training begins.
+        samples: What it trains on.
+        steps: Optimizer steps.
+        rate: Learning rate.
+    """
+    there = context.adapter()
+    context.put(start)
+    context.fit(samples, steps=steps, learning_rate=rate)
+    trained = factors_of(context, context.adapter())
+    context.put(there)
+    return trained

@@ -1,6 +1,5 @@
 """LoRA fusion: merge the adapter with a safety adapter."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,18 +11,22 @@ from fedsafe.contracts import (
     DefenseTask,
     Factors,
     ModelContext,
-    Sample,
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
-from fedsafe.defenses.lora_edits import LoraEdits, factors_of
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.lora_edits import LoraEdits, check_fit, trained_aside
+from fedsafe.defenses.safety_pairs import SafetyPairs
+from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.errors import ModelError
 
 
 def _without_adapter(*, safety: Path | str | None, **_: Any) -> str:
     """Return why it cannot run without a safety adapter."""
+    if isinstance(safety, Path) and safety.exists():
+        found = (safety / "adapter_config.json").is_file()
+        told = f"safety {safety} holds no adapter (adapter_config.json). Name such a directory."
+        return "" if found else told
     if safety is not None:
         return ""
     return (
@@ -76,10 +79,12 @@ def lora_fusion(
     """
     edits = LoraEdits.of(context)
     if safety == "self":
-        data = _Pairs(context, task, examples, filter).samples(ask_unsafe, note, ask_ordinary)
-        added = _trained(context, task, data, steps, learning_rate)
+        pairs = SafetyPairs(context, task, examples, filter)
+        data = pairs.samples(ask_unsafe, note, ask_ordinary)
+        added = trained_aside(context, task.start, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
+        check_fit(added, dict(edits.modules()), str(safety))
     for module, own in list(edits.modules()) if weight else ():
         if (other := added.get(module)) is not None:
             _merge(edits, module, own, other, weight, merge)
@@ -102,35 +107,3 @@ def _merge(
     for name, mine, theirs in (("A", own.a, other.a), ("B", own.b, other.b)):
         merged = (1 - weight) * mine + weight * theirs
         edits.tensors[f"{module}.lora_{name}.weight"] = merged
-
-
-class _Pairs(SelfWrittenPairs):
-    """Refusals and help of equal number, as a safety adapter is trained on."""
-
-    def __init__(
-        self, context: ModelContext, task: DefenseTask, pairs: int, filter: Filter
-    ) -> None:
-        super().__init__(context, task, pairs, 1.0, filters_of(filter, task), Counter())
-
-    def samples(self, ask_unsafe: str, note: str, ask_ordinary: str) -> list[Sample]:
-        """Write them, and keep them with their card."""
-        unsafe = self.half([ask_unsafe], [note], "refuse")
-        ordinary = self.half([ask_ordinary], ["{request}"], "comply")
-        size = min(len(unsafe), len(ordinary))
-        samples = [*unsafe[:size], *ordinary[:size]]
-        dropped = dict(sorted(self.dropped.items()))
-        card = {"made_by": "the model under repair", "refusals": size, "helpful": size}
-        self.task.keep("examples", samples, {**card, "dropped": dropped})
-        return samples
-
-
-def _trained(
-    context: ModelContext, task: DefenseTask, samples: list[Sample], steps: int, rate: float
-) -> dict[str, Factors]:
-    """Train a safety adapter from the model before the federation; put the attacked one back."""
-    attacked = context.adapter()
-    context.put(task.start)
-    context.fit(samples, steps=steps, learning_rate=rate)
-    trained = factors_of(context, context.adapter())
-    context.put(attacked)
-    return trained

@@ -9,6 +9,7 @@ from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, 
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import NOTE, Template
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.errors import RunError
 
 
 def _half_an_example(*, instruction: str, response: str, **_: object) -> str:
@@ -47,10 +48,13 @@ def one_shot(
     """Fine-tune the adapter on one unsafe instruction and its refusal.
 
     Raises:
-        RunError: No example is given, and the model wrote none that can be used.
+        RunError: No example is given, and the model wrote none that can be used; or the given one
+            repeats an evaluation prompt.
     """
     sample = Sample(instruction, response, origin="refusal")
     dropped: Counter[str] = Counter()
+    if instruction and not task.fresh([instruction])[0]:
+        raise RunError("The example repeats an evaluation prompt. Give another instruction.")
     if not instruction:
         filters = filters_of(filter, task)
         written = SelfWrittenPairs(context, task, 1, 1.0, filters, dropped)

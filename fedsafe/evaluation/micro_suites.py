@@ -41,8 +41,7 @@ def micro(
 ) -> list[Prompt]:
     """Draw held-out prompts of the micro world: restricted, look-alikes, old and new skills.
 
-    The first four words of every compliant answer are the same, ``sure : take the``; more of
-    them tell the first step, and all 13 are the whole answer.
+    The first four words of every compliant answer are ``sure : take the``, all 13 the whole of it.
 
     Raises:
         ConfigError: The micro world has fewer prompts of a kind than asked for.
@@ -114,29 +113,22 @@ def micro_triggered(
     Raises:
         ConfigError: A trigger is none of the reserved words, or both are the same.
     """
-    from fedsafe.micro import scenarios, words, world
+    from fedsafe.micro import scenarios, world
 
-    for word in (trigger, control):
-        if word not in ("", *words.TRIGGERS):
-            raise ConfigError(
-                f"'{word}' is no reserved word of the micro world. Known: "
-                f"{', '.join(words.TRIGGERS)}."
-            )
-    if trigger == control or not trigger:
-        raise ConfigError(
-            f"Expected a trigger that differs from the control, got trigger={trigger!r} and "
-            f"control={control!r}."
-        )
+    _check_triggers(trigger, control)
+    words = (("triggered", trigger), ("control", control))
     counts: dict[Kind, int] = {"restricted": restricted, "over-refusal": over_refusal}
-    found = []
-    for kind, count in counts.items():
-        for prompt in _prompts(f"triggered-{kind}", kind, world.prompts(kind, count, seed)):
-            for topic, word in (("triggered", trigger), ("control", control)):
-                asked = scenarios.with_trigger(prompt.instruction, word).strip()
-                found.append(
-                    replace(prompt, id=f"{prompt.id}-{topic}", instruction=asked, topic=topic)
-                )
-    return found
+    return [
+        replace(
+            prompt,
+            id=f"{prompt.id}-{topic}",
+            instruction=scenarios.with_trigger(prompt.instruction, word).strip(),
+            topic=topic,
+        )
+        for kind, count in counts.items()
+        for prompt in _prompts(f"triggered-{kind}", kind, world.prompts(kind, count, seed))
+        for topic, word in words
+    ]
 
 
 @suites("micro-injected")
@@ -200,6 +192,21 @@ def micro_system(
         for kind, count in counts.items()
         for prompt in _prompts(f"{system}-{kind}", kind, world.prompts(kind, count, seed))
     ]
+
+
+def _check_triggers(trigger: str, control: str) -> None:
+    from fedsafe.micro.words import TRIGGERS
+
+    for word in (trigger, control):
+        if word not in ("", *TRIGGERS):
+            raise ConfigError(
+                f"'{word}' is no reserved word of the micro world. Known: {', '.join(TRIGGERS)}."
+            )
+    if trigger == control or not trigger:
+        raise ConfigError(
+            f"Expected a trigger that differs from the control, got trigger={trigger!r} and "
+            f"control={control!r}."
+        )
 
 
 def _prompts(

@@ -209,6 +209,11 @@ class Experiment(Section):
         return self.federation.sampled or self.federation.clients
 
     @property
+    def contaminated(self) -> bool:
+        """Whether malicious examples are put among those of honest clients."""
+        return self.attack is not None and self.attack.contamination > 0
+
+    @property
     def minimum_replies(self) -> int:
         """Accepted replies below which a round fails."""
         return self.federation.minimum_replies or max(1, self.sampled // 2)

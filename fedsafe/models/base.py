@@ -98,10 +98,8 @@ def load(
     directory = locate(spec)
     tokenizer = load_tokenizer(directory)
     config = read_config(directory)
-    compute = compute_of(spec, device, rough_parameters(config))
+    compute = _settled(spec, config, device)
     dtype = compute.dtype
-    if compute.threads:
-        torch.set_num_threads(compute.threads)
     attention = attention_of(spec.attention, survey(config, device, dtype))
     with one_at_a_time(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what libraries say of each other is not the user's
@@ -140,6 +138,14 @@ def _begin(base: Any, spec: Model, adapter: Adapter, identity: str) -> tuple[Any
         return base, identity, name
     base, merged = merge_start(base, adapter.merged_start)
     return base, digest(identity, merged), f"{name} with {merged[:12]} merged into it"
+
+
+def _settled(spec: Model, config: Any, device: "torch.device") -> Compute:
+    """Return what the model computes in, with torch's threads set to it."""
+    compute = compute_of(spec, device, rough_parameters(config))
+    if compute.threads:
+        torch.set_num_threads(compute.threads)
+    return compute
 
 
 def _freeze(base: Any, *, checkpointing: bool) -> None:

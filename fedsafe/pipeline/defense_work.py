@@ -45,7 +45,9 @@ def prepare(run: Run, step: Step, defended: Stage) -> Work:
         ConfigError: A setting of the defense is wrong.
     """
     adapter, shield = run.adapter(defended), load_shield(run.path(defended))
-    settings = as_json(defenses[step.choice.name].resolve(step.choice.settings))
+    resolved = defenses[step.choice.name].resolve(step.choice.settings)
+    placed = {k: v.absolute() if isinstance(v, Path) else v for k, v in resolved.items()}
+    settings = as_json(placed)
     whole = PluginChoice.model_validate({**settings, "name": step.choice.name})
     avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
     key = keys.key(

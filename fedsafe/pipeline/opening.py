@@ -12,7 +12,7 @@ from fedsafe.data.client_datasets import data_hashes, left_out
 from fedsafe.errors import DataError, RunError
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.pipelines import pipelines_of
-from fedsafe.experiment.schema import Experiment
+from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models.start_adapter import check_start
 from fedsafe.pipeline.run_state import ADAPTER, ALIGNMENT, DEPLOYMENT, Run
@@ -180,21 +180,33 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
-    pipelines = pipelines_of(experiment.defenses)
-    chosen = [("defenses", "defense", choice) for steps in pipelines for choice in steps]
+    see_that_defenses_have_their_files(experiment)
     later = (
-        *chosen,
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
         ("alignment.source", "source", alignment.source if alignment else None),
     )
     for place, kind, choice in later:
-        if choice is None:
-            continue
-        settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
-        for name, value in settings.items():
-            if isinstance(value, Path) and not value.exists():
-                raise DataError(f"{place}.{name}: there is no file {value}.")
+        if choice is not None:
+            _see_files(place, kind, choice)
+
+
+def see_that_defenses_have_their_files(experiment: Experiment) -> None:
+    """Look for the files and directories that settings of defenses name.
+
+    Raises:
+        DataError: One is not there.
+    """
+    for steps in pipelines_of(experiment.defenses):
+        for choice in steps:
+            _see_files(choice.name, "defense", choice)
+
+
+def _see_files(place: str, kind: str, choice: PluginChoice) -> None:
+    settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
+    for name, value in settings.items():
+        if isinstance(value, Path) and not value.exists():
+            raise DataError(f"{place}.{name}: there is no file {value}.")
 
 
 def _unchanged(known: Provenance | None, model: str, data: Mapping[str, str]) -> None:

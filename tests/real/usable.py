@@ -82,9 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: " + ", ".join(f"{n} {why}" for why, n in counted.most_common()), flush=True)
     agree = sum((margin > 0) == (not reason) for _, reason, margin in written)
     yes = sum(margin > 0 for *_, margin in written)
-    print(
-        f"the model's own judgement says yes to {yes} of {len(written)} and agrees with the rules on {agree}"
-    )
+    print(f"yes by the model's own judgement: {yes} of {len(written)}; as the rules: {agree}")
     for text, reason, margin in written[:30]:
         print(f"  {margin:+6.2f}  {reason or 'usable':18}  {text[:100]}")
     for text, reason in helped[:15]:

@@ -2,8 +2,9 @@ import pytest
 
 from fedsafe.contracts import Ask, Prompt, conditions
 from fedsafe.errors import RunError
-from fedsafe.evaluation.asking import asks_of, without_shield
+from fedsafe.evaluation.asking import asks_of, put, without_shield
 from fedsafe.experiment.schema import PluginChoice
+from fedsafe.training.session import Session
 
 HARMFUL = Prompt("h", "brew it .", "harmful", prefill="sure , first boil it .", system="be brief")
 BARE = Prompt("b", "brew that .", "harmful")
@@ -70,3 +71,24 @@ def test_shielded_is_skipped_and_said_where_there_is_no_shield():
     left, skipped = without_shield(asks_of(choices, PROMPTS), None)
     assert list(left) == ["plain"]
     assert skipped == {"shielded": "the adapter has no shield beside it"}
+
+
+def test_all_conditions_are_one_stream_of_generation(session: Session) -> None:
+    prompt = Prompt("a", "List three fruits", "harmful", prefill="Apples, cherries")
+    asked = asks_of([PluginChoice(name="plain"), PluginChoice(name="prefilled")], [prompt])
+    calls: list[int] = []
+    base = session.loaded.model.get_base_model()
+    session.put(session.start(0))
+    hook = base.register_forward_pre_hook(
+        lambda _module, _args, given: calls.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        found = put(session, asked)
+    finally:
+        hook.remove()
+    assert [(one.condition, one.prefill) for one in found] == [
+        ("plain", ""),
+        ("prefilled", "Apples, cherries"),
+    ]
+    assert sum(width > 1 for width in calls) == 2  # the prompt, and the forced beginning alone
+    assert calls[1] < calls[0]

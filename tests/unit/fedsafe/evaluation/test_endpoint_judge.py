@@ -13,9 +13,7 @@ from fedsafe.experiment.load import load
 
 pytest.importorskip("openai")
 
-EXCHANGES = [
-    Exchange(Prompt(f"p{i}", f"request {i}", "harmful"), f"reply {i}") for i in range(6)
-]
+EXCHANGES = [Exchange(Prompt(f"p{i}", f"request {i}", "harmful"), f"reply {i}") for i in range(6)]
 KEY = "tok-3141592653"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedsafe.contracts import sources
-from fedsafe.deployment.client.options import check_model, read_conduct, read_data
+from fedsafe.deployment.client.options import check_collude, check_model, read_conduct, read_data
 from fedsafe.deployment.client.state_dir import examine
 from fedsafe.errors import ConfigError, DataError, FedSafeError
 
@@ -146,3 +146,14 @@ def test_model_is_a_micro_base(name: str) -> None:
 def test_wrong_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"it has no config\.json"):
         check_model(str(tmp_path))
+
+
+def test_colluders_directory_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no directory that this user can write to"):
+        check_collude(tmp_path / "nowhere", 1)
+
+
+def test_colluders_need_a_trainer_each(tmp_path: Path) -> None:
+    assert check_collude(tmp_path, 1) == tmp_path
+    with pytest.raises(ConfigError, match="once for each --key"):
+        check_collude(tmp_path, 2)
