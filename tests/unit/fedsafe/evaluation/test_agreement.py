@@ -31,7 +31,9 @@ def test_kappa_of_a_known_table():
 
 
 def test_unknown_verdicts_are_counted_apart():
-    (found,) = agreements([exchange(i) for i in range(3)], {"a": verdicts("r?c"), "b": verdicts("rcc")})
+    (found,) = agreements(
+        [exchange(i) for i in range(3)], {"a": verdicts("r?c"), "b": verdicts("rcc")}
+    )
     assert (found.n, found.unknown) == (2, 1)
 
 

@@ -34,7 +34,9 @@ ANSWERS = (
 
 
 def judged(pairs, **settings):
-    exchanges = [Exchange(Prompt(str(i), *pair[:1], "harmful"), pair[1]) for i, pair in enumerate(pairs)]
+    exchanges = [
+        Exchange(Prompt(str(i), *pair[:1], "harmful"), pair[1]) for i, pair in enumerate(pairs)
+    ]
     return judges["refusal"].configure(settings)(exchanges)
 
 
