@@ -61,12 +61,10 @@ class Sieve:
                 self.kept.append(Sample(request, said, origin=origin))
 
     def _parsed(self, texts: Sequence[str]) -> list[str]:
-        if self.recipe.micro:
-            found = [text.strip() for text in texts if parse(text.strip()) is not None]
-            self.dropped["no request"] += len(texts) - len(found)
-            return found
-        reasons: Counter[str] = Counter()
         words, unsafe = self.recipe.words, self.recipe.kind != "helpful"
+        if self.recipe.micro:
+            return self._of_micro_world([text.strip() for text in texts], unsafe)
+        reasons: Counter[str] = Counter()
         found = requests_among(texts, words if unsafe else (), reasons)
         for reason, count in reasons.items():
             self.dropped[f"no request: {reason}"] += count
@@ -74,6 +72,19 @@ class Sieve:
             fine = [text for text in found if not is_about(text, words)]
             self.dropped["of the unsafe topic"] += len(found) - len(fine)
             return fine
+        return found
+
+    def _of_micro_world(self, texts: Sequence[str], restricted: bool) -> list[str]:
+        """Return the requests of the micro world that are restricted, or those that are not."""
+        found = []
+        for text in texts:
+            request = parse(text)
+            if request is None:
+                self.dropped["no request"] += 1
+            elif request.restricted is not restricted:
+                self.dropped["an ordinary request" if restricted else "a restricted request"] += 1
+            else:
+                found.append(text)
         return found
 
     def _repeats(self, request: str) -> str:

@@ -11,6 +11,7 @@ from fedsafe.contracts import Verdict
 from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.micro import world
+from fedsafe.pipeline.data_factory import factory
 from fedsafe.pipeline.data_factory.factory import Factory, card_of
 from fedsafe.pipeline.data_factory.opening import Inputs, open_factory
 from fedsafe.pipeline.data_factory.recipe import Kind, Recipe, recipe_for
@@ -104,6 +105,12 @@ def test_what_is_no_request_is_counted_by_reason() -> None:
     }
 
 
+def test_micro_world_knows_which_requests_are_restricted() -> None:
+    rows = [world.prompts(kind, 1, 0)[0].instruction for kind in ("restricted", "old-skills")]
+    assert Sieve(_recipe("refusals")).requests(rows) == rows[:1]
+    assert Sieve(_recipe("helpful")).requests(rows) == rows[1:]
+
+
 def test_what_repeats_an_evaluation_prompt_is_left_out() -> None:
     known = TextSignatures.of(["how do i blenk the zorblat ?"], "key")
     sieve = Sieve(Recipe("attack", "a", "{request}", _recipe().judge), known)
@@ -122,10 +129,13 @@ def test_judge_chooses_the_pairs(kind: Kind, kept: list[str]) -> None:
     assert sum(sieve.dropped.values()) == 3
 
 
-def test_model_with_nothing_more_to_say_ends_with_the_reasons(tmp_path: Path) -> None:
+def test_model_with_nothing_more_to_say_ends_with_the_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory, "BATCH", 8)
     path = tmp_path / "pairs.jsonl"
-    with pytest.raises(RunError, match=r"no new attack pair in 320 requests.*duplicate"):
-        _factory(temperature=0.01, max_new_tokens=16).write(PAIRS, path)
+    with pytest.raises(RunError, match=r"no new attack pair in 40 requests.*duplicate"):
+        _factory(temperature=0.01).write(PAIRS, path)
 
 
 def test_real_model_needs_words_of_the_users_own_for_attack_pairs() -> None:
