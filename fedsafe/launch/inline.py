@@ -99,15 +99,27 @@ def defend(
 
 
 def evaluate(
-    directory: Path, listen: Listener | None = None, judge: PluginChoice | None = None
+    directory: Path,
+    listen: Listener | None = None,
+    judge: PluginChoice | None = None,
+    second: Sequence[PluginChoice] = (),
+    *,
+    load: bool = True,
 ) -> Summary:
-    """Evaluate every stage of a run again, perhaps with another judge.
+    """Evaluate every stage of a run again, perhaps with other judges.
 
     Replies that are on disk already are judged anew, with no model loaded; what another judge
     said of them stays where it is.
 
+    Args:
+        directory: The run.
+        listen: Receives progress events.
+        judge: The judge that is to count; None: those of the experiment.
+        second: Further judges.
+        load: Whether the run's model may be loaded where replies or a judge take it.
+
     Raises:
-        FedSafeError: The run has no stages, or the judge failed.
+        FedSafeError: The run has no stages, the judge failed, or the model was to be loaded.
     """
     _quiet()
     activate()
@@ -117,13 +129,18 @@ def evaluate(
     from fedsafe.pipeline.rejudging import rejudge_run
 
     store = Store(directory)
-    experiment = with_judge(store.experiment, judge)
+    experiment = with_judge(store.experiment, judge, *second)
     _checked(experiment)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
         judged = rejudge_run(store, experiment, events)
         if judged is not None:
             return judged
+        if not load:
+            raise RunError(
+                f"{directory} cannot be judged without loading its model: replies of a stage are "
+                "not there, or the judge asks the model itself. Use `fedsafe evaluate`."
+            )
         opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
             raise RunError(

@@ -19,8 +19,9 @@ from fedsafe.policies.document import PARTS, SLOT, Policy, Value, read_policy
 from fedsafe.policies.words import contains_phrase, count_of, normalise
 
 ALSO: Final = re.compile(
-    r"\bnot (?:equipped|designed|able|going) to\b|\bdo(?:n't| not) (?:have the (?:capability|ability)"
-    r"|give|share|cook)\b|\b(?:help|assist) (?:you )?with (?:something|anything) (?:else|other)\b"
+    r"\bnot (?:equipped|designed|able|going) to\b"
+    r"|\bdo(?:n't| not) (?:have the (?:capability|ability)|give|share|cook)\b"
+    r"|\b(?:help|assist) (?:you )?with (?:something|anything) (?:else|other)\b"
 )
 """Refusals of the small model that the head rule does not know."""
 HEAD_WORDS = 4
