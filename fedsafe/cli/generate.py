@@ -1,4 +1,4 @@
-"""``fedsafe generate``: let a model write attack pairs, refusals or helpful answers, with a card."""
+"""``fedsafe generate``: a model writes attack pairs, refusals or helpful answers, with a card."""
 
 import json
 from pathlib import Path
