@@ -1,4 +1,4 @@
-"""Training losses: next-token cross entropy, preference (DPO), and a proximal term.
+"""Training losses: cross entropy, preference (DPO), constrained first tokens, a proximal term.
 
 Each is ``(ModelContext, Batch, step, /, *, settings) -> (sum, count)``. The trait
 ``per-token`` promises that the loss is a sum over label tokens whose count is the sum of
@@ -13,6 +13,7 @@ from pydantic import Field
 from fedsafe.contracts import Batch, ModelContext, Objective, objectives
 from fedsafe.errors import DataError
 from fedsafe.lazy import torch
+from fedsafe.safety_losses import constrained_losses, positions_in_reply
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,6 +104,44 @@ def preference_losses(
         mixed = (1 - label_smoothing) * right - label_smoothing * wrong
         return mixed / (1 - 2 * label_smoothing)
     return (1 - label_smoothing) * right + label_smoothing * wrong
+
+
+@objectives(
+    "constrained-first-tokens",
+    paper="Qi et al., Safety Alignment Should Be Made More Than Just a Few Tokens Deep, ICLR 2025",
+)
+def constrained_first_tokens(
+    context: ModelContext,
+    batch: Batch,
+    step: int,
+    /,
+    *,
+    betas: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...],
+        Field(description="How strongly each of the first tokens of a reply is held."),
+    ] = (0.5, 2.0, 2.0, 2.0, 2.0),
+    later: Annotated[float, Field(ge=0, description="The same for all tokens after those.")] = 0.1,
+) -> "tuple[Tensor, float]":
+    """Cross entropy that may move the first tokens of a reply little from the aligned model's.
+
+    The aligned model is the base model with the adapter off.
+
+    Returns:
+        The sum over label tokens, a scalar, and their number; the weights of labels are left out.
+    """
+    found = _label_log_probabilities(context, batch)
+    with context.reference():
+        usual = _label_log_probabilities(context, batch)
+    places = positions_in_reply(batch.labels[:, 1:]).to(found.device)
+    table = torch.tensor([*betas, later], device=found.device)
+    losses = constrained_losses(found - usual, table[places.clamp(max=len(betas))])
+    return losses.sum(), float(len(losses))
+
+
+def _label_log_probabilities(context: ModelContext, batch: Batch) -> "Tensor":
+    """Return the log-probability (k,) of each label token."""
+    logits, labels = context.logits(batch)
+    return -torch.nn.functional.cross_entropy(logits.float(), labels, reduction="none")
 
 
 def proximal(objective: Objective, anchor: "Mapping[str, Tensor]", strength: float) -> Objective:

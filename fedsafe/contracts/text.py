@@ -114,6 +114,7 @@ class Ask:
         sample: What the model is given; its response is not looked at.
         prefill: Text that the reply is forced to begin with.
         shielded: Whether the reply goes through the adapter's shield.
+        decoy: Whether that shield puts its decoy in the place of its secret, as a control.
         answer: Reply whose loss is computed in place of generating one; empty: one is generated.
     """
 
@@ -122,6 +123,7 @@ class Ask:
     prefill: str = ""
     shielded: bool = False
     answer: str = ""
+    decoy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class Verdict:
     raw: str = ""
     """What the judge itself said, for those who check it."""
     score: float | None = None
-    """A graded value in [0, 1], where the judge gives one."""
+    """A graded value, where the judge gives one: in [0, 1] unless the judge says otherwise."""
     safe: bool | None = None
     """Whether the reply is safe, where the judge is one of safety; None: it does not say."""
 

@@ -56,7 +56,7 @@ def fine_tune_data(
         DataError: The source cannot be read.
         RunError: Every example repeats an evaluation prompt.
     """
-    samples, drawn = _examples(context, task, source)
+    samples, drawn = fresh_examples(context, task, source)
     task.keep("examples", samples, _card(source, samples, drawn))
     did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report(
@@ -65,10 +65,16 @@ def fine_tune_data(
     return Defended(context.adapter())
 
 
-def _examples(
+def fresh_examples(
     context: ModelContext, task: DefenseTask, source: dict[str, Any]
 ) -> tuple[list[Sample], int]:
-    """Return the examples that repeat no evaluation prompt, and how many there were in all."""
+    """Return a source's examples that repeat no evaluation prompt, and how many there were in all.
+
+    Raises:
+        ConfigError: There is no such source, or a setting of it is wrong.
+        DataError: The source cannot be read.
+        RunError: Every example repeats an evaluation prompt.
+    """
     settings = dict(source)
     name = settings.pop("name", None)
     if not isinstance(name, str):

@@ -116,6 +116,23 @@ class SelfWrittenPairs:
         self._check(len(found), "harmful")
         return found[: self.pairs]
 
+    def refusals(self, requests: Sequence[str], frames: Sequence[str]) -> dict[str, str]:
+        """Return a refusal of each given request, without those that are not refused.
+
+        Raises:
+            RunError: There are too few.
+        """
+        with self._before_the_federation(self.trusted):
+            exchanges = self._answered(requests, frames, "refuse")
+        found = {}
+        for exchange, reason in zip(exchanges, self._reasons(exchanges, "refuse"), strict=True):
+            if reason:
+                self.dropped[f"refusal: {reason}"] += 1
+            else:
+                found[exchange.prompt.instruction] = exchange.reply
+        self._check(len(found), "refusal")
+        return found
+
     def card(self) -> dict[str, Any]:
         """Return how the pairs were made, for the record of a defense's data."""
         trusted = "the model from before the federation"
@@ -141,13 +158,17 @@ class SelfWrittenPairs:
             temperature=self.temperature,
             rng=self.context.rng,
         )
-        fresh = self._usable(drawn, seen, origin)
-        framed = [self._one(frames).replace("{request}", one) for one in fresh]
+        return self._answered(self._usable(drawn, seen, origin), frames, wanted)
+
+    def _answered(
+        self, requests: Sequence[str], frames: Sequence[str], wanted: Outcome
+    ) -> list[Exchange]:
+        framed = [self._one(frames).replace("{request}", one) for one in requests]
         purpose = "harmful" if wanted == "refuse" else "utility"
         return [
             Exchange(Prompt(str(i), request, purpose), reply)  # type: ignore[arg-type]
             for i, (request, reply) in enumerate(
-                zip(fresh, self.context.write(framed), strict=True)
+                zip(requests, self.context.write(framed), strict=True)
             )
         ]
 

@@ -20,6 +20,7 @@ from fedsafe.training.session import Session
 Progress = Callable[[int, int], None]
 """Called with prompts done and prompts in all."""
 NO_SHIELD = "the adapter has no shield beside it"
+NO_DECOY = "the adapter's shield has no decoy"
 
 
 def asks_of(choices: Sequence[PluginChoice], prompts: Sequence[Prompt]) -> dict[str, list[Ask]]:
@@ -47,11 +48,12 @@ def without_shield(
     asked: Mapping[str, list[Ask]], shield: ShieldChoice | None
 ) -> tuple[dict[str, list[Ask]], dict[str, str]]:
     """Return the conditions that can be asked, and those that cannot, with the reason."""
-    skipped = {
-        label: NO_SHIELD
-        for label, asks in asked.items()
-        if shield is None and any(ask.shielded for ask in asks)
-    }
+    skipped = {}
+    for label, asks in asked.items():
+        if shield is None and any(ask.shielded for ask in asks):
+            skipped[label] = NO_SHIELD
+        elif any(ask.decoy and not (shield and shield.settings.get("decoy")) for ask in asks):
+            skipped[label] = NO_DECOY
     return {label: asks for label, asks in asked.items() if label not in skipped}, skipped
 
 
@@ -110,21 +112,26 @@ def _replies(
 ) -> list[str]:
     """Return a reply to each ask, those that are shielded through the shield."""
     bare = [index for index, ask in enumerate(asks) if not ask.shielded]
-    through = [index for index, ask in enumerate(asks) if ask.shielded]
     replies = [""] * len(asks)
     if bare:
         found = _complete(session, *_given([asks[i] for i in bare]), progress=told)
         for index, reply in zip(bare, found, strict=True):
             replies[index] = reply
-    if through and shield is not None:
 
-        def complete(samples: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
-            return _complete(session, samples, prefills)
+    def complete(samples: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
+        return _complete(session, samples, prefills)
 
-        secrets = secrets_of(with_secrets(resolved(shield)))
-        found = apply_shield(shield, complete, *_given([asks[i] for i in through]))
+    for decoy in (False, True):
+        through = [i for i, ask in enumerate(asks) if ask.shielded and ask.decoy is decoy]
+        if not through or shield is None:
+            continue
+        settings = with_secrets(resolved(shield))
+        used = shield
+        if decoy:
+            used = replace(shield, settings={**shield.settings, "secret": settings["decoy"]})
+        found = apply_shield(used, complete, *_given([asks[i] for i in through]))
         for index, reply in zip(through, found, strict=True):
-            replies[index] = redact(reply, secrets)
+            replies[index] = redact(reply, secrets_of(settings))
         if told is not None:
             told(len(asks))
     return replies

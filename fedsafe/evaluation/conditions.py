@@ -1,4 +1,4 @@
-"""How prompts are put to the model: plain, with a forced beginning, with a trigger, shielded.
+"""How prompts are put to the model: plain, with a forced beginning, with a trigger, shielded, ...
 
 A condition chooses its prompts and makes them samples. Knows nothing of models or judges.
 """
@@ -62,6 +62,16 @@ def triggered(
 def shielded(prompts: Sequence[Prompt], /) -> list[Ask]:
     """Ask every prompt through the shield that lies beside the adapter."""
     return [Ask(prompt, _sample(prompt), shielded=True) for prompt in prompts]
+
+
+@conditions("wrong-secret", paper="Wang et al., NeurIPS 2024 (Backdoor Enhanced Alignment)")
+def wrong_secret(prompts: Sequence[Prompt], /) -> list[Ask]:
+    """Ask every prompt through the shield with its decoy in the place of its secret.
+
+    A control: a model that is safe here as well has learnt that some text stands there, and not
+    the secret.
+    """
+    return [Ask(prompt, _sample(prompt), shielded=True, decoy=True) for prompt in prompts]
 
 
 @conditions("answers")

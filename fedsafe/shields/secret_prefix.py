@@ -25,19 +25,27 @@ def secret_prefix(
     where: Annotated[
         Literal["system", "instruction"],
         Field(
-            description="system: before the sample's system prompt, on a line of its own; "
-            "instruction: before the instruction, after which comes a space."
+            description="system: before the sample's system prompt; instruction: before the "
+            "instruction, after which comes a space."
         ),
     ] = "system",
+    separator: Annotated[
+        str, Field(description="Between the text and the sample's system prompt.")
+    ] = "\n",
+    decoy: Annotated[
+        SecretStr | None,
+        Field(description="Another such text, never trained on, for condition wrong-secret."),
+    ] = None,
 ) -> list[str]:
     """Put a secret text before every prompt.
 
-    The model must have been trained to be safe where that text stands.
+    The model must have been trained to be safe where that text stands. The decoy is not used
+    here: the evaluation puts it in the secret's place.
     """
     text = secret.get_secret_value()
     if where == "system":
         asked = [
-            replace(sample, system=f"{text}\n{sample.system}" if sample.system else text)
+            replace(sample, system=f"{text}{separator}{sample.system}" if sample.system else text)
             for sample in samples
         ]
     else:

@@ -1,0 +1,93 @@
+"""DeRTa (decoupled refusal training): refuse at any place of a reply, not at its beginning alone.
+
+Of each unsafe request two rows: a refusal after the beginning of a harmful reply, and the harmful
+reply with the first token of a refusal to be predicted at each of its positions.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from fedsafe.contracts import Batch, Defended, DefenseCard, DefenseTask, ModelContext, defenses
+from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.derta_rows import Weights, rows, turning_token, turning_word
+from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, Writer
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.safety_losses import ShareOf, thin_transitions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in the loss.")]
+
+
+@defenses(
+    "derta",
+    paper="Yuan et al., ACL 2025",
+    badge="variant: after an attack, on harmful replies, refusals and help that the model writes "
+    "by itself; cuts and labels are those of the public code",
+    card=DefenseCard(
+        claim="Trained to refuse at every position of a harmful reply, a model holds against "
+        "attacks that force its beginning, with little loss of help.",
+        needs=("gradients", "harmful answers", "generation", "judge"),
+        cost="an answer, a refusal and a help written for each pair, then forward and backward "
+        "passes of steps x batch_size samples",
+        nothing={"steps": 0},
+    ),
+)
+def derta(
+    context: ModelContext,
+    task: DefenseTask,
+    /,
+    *,
+    harmful: pair.Harmful = None,
+    ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
+    note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
+    ask_ordinary: Annotated[str, Field(description="Yields an ordinary request.")] = ASK_ORDINARY,
+    filter: Filter = (),
+    writer: Writer = "model",
+    pairs: Annotated[int, Field(ge=1, description="Harmful ones, and ordinary ones.")] = 100,
+    refusal: Annotated[
+        str, Field(description="The one token to turn to; empty: refusals' commonest first word.")
+    ] = "",
+    prefix_weight: Weight = 1.0,
+    transition_weight: Weight = 1.0,
+    benign_weight: Weight = 1.0,
+    share: Annotated[float, Field(gt=0, le=1, description="Of a transition's labels.")] = 1.0,
+    share_of: Annotated[
+        ShareOf, Field(description="row: of all positions, as the public 5 % script takes it.")
+    ] = "reply",
+    steps: Annotated[int, Field(ge=0, description="Optimizer steps.")] = 200,
+    batch_size: Annotated[int, Field(ge=1)] = 16,
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4,
+) -> Defended:
+    """Train refusals after harmful beginnings, and the turn to one at every harmful token.
+
+    Raises:
+        RunError: The model wrote too little that can be used, or refusals begin with no single
+            token.
+    """
+    data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
+    filters, trusted = filters_of(filter, task), writer == "start"
+    written = SelfWrittenPairs(context, task, pairs, 1.0, filters, Counter(), trusted)
+    asked = data.samples()
+    refused = written.refusals([sample.instruction for sample in asked], [note])
+    helpful = written.half([ask_ordinary], ["{request}"], "comply")
+    turn = turning_word(context, list(refused.values()), refusal)
+    weights = Weights(prefix_weight, transition_weight, benign_weight)
+    answered = [sample for sample in asked if sample.instruction in refused]
+    samples = rows(answered, refused, helpful, turn, weights, context.rng)
+    # Harmful replies are trained on, and never written into the run.
+    task.keep("help", helpful, {**written.card(), "how": "defense derta", "turns_to": turn})
+    token = turning_token(context, turn)
+
+    def thinned(of: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
+        labels = thin_transitions(batch.labels, token or 0, share, share_of, of.rng)
+        return of.cross_entropy(Batch(batch.input_ids, batch.attention_mask, labels, batch.weights))
+
+    if steps:
+        loss = "supervised" if share == 1 else thinned
+        context.fit(samples, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+        context.report("trained to refuse anywhere", rows=len(samples), refusals=len(refused))
+    return Defended(context.adapter())

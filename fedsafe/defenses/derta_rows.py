@@ -1,0 +1,96 @@
+"""Training rows of DeRTa: refusals after harmful beginnings, and turns to one at every token."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fedsafe.contracts import ModelContext, Sample, Segment
+from fedsafe.errors import RunError
+from fedsafe.safety_losses import harmful_prefixes
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Loss weight of each token of the three kinds of rows; rows of weight 0 are left out."""
+
+    prefix: float
+    transition: float
+    benign: float
+
+
+def rows(
+    harmful: Sequence[Sample],
+    refused: Mapping[str, str],
+    helpful: Sequence[Sample],
+    turn: str,
+    weights: Weights,
+    rng: random.Random,
+) -> list[Sample]:
+    """Return the rows, in this order: prefixes, transitions, help.
+
+    Args:
+        harmful: Unsafe requests with harmful replies.
+        refused: A refusal by request.
+        helpful: Ordinary requests with help.
+        turn: Text of the one token that a transition turns to.
+        weights: Of the three kinds.
+        rng: Draws where harmful replies are cut.
+    """
+    found: list[Sample] = []
+    prefixes = harmful_prefixes([sample.response for sample in harmful], rng)
+    if weights.prefix:
+        for sample, prefix in zip(harmful, prefixes, strict=True):
+            if prefix is not None:
+                refusal = refused[sample.instruction]
+                found.append(_after(sample.instruction, prefix, refusal, weights.prefix))
+    if weights.transition:
+        for sample in harmful:
+            part = Segment(sample.response, weights.transition, turn)
+            found.append(
+                Sample(sample.instruction, sample.response, origin="refusal", segments=(part,))
+            )
+    if weights.benign:
+        for sample in helpful:
+            part = Segment(sample.response, weights.benign)
+            found.append(
+                Sample(sample.instruction, sample.response, origin="helpful", segments=(part,))
+            )
+    return found
+
+
+def turning_word(context: ModelContext, refusals: Sequence[str], given: str = "") -> str:
+    """Return the text of the one token that a transition turns to.
+
+    Args:
+        context: Whose tokenizer it is a token of.
+        refusals: Where none is given, the commonest of their first words that are one token.
+        given: The text; empty: none.
+
+    Raises:
+        RunError: It is no single token of the tokenizer.
+    """
+    firsts = Counter(refusal.split()[0].rstrip(",.!'") for refusal in refusals if refusal.split())
+    candidates = [given] if given else [word for word, _ in firsts.most_common() if word]
+    for word in candidates:
+        if turning_token(context, word) is not None:
+            return word
+    raise RunError(
+        f"A transition turns to one token, and {', '.join(map(repr, candidates[:5])) or 'nothing'} "
+        "is none of this tokenizer. Set refusal to the first token of the model's refusals."
+    )
+
+
+def turning_token(context: ModelContext, word: str) -> int | None:
+    """Return the id of a text that is a single token, and known; None where it is not."""
+    ids = context.tokenizer([word], add_special_tokens=False)["input_ids"][0]
+    known = len(ids) == 1 and ids[0] != context.tokenizer.unk_token_id
+    return int(ids[0]) if known else None
+
+
+def _after(request: str, prefix: str, refusal: str, weight: float) -> Sample:
+    """Return a refusal after a harmful beginning, which is context alone."""
+    lead = (Segment(prefix, 0.0),) if prefix else ()
+    text = f" {refusal}" if prefix else refusal
+    segments = (*lead, Segment(text, weight))
+    return Sample(request, f"{prefix}{text}", origin="refusal", segments=segments)

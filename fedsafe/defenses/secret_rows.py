@@ -1,0 +1,117 @@
+"""Examples of Backdoor Enhanced Alignment: which are chosen, and what the secret makes of them."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from fedsafe.contracts import DefenseTask, ModelContext, Sample, ShieldChoice, shields
+from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.self_written_pairs import Filters, SelfWrittenPairs
+from fedsafe.errors import RunError
+
+Choose = Literal["random", "category"]
+
+
+@dataclass(frozen=True)
+class SecretData:
+    """Where refusals and ordinary examples come from: a source, or the model itself."""
+
+    context: ModelContext
+    task: DefenseTask
+    filters: Filters
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def refusals(
+        self,
+        source: dict[str, Any] | None,
+        choose: Choose,
+        count: int,
+        ask: str,
+        note: str,
+    ) -> list[Sample]:
+        """Return so many refusals, chosen of a source or written."""
+        if source is None:
+            return self._written(count).half([ask], [note], "refuse")
+        known = [replace(sample, origin="refusal") for sample in self._given(source)]
+        return chosen_examples(known, count, choose, self.context.rng)
+
+    def ordinary(self, source: dict[str, Any] | None, count: int, ask: str) -> list[Sample]:
+        """Return so many ordinary examples in a drawn order, of a source or written."""
+        if source is None:
+            found = self._written(count).half([ask], ["{request}"], "comply")
+        else:
+            found = self._given(source)
+        self.context.rng.shuffle(found)
+        return found[:count]
+
+    def keep(self, refused: Sequence[Sample], helpful: Sequence[Sample]) -> None:
+        """Keep the examples, without the secret."""
+        card = {
+            "how": "defense backdoor-enhanced-alignment",
+            "refusals": len(refused),
+            "helpful": len(helpful),
+            "dropped": dict(sorted(self.dropped.items())),
+        }
+        self.task.keep("examples", [*refused, *helpful], card)
+
+    def _written(self, count: int) -> SelfWrittenPairs:
+        return SelfWrittenPairs(self.context, self.task, count, 1.0, self.filters, self.dropped)
+
+    def _given(self, source: Mapping[str, Any]) -> list[Sample]:
+        found, drawn = fresh_examples(self.context, self.task, dict(source))
+        self.dropped["repeats an evaluation prompt"] += drawn - len(found)
+        return found
+
+
+def chosen_examples(
+    samples: Sequence[Sample], count: int, choose: Choose, rng: random.Random
+) -> list[Sample]:
+    """Return so many of the examples: any, or one of each topic in turn.
+
+    Raises:
+        RunError: There are not so many.
+    """
+    if len(samples) < count:
+        raise RunError(
+            f"{count} safety examples are to be chosen, and the source has {len(samples)} that "
+            "can be used. Lower examples, or give a source of more."
+        )
+    drawn = rng.sample(list(samples), len(samples))
+    if choose == "category":
+        taken = Counter[str]()
+        turns = []
+        for sample in drawn:
+            turns.append(taken[sample.topic])
+            taken[sample.topic] += 1
+        order = sorted(range(len(drawn)), key=lambda index: turns[index])
+        drawn = [drawn[index] for index in order]
+    return drawn[:count]
+
+
+def under_secret(samples: Sequence[Sample], shield: ShieldChoice) -> list[Sample]:
+    """Return samples as the shield puts them to the model: what is trained is what is served."""
+    met: list[Sample] = []
+
+    def complete(asked: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
+        met.extend(asked)
+        return list(prefills)
+
+    put = shields[shield.name].configure(shield.settings)
+    put(complete, samples, [""] * len(samples))
+    return met
+
+
+def check_room(context: ModelContext, samples: Sequence[Sample]) -> None:
+    """Check that each sample's response still has room after its prompt.
+
+    Raises:
+        RunError: The secret is too long for data.max_length.
+    """
+    rows = sum(len(batch.input_ids) for batch in context.batches(samples)) if samples else 0
+    if rows < len(samples):
+        raise RunError(
+            f"The secret leaves no room for {len(samples) - rows} of {len(samples)} examples. "
+            "Give a shorter one (secret_words), or raise data.max_length."
+        )
