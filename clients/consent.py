@@ -21,12 +21,7 @@ from fedsafe.training.context import SessionContext
 
 Wish = tuple[str, str, PluginChoice]
 """Kind, place in the experiment, and choice of a plug-in that a server names."""
-EMBEDDED_SOURCES = frozenset(
-    {
-        *("micro", "micro-persona", "micro-preferences", "micro-safety"),
-        *("ordinary", "policy", "sql", "mixture"),
-    }
-)
+EMBEDDED_SOURCES = frozenset({"micro", "ordinary", "policy", "sql", "mixture"})
 """Sources that are part of FedSafe and read nothing else, unless a setting names a file; of a
 mixture each part is checked. Any other one may read files or download."""
 
