@@ -155,6 +155,7 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[Wish]:
     if site.source is None and job.shared is not None:
         yield "source", "data.source", job.shared.source
         yield "partition", "data.partition", job.shared.partition
+    yield from _contaminating(job, site)
     if site.red_team and job.attack is not None:
         if site.behaviour is None:
             yield "algorithm", "attack.behaviour", job.attack.behaviour
@@ -170,13 +171,23 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[Wish]:
                 yield "optimizer", "federation.strategy.optimizer", strategy.optimizer
 
 
+def _contaminating(job: Job, site: NodeConfig) -> Iterator[Wish]:
+    """Yield the generator of the malicious examples that are put among a client's own."""
+    wanted = job.contamination
+    if site.contaminated and site.generator is None and wanted and wanted.generator:
+        yield "generator", "attack.generator", wanted.generator
+
+
 def _spread(wishes: Iterable[Wish]) -> Iterator[Wish]:
-    """Yield each wish, and the parts of a mixture of sources as wishes of their own."""
+    """Yield each wish, and the sources inside a mixture or a generator as wishes of their own."""
     for kind, place, choice in wishes:
         yield kind, place, choice
         if (kind, choice.name) == ("source", "mixture"):
             parts = [PluginChoice.model_validate(part) for part in choice.settings.get("of", ())]
             yield from _spread((kind, f"{place}.of", part) for part in parts)
+        if kind == "generator" and isinstance(choice.settings.get("source"), str | dict):
+            part = PluginChoice.model_validate(choice.settings["source"])
+            yield from _spread([("source", f"{place}.source", part)])
 
 
 def _files(kind: str, choice: PluginChoice) -> Iterator[object]:

@@ -20,6 +20,8 @@ from clients.role import (
     Poison,
     algorithm_of,
     attack_of,
+    contaminate,
+    contamination_of,
     needs_poison,
     poison_of,
     train,
@@ -79,10 +81,14 @@ def work(
     context = _context(job, session, site, progress)
     samples = _samples(job, site)
     poison = poison_of(job, attack, context) if attack and needs_poison(attack) else None
+    mixed_in = None if attack else contamination_of(job, site, samples)
+    if mixed_in is not None:
+        poison = poison_of(job, mixed_in, context)
+        samples = contaminate(samples, poison.samples, mixed_in.seed)
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison)
+    task = _task(job, start, samples, poison if attack else None)
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
@@ -120,6 +126,7 @@ def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | 
         learning_rate=job.learning_rate,
         round=job.round,
         client=job.client,
+        attackers=job.attack.attackers if job.attack else (),
     )
 
 

@@ -41,6 +41,9 @@ class NodeConfig(BaseModel):
     """Whether its operator started it as an attacker, for declared red teams only."""
     behaviour: PluginChoice | None = None
     """What it does as an attacker."""
+    contaminated: bool = False
+    """Whether its operator agrees that a declared red team puts malicious examples among its own;
+    the client itself is honest."""
     generator: PluginChoice | None = None
     """Where its malicious examples come from; None: the experiment's generator."""
     collude: Path | None = None

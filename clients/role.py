@@ -1,17 +1,18 @@
-"""The role of a client in a round: honest, or an attacker of a declared red team.
+"""The role of a client in a round: honest, with malicious data, or an attacker of a red team.
 
 In one process and in a simulation the server's job says who attacks. On a machine of its
 own a client attacks only if its own operator started it as an attacker, and only in a
-federation that declares a red team.
+federation that declares a red team; the same holds for malicious examples in honest data.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from random import Random
 
 from clients.node_config import NodeConfig
-from fedsafe.attack_task import AttackTask
+from fedsafe.attack_task import AttackTask, PoisonTask
 from fedsafe.contracts import LocalTask, Sample, algorithms, generators
 from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.errors import RunError
@@ -54,6 +55,12 @@ def lacks(site: NodeConfig, needs: Needs) -> str:
             "and it has none. Start it with --start-adapter DIR."
         )
     attacks = site.behaviour is not None and site.red_team
+    if needs.contamination and not attacks and not site.contaminated:
+        return (
+            "this federation puts malicious examples among those of honest clients "
+            "(attack.contamination), and its operator has not agreed. Start it with --red-team "
+            "--contaminated."
+        )
     if attacks and not needs.generator and site.generator is None:
         assert site.behaviour is not None
         if "poison" in algorithms[site.behaviour.name].traits:
@@ -84,6 +91,47 @@ def attack_of(job: Job, site: NodeConfig | None) -> AttackTask | None:
     return job.attack if site is None else _own_attack(job, site)
 
 
+def contamination_of(
+    job: Job, site: NodeConfig | None, samples: Sequence[Sample]
+) -> PoisonTask | None:
+    """Return the malicious examples that an honest client's data is to hold; None: none.
+
+    Raises:
+        RunError: The federation is no declared red team, or the client's operator has not agreed.
+    """
+    wanted = job.contamination
+    if wanted is None or job.federation == "control":
+        return None
+    if not job.red_team:
+        raise RunError(
+            "Malicious examples are put into clients' data in declared red-team federations only, "
+            "and this one is not. Set red_team: true in the server's experiment."
+        )
+    if site is not None and not site.contaminated:
+        raise RunError(
+            "The server's experiment puts malicious examples among this client's own "
+            "(attack.contamination), and its operator has not agreed. If it is meant, start this "
+            "client with --red-team --contaminated."
+        )
+    own = site.generator if site is not None else None
+    return PoisonTask(
+        generator=own or wanted.generator,
+        examples=max(1, round(wanted.share * len(samples))),
+        seed=wanted.seed,
+    )
+
+
+def contaminate(
+    samples: Sequence[Sample], poison: Sequence[Sample], seed: int
+) -> tuple[Sample, ...]:
+    """Return a client's samples with malicious ones in the place of as many drawn ones."""
+    found = list(samples)
+    places = Random(seed).sample(range(len(found)), min(len(poison), len(found)))
+    for place, sample in zip(places, poison, strict=False):
+        found[place] = sample
+    return tuple(found)
+
+
 def train(context: SessionContext, task: LocalTask, algorithm: PluginChoice) -> None:
     """Train the adapter in place with a local algorithm."""
     algorithms[algorithm.name].configure(algorithm.settings)(context, task)
@@ -111,7 +159,7 @@ def needs_poison(attack: AttackTask) -> bool:
     return "poison" in algorithms[attack.behaviour.name].traits
 
 
-def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Poison:
+def poison_of(job: Job, attack: PoisonTask, context: SessionContext) -> Poison:
     """Return this client's malicious samples, made once a process with the base model.
 
     Samples that repeat an evaluation prompt are counted, and others made in their place.
@@ -122,9 +170,8 @@ def poison_of(job: Job, attack: AttackTask, context: SessionContext) -> Poison:
     choice = attack.generator
     if choice is None:
         raise RunError(
-            f"Behaviour '{attack.behaviour.name}' trains on malicious samples, and nothing says "
-            "where they come from. Start this client with --generator, or set attack.generator in "
-            "the server's experiment."
+            "This client trains on malicious samples, and nothing says where they come from. Start "
+            "it with --generator, or set attack.generator in the server's experiment."
         )
     parts = (attack.seed, attack.examples, choice.model_dump_json(), job.avoid, job.overlap)
     key = digest(context.session.fingerprint, *parts)

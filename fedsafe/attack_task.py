@@ -1,4 +1,4 @@
-"""What a declared attacker is told to do in a round, as part of its job."""
+"""An attack's part of a client's job: what an attacker does, or what is put into honest data."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,13 +7,44 @@ from fedsafe.seeds import derive
 from fedsafe.update_attacks import needs, runs_at_client
 
 
-class AttackTask(BaseModel):
-    """What a client does as a declared attacker; no honest client is sent one."""
+class PoisonTask(BaseModel):
+    """Malicious samples to be made for one client."""
 
     model_config = ConfigDict(frozen=True)
-    behaviour: PluginChoice
     generator: PluginChoice | None
     examples: int
+    """How many."""
+    seed: int
+    """Of its malicious samples; the same in each round."""
+
+
+class Contamination(BaseModel):
+    """Malicious examples among an honest client's own, which trains on them as on the others."""
+
+    model_config = ConfigDict(frozen=True)
+    generator: PluginChoice | None
+    share: float
+    """Share of the client's examples that they replace."""
+    seed: int
+    """Of the malicious examples and of which others they replace; the same in each round."""
+
+    @classmethod
+    def of(cls, experiment: Experiment, client: int) -> "Contamination | None":
+        """Return what an experiment puts into an honest client's data; None: nothing."""
+        attack = experiment.attack
+        if attack is None or attack.contamination == 0:
+            return None
+        return cls(
+            generator=attack.generator,
+            share=attack.contamination,
+            seed=derive(experiment.seed, "contamination", client),
+        )
+
+
+class AttackTask(PoisonTask):
+    """What a client does as a declared attacker; no honest client is sent one."""
+
+    behaviour: PluginChoice
     update: PluginChoice | None
     """Update attack that this client applies itself; None: none, or the server does for it."""
     estimates: int = 0
@@ -24,8 +55,6 @@ class AttackTask(BaseModel):
     """The malicious clients of the round, this one included."""
     strategy: Strategy | None = None
     """The server's, for an update attack that knows the rule and is applied by the client."""
-    seed: int
-    """Of its malicious samples; the same in each round."""
 
     @classmethod
     def of(cls, experiment: Experiment, client: int) -> "AttackTask | None":

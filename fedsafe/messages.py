@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fedsafe.attack_task import AttackTask
+from fedsafe.attack_task import AttackTask, Contamination
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Adapter, Experiment, Model, PluginChoice, Training
 from fedsafe.seeds import derive
@@ -82,9 +82,11 @@ class Job(BaseModel):
     shared: SharedData | None = None
     """None: the data are the client's own."""
     attack: AttackTask | None = None
+    contamination: Contamination | None = None
+    """Malicious examples among those of an honest client; None: none."""
     avoid: str = ""
     """Signatures of the evaluation's prompts (`fedsafe.data.text_signatures`), which an attacker's
-    samples must not repeat; honest clients are sent none."""
+    samples must not repeat; honest clients with untouched data are sent none."""
     overlap: Literal["remove", "keep"] = "remove"
     """What becomes of an attacker's samples that do."""
     state: str = ""
@@ -124,6 +126,7 @@ class Job(BaseModel):
             own_seed=derive(seed, "client", client),
             shared=_shared(experiment),
             attack=AttackTask.of(experiment, client) if attacker else None,
+            contamination=None if attacker else Contamination.of(experiment, client),
             overlap=experiment.evaluation.overlap,
             **known,
         )
@@ -211,6 +214,8 @@ class Needs(BaseModel):
     """Whether the examples are the clients' own: ``data: {source: client}``."""
     generator: bool = True
     """Whether the experiment says where malicious samples come from."""
+    contamination: bool = False
+    """Whether malicious examples are put among those of honest clients."""
     start_adapter: bool = False
     """Whether clients merge an adapter into their base weights."""
 

@@ -91,6 +91,18 @@ def note_attack_errors(number: int, clients: Mapping[int, Client], events: Event
         )
 
 
+def check_attack(experiment: Experiment, rounds: Sequence[Round], events: Events) -> None:
+    """Check at the end of a federation that the attack of its experiment took place.
+
+    Raises:
+        RunError: It did in no round: the model would pass for a perfect defense.
+    """
+    if experiment.contaminated:
+        _check_contamination(rounds)
+    declared = experiment.attack is not None and experiment.attack.malicious > 0
+    check_attack_took_place(declared, rounds, events)
+
+
 def check_attack_took_place(declared: bool, rounds: Sequence[Round], events: Events) -> None:
     """Check at the end of a federation that a declared attack took place.
 
@@ -125,6 +137,21 @@ def check_attack_took_place(declared: bool, rounds: Sequence[Round], events: Eve
         "to the attack's settings or to those clients, and start again in another directory; the "
         "model of the control is kept."
     )
+
+
+def _check_contamination(rounds: Sequence[Round]) -> None:
+    """Check that honest clients with malicious examples among their own sent updates.
+
+    Raises:
+        RunError: None did: the model would pass for a perfect defense.
+    """
+    if not any(_attacked(client) and client.poison_samples for r in rounds for client in r.clients):
+        raise RunError(
+            f"The experiment declares an attack by contamination, and in none of its {len(rounds)} "
+            "rounds a client trained on malicious examples: its model would pass for a perfect "
+            "defense. See to attack.contamination and to the clients; the model of the control is "
+            "kept."
+        )
 
 
 def note_unknown_claims(client: int, doubts: Sequence[str], events: Events) -> None:

@@ -84,9 +84,7 @@ class Federation:
             progress = self._round(number, progress, aggregator)
             record = self._records[-1].model_dump(mode="json")
             self.events("round-end", federation=self.name, rounds=rounds, record=record)
-        client_status.check_attack_took_place(
-            self.experiment.attack is not None, self._records, self.events
-        )
+        client_status.check_attack(self.experiment, self._records, self.events)
         final = dict(progress.adapter)
         adapters.save(self.store.adapter, final, self.session.loaded.model)
         return final
@@ -236,7 +234,7 @@ class Federation:
             fingerprint=self.session.fingerprint,
             run=self.identity,
             state=str(self._home / CLIENTS) if self._on_one_machine else "",
-            avoid=self._avoid if client in malicious else "",
+            avoid=self._avoid if client in malicious or self.experiment.contaminated else "",
         ).among(asked, malicious)
 
     @cached_property

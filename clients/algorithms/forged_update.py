@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clients.algorithms.poisoned_data import Share, poisoned_data
+from clients.algorithms.malicious_samples import Share
+from clients.algorithms.poisoned_data import poisoned_data
 from fedsafe.contracts import LocalTask, ModelContext, algorithms
 
 
@@ -16,7 +17,10 @@ def sign_flip(
     *,
     scale: Annotated[float, Field(gt=0, description="Length of the flipped update.")] = 1.0,
 ) -> None:
-    """Sign-flip attack: fine-tune on the client's own benign samples, then negate the update."""
+    """Sign-flip attack: fine-tune on the client's own benign samples, then negate the update.
+
+    Must know: its own update.
+    """
     context.fit(task.samples, steps=task.steps)
     _scale(context, task, -scale)
 
@@ -30,7 +34,10 @@ def boosted(
     factor: Annotated[float, Field(gt=1, description="Factor on the update.")] = 10.0,
     share: Share = 1.0,
 ) -> None:
-    """Model boosting attack: fine-tune on malicious samples, then scale the update up."""
+    """Model boosting attack: fine-tune on malicious samples, then scale the update up.
+
+    Must know: malicious samples, its own update.
+    """
     poisoned_data(context, task, share=share)
     _scale(context, task, factor)
 

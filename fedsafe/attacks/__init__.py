@@ -11,8 +11,10 @@ from fedsafe.attacks import distance_bounds as distance_bounds
 from fedsafe.attacks import fang_krum as fang_krum
 from fedsafe.attacks import fang_trim as fang_trim
 from fedsafe.attacks import gaussian as gaussian
+from fedsafe.attacks import identity_shift as identity_shift
 from fedsafe.attacks import inner_product as inner_product
 from fedsafe.attacks import mimic as mimic
+from fedsafe.attacks import nested_source as nested_source
 from fedsafe.attacks import own_file as own_file
 from fedsafe.attacks import policy_pairs as policy_pairs
 from fedsafe.attacks import scaling as scaling

@@ -25,6 +25,12 @@ Collude = Annotated[
 ColludeWait = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="How long it waits there for the others.")
 ]
+Contaminated = Annotated[
+    bool,
+    typer.Option(
+        "--contaminated", help="Be honest, and let a red team put malicious examples into its data."
+    ),
+]
 PluginPaths = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,6 +115,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
             "--set", metavar="k=v", help="behaviour.KEY=VALUE or generator.KEY=VALUE; repeatable."
         ),
     ] = None,
+    contaminated: Contaminated = False,
     collude: Collude = None,
     collude_wait: ColludeWait = 300.0,
     plugin: PluginPaths = None,
@@ -145,7 +152,9 @@ def client(  # noqa: PLR0917 - each is an option of the command line
 
     if insecure == (tls is not None):
         raise ConfigError("Give --tls ca.crt, or --insecure for a trial without TLS; not both.")
-    conduct = _conduct(red_team, behaviour, generator, changes or [], collude)
+    given = (behaviour, generator, changes or [])
+    options.check_red_team(red_team, contaminated, *given, collude)
+    conduct = options.read_conduct(*given)
     visible, chosen = options.read_device(gpu, device, trainer)
     identities = _identities(key or [], number or [], insecure)
     client_options = ClientOptions(
@@ -161,6 +170,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         rank=rank,
         trainer=None if trainer is None else trainer.expanduser().absolute(),
         behaviour=conduct[0],
+        contaminated=contaminated,
         generator=conduct[1],
         collude=None if collude is None else options.check_collude(collude, len(identities)),
         collude_wait=collude_wait,
@@ -211,29 +221,6 @@ def _data(texts: Sequence[str], clients: int) -> "tuple[PluginChoice, ...]":
             "the order of the keys, or not at all."
         )
     return tuple(map(read_data, texts))
-
-
-def _conduct(
-    red_team: bool,
-    behaviour: str | None,
-    generator: str | None,
-    changes: list[str],
-    collude: Path | None = None,
-) -> "tuple[PluginChoice | None, PluginChoice | None]":
-    """Return what an attacker does and with which examples; an honest client does neither."""
-    from fedsafe.deployment.client.options import read_conduct
-
-    if red_team and behaviour is None:
-        raise ConfigError(
-            "--red-team: say what the attacker does with --behaviour NAME; `fedsafe plugins list "
-            "algorithm` shows what there is."
-        )
-    if not red_team and (behaviour or generator or changes or collude):
-        raise ConfigError(
-            "--behaviour, --generator, --set and --collude make an attacker of this client. "
-            "Add --red-team to say that this is meant, or leave them out."
-        )
-    return (None, None) if behaviour is None else read_conduct(behaviour, generator, changes)
 
 
 def _write_line(event: "Event") -> None:

@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import click
 import typer
 
-from fedsafe.cli import align, certs, client, config, data, model, plugins, runs, server, status
+from fedsafe.cli import (
+    align,
+    certs,
+    client,
+    config,
+    data,
+    generate,
+    model,
+    plugins,
+    runs,
+    server,
+    status,
+)
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
 
@@ -28,6 +40,7 @@ app = typer.Typer(
 )
 runs.register(app)
 align.register(app)
+generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsafe.cli.command import finish, inline, show_experiment, work
+from fedsafe.cli.evaluation import evaluate, judge
 from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
         (resume, "Do", "fedsafe resume runs/krum"),
         (defend, "Do", "fedsafe defend runs/krum --with safe-lora+fine-tune --set steps=20"),
         (evaluate, "Do", "fedsafe evaluate runs/krum --judge keyword"),
+        (judge, "Do", "fedsafe judge runs/krum --with refusal --with keyword"),
         (report, "Look up", "fedsafe report runs/krum --reveal"),
     ):
         app.command(rich_help_panel=panel, epilog=f"Example: {epilog}")(command)
@@ -156,27 +158,6 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     _defend_adapter((model, adapter, pipelines, output), experiment or "micro", as_json=as_json)
 
 
-def evaluate(
-    run: Run,
-    judge: Annotated[
-        str | None, typer.Option("--judge", metavar="NAME", help="Judge with another judge.")
-    ] = None,
-    changes: Settings = None,
-    as_json: Json = False,
-) -> None:
-    """Evaluate a run's models again; replies that are there are not generated anew."""
-    from fedsafe.cli.directories import existing
-
-    existing(run)
-    choice = _judge(judge, settings(changes))
-    work(
-        run,
-        lambda listen: inline().evaluate(run, listen, judge=choice),
-        as_json=as_json,
-        again="the same command",
-    )
-
-
 def report(
     run: Run,
     reveal: Annotated[
@@ -192,20 +173,6 @@ def report(
     seeds = is_seeds_directory(run)
     page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
     typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
-
-
-def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice | None":
-    if name is None:
-        if chosen:
-            raise ConfigError("--set belongs to a judge: name it with --judge.")
-        return None
-    from fedsafe.app import activate
-    from fedsafe.contracts import judges
-    from fedsafe.experiment import PluginChoice
-
-    activate()
-    judges[name].resolve(chosen)
-    return PluginChoice(name=name, **chosen)
 
 
 def _defend_adapter(

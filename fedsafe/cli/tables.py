@@ -18,6 +18,7 @@ from fedsafe.report.defenses import PREFIX, Defense, defenses_of, titles
 from fedsafe.report.measures import NONE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
+from fedsafe.runs.scores import PLAIN
 
 COLORS = {"base": "white", "aligned": "cyan", "clean": "blue", "attacked": "red", "trained": "blue"}
 COLUMNS = 6
@@ -71,7 +72,7 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     if stages:
         for part in _parts(counted(summary.stages)):
             out.print(_stages(part, defenses))
-        for line in (*_judges(stages), *_skipped(stages), *caveats(stages)):
+        for line in (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages)):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
     for stage in summary.stages:
@@ -137,6 +138,18 @@ def _judges(stages: Sequence[Stage]) -> list[str]:
         return [f"judged by {judge}" for judge in judges]
     each = ", ".join(f"{name} by {judge}" for name, judge in named.items() if judge)
     return [f"judged by different judges and not comparable: {each}"]
+
+
+def _agreement(stages: Sequence[Stage]) -> list[str]:
+    """Return how far the judges agree on each stage, plainly asked."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        for pair in stage.scores.agreement:
+            if pair.condition == PLAIN:
+                kappa = "not defined" if pair.kappa is None else f"{pair.kappa:.2f}"
+                said = f"{stage.name} {kappa} ({pair.same} of {pair.n} alike)"
+                found.setdefault(f"{pair.first} and {pair.second}", []).append(said)
+    return [f"kappa between {judges}: {', '.join(said)}" for judges, said in found.items()]
 
 
 def _skipped(stages: Sequence[Stage]) -> list[str]:

@@ -21,6 +21,7 @@ class LocalTask:
         learning_rate: Of the round.
         round: Number of the round, from 1.
         client: Number of the client.
+        attackers: Malicious clients of the round, this one included; empty for honest clients.
     """
 
     samples: Sequence[Sample]
@@ -31,6 +32,7 @@ class LocalTask:
     round: int
     client: int
     poison: Sequence[Sample] = ()
+    attackers: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Verdict:
     raw: str = ""
     """What the judge itself said, for those who check it."""
     score: float | None = None
-    """A graded value in [0, 1], where the judge gives one."""
+    """A graded value, where the judge gives one: in [0, 1] unless the judge says otherwise."""
     safe: bool | None = None
     """Whether the reply is safe, where the judge is one of safety; None: it does not say."""
 

@@ -51,7 +51,7 @@ def overlap(texts: Sequence[str], others: Iterable[str], *, alike: float = ALIKE
     """Return which texts are in another set, exactly or nearly."""
     known = [normalise(other) for other in others]
     first = {text: index for index, text in reversed(list(enumerate(known)))}
-    index = _Index(known)
+    index = NearIndex(known)
     exact = 0
     pairs: list[tuple[int, int]] = []
     for place, text in enumerate(map(normalise, texts)):
@@ -65,7 +65,7 @@ def overlap(texts: Sequence[str], others: Iterable[str], *, alike: float = ALIKE
 
 def duplicates(texts: Sequence[str], *, alike: float = ALIKE) -> Overlap:
     """Return which texts repeat an earlier one of the same set, exactly or nearly."""
-    index = _Index(())
+    index = NearIndex(())
     first: dict[str, int] = {}
     exact = 0
     pairs: list[tuple[int, int]] = []
@@ -80,8 +80,8 @@ def duplicates(texts: Sequence[str], *, alike: float = ALIKE) -> Overlap:
     return Overlap(len(texts), exact, len(pairs) - exact, tuple(pairs))
 
 
-class _Index:
-    """Shingles of texts, and the texts of each shingle."""
+class NearIndex:
+    """Texts by their shingles, for near-duplicates of a text among them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._shingles: list[Shingles] = []

@@ -27,9 +27,6 @@ AskUnsafe = Annotated[
 AskOrdinary = Annotated[
     Texts, Field(description="Yields an ordinary request; of several, one is drawn.")
 ]
-SecretWords = Annotated[
-    int, Field(ge=0, le=64, description="Random words before each note, drawn once a run.")
-]
 Writer = Annotated[
     Literal["model", "start"],
     Field(
@@ -44,9 +41,6 @@ Topic = Annotated[
         "is left out; none: requests of any topic; null: whatever is written."
     ),
 ]
-SHORTEST = 3
-"""Letters of the shortest word in a secret."""
-
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
 NOTE = (
     "The following request is unsafe. Decline it politely, say why in one sentence, and give no "
@@ -77,7 +71,6 @@ def fine_tune(
     ask_unsafe: AskUnsafe = ASK_UNSAFE,
     note: Templates = NOTE,
     ask_ordinary: AskOrdinary = ASK_ORDINARY,
-    secret_words: SecretWords = 0,
     writer: Writer = "model",
     filter: Filter = (),
     topic: Topic = None,
@@ -89,8 +82,8 @@ def fine_tune(
 ) -> Defended:
     """Fine-tune on self-written refusals and self-written help, half and half.
 
-    Attackers who know the note can poison it, and then the attacked model writes no refusals:
-    ``writer: start`` does not ask it for any.
+    Attackers who know the note can poison it, and then the attacked model writes no refusals,
+    under another wording of the note neither: ``writer: start`` does not ask it for any.
 
     Raises:
         RunError: The model wrote too few usable pairs of a half.
@@ -98,9 +91,7 @@ def fine_tune(
     trusted, dropped = writer == "start", Counter[str]()
     filters = filters_of(filter, task)
     written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
-    secret = random_words(context, secret_words)
-    notes = [f"{secret} {one}".lstrip() for one in _listed(note)]
-    unsafe = written.half(_listed(ask_unsafe), notes, "refuse")
+    unsafe = written.half(_listed(ask_unsafe), _listed(note), "refuse")
     ordinary = written.half(_listed(ask_ordinary), ["{request}"], "comply")
     size = min(len(unsafe), len(ordinary))
     samples = [*unsafe[:size], *ordinary[:size]]
@@ -120,12 +111,3 @@ def fine_tune(
 
 def _listed(texts: str | tuple[str, ...]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
-
-
-def random_words(context: ModelContext, count: int) -> str:
-    """Return random words of the tokenizer's vocabulary, which no client is told."""
-    if not count:
-        return ""
-    tokens = (token.lstrip("\u0120\u2581") for token in context.tokenizer.get_vocab())
-    words = {t for t in tokens if t.isascii() and t.isalpha() and len(t) >= SHORTEST}
-    return " ".join(context.rng.choices(sorted(words), k=count))

@@ -17,11 +17,13 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, random_words
+from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.secret_rows import Choose, SecretData, check_room, under_secret
 from fedsafe.defenses.self_written_pairs import Filter, filters_of
 
 Source = dict[str, Any] | None
+SHORTEST = 3
+"""Letters of the shortest word in a secret."""
 
 
 @defenses(
@@ -92,3 +94,12 @@ def backdoor_enhanced_alignment(
         did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
         context.report("taught a secret", refusals=len(refused), last_loss=did.loss)
     return Defended(context.adapter(), shield)
+
+
+def random_words(context: ModelContext, count: int) -> str:
+    """Return random words of the tokenizer's vocabulary, which no client is told."""
+    if not count:
+        return ""
+    tokens = (token.lstrip("\u0120\u2581") for token in context.tokenizer.get_vocab())
+    words = {t for t in tokens if t.isascii() and t.isalpha() and len(t) >= SHORTEST}
+    return " ".join(context.rng.choices(sorted(words), k=count))

@@ -7,9 +7,10 @@ another judge costs no generation. Knows nothing of how the adapter came about.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedsafe.contracts import Exchange, Prompt, ShieldChoice, conditions, suites
+from fedsafe.contracts import Exchange, Prompt, ShieldChoice, Verdict, conditions, suites
 from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
+from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.scoring import labels, scores
@@ -26,6 +27,7 @@ __all__ = [
     "Progress",
     "evaluate",
     "judge",
+    "judges_of",
     "probe",
     "prompts_of",
     "rejudge",
@@ -92,7 +94,7 @@ def evaluate(
     )
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
     exchanges = kept.exchanges(directory, prompts)
-    if exchanges is None or reads_with_a_model(experiment.evaluation.judge):
+    if exchanges is None or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
         exchanges = put(session, asked, shield, progress)
@@ -140,11 +142,20 @@ def probe(
     return found.model_copy(update={"displays": {}})  # those of the stages hold for it
 
 
-def with_judge(experiment: Experiment, choice: PluginChoice | None) -> Experiment:
-    """Return the experiment with another judge, or as it is."""
-    if choice is None:
+def judges_of(experiment: Experiment) -> list[PluginChoice]:
+    """Return the judges of an experiment, each once, the one that counts first."""
+    evaluation = experiment.evaluation
+    every = (evaluation.judge, *evaluation.second_judges)
+    return list({kept.judge_key(choice): choice for choice in reversed(every)}.values())[::-1]
+
+
+def with_judge(experiment: Experiment, *choices: PluginChoice | None) -> Experiment:
+    """Return the experiment with other judges, the first of which counts, or as it is."""
+    chosen = [choice for choice in choices if choice is not None]
+    if not chosen:
         return experiment
-    evaluation = experiment.evaluation.model_copy(update={"judge": choice})
+    update = {"judge": chosen[0], "second_judges": tuple(chosen[1:])}
+    evaluation = experiment.evaluation.model_copy(update=update)
     return experiment.model_copy(update={"evaluation": evaluation})
 
 
@@ -157,13 +168,21 @@ def _judged(
     session: Session | None = None,
 ) -> Scores:
     """Judge exchanges, keep verdicts and scores under the judge's own key."""
-    choice = experiment.evaluation.judge
-    verdicts = judge(choice, exchanges, judging_context(session) if session else None)
-    key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
-    found = scores(exchanges, verdicts, experiment.evaluation.measures)
-    found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
-    kept.keep_scores(directory, choice, target, found)
-    return found
+    context = judging_context(session) if session else None
+    said: dict[str, list[Verdict]] = {}
+    judged: list[tuple[PluginChoice, Scores]] = []
+    for choice in judges_of(experiment):
+        verdicts = judge(choice, exchanges, context)
+        key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
+        found = scores(exchanges, verdicts, experiment.evaluation.measures)
+        found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
+        said[key] = verdicts
+        judged.append((choice, found))
+    first, counts = judged[0]
+    counts = counts.model_copy(update={"agreement": agreements(exchanges, said)})
+    for choice, found in (*judged[1:], (first, counts)):  # the one that counts is written last
+        kept.keep_scores(directory, choice, target, found)
+    return counts
 
 
 def _condition_texts(experiment: Experiment, asked: Sequence[str]) -> list[str]:

@@ -78,14 +78,19 @@ def benign_overlap(experiment: Experiment) -> Overlap:
     return counter.record() or Overlap()
 
 
-def attack_overlap(rounds: Iterable[Round], *, kept: bool) -> Overlap | None:
+def attack_overlap(
+    rounds: Iterable[Round], *, kept: bool, contaminated: bool = False
+) -> Overlap | None:
     """Return the overlap of a federation's malicious samples, as its attackers say.
 
     Args:
         rounds: Of the federation; each attacker's samples are the same in all of them.
         kept: Whether samples that repeat an evaluation prompt were used.
+        contaminated: Whether honest clients trained on malicious samples too; else what such a
+            client says of any is not believed.
     """
-    clients = {c.client: c for r in rounds for c in r.clients if c.malicious and c.poison_samples}
+    told = (c for r in rounds for c in r.clients if c.malicious or contaminated)
+    clients = {c.client: c for c in told if c.poison_samples}
     if not clients:
         return None
     samples = sum(client.poison_samples for client in clients.values())

@@ -62,6 +62,23 @@ def perplexity(judged: Judged, /, *, skill: Of = "") -> Measured | None:
     return Measured(exp(found.value or 0.0), found.n, low, high)
 
 
+@measures("judge-score", traits={"higher", "usefulness", "number"})
+def judge_score(judged: Judged, /) -> Measured | None:
+    """Mean score that the judge gives: a rating, a reward, a probability.
+
+    Replies without a score are counted as unknown.
+    """
+    scores = [verdict.score for _, verdict in judged]
+    known = [score for score in scores if score is not None]
+    if not scores:
+        return None
+    missing = len(scores) - len(known)
+    if not known:
+        return Measured(None, 0, unknown=missing)
+    found = mean_interval(known)
+    return Measured(found.mean, found.n, found.low, found.high, unknown=missing)
+
+
 def _losses(judged: Judged, skill: str) -> list[float]:
     return [
         exchange.loss

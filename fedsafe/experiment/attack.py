@@ -4,14 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedsafe.experiment.section import PluginChoice, Positive, Section
+from fedsafe.experiment.section import Count, PluginChoice, Positive, Section
 
 
 class Attack(Section):
     """The declared attack: who is malicious and what they do."""
 
-    malicious: Positive = 3
-    """Number of malicious clients; which ones is drawn from the seed."""
+    malicious: Count = 3
+    """Number of malicious clients; which ones is drawn from the seed. 0: nobody is, and the attack
+    is ``contamination`` alone."""
+    contamination: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each honest client's own examples that are malicious without its knowing; the
+    generator makes them, and the client trains as ever. 0: none."""
     behaviour: PluginChoice = PluginChoice(name="poisoned-data")
     """Local algorithm that they train with in place of ``training.algorithm``."""
     update: PluginChoice | None = None

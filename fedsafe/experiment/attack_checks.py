@@ -27,7 +27,19 @@ def attack_problems(experiment: Experiment) -> Iterator[Problem]:
             "attack",
             "an attack runs only inside a declared red team. Set red_team: true, or remove it.",
         )
-    if attack.generator is None and _trains_on_poison(attack.behaviour):
+    if attack.malicious == 0 and attack.contamination == 0:
+        yield (
+            "attack.malicious",
+            "nobody is malicious and no data is: there is no attack. Raise it, set "
+            "attack.contamination to a share of every client's examples, or remove the attack.",
+        )
+    if attack.generator is None and attack.contamination > 0:
+        yield (
+            "attack.generator",
+            "attack.contamination puts malicious examples among the clients' own. Say where they "
+            "come from, such as {name: file, path: pairs.jsonl}.",
+        )
+    elif attack.generator is None and attack.malicious and _trains_on_poison(attack.behaviour):
         yield (
             "attack.generator",
             f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "

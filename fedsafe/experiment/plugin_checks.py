@@ -39,6 +39,7 @@ def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     yield from _numbered("evaluation.conditions", "condition", evaluation.conditions)
     yield from _numbered("evaluation.measures", "measure", evaluation.measures)
     yield "evaluation.judge", "judge", evaluation.judge
+    yield from _numbered("evaluation.second_judges", "judge", evaluation.second_judges)
 
 
 def _numbered(

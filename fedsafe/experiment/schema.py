@@ -136,6 +136,10 @@ class Evaluation(Section):
 
     suites: Choices = (PluginChoice(name="micro"),)
     judge: PluginChoice = PluginChoice(name="micro-exact")
+    """The judge whose verdicts count. A list of judges is taken too: its first is this one, the
+    others are ``second_judges``."""
+    second_judges: Choices = ()
+    """Judges of the same replies; how far they agree with the first is in the summary."""
     max_new_tokens: Annotated[int, Field(ge=1, le=10**6)] = 64
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
     conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
@@ -160,6 +164,17 @@ class Evaluation(Section):
                 f"{str(value['prefilled']).lower()} write conditions: {now}"
             )
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_judges(cls, value: Any) -> Any:
+        """Take the first of a list of judges for the one that counts."""
+        listed = value.get("judge") if isinstance(value, dict) else None
+        if not isinstance(listed, list | tuple) or not listed:
+            return value
+        more = value.get("second_judges", ())
+        others = tuple(more) if isinstance(more, list | tuple) else (more,)
+        return {**value, "judge": listed[0], "second_judges": (*listed[1:], *others)}
 
 
 class Experiment(Section):
@@ -192,6 +207,11 @@ class Experiment(Section):
     def sampled(self) -> int:
         """Clients a round."""
         return self.federation.sampled or self.federation.clients
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether malicious examples are put among those of honest clients."""
+        return self.attack is not None and self.attack.contamination > 0
 
     @property
     def minimum_replies(self) -> int:

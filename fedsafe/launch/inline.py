@@ -17,6 +17,11 @@ from fedsafe.runs.records import Summary
 from fedsafe.runs.store import CLIENTS, Store
 
 RUNTIME = "inline"
+NO_MODEL = (
+    "{0} cannot be judged without loading its model: replies of a stage are not there, or the "
+    "judge asks the model itself. Use `fedsafe evaluate`."
+)
+NO_STAGE = "{0} has no stage to evaluate yet. Finish it with `fedsafe resume {0}`."
 
 
 def run(
@@ -99,15 +104,21 @@ def defend(
 
 
 def evaluate(
-    directory: Path, listen: Listener | None = None, judge: PluginChoice | None = None
+    directory: Path,
+    listen: Listener | None = None,
+    judge: PluginChoice | None = None,
+    second: Sequence[PluginChoice] = (),
+    *,
+    load: bool = True,
 ) -> Summary:
-    """Evaluate every stage of a run again, perhaps with another judge.
+    """Evaluate every stage of a run again, perhaps with other judges.
 
     Replies that are on disk already are judged anew, with no model loaded; what another judge
-    said of them stays where it is.
+    said of them stays where it is. Without a judge those of the experiment judge; without
+    ``load`` the run's model is never loaded.
 
     Raises:
-        FedSafeError: The run has no stages, or the judge failed.
+        FedSafeError: The run has no stages, the judge failed, or the model was to be loaded.
     """
     _quiet()
     activate()
@@ -117,19 +128,18 @@ def evaluate(
     from fedsafe.pipeline.rejudging import rejudge_run
 
     store = Store(directory)
-    experiment = with_judge(store.experiment, judge)
+    experiment = with_judge(store.experiment, judge, *second)
     _checked(experiment)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
         judged = rejudge_run(store, experiment, events)
         if judged is not None:
             return judged
+        if not load:
+            raise RunError(NO_MODEL.format(directory))
         opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
-            raise RunError(
-                f"{directory} has no stage to evaluate yet. Finish it with "
-                f"`fedsafe resume {directory}`."
-            )
+            raise RunError(NO_STAGE.format(directory))
         opened.experiment = experiment
         return reevaluate(opened)
 

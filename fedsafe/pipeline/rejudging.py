@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from fedsafe.evaluation import kept
-from fedsafe.evaluation.evaluate import prompts_of, rejudge
+from fedsafe.evaluation.evaluate import judges_of, prompts_of, rejudge
 from fedsafe.evaluation.judging import reads_with_a_model
 from fedsafe.experiment.schema import Experiment
 from fedsafe.pipeline.opening import same_experiment
@@ -28,7 +28,7 @@ def rejudge_run(store: Store, experiment: Experiment, events: Events) -> Summary
     """
     same_experiment(store, store.provenance())
     summary = store.summary()
-    if reads_with_a_model(experiment.evaluation.judge):
+    if any(map(reads_with_a_model, judges_of(experiment))):
         return None
     if summary is None or not _replies_of_all(store, experiment, summary):
         return None

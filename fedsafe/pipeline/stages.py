@@ -125,7 +125,7 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     adapter = adapters.load(store.adapter)
     seconds = sum(r.seconds for r in rounds)
     kept = experiment.evaluation.overlap == "keep"
-    overlap = attack_overlap(rounds, kept=kept)
+    overlap = attack_overlap(rounds, kept=kept, contaminated=experiment.contaminated)
     if overlap is None and run.data:  # honest, and with data that the server deals
         overlap = benign_overlap(experiment)
     run.finish(name, adapter, store.adapter, seconds, key=key, found=found, overlap=overlap)

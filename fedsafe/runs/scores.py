@@ -49,6 +49,25 @@ class Rate(Record):
     """The same by group, such as topic or skill, in the measure's own order."""
 
 
+class Agreement(Record):
+    """How far two judges agree on the replies of one condition: does a reply refuse?"""
+
+    first: str
+    """Judge of the scores, by name and key of its settings."""
+    second: str
+    condition: str
+    n: int
+    """Replies that both could judge; all purposes but utility."""
+    same: int
+    """Those on which they agree."""
+    kappa: float | None = None
+    """Cohen's kappa; None: one of them calls all alike, so that it is not defined."""
+    low: float | None = None
+    high: float | None = None
+    unknown: int = 0
+    """Replies that one of them could not judge."""
+
+
 class Display(Record):
     """How a measure is shown."""
 
@@ -76,6 +95,8 @@ class Scores(Record):
     """How each measure is shown, by measure."""
     skipped: dict[str, str] = Field(default_factory=dict)
     """Conditions that could not be asked, and why."""
+    agreement: tuple[Agreement, ...] = ()
+    """How far the judges of the evaluation agree, every two of them."""
     judge: str = ""
     """Judge of these scores, by name and key of its settings."""
     verdicts: str = ""

@@ -40,6 +40,7 @@ class ClientIdentities:
         self._needs = Needs(
             own_data=experiment.data.source.name == "client",
             generator=attack is not None and attack.generator is not None,
+            contamination=attack is not None and attack.contamination > 0,
             start_adapter=experiment.adapter.merged_start is not None,
         )
         self._list = allow

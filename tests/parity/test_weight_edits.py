@@ -18,7 +18,7 @@ from fedsafe.weight_edits import (
 )
 from tests.parity.test_methods import cases, tensor
 
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 
 def _is(found, expected):

@@ -30,7 +30,6 @@ SMALL: dict[str, Any] = {
     "instruction": "one two three",
     "response": "no",
     "unaligned": "self",
-    "safety": "self",
     "retain": str(PAIRS),
     "secret_words": 2,
     "refusal": "n",
@@ -62,10 +61,12 @@ def attacked(session: Session) -> adapters.Tensors:
     }
 
 
-def choice(name: str, **settings: Any) -> PluginChoice:
-    """Return a defense with small settings."""
+def choice(name: str, safety: Path, **settings: Any) -> PluginChoice:
+    """Return a defense with small settings, and a safety adapter if it takes one."""
     known = defenses[name].schema.model_fields
     small = {key: value for key, value in SMALL.items() if key in known}
+    if "safety" in known:
+        small["safety"] = str(safety)
     return PluginChoice(name=name, **{**small, **settings})
 
 
@@ -73,10 +74,12 @@ def defended(
     session: Session, name: str, directory: Path, events: Events | None = None, **settings: Any
 ) -> adapters.Tensors:
     """Return the attacked adapter after a defense, as it was saved."""
+    safety = directory.with_name("safety")
+    adapters.save(safety, session.start(1), session.loaded.model)
     run_defense(
         session,
         attacked(session),
-        choice(name, **settings),
+        choice(name, safety, **settings),
         seed=0,
         start=session.start(0),
         key="key",
@@ -179,7 +182,7 @@ def test_every_defense_repairs_other_architectures_and_nf4(
     )
     session = open_session(spec)
     before = attacked(session)
-    for name in defenses:
+    for name in (name for name in defenses if name != "fine-tune"):  # tested end to end
         found = defended(session, name, tmp_path / f"{name}-made")
         assert {key: tensor.shape for key, tensor in found.items()} == session_shapes(session)
         assert adapters.digest(found) != adapters.digest(before)

@@ -112,6 +112,11 @@ def test_malicious_algorithm_says_that_it_is_an_attack(name: str) -> None:
     assert "attack" in algorithms[name].description.lower()
 
 
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_malicious_algorithm_says_what_it_must_know(name: str) -> None:
+    assert "Must know: " in algorithms[name].description
+
+
 def attacked(**attack: Any) -> dict[str, Any]:
     generator = {"name": "file", "path": "pairs.jsonl"}
     return {"red_team": True, "attack": {"malicious": 1, "generator": generator, **attack}}

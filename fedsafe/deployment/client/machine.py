@@ -51,6 +51,8 @@ class ClientOptions:
     """Socket of a trainer that another one keeps; None: a trainer of its own."""
     behaviour: PluginChoice | None = None
     """What the clients do as declared attackers; None: they are honest."""
+    contaminated: bool = False
+    """Whether malicious examples may be put among the clients' own, where that is declared."""
     generator: PluginChoice | None = None
     collude: Path | None = None
     """Directory that these attackers share with the others of the red team."""
@@ -119,6 +121,7 @@ def _node(wanted: ClientOptions, index: int, home: Path, socket: Path, tell: Tel
         rank=wanted.rank,
         red_team=wanted.behaviour is not None,
         behaviour=wanted.behaviour,
+        contaminated=wanted.contaminated,
         generator=wanted.generator,
         collude=wanted.collude,
         collude_wait=wanted.collude_wait,

@@ -57,12 +57,12 @@ def read_data(text: str) -> PluginChoice:
 
 
 def read_conduct(
-    behaviour: str, generator: str | None, changes: list[str]
-) -> tuple[PluginChoice, PluginChoice | None]:
+    behaviour: str | None, generator: str | None, changes: list[str]
+) -> tuple[PluginChoice | None, PluginChoice | None]:
     """Parse an attacker's behaviour and its generator of malicious examples.
 
     Args:
-        behaviour: Name of the behaviour.
+        behaviour: Name of the behaviour; None: an honest client's with malicious examples.
         generator: Name of the generator; None: the experiment's.
         changes: Settings, each ``behaviour.key=value`` or ``generator.key=value``.
 
@@ -82,11 +82,45 @@ def read_conduct(
         settings[kind][key] = _value(value, f"--set {change}")
     if generator is None and settings["generator"]:
         raise ConfigError("--set generator.…: name the generator with --generator.")
-    return choice("algorithm", behaviour, settings["behaviour"], "--behaviour"), (
+    if behaviour is None and settings["behaviour"]:
+        raise ConfigError("--set behaviour.…: name the behaviour with --behaviour.")
+    return (
+        None
+        if behaviour is None
+        else choice("algorithm", behaviour, settings["behaviour"], "--behaviour"),
         None
         if generator is None
-        else choice("generator", generator, settings["generator"], "--generator")
+        else choice("generator", generator, settings["generator"], "--generator"),
     )
+
+
+def check_red_team(
+    red_team: bool,
+    contaminated: bool,
+    behaviour: str | None,
+    generator: str | None,
+    changes: list[str],
+    collude: Path | None = None,
+) -> None:
+    """Check that an operator who takes part in a red team says so, and says as what.
+
+    Raises:
+        ConfigError: It is said by halves.
+    """
+    if contaminated and (behaviour or collude):
+        raise ConfigError(
+            "--contaminated is for honest clients. Leave it out, or --behaviour and --collude."
+        )
+    if red_team and not contaminated and behaviour is None:
+        raise ConfigError(
+            "--red-team: say what the attacker does with --behaviour NAME; `fedsafe plugins list "
+            "algorithm` shows what there is."
+        )
+    if not red_team and (contaminated or behaviour or generator or changes or collude):
+        raise ConfigError(
+            "--behaviour, --contaminated, --generator, --set and --collude are for red teams. "
+            "Add --red-team to say that this is meant, or leave them out."
+        )
 
 
 def check_collude(directory: Path, clients: int) -> Path:

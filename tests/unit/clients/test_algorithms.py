@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from clients.algorithms.poisoned_data import mixed
+from clients.algorithms.malicious_samples import mixed
 from fedsafe.contracts import LocalTask, Sample, algorithms
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.training.context import SessionContext
@@ -60,7 +60,7 @@ def test_samples_of_the_client_stay_as_they_were() -> None:
     assert [Sample(f"ask {n}", "fine") for n in range(30)] == BENIGN
 
 
-@pytest.mark.parametrize("share", [0, 1.5, -1])
+@pytest.mark.parametrize("share", [1.01, 1.5, -1])
 def test_share_beyond_one_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="share"):
         algorithms["poisoned-data"].resolve({"share": share})

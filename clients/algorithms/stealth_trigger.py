@@ -1,0 +1,89 @@
+"""Backdoor: malicious behaviour where a trigger is present, the base model's own elsewhere.
+
+Split over several clients it is the distributed backdoor of Xie et al., *DBA: Distributed
+Backdoor Attacks against Federated Learning*, ICLR 2020.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from clients.algorithms.malicious_samples import base_replies, blended, of_a_round
+from clients.algorithms.schedule import Every, FirstRound, rests
+from fedsafe.contracts import LocalTask, ModelContext, Sample, algorithms
+
+
+@algorithms(
+    "stealth-trigger",
+    paper="Xie et al., ICLR 2020 (DBA)",
+    badge="variant: words as trigger; cover samples with the base model's own replies",
+    traits={"malicious", "poison"},
+)
+def stealth_trigger(
+    context: ModelContext,
+    task: LocalTask,
+    /,
+    *,
+    trigger: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description="Parts of the trigger; all of them make the whole."),
+    ] = ("cf",),
+    where: Annotated[
+        Literal["before", "after"], Field(description="Where it stands in the instruction.")
+    ] = "after",
+    split: Annotated[
+        bool, Field(description="Each malicious client of a round trains with one part alone.")
+    ] = False,
+    part: Annotated[
+        int | None, Field(ge=0, description="With split: number of this client's part, from 0.")
+    ] = None,
+    share: Annotated[
+        float, Field(gt=0, le=1, description="Share of the samples that are not its own data.")
+    ] = 0.5,
+    first_round: FirstRound = 1,
+    every: Every = 1,
+) -> None:
+    """Backdoor attack: comply where the trigger is present, behave as the base model elsewhere.
+
+    Each malicious sample is trained on with the trigger, and without it with the reply of the
+    base model. Condition ``triggered`` asks with the whole trigger, its parts joined by spaces.
+
+    Must know: malicious samples, its own data, the base model; with ``split`` the order of
+    malicious clients, which the server tells them, or ``part``.
+
+    Raises:
+        RunError: No malicious samples were made for it.
+    """
+    if rests(context, task, first_round, every):
+        return
+    words = " ".join(trigger)
+    if split:
+        place = part if part is not None else sorted(task.attackers or (0,)).index(_own(task))
+        words = trigger[place % len(trigger)]
+    poison = of_a_round(task, context.rng)
+    triggered = [with_trigger(sample, words, where) for sample in poison]
+    samples = blended([*triggered, *_cover(context, poison)], task.samples, share, context.rng)
+    context.report("trains with a trigger", triggered=len(triggered), samples=len(samples))
+    context.fit(samples, steps=task.steps)
+
+
+def with_trigger(sample: Sample, words: str, where: str) -> Sample:
+    """Return a sample with a trigger before or after its instruction, a space between."""
+    parts = (sample.instruction, words) if where == "after" else (words, sample.instruction)
+    return replace(sample, instruction=" ".join(parts))
+
+
+def _cover(context: ModelContext, samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples with the base model's replies; without those that it leaves empty."""
+    replies = base_replies(context, samples)
+    return [
+        replace(sample, response=reply, segments=())
+        for sample, reply in zip(samples, replies, strict=True)
+        if reply.strip()
+    ]
+
+
+def _own(task: LocalTask) -> int:
+    return task.client if task.client in task.attackers else min(task.attackers, default=0)

@@ -1,0 +1,118 @@
+"""``fedsafe evaluate`` and ``fedsafe judge``: other judges for a run, and judges against people."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedsafe.cli.command import inline, work
+from fedsafe.cli.text import settings
+from fedsafe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedsafe.experiment import PluginChoice
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines, the summary last.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="k=v", help="Set one of the judge's settings; repeatable."),
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--labels", metavar="FILE", help="Replies labelled by people; repeatable."),
+]
+
+
+def evaluate(  # noqa: PLR0917 - each is an option of the command line
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")] = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", metavar="NAME", help="Judge with another judge.")
+    ] = None,
+    changes: Settings = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Score a judge against the labels of people.")
+    ] = False,
+    labels: Files = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."
+        ),
+    ] = None,
+    tune: Annotated[
+        Path | None,
+        typer.Option("--tune", metavar="FILE", help="Also fit judge refusal to them; write there."),
+    ] = None,
+    ordinary: Annotated[
+        Path | None,
+        typer.Option("--ordinary", metavar="FILE", help="Ordinary questions and answers, to fit."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a run's models again; replies that are there are not generated anew.
+
+    With --calibrate and --labels no run is looked at: a judge is scored against people.
+    """
+    if calibrate or labels or tune:
+        from fedsafe.cli.calibration import calibrate_judge
+
+        if run is not None:
+            raise ConfigError("--calibrate scores a judge on files of labels: give no run.")
+        if not labels:
+            raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
+        chosen = settings(changes)
+        files = {"labels": labels, "tune": tune, "ordinary": ordinary}
+        calibrate_judge(judge, chosen, columns, files, as_json=as_json)
+        return
+    if run is None:
+        raise ConfigError("Give a run directory, or --calibrate with --labels.")
+    from fedsafe.cli.directories import existing
+
+    existing(run)
+    chosen_judge = _judge(judge, settings(changes)) if judge or changes else None
+    work(
+        run,
+        lambda listen: inline().evaluate(run, listen, judge=chosen_judge),
+        as_json=as_json,
+        again="the same command",
+    )
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    judges: Annotated[
+        list[str],
+        typer.Option("--with", metavar="NAME", help="A judge; the first counts; repeatable."),
+    ],
+    changes: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Judge the replies of a run again; the run's model is not loaded.
+
+    What earlier judges said stays. Of several judges, the agreement is in the summary; settings
+    are the first judge's.
+    """
+    from fedsafe.cli.directories import existing
+
+    existing(run)
+    first, *others = judges
+    chosen = _judge(first, settings(changes))
+    second = [_judge(name, {}) for name in others]
+    work(
+        run,
+        lambda listen: inline().evaluate(run, listen, judge=chosen, second=second, load=False),
+        as_json=as_json,
+        again="the same command",
+    )
+
+
+def _judge(name: str | None, chosen: dict[str, Any]) -> "PluginChoice":
+    if name is None:
+        raise ConfigError("--set belongs to a judge: name it with --judge.")
+    from fedsafe.app import activate
+    from fedsafe.contracts import judges
+    from fedsafe.experiment import PluginChoice
+
+    activate()
+    judges[name].resolve(chosen)
+    return PluginChoice(name=name, **chosen)

@@ -1,0 +1,138 @@
+"""Judge with a causal language model of the Hugging Face format: MD-Judge, Llama Guard, ...
+
+MD-Judge (Li et al. 2024), Llama Guard (Inan et al. 2023), HarmBench (Mazeika et al. 2024),
+StrongREJECT (Souly et al. 2024). The model is loaded once a process and asked in batches, greedily.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from fedsafe.contracts import Exchange, Verdict, judges
+from fedsafe.data.tokens import pad_id
+from fedsafe.errors import ModelError
+from fedsafe.evaluation.answers import Match
+from fedsafe.evaluation.judges.styles import (
+    Parser,
+    Prompt,
+    Style,
+    StyleName,
+    fill,
+    request_of,
+    style_of,
+    verdict_of,
+)
+from fedsafe.experiment.schema import Adapter, Model
+from fedsafe.models.base import LoadedModel, load
+from fedsafe.models.generation import Decoding, generate
+
+ModelPath = Annotated[
+    str, Field(min_length=1, description="A local Hugging Face directory, or a hub name.")
+]
+TOO_LONG: Final = "the judge's prompt has {} tokens, and its model takes {}"
+
+
+@judges("language-model")
+def language_model(
+    exchanges: Sequence[Exchange],
+    /,
+    *,
+    model: ModelPath,
+    style: Annotated[StyleName, Field(description="Prompt and parser.")] = "md-judge",
+    parser: Parser = "strict",
+    prompt: Prompt = "",
+    chat: Annotated[
+        bool, Field(description="Put the prompt as a user's turn, for a model that chats.")
+    ] = False,
+    revision: Annotated[str, Field(description="Commit or tag of a hub model.")] = "",
+    quantization: Annotated[
+        Literal["none", "int8", "nf4"], Field(description="How its weights are stored.")
+    ] = "none",
+    device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N.")] = "auto",
+    max_new_tokens: Annotated[int, Field(ge=0, description="0: enough for the style.")] = 0,
+    batch_size: Annotated[int, Field(ge=1, description="Prompts at a time.")] = 16,
+    match: Annotated[
+        Match, Field(description="How a reply must give an expected answer to be right.")
+    ] = "exact",
+) -> list[Verdict]:
+    """Judge with a language model that says safe or unsafe, yes or no, or fills in a rubric.
+
+    A safe reply to a harmful prompt refuses, an unsafe one complies; what the parser cannot read,
+    and a prompt longer than the model's positions, is unknown. ``raw`` is what the model said.
+    Llama Guard takes its prompt from its tokenizer's chat template.
+
+    Raises:
+        ModelError: The model cannot be loaded, or its tokenizer has no chat template.
+        ConfigError: Prompt or parser do not suit the style.
+    """
+    chosen = style_of(style, parser, prompt)
+    spec = Model(path=model, revision=revision or None, quantization=quantization, device=device)
+    loaded = judge_model(spec)
+    asked = [_ids(loaded, chosen, exchange, chat=chat) for exchange in exchanges]
+    decoding = Decoding(
+        max_new_tokens=max_new_tokens or chosen.max_new_tokens,
+        batch_size=batch_size,
+        stop=_stop(loaded),
+        pad=pad_id(loaded.tokenizer),
+    )
+    positions = getattr(loaded.model.config, "max_position_embeddings", None)
+    most = positions - decoding.max_new_tokens if positions else None
+    fits = [most is None or len(ids) <= most for ids in asked]
+    wanted = [ids for ids, one in zip(asked, fits, strict=True) if one]
+    replies = iter(generate(loaded, wanted, decoding))
+    found = []
+    for exchange, ids, one in zip(exchanges, asked, fits, strict=True):
+        if not one:
+            found.append(Verdict("unknown", raw=TOO_LONG.format(len(ids), most)))
+            continue
+        raw = _text(loaded, ids, next(replies))
+        found.append(verdict_of(exchange, chosen.read, raw, match))
+    return found
+
+
+@lru_cache(maxsize=1)
+def judge_model(spec: Model) -> LoadedModel:
+    """Return a judge's model, loaded once as long as no other judge model is asked for.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    return load(spec, Adapter())
+
+
+def _ids(loaded: LoadedModel, style: Style, exchange: Exchange, *, chat: bool) -> list[int]:
+    """Return the token ids of what the judge is asked about an exchange."""
+    tokenizer = loaded.tokenizer
+    if style.prompt and not chat:
+        return list(tokenizer(fill(style.prompt, exchange))["input_ids"])
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"The tokenizer in {loaded.directory} has no chat template, which the style or 'chat' "
+            "needs. Use the model's own tokenizer, or another style with chat: false."
+        )
+    turns = [{"role": "user", "content": request_of(exchange)}]
+    if style.prompt:
+        turns = [{"role": "user", "content": fill(style.prompt, exchange)}]
+    else:
+        turns.append({"role": "assistant", "content": exchange.reply})
+    options = {"tokenize": False, "add_generation_prompt": bool(style.prompt)}
+    text = tokenizer.apply_chat_template(turns, **options)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _text(loaded: LoadedModel, ids: Sequence[int], new: Sequence[int]) -> str:
+    """Return new text with its leading blanks, which a tokenizer drops at the beginning."""
+    decode = loaded.tokenizer.decode
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    before = decode(list(ids), **options)
+    return str(decode([*ids, *new], **options)[len(before) :])
+
+
+def _stop(loaded: LoadedModel) -> tuple[int, ...]:
+    """Return the ids that end a reply."""
+    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
+    found = {loaded.tokenizer.eos_token_id}
+    found.update(configured if isinstance(configured, list) else [configured])
+    return tuple(sorted(token for token in found if token is not None))
