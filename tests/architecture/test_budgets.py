@@ -25,7 +25,6 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/data/conversations.py:conversation": 41,
     "fedsafe/data/tokenisation.py:tokenise": 50,
     "fedsafe/defenses/fine_tune.py:fine_tune": 53,
-    "fedsafe/defenses/lora_fusion.py:lora_fusion": 41,
     "fedsafe/defenses/resta.py:resta": 45,
     "fedsafe/defenses/safe_lora.py:safe_lora": 43,
     "fedsafe/defenses/safe_patching.py:safe_patching": 45,
