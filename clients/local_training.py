@@ -28,6 +28,7 @@ from clients.role import (
 )
 from clients.update_attack import Attacker
 from clients.worker.result import TrainResult
+from fedsafe.attack_task import AttackTask
 from fedsafe.contracts import LocalTask, Sample
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
@@ -79,12 +80,7 @@ def work(
     progress(0)
     attack = attack_of(job, site)
     context = _context(job, session, site, progress)
-    samples = _samples(job, site)
-    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else None
-    mixed_in = None if attack else contamination_of(job, site, samples)
-    if mixed_in is not None:
-        poison = poison_of(job, mixed_in, context)
-        samples = contaminate(samples, poison.samples, mixed_in.seed)
+    samples, poison = _data(job, site, attack, context)
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
@@ -114,6 +110,20 @@ def _context(
     if site is not None and isinstance(context, consent.GuardedContext):
         context.named = consent.named_paths(site)
     return context
+
+
+def _data(
+    job: Job, site: NodeConfig | None, attack: AttackTask | None, context: SessionContext
+) -> tuple[Sequence[Sample], Poison | None]:
+    """Return the client's own samples, contaminated where that is meant, and its malicious ones."""
+    samples = _samples(job, site)
+    if attack is not None:
+        return samples, poison_of(job, attack, context) if needs_poison(attack) else None
+    mixed_in = contamination_of(job, site, samples)
+    if mixed_in is None:
+        return samples, None
+    poison = poison_of(job, mixed_in, context)
+    return contaminate(samples, poison.samples, mixed_in.seed), poison
 
 
 def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
