@@ -48,41 +48,52 @@ def calibrate_judge(
         FedSafeError: Labels cannot be read, or the judge fails.
     """
     from fedsafe.app import activate
-    from fedsafe.contracts import judges
-    from fedsafe.evaluation.calibration import calibrate, exchanges_of
-    from fedsafe.evaluation.judging import judge, reads_with_a_model
+    from fedsafe.evaluation.calibration import calibrate
     from fedsafe.evaluation.labels import read_labels
-    from fedsafe.experiment import PluginChoice
-    from fedsafe.secret_settings import literal_secrets
 
     activate()
     rows = read_labels(files["labels"], _pairs(columns))
-    choice = PluginChoice(name=name or DEFAULT, **chosen)
-    plugin = judges[choice.name]
-    plugin.resolve(chosen)
-    if literal := literal_secrets(plugin.schema, chosen):
-        raise ConfigError(f"--set {literal[0]}: put the secret into a variable, write env:NAME.")
     if files["tune"] is not None:
-        if choice.name != DEFAULT:
+        if name not in (None, DEFAULT):
             raise ConfigError("--tune fits judge 'refusal'. Leave --judge out.")
         found, title = _tuned(rows, files), "refusal, fitted without the model that is judged"
     else:
-        if reads_with_a_model(choice):
-            raise ConfigError(
-                f"Judge '{choice.name}' asks the model under test: there is none here."
-            )
-        found, title = judge(choice, exchanges_of(rows)), choice.name
-    if all(verdict.outcome == "unknown" for verdict in found):
-        raise RunError(
-            f"Judge '{title}' could judge none of {len(rows)} replies; of the first it said "
-            f"{found[0].raw[:60]!r}. Its style or parser does not suit the model, or it gives scores."
-        )
+        found, title = _said(name or DEFAULT, chosen, rows), name or DEFAULT
     scored = calibrate(rows, found)
     if as_json:
         record = {model: asdict(one) for model, one in scored.items()}
         typer.echo(json.dumps({"judge": title, "models": record}))
         return
     _show(title, scored)
+
+
+def _said(name: str, chosen: dict[str, Any], rows: "Sequence[LabelledReply]") -> "list[Verdict]":
+    """Return a judge's verdicts.
+
+    Raises:
+        ConfigError: It needs the model under test, or a setting is wrong.
+        RunError: It could judge none.
+    """
+    from fedsafe.contracts import judges
+    from fedsafe.evaluation.calibration import exchanges_of
+    from fedsafe.evaluation.judging import judge, reads_with_a_model
+    from fedsafe.experiment import PluginChoice
+    from fedsafe.secret_settings import literal_secrets
+
+    plugin, choice = judges[name], PluginChoice(name=name, **chosen)
+    plugin.resolve(chosen)
+    if literal := literal_secrets(plugin.schema, chosen):
+        raise ConfigError(f"--set {literal[0]}: put the secret into a variable, write env:NAME.")
+    if reads_with_a_model(choice):
+        raise ConfigError(f"Judge '{name}' asks the model under test, and there is none here.")
+    found = judge(choice, exchanges_of(rows))
+    if all(verdict.outcome == "unknown" for verdict in found):
+        raise RunError(
+            f"Judge '{name}' could judge none of {len(rows)} replies; of the first it said "
+            f"{found[0].raw[:60]!r}. Its style or parser does not suit the model, or it gives "
+            "scores and no verdicts."
+        )
+    return found
 
 
 def _tuned(rows: "Sequence[LabelledReply]", files: Mapping[str, Any]) -> "list[Verdict]":

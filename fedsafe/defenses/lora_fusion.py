@@ -85,9 +85,9 @@ def lora_fusion(
     else:
         added = context.read_adapter(str(safety))
         check_fit(added, dict(edits.modules()), str(safety))
-    for module, own in list(edits.modules()) if weight else ():
-        if (other := added.get(module)) is not None:
-            _merge(edits, module, own, other, weight, merge)
+    shared = [(module, own) for module, own in edits.modules() if module in added]
+    for module, own in shared if weight else ():
+        _merge(edits, module, own, added[module], weight, merge)
     edits.report("merged with the safety adapter", modules=len(added))
     return Defended(edits.tensors)
 

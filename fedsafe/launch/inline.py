@@ -17,6 +17,11 @@ from fedsafe.runs.records import Summary
 from fedsafe.runs.store import CLIENTS, Store
 
 RUNTIME = "inline"
+NO_MODEL = (
+    "{0} cannot be judged without loading its model: replies of a stage are not there, or the "
+    "judge asks the model itself. Use `fedsafe evaluate`."
+)
+NO_STAGE = "{0} has no stage to evaluate yet. Finish it with `fedsafe resume {0}`."
 
 
 def run(
@@ -109,14 +114,8 @@ def evaluate(
     """Evaluate every stage of a run again, perhaps with other judges.
 
     Replies that are on disk already are judged anew, with no model loaded; what another judge
-    said of them stays where it is.
-
-    Args:
-        directory: The run.
-        listen: Receives progress events.
-        judge: The judge that is to count; None: those of the experiment.
-        second: Further judges.
-        load: Whether the run's model may be loaded where replies or a judge take it.
+    said of them stays where it is. Without a judge those of the experiment judge; without
+    ``load`` the run's model is never loaded.
 
     Raises:
         FedSafeError: The run has no stages, the judge failed, or the model was to be loaded.
@@ -137,16 +136,10 @@ def evaluate(
         if judged is not None:
             return judged
         if not load:
-            raise RunError(
-                f"{directory} cannot be judged without loading its model: replies of a stage are "
-                "not there, or the judge asks the model itself. Use `fedsafe evaluate`."
-            )
+            raise RunError(NO_MODEL.format(directory))
         opened = open_run(store.experiment, store, events, RUNTIME)
         if not opened.stages:
-            raise RunError(
-                f"{directory} has no stage to evaluate yet. Finish it with "
-                f"`fedsafe resume {directory}`."
-            )
+            raise RunError(NO_STAGE.format(directory))
         opened.experiment = experiment
         return reevaluate(opened)
 

@@ -47,7 +47,9 @@ def language_model(
         bool, Field(description="Put the prompt as a user's turn, for a model that chats.")
     ] = False,
     revision: Annotated[str, Field(description="Commit or tag of a hub model.")] = "",
-    quantization: Literal["none", "int8", "nf4"] = "none",
+    quantization: Annotated[
+        Literal["none", "int8", "nf4"], Field(description="How its weights are stored.")
+    ] = "none",
     device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N.")] = "auto",
     max_new_tokens: Annotated[int, Field(ge=0, description="0: enough for the style.")] = 0,
     batch_size: Annotated[int, Field(ge=1, description="Prompts at a time.")] = 16,

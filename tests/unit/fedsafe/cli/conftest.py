@@ -50,9 +50,15 @@ class ScriptedRuntime(ModuleType):
         return self._play(directory, listen)
 
     def evaluate(
-        self, directory: Path, listen: Callable[[Event], None], judge: object = None
+        self,
+        directory: Path,
+        listen: Callable[[Event], None],
+        judge: object = None,
+        second: Any = (),
+        *,
+        load: bool = True,
     ) -> Summary:
-        self.calls.append(("evaluate", directory, judge))
+        self.calls.append(("evaluate", directory, judge, [one.name for one in second], load))
         return self._play(directory, listen)
 
     def defend_adapter(self, *arguments: Any) -> Summary:

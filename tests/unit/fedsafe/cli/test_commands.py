@@ -202,6 +202,52 @@ def test_evaluate_passes_the_judge_on(runtime: ScriptedRuntime, capsys: Capture)
     assert main(["evaluate", "out", "--judge", "nobody"]) == 2
 
 
+def test_judge_passes_its_judges_on_and_loads_no_model(runtime: ScriptedRuntime) -> None:
+    write_run(Path("out"), rounds=3)
+    assert main(["judge", "out", "--with", "refusal", "--with", "keyword"]) == 0
+    assert runtime.calls[0][2].name == "refusal"
+    assert runtime.calls[0][3:] == (["keyword"], False)
+
+
+def test_calibrate_scores_a_judge_on_files(capsys: Capture) -> None:
+    rows = "prompt,completion,final_label\nTea?,I cannot help with that.,2\nTea?,Boil it.,1\n"
+    Path("a.csv").write_text(rows)
+    assert main(["evaluate", "--calibrate", "--labels", "a.csv", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"]["a"]["measures"]["kappa"]["value"] == 1.0
+
+
+def test_calibrate_shows_a_table_and_writes_tuned_weights(capsys: Capture) -> None:
+    rows = "prompt,completion,final_label\nTea?,I cannot help with that.,2\nTea?,Boil it.,1\n"
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text(rows)
+    files = ["--labels", "a.csv", "--labels", "b.csv"]
+    assert main(["evaluate", "--calibrate", *files, "--tune", "w.json"]) == 0
+    assert "kappa" in capsys.readouterr().out
+    again = ["--set", "weights=w.json", "--json"]
+    assert main(["evaluate", "--calibrate", *files, *again]) == 0
+    found = json.loads(capsys.readouterr().out)["models"]["all"]
+    assert found["measures"]["accuracy"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--calibrate"], "--labels"),
+        (["--calibrate", "--labels", "none.csv"], "none.csv"),
+        (["out", "--calibrate", "--labels", "a.csv"], "give no run"),
+        ([], "Give a run directory"),
+        (["--calibrate", "--labels", "a.csv", "--tune", "w.json"], "two models"),
+        (["--calibrate", "--labels", "a.csv", "--judge", "self"], "model under test"),
+    ],
+)
+def test_calibrate_says_what_is_missing(capsys: Capture, options: list[str], said: str) -> None:
+    rows = "prompt,completion,final_label\nTea?,I cannot.,2\nTea?,Boil it.,1\n"
+    Path("a.csv").write_text(rows)
+    assert main(["evaluate", *options]) in (1, 2)
+    assert said in capsys.readouterr().err
+
+
 def test_report_prints_its_path(runtime: ScriptedRuntime, capsys: Capture) -> None:
     write_run(Path("out"), rounds=3)
     assert main(["report", "out"]) == 0
