@@ -31,6 +31,7 @@ from clients.worker.result import TrainResult
 from fedsafe.contracts import LocalTask, Sample
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
+from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
@@ -46,6 +47,8 @@ Progress = Callable[[int], None]
 log = logging.getLogger(__name__)
 MEMORY = ErrorFeedbackInMemory()
 """Rounding errors of clients that have no directory for them."""
+ALGORITHMS = ErrorFeedbackInMemory()
+"""What the local algorithms of such clients remember between rounds."""
 
 
 def work(
@@ -92,6 +95,8 @@ def work(
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
+    if task.memory:
+        remembered.keep(job, task.memory)
     update = attacker.send(task, session.read(), benign) if attacker else session.read()
     packed = _pack(job, sent, update, state if site is None else site.state)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
@@ -116,7 +121,18 @@ def _context(
     return context
 
 
-def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
+def _remembered(state: Path | None) -> ErrorFeedback:
+    """Return the storage of what a local algorithm remembers between rounds."""
+    return ALGORITHMS if state is None else ErrorFeedbackOnDisk(state / "algorithm")
+
+
+def _task(
+    job: Job,
+    start: Tensors,
+    samples: Sequence[Sample],
+    poison: Poison | None,
+    memory: dict[str, "torch.Tensor"],
+) -> LocalTask:
     return LocalTask(
         samples=samples,
         poison=poison.samples if poison else (),

@@ -3,7 +3,7 @@
 A shield lies beside its adapter in ``shield.json``, readable by its owner alone.
 """
 
-from fedsafe.shields import secret_prefix
+from fedsafe.shields import injection, secret_prefix, self_refine
 from fedsafe.shields.serving import (
     Exported,
     apply_shield,
@@ -11,12 +11,18 @@ from fedsafe.shields.serving import (
     load_shield,
     save_shield,
 )
+from fedsafe.shields.chat import Shielded, apply_shields, shielded
 
 __all__ = [
     "Exported",
+    "Shielded",
     "apply_shield",
+    "apply_shields",
     "export_shield",
+    "injection",
     "load_shield",
     "save_shield",
     "secret_prefix",
+    "self_refine",
+    "shielded",
 ]
