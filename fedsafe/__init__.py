@@ -8,7 +8,15 @@ from typing import Any
 
 from fedsafe.version import __version__
 
-__all__ = ["__version__", "aggregate", "load_experiment", "read_run", "run", "run_seeds", "shielded"]
+__all__ = [
+    "__version__",
+    "aggregate",
+    "load_experiment",
+    "read_run",
+    "run",
+    "run_seeds",
+    "shielded",
+]
 
 
 def __getattr__(name: str) -> Any:

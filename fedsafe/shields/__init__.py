@@ -4,6 +4,7 @@ A shield lies beside its adapter in ``shield.json``, readable by its owner alone
 """
 
 from fedsafe.shields import injection, secret_prefix, self_refine
+from fedsafe.shields.chat import Shielded, apply_shields, shielded
 from fedsafe.shields.serving import (
     Exported,
     apply_shield,
@@ -11,7 +12,6 @@ from fedsafe.shields.serving import (
     load_shield,
     save_shield,
 )
-from fedsafe.shields.chat import Shielded, apply_shields, shielded
 
 __all__ = [
     "Exported",

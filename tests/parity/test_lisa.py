@@ -41,4 +41,4 @@ def test_lisa_takes_the_steps_of_the_authors_code(case):
         rate = float(case["learning_rate_of_plain_SGD"])
         with torch.no_grad():
             for weight, one in zip(weights.values(), gradients, strict=True):
-                weight -= rate * one
+                weight.sub_(rate * one)
