@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 from clients import consent
-from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
+from clients.error_feedback import (
+    ErrorFeedback,
+    ErrorFeedbackInMemory,
+    ErrorFeedbackOnDisk,
+    memory_of_algorithms,
+)
 from clients.node_config import NodeConfig
 from clients.role import (
     Poison,
@@ -31,7 +36,6 @@ from clients.worker.result import TrainResult
 from fedsafe.contracts import LocalTask, Sample
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
-from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import compression
 from fedsafe.models.adapters import Tensors
@@ -47,8 +51,6 @@ Progress = Callable[[int], None]
 log = logging.getLogger(__name__)
 MEMORY = ErrorFeedbackInMemory()
 """Rounding errors of clients that have no directory for them."""
-ALGORITHMS = ErrorFeedbackInMemory()
-"""What the local algorithms of such clients remember between rounds."""
 
 
 def work(
@@ -91,14 +93,13 @@ def work(
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison if attack else None)
+    kept = state if site is None else site.state
+    task = _task(job, start, samples, poison if attack else None, kept)
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
-    if task.memory:
-        remembered.keep(job, task.memory)
     update = attacker.send(task, session.read(), benign) if attacker else session.read()
-    packed = _pack(job, sent, update, state if site is None else site.state)
+    packed = _pack(job, sent, update, kept, task.memory)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
     return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
 
@@ -121,17 +122,12 @@ def _context(
     return context
 
 
-def _remembered(state: Path | None) -> ErrorFeedback:
-    """Return the storage of what a local algorithm remembers between rounds."""
-    return ALGORITHMS if state is None else ErrorFeedbackOnDisk(state / "algorithm")
-
-
 def _task(
     job: Job,
     start: Tensors,
     samples: Sequence[Sample],
     poison: Poison | None,
-    memory: dict[str, "torch.Tensor"],
+    state: Path | None,
 ) -> LocalTask:
     return LocalTask(
         samples=samples,
@@ -143,6 +139,8 @@ def _task(
         round=job.round,
         client=job.client,
         attackers=job.attack.attackers if job.attack else (),
+        data_seed=job.own_seed if job.shared is None else job.shared.seed,
+        memory=dict(memory_of_algorithms(state).before(job) or {}),
     )
 
 
@@ -237,8 +235,12 @@ def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
     return sent if rank == adapter.rank else cut(sent, rank, adapter.cut)
 
 
-def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
-    """Compress the update; the quantization residual goes into the next round (error feedback)."""
+def _pack(
+    job: Job, sent: Tensors, trained: Tensors, state: Path | None, memory: Tensors
+) -> compression.Arrays:
+    """Compress the update, and keep its rounding error and the algorithm's memory for later."""
+    if memory:
+        memory_of_algorithms(state).keep(job, memory)
     form = job.wire
     residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))
