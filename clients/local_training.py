@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 from clients import consent
-from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
+from clients.error_feedback import (
+    ErrorFeedback,
+    ErrorFeedbackInMemory,
+    ErrorFeedbackOnDisk,
+    memory_of_algorithms,
+)
 from clients.node_config import NodeConfig
 from clients.role import (
     Poison,
@@ -84,12 +89,13 @@ def work(
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison if attack else None)
+    kept = state if site is None else site.state
+    task = _task(job, start, samples, poison if attack else None, kept)
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
     update = attacker.send(task, session.read(), benign) if attacker else session.read()
-    packed = _pack(job, sent, update, state if site is None else site.state)
+    packed = _pack(job, sent, update, kept, task.memory)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
     return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
 
@@ -126,7 +132,13 @@ def _data(
     return contaminate(samples, poison.samples, mixed_in.seed), poison
 
 
-def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
+def _task(
+    job: Job,
+    start: Tensors,
+    samples: Sequence[Sample],
+    poison: Poison | None,
+    state: Path | None,
+) -> LocalTask:
     return LocalTask(
         samples=samples,
         poison=poison.samples if poison else (),
@@ -137,6 +149,8 @@ def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | 
         round=job.round,
         client=job.client,
         attackers=job.attack.attackers if job.attack else (),
+        data_seed=job.own_seed if job.shared is None else job.shared.seed,
+        memory=dict(memory_of_algorithms(state).before(job) or {}),
     )
 
 
@@ -231,8 +245,12 @@ def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
     return sent if rank == adapter.rank else cut(sent, rank, adapter.cut)
 
 
-def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
-    """Compress the update; the quantization residual goes into the next round (error feedback)."""
+def _pack(
+    job: Job, sent: Tensors, trained: Tensors, state: Path | None, memory: Tensors
+) -> compression.Arrays:
+    """Compress the update, and keep its rounding error and the algorithm's memory for later."""
+    if memory:
+        memory_of_algorithms(state).keep(job, memory)
     form = job.wire
     residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))
