@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clients import consent
+from clients import consent, metrics
 from clients.error_feedback import (
     ErrorFeedback,
     ErrorFeedbackInMemory,
@@ -97,7 +97,9 @@ def work(
     update = attacker.send(task, session.read(), benign) if attacker else session.read()
     packed = _pack(job, sent, update, kept, task.memory)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
+    return TrainResult(
+        packed, {**metrics.of_training(context), **metrics.of_poison(poison), **seconds}
+    )
 
 
 def _context(
@@ -152,35 +154,6 @@ def _task(
         data_seed=job.own_seed if job.shared is None else job.shared.seed,
         memory=dict(memory_of_algorithms(state).before(job) or {}),
     )
-
-
-def _metrics(context: SessionContext) -> dict[str, int | float]:
-    """Sum the metrics of a round's calls of `fit`; the loss is the last one's."""
-    if not context.fits:
-        return {"num-examples": 0}
-    did = [report for report, _ in context.fits]
-    fits = [fit for _, fit in context.fits]
-    return {
-        "num-examples": max(fit.samples for fit in fits),
-        "loss": fits[-1].loss,
-        "skipped": max(fit.dropped for fit in fits),
-        "truncated": max(fit.truncated for fit in fits),
-        "tokens": sum(report.tokens for report in did),
-        "padded-tokens": sum(report.padded for report in did),
-        "peak-bytes": max(report.peak for report in did),
-        "train-seconds": sum(report.seconds for report in did),
-    }
-
-
-def _overlap(poison: Poison | None) -> dict[str, int | float]:
-    """Return how many malicious samples there are, and how many repeat evaluation prompts."""
-    if poison is None:
-        return {}
-    return {
-        "poison-samples": len(poison.samples),
-        "poison-exact": poison.exact,
-        "poison-near": poison.near,
-    }
 
 
 def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
