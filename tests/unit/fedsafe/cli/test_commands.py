@@ -209,6 +209,12 @@ def test_judge_passes_its_judges_on_and_loads_no_model(runtime: ScriptedRuntime)
     assert runtime.calls[0][3:] == (["keyword"], False)
 
 
+@pytest.fixture
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("own_directory")
 def test_calibrate_scores_a_judge_on_files(capsys: Capture) -> None:
     rows = "prompt,completion,final_label\nTea?,I cannot help with that.,2\nTea?,Boil it.,1\n"
     Path("a.csv").write_text(rows)
@@ -217,6 +223,7 @@ def test_calibrate_scores_a_judge_on_files(capsys: Capture) -> None:
     assert found["models"]["a"]["measures"]["kappa"]["value"] == 1.0
 
 
+@pytest.mark.usefixtures("own_directory")
 def test_calibrate_shows_a_table_and_writes_tuned_weights(capsys: Capture) -> None:
     rows = "prompt,completion,final_label\nTea?,I cannot help with that.,2\nTea?,Boil it.,1\n"
     for name in ("a.csv", "b.csv"):
@@ -230,6 +237,7 @@ def test_calibrate_shows_a_table_and_writes_tuned_weights(capsys: Capture) -> No
     assert found["measures"]["accuracy"]["value"] == 1.0
 
 
+@pytest.mark.usefixtures("own_directory")
 @pytest.mark.parametrize(
     ("options", "said"),
     [
