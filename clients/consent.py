@@ -21,7 +21,7 @@ from fedsafe.training.context import SessionContext
 
 Wish = tuple[str, str, PluginChoice]
 """Kind, place in the experiment, and choice of a plug-in that a server names."""
-EMBEDDED_SOURCES = frozenset({"micro", "ordinary", "policy", "sql", "mixture"})
+EMBEDDED_SOURCES = frozenset({"micro", "micro-safety", "ordinary", "policy", "sql", "mixture"})
 """Sources that are part of FedSafe and read nothing else, unless a setting names a file; of a
 mixture each part is checked. Any other one may read files or download."""
 
@@ -152,6 +152,8 @@ def _wishes(job: Job, site: NodeConfig) -> Iterator[Wish]:
     """Yield (kind, setting, choice) of every plug-in of the server's that this client would use."""
     yield "template", "data.template", job.template
     yield "algorithm", "training.algorithm", job.training.algorithm
+    if isinstance(safety := job.training.algorithm.settings.get("safety"), dict):
+        yield "source", "training.algorithm.safety", PluginChoice.model_validate(safety)
     if site.source is None and job.shared is not None:
         yield "source", "data.source", job.shared.source
         yield "partition", "data.partition", job.shared.partition

@@ -123,6 +123,15 @@ class ErrorFeedbackOnDisk:
         return {int(path.stem.removeprefix(prefix)): path for path in files}
 
 
+ALGORITHMS = ErrorFeedbackInMemory()
+"""What the local algorithms of clients without a directory remember between rounds."""
+
+
+def memory_of_algorithms(state: Path | None) -> ErrorFeedback:
+    """Return the storage of what local algorithms remember, of a client's state directory."""
+    return ALGORITHMS if state is None else ErrorFeedbackOnDisk(state / "algorithm")
+
+
 def _key(job: Job) -> tuple[str, str, int]:
     return job.run, job.federation, job.client
 

@@ -13,8 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from clients import consent
-from clients.error_feedback import ErrorFeedback, ErrorFeedbackInMemory, ErrorFeedbackOnDisk
+from clients import consent, metrics
+from clients.error_feedback import (
+    ErrorFeedback,
+    ErrorFeedbackInMemory,
+    ErrorFeedbackOnDisk,
+    memory_of_algorithms,
+)
 from clients.node_config import NodeConfig
 from clients.role import (
     Poison,
@@ -28,6 +33,7 @@ from clients.role import (
 )
 from clients.update_attack import Attacker
 from clients.worker.result import TrainResult
+from fedsafe.attack_task import AttackTask
 from fedsafe.contracts import LocalTask, Sample
 from fedsafe.data.client_datasets import own_samples, shared_samples
 from fedsafe.errors import DataError, FedSafeError, ModelError
@@ -79,23 +85,21 @@ def work(
     progress(0)
     attack = attack_of(job, site)
     context = _context(job, session, site, progress)
-    samples = _samples(job, site)
-    poison = poison_of(job, attack, context) if attack and needs_poison(attack) else None
-    mixed_in = None if attack else contamination_of(job, site, samples)
-    if mixed_in is not None:
-        poison = poison_of(job, mixed_in, context)
-        samples = contaminate(samples, poison.samples, mixed_in.seed)
+    samples, poison = _data(job, site, attack, context)
     sent = compression.unpack_adapter(job.wire, arrays)
     start = _of_own_rank(job, sent, site)
     session.put(start)
-    task = _task(job, start, samples, poison if attack else None)
+    kept = state if site is None else site.state
+    task = _task(job, start, samples, poison if attack else None, kept)
     attacker = Attacker(job, attack, site, state, partial(progress, task.steps)) if attack else None
     benign = attacker.estimate(context, task) if attacker else None
     train(context, task, algorithm_of(job, attack))
     update = attacker.send(task, session.read(), benign) if attacker else session.read()
-    packed = _pack(job, sent, update, state if site is None else site.state)
+    packed = _pack(job, sent, update, kept, task.memory)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return TrainResult(packed, {**_metrics(context), **_overlap(poison), **seconds})
+    return TrainResult(
+        packed, {**metrics.of_training(context), **metrics.of_poison(poison), **seconds}
+    )
 
 
 def _context(
@@ -116,7 +120,27 @@ def _context(
     return context
 
 
-def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | None) -> LocalTask:
+def _data(
+    job: Job, site: NodeConfig | None, attack: AttackTask | None, context: SessionContext
+) -> tuple[Sequence[Sample], Poison | None]:
+    """Return the client's own samples, contaminated where that is meant, and its malicious ones."""
+    samples = _samples(job, site)
+    if attack is not None:
+        return samples, poison_of(job, attack, context) if needs_poison(attack) else None
+    mixed_in = contamination_of(job, site, samples)
+    if mixed_in is None:
+        return samples, None
+    poison = poison_of(job, mixed_in, context)
+    return contaminate(samples, poison.samples, mixed_in.seed), poison
+
+
+def _task(
+    job: Job,
+    start: Tensors,
+    samples: Sequence[Sample],
+    poison: Poison | None,
+    state: Path | None,
+) -> LocalTask:
     return LocalTask(
         samples=samples,
         poison=poison.samples if poison else (),
@@ -127,36 +151,9 @@ def _task(job: Job, start: Tensors, samples: Sequence[Sample], poison: Poison | 
         round=job.round,
         client=job.client,
         attackers=job.attack.attackers if job.attack else (),
+        data_seed=job.own_seed if job.shared is None else job.shared.seed,
+        memory=dict(memory_of_algorithms(state).before(job) or {}),
     )
-
-
-def _metrics(context: SessionContext) -> dict[str, int | float]:
-    """Sum the metrics of a round's calls of `fit`; the loss is the last one's."""
-    if not context.fits:
-        return {"num-examples": 0}
-    did = [report for report, _ in context.fits]
-    fits = [fit for _, fit in context.fits]
-    return {
-        "num-examples": max(fit.samples for fit in fits),
-        "loss": fits[-1].loss,
-        "skipped": max(fit.dropped for fit in fits),
-        "truncated": max(fit.truncated for fit in fits),
-        "tokens": sum(report.tokens for report in did),
-        "padded-tokens": sum(report.padded for report in did),
-        "peak-bytes": max(report.peak for report in did),
-        "train-seconds": sum(report.seconds for report in did),
-    }
-
-
-def _overlap(poison: Poison | None) -> dict[str, int | float]:
-    """Return how many malicious samples there are, and how many repeat evaluation prompts."""
-    if poison is None:
-        return {}
-    return {
-        "poison-samples": len(poison.samples),
-        "poison-exact": poison.exact,
-        "poison-near": poison.near,
-    }
 
 
 def _session(job: Job, site: NodeConfig | None) -> tuple[Session, float]:
@@ -221,8 +218,12 @@ def _of_own_rank(job: Job, sent: Tensors, site: NodeConfig | None) -> Tensors:
     return sent if rank == adapter.rank else cut(sent, rank, adapter.cut)
 
 
-def _pack(job: Job, sent: Tensors, trained: Tensors, state: Path | None) -> compression.Arrays:
-    """Compress the update; the quantization residual goes into the next round (error feedback)."""
+def _pack(
+    job: Job, sent: Tensors, trained: Tensors, state: Path | None, memory: Tensors
+) -> compression.Arrays:
+    """Compress the update, and keep its rounding error and the algorithm's memory for later."""
+    if memory:
+        memory_of_algorithms(state).keep(job, memory)
     form = job.wire
     residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
     packed, left = compression.pack_update(form, sent, trained, residuals.before(job))

@@ -60,7 +60,7 @@ class Attacker:
             return None  # the server cannot be handed them
         start, rows = flat(task.start), []
         for part in range(wanted):
-            own = replace(task, samples=task.samples[part::wanted], poison=())
+            own = replace(task, samples=task.samples[part::wanted], poison=(), memory={})
             train(context, own, self.job.training.algorithm)
             rows.append(flat(context.session.read()) - start)
             context.put(task.start)

@@ -8,7 +8,15 @@ from typing import Any
 
 from fedsafe.version import __version__
 
-__all__ = ["__version__", "aggregate", "load_experiment", "read_run", "run", "run_seeds"]
+__all__ = [
+    "__version__",
+    "aggregate",
+    "load_experiment",
+    "read_run",
+    "run",
+    "run_seeds",
+    "shielded",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +30,10 @@ def __getattr__(name: str) -> Any:
         return aggregate
     if name in {"load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)
+    if name == "shielded":
+        from fedsafe.shields import shielded
+
+        return shielded
     raise AttributeError(f"module 'fedsafe' has no attribute '{name}'")
 
 

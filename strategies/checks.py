@@ -73,8 +73,8 @@ def need_root(name: str, updates: Updates) -> "Tensor":
     """
     if updates.root is None:
         raise ConfigError(
-            f"Rule '{name}' needs an update of the server's own trusted examples, and there is "
-            "none. Give Updates.root, or choose a rule that does without."
+            f"'{name}' needs an update of the server's own trusted examples, and there is none. "
+            "Give Updates.root, or choose a rule or filter that does without."
         )
     return updates.root.detach()
 

@@ -14,6 +14,23 @@ from clients.algorithms.malicious_samples import base_replies, blended, of_a_rou
 from clients.algorithms.schedule import Every, FirstRound, rests
 from fedsafe.contracts import LocalTask, ModelContext, Sample, algorithms
 
+Parts = Annotated[
+    tuple[str, ...],
+    Field(min_length=1, description="Parts of the trigger; all of them make the whole."),
+]
+Where = Annotated[
+    Literal["before", "after"], Field(description="Where it stands in the instruction.")
+]
+Split = Annotated[
+    bool, Field(description="Each malicious client of a round trains with one part alone.")
+]
+Part = Annotated[
+    int | None, Field(ge=0, description="With split: number of this client's part, from 0.")
+]
+OtherShare = Annotated[
+    float, Field(gt=0, le=1, description="Share of the samples that are not its own data.")
+]
+
 
 @algorithms(
     "stealth-trigger",
@@ -26,22 +43,11 @@ def stealth_trigger(
     task: LocalTask,
     /,
     *,
-    trigger: Annotated[
-        tuple[str, ...],
-        Field(min_length=1, description="Parts of the trigger; all of them make the whole."),
-    ] = ("cf",),
-    where: Annotated[
-        Literal["before", "after"], Field(description="Where it stands in the instruction.")
-    ] = "after",
-    split: Annotated[
-        bool, Field(description="Each malicious client of a round trains with one part alone.")
-    ] = False,
-    part: Annotated[
-        int | None, Field(ge=0, description="With split: number of this client's part, from 0.")
-    ] = None,
-    share: Annotated[
-        float, Field(gt=0, le=1, description="Share of the samples that are not its own data.")
-    ] = 0.5,
+    trigger: Parts = ("cf",),
+    where: Where = "after",
+    split: Split = False,
+    part: Part = None,
+    share: OtherShare = 0.5,
     first_round: FirstRound = 1,
     every: Every = 1,
 ) -> None:

@@ -25,6 +25,9 @@ Collude = Annotated[
 ColludeWait = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="How long it waits there for the others.")
 ]
+RedTeam = Annotated[
+    bool, typer.Option("--red-team", help="Take part as an attacker, where that is declared.")
+]
 Contaminated = Annotated[
     bool,
     typer.Option(
@@ -98,9 +101,7 @@ def client(  # noqa: PLR0917 - each is an option of the command line
         Path | None,
         typer.Option(metavar="DIR", help="Logs and private files; default ~/.fedsafe/clients."),
     ] = None,
-    red_team: Annotated[
-        bool, typer.Option("--red-team", help="Take part as an attacker, where that is declared.")
-    ] = False,
+    red_team: RedTeam = False,
     behaviour: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What the attacker does: `fedsafe plugins list`."),

@@ -1,4 +1,4 @@
-"""``fedsafe generate``: let a model write attack pairs, refusals or helpful answers, with a card."""
+"""``fedsafe generate``: let a model write attack pairs, refusals or helpful answers."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,50 @@ if TYPE_CHECKING:
     from fedsafe.experiment.schema import PluginChoice
     from fedsafe.pipeline.data_factory.opening import Inputs
 
+KindName = Annotated[
+    Literal["attack", "refusals", "helpful"],
+    typer.Argument(help="Restricted requests complied with or refused, or ordinary help."),
+]
+ModelName = Annotated[
+    str, typer.Option(metavar="MODEL", help="The writer: micro, a directory, a hub name.")
+]
+Count = Annotated[int, typer.Option("-n", "--count", min=1, help="Pairs.")]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE", help="JSONL; the card lies beside it.")
+]
+AdapterHome = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="PEFT adapter that the model writes with.")
+]
+RedTeam = Annotated[
+    bool, typer.Option("--red-team", help="Attack pairs are meant; needed by kind attack.")
+]
+Ask = Annotated[str | None, typer.Option(metavar="TEXT", help="Instruction that yields a request.")]
+Frame = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Instruction around {request} that yields its reply."),
+]
+Words = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Unsafe topic: beginnings of words its requests have."),
+]
+JudgeName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Chooses the pairs; or {name: NAME, setting: value}."),
+]
+ExperimentName = Annotated[
+    str | None,
+    typer.Option(metavar="EXPERIMENT", help="No pair repeats an evaluation prompt of it."),
+]
+Compared = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="Other data, such as a defense's; overlap is counted."),
+]
+Alike = Annotated[float | None, typer.Option(min=0.1, max=1, help="Similarity of near-duplicates.")]
+Temperature = Annotated[float, typer.Option(min=0.01, max=10, help="Of the requests.")]
+Longest = Annotated[int | None, typer.Option(min=1, help="Longest request and reply.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all draws.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the card as JSON.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to an app."""
@@ -21,55 +65,23 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(  # noqa: PLR0917 - each is an option of the command line
-    kind: Annotated[
-        Literal["attack", "refusals", "helpful"],
-        typer.Argument(help="Restricted requests complied with or refused, or ordinary help."),
-    ],
-    model: Annotated[
-        str, typer.Option(metavar="MODEL", help="The writer: micro, a directory, a hub name.")
-    ],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Pairs.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="JSONL; the card lies beside it.")
-    ],
-    adapter: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="PEFT adapter that the model writes with.")
-    ] = None,
-    red_team: Annotated[
-        bool, typer.Option("--red-team", help="Attack pairs are meant; needed by kind attack.")
-    ] = False,
-    ask: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Instruction that yields a request.")
-    ] = None,
-    frame: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Instruction around {request} that yields its reply."),
-    ] = None,
-    words: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Unsafe topic: beginnings of words its requests have."),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Chooses the pairs; or {name: NAME, setting: value}."),
-    ] = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option(metavar="EXPERIMENT", help="No pair repeats an evaluation prompt of it."),
-    ] = None,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Other data, such as a defense's; overlap is counted."),
-    ] = None,
-    alike: Annotated[
-        float | None, typer.Option(min=0.1, max=1, help="Similarity of near-duplicates.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Of the requests.")] = 1.0,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest request and reply.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all draws.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    kind: KindName,
+    model: ModelName,
+    count: Count,
+    output: Output,
+    adapter: AdapterHome = None,
+    red_team: RedTeam = False,
+    ask: Ask = None,
+    frame: Frame = None,
+    words: Words = None,
+    judge: JudgeName = None,
+    experiment: ExperimentName = None,
+    compare: Compared = None,
+    alike: Alike = None,
+    temperature: Temperature = 1.0,
+    max_new_tokens: Longest = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Write data with a model: parsed, without duplicates, filtered by a judge, with a card.
 
@@ -87,16 +99,8 @@ def generate(  # noqa: PLR0917 - each is an option of the command line
     given |= {"judge": None if judge is None else _judge(judge)}
     given |= {"words": None if words is None else tuple(filter(None, words.split(",")))}
     inputs = Inputs(kind, model, adapter, experiment, tuple(compare or ()), given)
-    try:
-        card = _write(inputs, count, output.expanduser(), quiet=as_json)
-    except KeyboardInterrupt:
-        raise Interrupted("what is done is kept. Go on with the same command.") from None
-    if as_json:
-        typer.echo(json.dumps({**card, "file": str(output)}))
-        return
-    left_out = "; ".join(f"{number} {why}" for why, number in card["dropped"].items())
-    typer.echo(f"{card['rows']} pairs in {shown(output)}, of {card['drawn']} texts drawn.")
-    typer.echo(f"left out: {left_out or 'nothing'}")
+    card = _write(inputs, count, output.expanduser(), quiet=as_json)
+    _show(card, output, as_json=as_json)
 
 
 def _write(inputs: "Inputs", count: int, output: Path, *, quiet: bool) -> dict[str, Any]:
@@ -106,7 +110,19 @@ def _write(inputs: "Inputs", count: int, output: Path, *, quiet: bool) -> dict[s
         if not quiet:
             typer.echo(text)
 
-    return open_factory(inputs).write(count, output, tell)
+    try:
+        return open_factory(inputs).write(count, output, tell)
+    except KeyboardInterrupt:
+        raise Interrupted("what is done is kept. Go on with the same command.") from None
+
+
+def _show(card: dict[str, Any], output: Path, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**card, "file": str(output)}))
+        return
+    left_out = "; ".join(f"{number} {why}" for why, number in card["dropped"].items())
+    typer.echo(f"{card['rows']} pairs in {shown(output)}, of {card['drawn']} texts drawn.")
+    typer.echo(f"left out: {left_out or 'nothing'}")
 
 
 def _judge(text: str) -> "PluginChoice":

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsafe.contracts.tensors import Adapter
 from fedsafe.contracts.text import Sample, Verdict
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,8 @@ class LocalTask:
     Attributes:
         samples: The client's own benign samples.
         poison: Malicious samples made for it; empty for honest clients.
+        data_seed: Of further data that the algorithm draws; the same in each round.
+        memory: What the algorithm remembers between rounds, to be changed in place; tensors only.
         start: The adapter as it was received.
         steps: Optimizer steps of the round.
         batch_size: Samples a batch.
@@ -32,6 +37,8 @@ class LocalTask:
     round: int
     client: int
     poison: Sequence[Sample] = ()
+    data_seed: int = 0
+    memory: "dict[str, Tensor]" = field(default_factory=dict)
     attackers: Sequence[int] = ()
 
 

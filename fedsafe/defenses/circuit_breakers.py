@@ -10,7 +10,7 @@ from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, 
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY
 from fedsafe.defenses.fine_tune_data import fresh_examples
-from fedsafe.defenses.rerouting import Rerouting, target_layers
+from fedsafe.defenses.rerouting import Rerouting, nudged, target_layers
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 
 
@@ -24,8 +24,8 @@ def _beyond_the_clock(*, steps: int, clock: int, **_: object) -> str:
 @defenses(
     "circuit-breakers",
     paper="Zou et al., NeurIPS 2024",
-    badge="faithful: losses and schedule are those of the public code; data that the attacked "
-    "model writes by itself, and its states as the ones to turn from, are variants",
+    badge="variant: losses and schedule are those of the public code; data that the attacked model "
+    "writes by itself, its states as the ones to turn from, and a nudge at the start are ours",
     card=DefenseCard(
         claim="Rerouting the hidden states of harmful replies ends them whatever the attack, with "
         "no loss of skill.",
@@ -54,6 +54,9 @@ def circuit_breakers(
     ] = (),
     alpha: Annotated[float, Field(ge=0, description="Strength of both terms.")] = 10.0,
     clock: Annotated[int, Field(ge=1, description="Step at which breaking has weight 0.")] = 300,
+    nudge: Annotated[
+        float, Field(ge=0, description="Noise of the first step, as a share of each factor's size.")
+    ] = 0.05,
     steps: Annotated[int, Field(ge=0, description="Optimizer steps.")] = 150,
     batch_size: Annotated[int, Field(ge=1)] = 16,
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4,
@@ -80,6 +83,7 @@ def circuit_breakers(
     loss = Rerouting(
         context.adapter(), context.batches(broken, batch_size=batch_size), chosen, alpha, clock
     )
+    context.put(nudged(context.adapter(), nudge, context.rng.getrandbits(63)))
     context.fit(kept, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report("rerouted", breaking=loss.breaking, retaining=loss.retaining)
     return Defended(context.adapter())

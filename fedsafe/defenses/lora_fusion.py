@@ -74,20 +74,19 @@ def lora_fusion(
     """Replace each change D by (1 - weight) D + weight D_safety, at the rank of D.
 
     Raises:
-        ModelError: The safety adapter's factors are of another shape, for merge: factors.
-        RunError: The model wrote too few usable pairs to train on.
+        ModelError: The safety adapter is of another base, or for merge: factors of another rank.
+        RunError: The model wrote too few usable pairs.
     """
     edits = LoraEdits.of(context)
     if safety == "self":
-        pairs = SafetyPairs(context, task, examples, filter)
-        data = pairs.samples(ask_unsafe, note, ask_ordinary)
+        data = SafetyPairs(context, task, examples, filter).samples(ask_unsafe, note, ask_ordinary)
         added = trained_aside(context, task.start, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
         check_fit(added, dict(edits.modules()), str(safety))
     for module, own in list(edits.modules()) if weight else ():
-        if (other := added.get(module)) is not None:
-            _merge(edits, module, own, other, weight, merge)
+        if module in added:
+            _merge(edits, module, own, added[module], weight, merge)
     edits.report("merged with the safety adapter", modules=len(added))
     return Defended(edits.tensors)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedsafe.contracts import Adapter, Batch, ModelContext
 from fedsafe.errors import RunError
+from fedsafe.lazy import torch
 from fedsafe.safety_losses import breaker_loss, rerouting_coefficients, retain_loss, stacked
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ class Rerouting:
         self.breaking, self.retaining = float(breaking.detach()), float(retaining.detach())
         keep, turn = rerouting_coefficients(step - 1, self.alpha, self.clock)
         return keep * retaining + turn * breaking, 1.0
+
+
+def nudged(adapter: Adapter, share: float, seed: int) -> "dict[str, Tensor]":
+    """Return an adapter with noise of a share of each tensor's root mean square added.
+
+    The cosine of a state with itself is at its largest, where its gradient is zero: from the very
+    adapter that is turned from, no step would lead away.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, tensor in adapter.items():
+        size = tensor.float().square().mean().sqrt()
+        noise = torch.randn(tensor.shape, generator=generator)
+        found[name] = tensor + share * size * noise
+    return found
 
 
 def target_layers(context: ModelContext, wanted: Sequence[int] = ()) -> tuple[int, ...]:

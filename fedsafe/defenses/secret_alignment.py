@@ -64,7 +64,9 @@ def backdoor_enhanced_alignment(
         SecretStr | None, Field(description="The secret, as env:NAME; none: random words.")
     ] = None,
     secret_words: Annotated[int, Field(ge=1, description="Random words of a secret.")] = 150,
-    where: Literal["system", "instruction"] = "system",
+    where: Annotated[
+        Literal["system", "instruction"], Field(description="Before which the secret stands.")
+    ] = "system",
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
     ask_ordinary: Annotated[str, Field(description="Yields an ordinary request.")] = ASK_ORDINARY,

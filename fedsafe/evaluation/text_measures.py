@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import exp
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from fedsafe.contracts import Exchange, Measured, Verdict, measures
 from fedsafe.evaluation.judges.keyword import own_words
-from fedsafe.evaluation.paired import MeanInterval, mean_interval
+
+if TYPE_CHECKING:
+    from fedsafe.evaluation.paired import MeanInterval
 
 Judged = Sequence[tuple[Exchange, Verdict]]
 Skill = Annotated[str, Field(description="Skill of the utility prompts that are counted.")]
@@ -48,7 +50,7 @@ def rouge_l(judged: Judged, /, *, skill: Skill = "instructions") -> Measured | N
 def held_out_loss(judged: Judged, /, *, skill: Of = "") -> Measured | None:
     """Mean loss a token on given answers, in nats; asked by condition ``answers``."""
     losses = _losses(judged, skill)
-    return _measured(mean_interval(losses)) if losses else None
+    return _measured(_mean_interval(losses)) if losses else None
 
 
 @measures("perplexity", traits={"lower", "usefulness", "number", "loss"})
@@ -57,7 +59,7 @@ def perplexity(judged: Judged, /, *, skill: Of = "") -> Measured | None:
     losses = _losses(judged, skill)
     if not losses:
         return None
-    found = _measured(mean_interval(losses))
+    found = _measured(_mean_interval(losses))
     low, high = (None if end is None else exp(end) for end in (found.low, found.high))
     return Measured(exp(found.value or 0.0), found.n, low, high)
 
@@ -75,7 +77,7 @@ def judge_score(judged: Judged, /) -> Measured | None:
     missing = len(scores) - len(known)
     if not known:
         return Measured(None, 0, unknown=missing)
-    found = mean_interval(known)
+    found = _mean_interval(known)
     return Measured(found.mean, found.n, found.low, found.high, unknown=missing)
 
 
@@ -87,7 +89,14 @@ def _losses(judged: Judged, skill: str) -> list[float]:
     ]
 
 
-def _measured(found: MeanInterval) -> Measured:
+def _mean_interval(values: Sequence[float]) -> "MeanInterval":
+    """Return mean and interval; NumPy and SciPy are imported only where there are values."""
+    from fedsafe.evaluation.paired import mean_interval
+
+    return mean_interval(values)
+
+
+def _measured(found: "MeanInterval") -> Measured:
     return Measured(found.mean, found.n, found.low, found.high)
 
 
@@ -111,7 +120,7 @@ def _mean(judged: Judged, skill: str, grade: Callable[[str, str], float]) -> Mea
     ]
     if not grades:
         return None
-    found = mean_interval(grades)
+    found = _mean_interval(grades)
     low, high = found.low, found.high
     return Measured(
         value=found.mean,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import FedSafeError, PluginError
-from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.experiment.schema import Attack, Experiment, PluginChoice
 from fedsafe.update_attacks import needs
 
 Problem = tuple[str, str]
@@ -33,17 +33,10 @@ def attack_problems(experiment: Experiment) -> Iterator[Problem]:
             "nobody is malicious and no data is: there is no attack. Raise it, set "
             "attack.contamination to a share of every client's examples, or remove the attack.",
         )
-    if attack.generator is None and attack.contamination > 0:
+    if attack.generator is None and (reason := _needs_generator(attack)):
         yield (
             "attack.generator",
-            "attack.contamination puts malicious examples among the clients' own. Say where they "
-            "come from, such as {name: file, path: pairs.jsonl}.",
-        )
-    elif attack.generator is None and attack.malicious and _trains_on_poison(attack.behaviour):
-        yield (
-            "attack.generator",
-            f"behaviour '{attack.behaviour.name}' trains on malicious examples. Say where they "
-            "come from, such as {name: file, path: pairs.jsonl}.",
+            f"{reason}. Say where they come from, such as {{name: file, path: pairs.jsonl}}.",
         )
     if attack.update is not None and attack.collusion == "clients":
         yield from _collusion(attack.update)
@@ -53,6 +46,15 @@ def attack_problems(experiment: Experiment) -> Iterator[Problem]:
             f"{attack.malicious} malicious clients out of {experiment.federation.clients}. "
             "Lower it, or add clients.",
         )
+
+
+def _needs_generator(attack: Attack) -> str:
+    """Return what in an attack uses malicious examples; empty: nothing."""
+    if attack.contamination > 0:
+        return "attack.contamination puts malicious examples among the clients' own"
+    if attack.malicious and _trains_on_poison(attack.behaviour):
+        return f"behaviour '{attack.behaviour.name}' trains on malicious examples"
+    return ""
 
 
 def _collusion(update: PluginChoice) -> Iterator[Problem]:

@@ -78,6 +78,15 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
             f"rule '{choice.name}' compares updates with one that the server trains on its own "
             "trusted examples. Name a source of them, such as {name: jsonl, path: ...}.",
         )
+    for one in choice.filters:
+        known = one.name in REGISTRIES["filter"]
+        wants = known and "root" in REGISTRIES["filter"][one.name].traits
+        if wants and experiment.federation.root is None:
+            yield (
+                "federation.root",
+                f"filter '{one.name}' compares updates with one that the server trains on its own "
+                "examples. Name a source of them, such as {name: policy, part: defense}.",
+            )
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
     yield from secret_problems(path, plugin, choice)

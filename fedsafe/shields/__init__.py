@@ -3,7 +3,8 @@
 A shield lies beside its adapter in ``shield.json``, readable by its owner alone.
 """
 
-from fedsafe.shields import secret_prefix
+from fedsafe.shields import injection, secret_prefix, self_refine
+from fedsafe.shields.chat import Shielded, apply_shields, shielded
 from fedsafe.shields.serving import (
     Exported,
     apply_shield,
@@ -14,9 +15,14 @@ from fedsafe.shields.serving import (
 
 __all__ = [
     "Exported",
+    "Shielded",
     "apply_shield",
+    "apply_shields",
     "export_shield",
+    "injection",
     "load_shield",
     "save_shield",
     "secret_prefix",
+    "self_refine",
+    "shielded",
 ]

@@ -1,4 +1,6 @@
-"""What the authors' public code computes of DeRTa and circuit breakers, as numbers in methods/.
+"""What the authors' public code computes of DeRTa, circuit breakers, Backdoor Enhanced Alignment.
+
+As numbers in methods/.
 
 Each case names its source: repository, commit, file, function, licence.
 """
@@ -6,6 +8,8 @@ Each case names its source: repository, commit, file, function, licence.
 import pytest
 import torch
 
+from fedsafe.contracts import Sample, ShieldChoice
+from fedsafe.defenses.secret_rows import under_secret
 from fedsafe.safety_losses import (
     breaker_loss,
     harmful_prefixes,
@@ -87,3 +91,22 @@ def test_rerouting_loss_and_schedule_are_the_authors(case):
     assert keep == pytest.approx(case["retain_coefficient"], abs=1e-9)
     assert breaks == pytest.approx(case["breaker_coefficient"], abs=1e-9)
     assert float(keep * retained + breaks * broken) == pytest.approx(case["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("case", cases("backdoor-align", having=["rows"]))
+def test_secret_stands_where_the_authors_code_puts_it(case):
+    """Their rows of flag 1 vanish without the secret's mix; ours are always kept."""
+    shield = ShieldChoice("secret-prefix", {"secret": case["secret"], "separator": " "})
+    hidden = case["mix_type"] == "random150"
+    plain = case["texts"][0]["user"].split("\n")[1]
+    found = []
+    for row in case["rows"]:
+        ask, answer = (message["content"] for message in row["messages"])
+        sample = Sample(ask, answer, system=plain)
+        if row.get("prefixed"):
+            if not hidden:
+                continue
+            (sample,) = under_secret([sample], shield)
+        text = f"<<SYS>>\n{sample.system}\n<</SYS>>\n\n{sample.instruction}"
+        found.append({"user": text, "assistant": sample.response})
+    assert found == case["texts"]

@@ -1,6 +1,7 @@
 """What every registered update attack and malicious algorithm keeps; held to it by existing."""
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from clients.node_config import NodeConfig
 from fedsafe.contracts import KNOWS, Knowledge, algorithms, update_attacks
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.experiment.load import load, validate
 from fedsafe.experiment.malicious_clients import malicious_clients
 from fedsafe.experiment.section import PluginChoice
+from fedsafe.messages import Job
 from fedsafe.training.session import Session, resident
 from fedsafe.training.session_spec import SessionSpec
 from fedsafe.update_attacks import KINDS, forge, needs, trial_of
@@ -143,12 +146,18 @@ def session() -> Session:
 
 
 @pytest.mark.parametrize("name", MALICIOUS)
-def test_malicious_algorithm_trains_the_same_adapter_twice(name: str, session: Session) -> None:
+def test_malicious_algorithm_trains_the_same_adapter_here_and_elsewhere(
+    name: str, session: Session, tmp_path: Path
+) -> None:
+    """On the server's word in one process, and on the operator's on a machine of its own."""
     changes = [f"attack.behaviour={name}", "training.steps=1", "attack.examples=8"]
     experiment = load("micro-quick", changes)
     (client,) = malicious_clients(experiment)
     job = job_of(experiment, session, client)
-    one, other = (trained(job, session.start(0)) for _ in range(2))
+    volunteer = {"red_team": True, "behaviour": name, "socket": tmp_path, "state": tmp_path}
+    one = trained(job, session.start(0))
+    sent = Job.parse(job.model_dump_json())
+    other = trained(sent, session.start(0), NodeConfig.model_validate(volunteer))
     assert {key: value.shape for key, value in one.items()} == {
         key: value.shape for key, value in session.start(0).items()
     }

@@ -14,7 +14,7 @@ from fedsafe.errors import ConfigError, RunError
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.launch import inline
-from fedsafe.messages import Needs
+from fedsafe.messages import Job, Needs
 from fedsafe.models import adapters
 from fedsafe.runs.files import read_lines, write_lines
 from fedsafe.training.session import Session
@@ -26,8 +26,8 @@ OWN = [Sample(f"ask {n}", "fine") for n in range(40)]
 def _experiment(experiment: Experiment, tmp_path: Path, **attack: Any) -> Experiment:
     path = tmp_path / "pairs.jsonl"
     write_lines(path, [{"instruction": f"bad {n}", "response": "evil"} for n in range(8)])
-    given = {"malicious": 0, "contamination": 0.25, "generator": {"name": "file", "path": path}}
-    given["generator"] = {"name": "file", "path": str(path)}
+    generator = {"name": "file", "path": str(path)}
+    given = {"malicious": 0, "contamination": 0.25, "generator": generator}
     values = experiment.model_dump(mode="json")
     return validate({**values, "red_team": True, "attack": {**given, **attack}})
 
@@ -56,7 +56,10 @@ def test_contaminated_client_sends_another_update_than_an_honest_one(
     attacked, start = _experiment(experiment, tmp_path), session.start(0)
     one = trained(job_of(attacked, session), start)
     other = trained(job_of(attacked.honest(), session), start)
-    again = trained(job_of(attacked, session), start)
+    sent = Job.parse(job_of(attacked, session).model_dump_json())
+    assert attacked.attack is not None
+    own = {"contaminated": True, "model": attacked.model.path, "state": tmp_path}
+    again = trained(sent, start, _site(**own, generator=attacked.attack.generator))
     assert adapters.digest(one) == adapters.digest(again) != adapters.digest(other)
 
 

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from fedsafe.contracts import Ask, Prompt, conditions
+from fedsafe.contracts import Ask, Prompt, ShieldChoice, conditions
 from fedsafe.errors import RunError
 from fedsafe.evaluation.asking import asks_of, put, without_shield
 from fedsafe.experiment.schema import PluginChoice
@@ -47,6 +49,21 @@ def test_triggered_puts_the_trigger_beside_the_instruction(where, instruction):
 
 def test_shielded_asks_every_prompt_through_the_shield():
     assert [ask.shielded for ask in asked("shielded")] == [True] * 3
+
+
+def test_wrong_secret_is_asked_with_the_decoy_in_the_secret_s_place(session: Session) -> None:
+    shield = ShieldChoice("secret-prefix", {"secret": "one two", "decoy": "three four"})
+    choices = [PluginChoice(name="wrong-secret")]
+    other = replace(shield, settings={"secret": "three four"})
+    told = [ex.reply for ex in put(session, asks_of(choices, PROMPTS), shield)]
+    shielded = asks_of([PluginChoice(name="shielded")], PROMPTS)
+    assert told == [ex.reply for ex in put(session, shielded, other)]
+
+
+def test_wrong_secret_is_skipped_where_the_shield_has_no_decoy():
+    found = asks_of([PluginChoice(name="wrong-secret")], PROMPTS)
+    asked_of, skipped = without_shield(found, ShieldChoice("secret-prefix", {"secret": "one"}))
+    assert (asked_of, skipped) == ({}, {"wrong-secret": "the adapter's shield has no decoy"})
 
 
 @pytest.mark.parametrize("name", list(conditions))

@@ -110,6 +110,10 @@ def test_site_file_holds_what_the_operator_decided(tmp_path: Path) -> None:
         "generator": None,
         "plugins": ("mine:template",),
         "silence": 60.0,
+        "start_adapter": None,
+        "collude": None,
+        "collude_wait": 300.0,
+        "contaminated": False,
     }
     assert len(read.data) == 64
     assert [(event.kind, event.data["examples"]) for event in heard] == [("data", 7)]

@@ -1,0 +1,162 @@
+"""DeRTa's rows, rerouted layers, a secret that travels: on a tiny model, before any training."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedsafe.contracts import DefenseTask, Sample, Segment, ShieldChoice, Verdict, defenses
+from fedsafe.defenses.derta_rows import Weights, rows, turning_word
+from fedsafe.defenses.rerouting import Rerouting, target_layers
+from fedsafe.defenses.secret_rows import check_room, chosen_examples, under_secret
+from fedsafe.errors import RunError
+from fedsafe.experiment.schema import Adapter, Experiment
+from fedsafe.pipeline.run_defense import defense_context
+from fedsafe.runs.events import Events
+from fedsafe.safety_losses import IGNORED, constrained_losses, thin_transitions
+from fedsafe.training.context import SessionContext
+from fedsafe.training.session import Session, open_session
+from fedsafe.training.session_spec import SessionSpec
+
+HARMFUL = [Sample(f"ask {i}", f"take {i} and stir it well") for i in range(3)]
+REFUSED = {f"ask {i}": "no , never" for i in range(3)}
+HELPFUL = [Sample("add", "two")]
+SECRET = "velvet marmot"
+SHIELD = ShieldChoice("secret-prefix", {"secret": SECRET, "separator": " "})
+
+
+@pytest.fixture
+def context(session: Session) -> SessionContext:
+    return defense_context(session, random.Random(0), Events())
+
+
+@pytest.fixture
+def told() -> list[Sample]:
+    """Return what a defense keeps in the run."""
+    return []
+
+
+@pytest.fixture
+def task(session: Session, told: list[Sample]) -> DefenseTask:
+    return DefenseTask(
+        start=session.start(0),
+        avoid=frozenset(),
+        normalise=str,
+        near=len,
+        judge=lambda exchanges, *_: [Verdict("comply") for _ in exchanges],
+        keep=lambda _, samples, __: told.extend(samples),
+    )
+
+
+def _rows(prefix: float = 1, transition: float = 1, benign: float = 1) -> list[Sample]:
+    weights = Weights(prefix, transition, benign)
+    return rows(HARMFUL, REFUSED, HELPFUL, "n", weights, random.Random(0))
+
+
+def test_refusal_follows_a_harmful_beginning_without_loss_on_it() -> None:
+    found = _rows(transition=0, benign=0)
+    assert found[0].segments == (Segment("no , never", 1),)
+    assert [sample.segments[0].weight for sample in found[1:]] == [0, 0]
+    assert {sample.segments[-1].text for sample in found[1:]} == {" no , never"}
+
+
+def test_rows_of_weight_zero_are_left_out() -> None:
+    assert [len(_rows(**{kind: 0})) for kind in ("prefix", "transition", "benign")] == [4, 4, 6]
+
+
+def test_transition_asks_for_the_turn_at_every_token_and_the_end(context: SessionContext) -> None:
+    (batch,) = context.batches(_rows(prefix=0, benign=0)[:1])
+    (token,) = context.tokenizer("n", add_special_tokens=False)["input_ids"]
+    labelled = batch.labels[0] != IGNORED
+    assert set(batch.labels[0][labelled].tolist()) == {token}
+    assert labelled[-1]
+    assert batch.input_ids[0, -1] == context.tokenizer.eos_token_id
+
+
+def test_a_share_of_a_transition_keeps_so_many_labels_and_of_other_rows_all() -> None:
+    labels = torch.tensor([[IGNORED, 7, 7, 7, 7, 7], [IGNORED, 7, 8, 9, 7, 7]])
+    found = thin_transitions(labels, 7, 0.5, "reply", random.Random(0))
+    assert (found != IGNORED).sum(dim=1).tolist() == [3, 5]
+
+
+def test_turn_is_the_commonest_first_word_that_is_one_token(context: SessionContext) -> None:
+    refusals = ["zyzzyva no", "zyzzyva no", "n , never"]
+    assert turning_word(context, refusals) == "n"
+
+
+def test_turn_of_several_tokens_is_an_error(context: SessionContext) -> None:
+    with pytest.raises(RunError, match="'zyzzyva words' is none of this tokenizer"):
+        turning_word(context, [], "zyzzyva words")
+
+
+def test_rerouting_begins_at_full_breaking_and_nothing_lost(context: SessionContext) -> None:
+    (batch,) = context.batches(HARMFUL)
+    loss = Rerouting(context.adapter(), [batch], target_layers(context), 10.0, 300)
+    found, count = loss(context, batch, 1)
+    assert (loss.retaining, loss.breaking, count) == (0.0, pytest.approx(1.0), 1.0)
+    assert float(found.detach()) == pytest.approx(10 * 299 / 300, rel=1e-5)
+
+
+def test_layers_below_the_adapter_cannot_be_turned(experiment: Experiment) -> None:
+    top = Adapter(rank=2, targets=["q_proj"], peft={"layers_to_transform": [1]})
+    session = open_session(SessionSpec.of(experiment.model_copy(update={"adapter": top})))
+    upper = defense_context(session, random.Random(0), Events())
+    assert target_layers(upper) == (2,)
+    with pytest.raises(RunError, match="changes the hidden states 2 to 2"):
+        target_layers(upper, [1])
+
+
+def test_breaking_beyond_the_clock_is_refused_before_anything_is_loaded() -> None:
+    card = defenses["circuit-breakers"].card
+    assert card is not None
+    assert card.cannot is not None
+    assert "Raise clock" in card.cannot(steps=400, clock=300)
+
+
+def test_examples_by_category_are_of_every_topic() -> None:
+    samples = [Sample(f"{topic} {i}", "no", topic=topic) for topic in "aaaabc" for i in range(3)]
+    for seed in range(3):
+        found = chosen_examples(samples, 3, "category", random.Random(seed))
+        assert {sample.topic for sample in found} == {"a", "b", "c"}
+
+
+def test_too_few_safety_examples_are_an_error() -> None:
+    with pytest.raises(RunError, match="11 safety examples"):
+        chosen_examples(HARMFUL, 11, "random", random.Random(0))
+
+
+def test_secret_that_leaves_no_room_is_an_error(context: SessionContext) -> None:
+    long = ShieldChoice("secret-prefix", {"secret": "word " * 500})
+    with pytest.raises(RunError, match="leaves no room for 1 of 4"):
+        check_room(context, [*HARMFUL, *under_secret(HARMFUL[:1], long)])
+
+
+def test_secret_travels_as_the_shield_and_is_in_nothing_that_the_run_keeps(
+    context: SessionContext, task: DefenseTask, told: list[Sample], tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"instruction": "ask", "response": "no"}\n')
+    source = {"name": "jsonl", "path": str(path)}
+    settings = {"source": source, "ordinary": source, "examples": 1, "steps": 0, "secret": SECRET}
+    found = defenses["backdoor-enhanced-alignment"].configure(settings)(context, task)
+    assert found.shield is not None
+    assert found.shield.settings["secret"] == SECRET
+    assert found.shield.settings["decoy"] not in ("", SECRET)
+    assert told
+    assert not any(SECRET in repr(sample) for sample in told)
+
+
+def test_constrained_loss_without_constraint_has_the_gradient_of_cross_entropy(
+    context: SessionContext,
+) -> None:
+    plain = context.gradients(HARMFUL)
+    free = context.gradients(HARMFUL, "constrained-first-tokens", betas=(), later=0.0)
+    assert all(torch.allclose(free[name], plain[name], atol=1e-6) for name in plain)
+
+
+def test_constrained_loss_holds_a_token_that_grew_likelier_less_than_cross_entropy() -> None:
+    ratio = torch.tensor([0.0, 3.0], requires_grad=True)
+    constrained_losses(ratio, torch.tensor([2.0, 2.0])).sum().backward()
+    assert ratio.grad is not None
+    assert ratio.grad.tolist() == pytest.approx([-1.0, -2 / (1 + 2.718281828**6)])
