@@ -52,7 +52,9 @@ def test_rule_of_an_installed_package_runs_by_its_name(installed: Path, tmp_path
 
 
 def test_strategy_of_the_pages_is_short_and_runs_by_its_path(tmp_path: Path) -> None:
-    (block,) = [one for one in pages.blocks("python") if one.saved == "my_rules.py"]
+    shown = [one for one in pages.blocks("python") if one.saved == "my_rules.py"]
+    block = shown[0]
+    assert {one.text for one in shown} == {block.text}
     assert len([line for line in block.text.splitlines() if line.strip()]) <= 20
     pages.save(block.page, tmp_path)
     clients = run(tmp_path / "run", tmp_path, "--set", "federation.strategy.name=my_rules:shy_mean")

@@ -22,7 +22,7 @@ HOURS = 4 * 3600
 """Seconds that one run may take."""
 SMALL = (
     *("federation.clients=2", "federation.sampled=2", "federation.rounds=2"),
-    *("training.steps=5", "training.batch_size=4", "training.learning_rate=0.002"),
+    *("training.steps=5", "training.batch_size=4", "training.learning_rate=0.003"),
     *("data.examples_per_client=12", "attack.examples=12", "control=false", "defenses=[]"),
     *("alignment.steps=16", "alignment.batch_size=4", "alignment.source.count=48"),
     "evaluation.conditions=[plain]",
