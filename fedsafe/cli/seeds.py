@@ -1,7 +1,7 @@
 """The table of an experiment that was run with several seeds, and the command's part of it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ from rich.table import Table
 from fedsafe.cli.tables import COLORS, console
 from fedsafe.cli.text import Interrupted, safe, shown
 from fedsafe.errors import ConfigError
+from fedsafe.report import seed_texts
 from fedsafe.report.measures import NONE, Measure
 from fedsafe.report.seed_verdict import sentences
-from fedsafe.runs.scores import parts_of
 from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
 if TYPE_CHECKING:
@@ -81,19 +81,16 @@ def show(summary: SeedSummary) -> None:
     """Print each measure's spread over seeds by stage, and the paired differences."""
     out = console()
     out.print(_spreads(summary))
-    for line in _notes(summary):
+    judged = seed_texts.judged_by(summary)
+    for line in (*([judged] if judged else []), *seed_texts.failures(summary)):
         out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
-    compared = dict.fromkeys((found.before, found.after) for found in summary.differences)
-    for before, after in compared:
-        out.print(_differences(summary, before, after))
+    compared = seed_texts.compared(summary)
+    for (before, after), found in compared.items():
+        out.print(_differences(summary, f"{before} → {after}", found))
     for line in sentences(summary):
         out.print(safe(line), soft_wrap=True)
     if compared:
         out.print(f"[dim]{EXPLAINED}[/dim]")
-
-
-def _measure(summary: SeedSummary, key: str) -> Measure:
-    return Measure(key, summary.displays.get(parts_of(key)[0]))
 
 
 def _spreads(summary: SeedSummary) -> Table:
@@ -109,9 +106,8 @@ def _spreads(summary: SeedSummary) -> Table:
     for stage in summary.stages:
         color = COLORS.get(stage.name, "green")
         table.add_column(f"[{color}]{safe(stage.name)}[/{color}]", justify="right")
-    for key in dict.fromkeys(key for stage in summary.stages for key in stage.measures):
-        measure = _measure(summary, key)
-        cells = [_spread(measure, stage.measures.get(key)) for stage in summary.stages]
+    for measure in seed_texts.measures_of(summary):
+        cells = [_spread(measure, stage.measures.get(measure.key)) for stage in summary.stages]
         table.add_row(f"{safe(measure.label)}{measure.arrow}", *cells)
     return table
 
@@ -121,30 +117,15 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
         return f"[dim]{NONE}[/dim]"
     if spread.sd is None or spread.low is None or spread.high is None:
         return measure.say(spread.mean)
-    sd = f"{100 * spread.sd:.1f}" if measure.is_share else f"{spread.sd:.4g}"
+    sd = seed_texts.deviation(measure, spread.sd)
     low, high = (measure.say(end).removesuffix(" %") for end in (spread.low, spread.high))
     return f"{measure.say(spread.mean)} ± {sd}\n[dim]{low}–{high}[/dim]"  # noqa: RUF001
 
 
-def _notes(summary: SeedSummary) -> Iterator[str]:
-    """Yield whose verdicts the values are, and where a defense failed."""
-    if len(summary.judges) > 1:
-        yield f"judged by different judges and not comparable: {', '.join(summary.judges)}"
-    elif summary.judges:
-        yield f"judged by {summary.judges[0]}"
-    for stage in summary.stages:
-        if stage.failed:
-            seeds = ", ".join(map(str, stage.failed))
-            yield (
-                f"{stage.name} failed with seed {seeds}: counted there with the values of the "
-                "model that it was to defend"
-            )
-
-
-def _differences(summary: SeedSummary, before: str, after: str) -> Table:
+def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{safe(before)} → {safe(after)}",
+        title=safe(title),
         title_justify="left",
         pad_edge=False,
         padding=(0, 2, 0, 0),
@@ -152,25 +133,9 @@ def _differences(summary: SeedSummary, before: str, after: str) -> Table:
     table.add_column("", no_wrap=True)
     for heading in ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for found in summary.differences:
-        if (found.before, found.after) == (before, after):
-            table.add_row(*_difference(_measure(summary, found.measure), found))
+    for found in differences:
+        measure = seed_texts.measure_of(summary, found.measure)
+        mean, t, bootstrap, changed, p = seed_texts.difference(measure, found)
+        pairs = NONE if found.pairs is None else str(found.pairs)
+        table.add_row(safe(measure.label), mean, t, bootstrap, pairs, changed, p)
     return table
-
-
-def _difference(measure: Measure, found: Difference) -> Iterator[str]:
-    yield safe(measure.label)
-    yield f"{100 * found.mean:+.1f}" if measure.is_share else f"{found.mean:+.4g}"
-    yield _bounds(measure, found.low, found.high)
-    yield _bounds(measure, found.bootstrap_low, found.bootstrap_high)
-    yield NONE if found.pairs is None else str(found.pairs)
-    yield NONE if found.gained is None else f"{found.gained}/{found.lost}"
-    yield NONE if found.p_value is None else f"{found.p_value:.2g}"
-
-
-def _bounds(measure: Measure, low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return NONE
-    if measure.is_share:
-        return f"{100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{low:+.4g} to {high:+.4g}"

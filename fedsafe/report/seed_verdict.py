@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fedsafe.report.defenses import PREFIX
 from fedsafe.report.measures import Measure
+from fedsafe.report.seed_texts import compared, measure_of
 from fedsafe.runs.scores import PLAIN, parts_of
 from fedsafe.runs.seed_records import Difference, SeedSummary
 
@@ -15,8 +16,7 @@ REFUSAL = "refusal"
 
 def sentences(summary: SeedSummary) -> list[str]:
     """Return one sentence a comparison: how refusal moved, and at what price."""
-    compared = dict.fromkeys((one.before, one.after) for one in summary.differences)
-    return [_sentence(summary, before, after) for before, after in compared]
+    return [_sentence(summary, before, after) for before, after in compared(summary)]
 
 
 def bounds(found: Difference) -> tuple[float, float] | None:
@@ -58,18 +58,12 @@ def amount(measure: Measure, found: Difference) -> str:
 
 def _sentence(summary: SeedSummary, before: str, after: str) -> str:
     name = after.removeprefix(PREFIX)
-    refusal = next(
-        (
-            one
-            for one in summary.differences
-            if (one.before, one.after, one.measure) == (before, after, REFUSAL)
-        ),
-        None,
-    )
+    found = compared(summary)[before, after]
+    refusal = next((one for one in found if one.measure == REFUSAL), None)
     if refusal is None:
         text = f"From {before} to {name} no harmful prompt was judged"
     else:
-        said = amount(Measure(REFUSAL, summary.displays.get(REFUSAL)), refusal)
+        said = amount(measure_of(summary, REFUSAL), refusal)
         how = "moved by" if is_certain(refusal) else "did not move beyond chance:"
         text = f"From {before} to {name} refusal {how} {said}"
     price = list(prices(summary, before, after))

@@ -1,16 +1,16 @@
 """Report page of an experiment with several seeds, drawn from seeds.json alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedsafe.errors import RunError
+from fedsafe.report import seed_texts
 from fedsafe.report.markup import section, table, text
 from fedsafe.report.measures import NONE, Measure
 from fedsafe.report.page import document
 from fedsafe.report.seed_verdict import sentences
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.files import write_text
-from fedsafe.runs.scores import parts_of
 from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
 LEAD = (
@@ -50,33 +50,26 @@ def render_seeds(summary: SeedSummary) -> str:
     )
     lead = f"Mean ± standard deviation over seeds {seeds}, with Student's 95 % interval."
     body = section("stages", "Stages", lead, _spreads(summary))
-    compared = dict.fromkeys((one.before, one.after) for one in summary.differences)
-    drawn = "".join(_differences(summary, before, after) for before, after in compared)
+    drawn = "".join(
+        _differences(summary, f"{before} → {after}", found)
+        for (before, after), found in seed_texts.compared(summary).items()
+    )
     body += section("differences", "Paired differences", LEAD, drawn)
     links = '<a href="#stages">Stages</a><a href="#differences">Differences</a>'
     return document(f"{summary.name}: seeds", links, head + body)
 
 
 def _notes(summary: SeedSummary) -> Iterator[str]:
-    yield f"Judged by {', '.join(summary.judges)}. Brackets are 95 % intervals."
-    for stage in summary.stages:
-        if stage.failed:
-            seeds = ", ".join(map(str, stage.failed))
-            yield (
-                f"{stage.name} failed with seed {seeds}: counted there with the values of the "
-                "model that it was to defend."
-            )
-
-
-def _measure(summary: SeedSummary, key: str) -> Measure:
-    return Measure(key, summary.displays.get(parts_of(key)[0]))
+    judged = seed_texts.judged_by(summary)
+    said = f"{judged[:1].upper()}{judged[1:]}. " if judged else ""
+    yield f"{said}Brackets are 95 % intervals."
+    yield from (f"{one}." for one in seed_texts.failures(summary))
 
 
 def _spreads(summary: SeedSummary) -> str:
     rows = []
-    for key in dict.fromkeys(key for stage in summary.stages for key in stage.measures):
-        measure = _measure(summary, key)
-        cells = [_spread(measure, stage.measures.get(key)) for stage in summary.stages]
+    for measure in seed_texts.measures_of(summary):
+        cells = [_spread(measure, stage.measures.get(measure.key)) for stage in summary.stages]
         rows.append([f"{text(measure.label)}{measure.arrow}", *cells])
     headings = ["Measure", *(text(stage.name) for stage in summary.stages)]
     return table(headings, rows, numbers=range(1, len(headings)))
@@ -87,7 +80,7 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
         return f'<span class="none">{NONE}</span>'
     if spread.sd is None or spread.low is None or spread.high is None:
         return measure.say(spread.mean)
-    sd = f"{100 * spread.sd:.1f}" if measure.is_share else f"{spread.sd:.4g}"
+    sd = seed_texts.deviation(measure, spread.sd)
     held = f"{measure.say(spread.low)} to {measure.say(spread.high)}"
     each = ", ".join(f"{seed}: {measure.say(value)}" for seed, value in spread.seeds.items())
     return (
@@ -95,30 +88,12 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
     )
 
 
-def _differences(summary: SeedSummary, before: str, after: str) -> str:
+def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> str:
     headings = ["Measure", "Difference", "95 % t", "95 % bootstrap", "Pairs (groups)", "+/-", "p"]
-    rows = [
-        list(_row(_measure(summary, one.measure), one))
-        for one in summary.differences
-        if (one.before, one.after) == (before, after)
-    ]
-    caption = f"{text(before)} → {text(after)}"
-    return table(headings, rows, caption=caption, numbers=range(1, len(headings)))
-
-
-def _row(measure: Measure, found: Difference) -> Iterator[str]:
-    yield text(measure.label)
-    yield f"{100 * found.mean:+.1f}" if measure.is_share else f"{found.mean:+.4g}"
-    yield _bounds(measure, found.low, found.high)
-    yield _bounds(measure, found.bootstrap_low, found.bootstrap_high)
-    yield NONE if found.pairs is None else f"{found.pairs} ({found.groups})"
-    yield NONE if found.gained is None else f"{found.gained}/{found.lost}"
-    yield NONE if found.p_value is None else f"{found.p_value:.2g}"
-
-
-def _bounds(measure: Measure, low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return NONE
-    if measure.is_share:
-        return f"{100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{low:+.4g} to {high:+.4g}"
+    rows = []
+    for found in differences:
+        measure = seed_texts.measure_of(summary, found.measure)
+        mean, t, bootstrap, changed, p = seed_texts.difference(measure, found)
+        pairs = NONE if found.pairs is None else f"{found.pairs} ({found.groups})"
+        rows.append([text(measure.label), mean, t, bootstrap, pairs, changed, p])
+    return table(headings, rows, caption=text(title), numbers=range(1, len(headings)))

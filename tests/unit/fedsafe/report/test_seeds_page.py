@@ -74,6 +74,14 @@ def test_page_shows_clusters_and_failures_and_no_foreign_markup() -> None:
     assert "<experiment>" not in page
 
 
+def test_page_says_whose_verdicts_the_values_are() -> None:
+    found = summary(RECOVERY)
+    assert "Judged by micro-exact. Brackets" in render_seeds(found)
+    two = found.model_copy(update={"judges": ["keyword-1", "refusal-2"]})
+    assert "not comparable: keyword-1, refusal-2." in render_seeds(two)
+    assert "udged by" not in render_seeds(found.model_copy(update={"judges": []}))
+
+
 def test_page_lies_beside_its_record(tmp_path: Path) -> None:
     write_sealed(tmp_path / "seeds.json", summary(RECOVERY).plain())
     assert write_seeds(tmp_path) == tmp_path / "seeds.html"
