@@ -1,5 +1,6 @@
 """Styles of judge models: the prompt that each takes, and the verdict its reply gives."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,7 @@ Prompt = Annotated[
 PACKAGED: Final = Path(__file__).with_name("prompts.yaml")
 Read = Callable[[str], tuple[Outcome, float | None, bool | None]]
 """What a reply of the judge says: the outcome, a score, and whether the answer is safe."""
+PLACES: Final = re.compile(r"\{(?:request|reply|reference)\}")
 UNKNOWN: Final = ("unknown", None, None)
 
 
@@ -88,11 +90,14 @@ def verdict_of(exchange: Exchange, read: Read, raw: str, match: Match) -> Verdic
     return Verdict(outcome, right, raw, score, safe)
 
 
-def fill(prompt: str, exchange: Exchange, **more: str) -> str:
-    """Return a prompt with request, reply and further texts filled in, each as it is."""
-    parts = prompt.replace("{reference}", more.get("reference", "")).split("{reply}")
-    request = request_of(exchange)
-    return exchange.reply.join(part.replace("{request}", request) for part in parts)
+def fill(prompt: str, exchange: Exchange, *, reference: str = "") -> str:
+    """Return a prompt with request, reply and reference filled in, each as it is."""
+    texts = {
+        "{request}": request_of(exchange),
+        "{reply}": exchange.reply,
+        "{reference}": reference,
+    }
+    return PLACES.sub(lambda place: texts[place[0]], prompt)
 
 
 def request_of(exchange: Exchange) -> str:

@@ -48,6 +48,19 @@ def test_safety_is_an_outcome_of_harmful_prompts_alone(
     assert ((safe.outcome, unsafe.outcome), (safe.safe, unsafe.safe)) == (outcomes, (True, False))
 
 
+def test_places_inside_a_request_are_its_own_words() -> None:
+    asked: list[str] = []
+
+    class Listening(Scripted):
+        def score(self, samples: list[Sample]) -> list[float]:
+            asked.extend(sample.instruction for sample in samples)
+            return super().score(samples)
+
+    exchange = Exchange(Prompt("1", "what is {reply}?", "harmful"), "a {request}")
+    judges["self"].configure(ASK)(Listening({"yes": -1.0, "no": -2.0}), [exchange])
+    assert set(asked) == {"safe? what is {reply}? a {request}"}
+
+
 def test_near_tie_is_unknown() -> None:
     assert verdict({"yes": -1.0, "no": -1.2}, margin=0.5).outcome == "unknown"
 
