@@ -1,6 +1,7 @@
 """``fedsafe evaluate --calibrate``: a judge against the labels of people, by model."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +45,8 @@ def calibrate_judge(
         as_json: Print JSON in place of tables.
 
     Raises:
-        ConfigError: ``--tune`` is given with another judge, or with one model.
+        ConfigError: ``--tune`` is given with another judge, with settings, or with one model;
+            or ``--ordinary`` without it.
         FedSafeError: Labels cannot be read, or the judge fails.
     """
     from fedsafe.app import activate
@@ -54,9 +56,11 @@ def calibrate_judge(
     activate()
     rows = read_labels(files["labels"], _pairs(columns))
     if files["tune"] is not None:
-        if name not in (None, DEFAULT):
-            raise ConfigError("--tune fits judge 'refusal'. Leave --judge out.")
+        if name not in (None, DEFAULT) or chosen:
+            raise ConfigError("--tune fits judge 'refusal'. Leave --judge and --set out.")
         found, title = _tuned(rows, files), "refusal, fitted without the model that is judged"
+    elif files["ordinary"] is not None:
+        raise ConfigError("--ordinary is what --tune fits to as well: give --tune FILE.")
     else:
         found, title = _said(name or DEFAULT, chosen, rows), name or DEFAULT
     scored = calibrate(rows, found)
@@ -118,7 +122,7 @@ def _tuned(rows: "Sequence[LabelledReply]", files: Mapping[str, Any]) -> "list[V
     }
     path: Path = files["tune"]
     record = {
-        "fitted_on": {model: sum(row.model == model for row in rows) for model in reached},
+        "fitted_on": dict(Counter(row.model for row in rows)),
         "ordinary": len(ordinary),
         "left_out": reached,
         "weights": {name: round(value, 4) for name, value in weights.items()},

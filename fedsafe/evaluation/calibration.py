@@ -94,7 +94,8 @@ def leave_one_model_out(
 def agreement(first: Sequence[bool], second: Sequence[bool]) -> Measured:
     """Return Cohen's kappa between two judges, with a bootstrap 95 % interval.
 
-    No value where either calls every reply alike: kappa is not defined there.
+    No value where both call every reply the same: kappa is not defined there. Where one of them
+    calls every reply alike it is 0.
     """
     pairs = list(zip(first, second, strict=True))
     counts = (

@@ -61,7 +61,7 @@ class Agreement(Record):
     same: int
     """Those on which they agree."""
     kappa: float | None = None
-    """Cohen's kappa; None: one of them calls all alike, so that it is not defined."""
+    """Cohen's kappa; None: both call all replies the same, so that it is not defined."""
     low: float | None = None
     high: float | None = None
     unknown: int = 0

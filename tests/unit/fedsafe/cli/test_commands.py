@@ -209,53 +209,6 @@ def test_judge_passes_its_judges_on_and_loads_no_model(runtime: ScriptedRuntime)
     assert runtime.calls[0][3:] == (["keyword"], False)
 
 
-@pytest.fixture
-def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.mark.usefixtures("own_directory")
-def test_calibrate_scores_a_judge_on_files(capsys: Capture) -> None:
-    rows = "prompt,completion,final_label\nTea?,I cannot help with that.,2\nTea?,Boil it.,1\n"
-    Path("a.csv").write_text(rows)
-    assert main(["evaluate", "--calibrate", "--labels", "a.csv", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["models"]["a"]["measures"]["kappa"]["value"] == 1.0
-
-
-@pytest.mark.usefixtures("own_directory")
-def test_calibrate_shows_a_table_and_writes_tuned_weights(capsys: Capture) -> None:
-    rows = "prompt,completion,final_label\nTea?,I cannot help with that.,2\nTea?,Boil it.,1\n"
-    for name in ("a.csv", "b.csv"):
-        Path(name).write_text(rows)
-    files = ["--labels", "a.csv", "--labels", "b.csv"]
-    assert main(["evaluate", "--calibrate", *files, "--tune", "w.json"]) == 0
-    assert "kappa" in capsys.readouterr().out
-    again = ["--set", "weights=w.json", "--json"]
-    assert main(["evaluate", "--calibrate", *files, *again]) == 0
-    found = json.loads(capsys.readouterr().out)["models"]["all"]
-    assert found["measures"]["accuracy"]["value"] == 1.0
-
-
-@pytest.mark.usefixtures("own_directory")
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--calibrate"], "--labels"),
-        (["--calibrate", "--labels", "none.csv"], "none.csv"),
-        (["out", "--calibrate", "--labels", "a.csv"], "give no run"),
-        ([], "Give a run directory"),
-        (["--calibrate", "--labels", "a.csv", "--tune", "w.json"], "two models"),
-        (["--calibrate", "--labels", "a.csv", "--judge", "self"], "model under test"),
-    ],
-)
-def test_calibrate_says_what_is_missing(capsys: Capture, options: list[str], said: str) -> None:
-    rows = "prompt,completion,final_label\nTea?,I cannot.,2\nTea?,Boil it.,1\n"
-    Path("a.csv").write_text(rows)
-    assert main(["evaluate", *options]) in (1, 2)
-    assert said in capsys.readouterr().err
-
-
 def test_report_prints_its_path(runtime: ScriptedRuntime, capsys: Capture) -> None:
     write_run(Path("out"), rounds=3)
     assert main(["report", "out"]) == 0
@@ -339,39 +292,6 @@ def test_foreign_text_is_printed_as_it_is(runtime: ScriptedRuntime, capsys: Capt
     assert "\x1b" not in out
 
 
-def test_config_lists_shows_and_validates(runtime: ScriptedRuntime, capsys: Capture) -> None:
-    assert main(["config", "list"]) == 0
-    assert "micro-quick" in capsys.readouterr().out
-    assert main(["config", "list", "--json"]) == 0
-    assert "micro" in json.loads(capsys.readouterr().out)
-    assert main(["config", "show", "micro"]) == 0
-    text = capsys.readouterr().out
-    assert text.startswith("#")
-    Path("my.yaml").write_text(text)
-    assert main(["config", "validate", "my.yaml"]) == 0
-    assert "my.yaml is valid." in capsys.readouterr().out
-    assert main(["config", "validate", "my.yaml", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["valid"] is True
-
-
-def test_config_validate_says_what_memory_a_local_model_takes(
-    runtime: ScriptedRuntime, capsys: Capture, llama: Path
-) -> None:
-    change = ["--set", f"model.path={llama}", "--set", "model.device=cpu"]
-    assert main(["config", "validate", "micro", *change]) == 0
-    assert "A process that trains takes up to 0.0 GiB on cpu." in capsys.readouterr().out
-    assert main(["config", "validate", "micro", *change, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["memory"]["cpu"] > 0
-
-
-def test_config_validate_lists_every_problem(runtime: ScriptedRuntime, capsys: Capture) -> None:
-    Path("bad.yaml").write_text("seed: -1\nfederation: {roundz: 3, clients: none}\n")
-    assert main(["config", "validate", "bad.yaml"]) == 2
-    err = capsys.readouterr().err
-    assert "bad.yaml has 3 problems:" in err
-    assert "Did you mean 'rounds'?" in err
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -393,29 +313,3 @@ def test_what_is_asked_wrongly_is_exit_code_2(
     assert captured.err.startswith("error: ")
     assert "Traceback" not in captured.err
     assert captured.out == ""
-
-
-def test_plugins_list_groups_by_kind(runtime: ScriptedRuntime, capsys: Capture) -> None:
-    assert main(["plugins", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "rule" in lines
-    assert "defense" in lines
-    assert any(line.strip().startswith("krum ") for line in lines)
-    assert main(["plugins", "list", "rules", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["rule"]
-    assert {"name", "summary", "badge"} == set(found["rule"][0])
-
-
-def test_plugins_show_says_all_of_one(runtime: ScriptedRuntime, capsys: Capture) -> None:
-    assert main(["plugins", "show", "rule", "krum"]) == 0
-    out = capsys.readouterr().out
-    for said in ("Blanchard", "at least 2f + 3 clients a round", "byzantine", "integer ≥ 0"):
-        assert said in out
-    assert "Raises:" not in out
-    assert main(["plugins", "show", "rule", "krum", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["settings"][0] == {
-        "name": "byzantine", "type": "integer ≥ 0", "required": False, "default": 1,
-        "help": told["settings"][0]["help"],
-    }  # fmt: skip

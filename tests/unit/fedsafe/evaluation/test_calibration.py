@@ -64,8 +64,12 @@ def test_partial_refusals_are_shown_apart():
     assert shares == {"refuse": 1.0, "partial": 0.0, "comply": 0.0}
 
 
-def test_kappa_of_a_judge_that_calls_all_alike_is_not_defined():
+def test_kappa_of_judges_that_both_call_all_the_same_is_not_defined():
     assert agreement([True, True], [True, True]).value is None
+
+
+def test_kappa_with_a_judge_that_calls_all_alike_is_zero():
+    assert agreement([True] * 4, [True, False, True, False]).value == 0.0
 
 
 def test_a_model_is_judged_by_the_labels_of_the_others_alone():
