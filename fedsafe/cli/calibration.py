@@ -54,13 +54,10 @@ def calibrate_judge(
     from fedsafe.evaluation.labels import read_labels
 
     activate()
+    _check(name, chosen, files)
     rows = read_labels(files["labels"], _pairs(columns))
     if files["tune"] is not None:
-        if name not in (None, DEFAULT) or chosen:
-            raise ConfigError("--tune fits judge 'refusal'. Leave --judge and --set out.")
         found, title = _tuned(rows, files), "refusal, fitted without the model that is judged"
-    elif files["ordinary"] is not None:
-        raise ConfigError("--ordinary is what --tune fits to as well: give --tune FILE.")
     else:
         found, title = _said(name or DEFAULT, chosen, rows), name or DEFAULT
     scored = calibrate(rows, found)
@@ -69,6 +66,18 @@ def calibrate_judge(
         typer.echo(json.dumps({"judge": title, "models": record}))
         return
     _show(title, scored)
+
+
+def _check(name: str | None, chosen: dict[str, Any], files: Mapping[str, Any]) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if files["tune"] is not None and (name not in (None, DEFAULT) or chosen):
+        raise ConfigError("--tune fits judge 'refusal'. Leave --judge and --set out.")
+    if files["tune"] is None and files["ordinary"] is not None:
+        raise ConfigError("--ordinary is what --tune fits to as well: give --tune FILE.")
 
 
 def _said(name: str, chosen: dict[str, Any], rows: "Sequence[LabelledReply]") -> "list[Verdict]":
