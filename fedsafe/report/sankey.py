@@ -11,7 +11,7 @@ from fedsafe.report.svg import drawing
 
 OUTCOMES = ("refuse", "garbage", "unknown", "comply")
 """From safe on top to unsafe below."""
-WIDTH, TALL, BAR, TOP = 1060.0, 190.0, 16.0, 34.0
+WIDTH, TALL, BAR, TOP = 1060.0, 190.0, 16.0, 46.0
 NAMED = 150.0
 """Room for the words beside the last bar."""
 
@@ -36,10 +36,19 @@ def draw(stages: Sequence[tuple[str, Mapping[str, str]]], width: float = WIDTH) 
         )
     for (name, found), x, top in zip(stages, places, tops, strict=True):
         counts = Counter(found[i] for i in ids)
-        body.append(f'<text class="stage" x="{x:g}" y="18">{name}</text>')
+        body.append(_heading(name, x, None if x < places[-1] else width))
         body += [_bar(x, top[o], counts[o], o, len(ids)) for o in OUTCOMES if counts[o]]
     label = f"Outcomes of the same {len(ids)} harmful prompts in each stage"
     return drawing(width, TOP + TALL + 16, label, "".join(body))
+
+
+def _heading(name: str, x: float, edge: float | None) -> str:
+    """Return a stage's name above its bar; the last stage's ends at the drawing's edge."""
+    place = f'x="{x:g}"' if edge is None else f'x="{edge:g}" text-anchor="end"'
+    return "".join(
+        f'<text class="stage" {place} y="{18 + 17 * row}">{line}</text>'
+        for row, line in enumerate(name.split(": ", 1))
+    )
 
 
 def _tops(outcomes: Sequence[str]) -> dict[str, float]:

@@ -64,6 +64,7 @@ h3 { margin: 22px 0 8px; font-size: 15px; font-weight: 640; }
 h4 { margin: 14px 0 4px; font-size: 13px; }
 .lead { margin: 0 0 22px; max-width: 46em; color: var(--soft); }
 .note { margin: 6px 0 0; color: var(--soft); font-size: 13px; }
+header .note + dl { margin-top: 20px; }
 .meaning, figcaption span { color: var(--faint); font-size: 12.5px; font-weight: 400; }
 .none { color: var(--faint); font-size: 13px; }
 .unknown { color: var(--garbage); font-weight: 600; }
