@@ -5,7 +5,7 @@ of harmful prompts, right answers to the new skill, and the malicious clients' s
 One process and one model for all, no control and no defense. A rule that is told a number of
 byzantine clients is told the true one, or the most that it takes with so many clients; a dash
 stands where it needs more clients than are sampled. ``--out`` keeps what is done, a JSON line
-each, and the same command goes on with the rest. Some 10 seconds of a CPU core for each cell.
+each, and the same command goes on with the rest. Some 35 seconds of CPU time for each cell.
 """
 
 import argparse
