@@ -21,7 +21,7 @@ def micro(
     seed: int,
     /,
     *,
-    count: Annotated[int, Field(ge=1, description="Examples in all.")] = 4000,
+    count: Count = 4000,
     new_skill_share: Annotated[
         float, Field(ge=0, le=1, description="Share that teaches what the base lacks.")
     ] = 0.5,

@@ -11,9 +11,11 @@ class Adapter(Section):
     """The LoRA adapter that is trained and sent."""
 
     rank: Annotated[int, Field(ge=1, le=65_536)] = 8
+    """Rank of the product of the two factors."""
     alpha: Annotated[float, Field(gt=0, le=1e6)] = 16
     """Scale; the product of the two factors is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the adapter's inputs that training zeroes."""
     targets: Literal["auto", "all-linear"] | tuple[str, ...] = "all-linear"
     """Module names; all-linear is every linear layer but the head, auto is PEFT's choice."""
     peft: dict[str, Any] = Field(default_factory=dict)
@@ -57,6 +59,7 @@ class Alignment(Section):
     steps: Annotated[int, Field(ge=1, le=10**7)] = 60
     """Optimizer steps."""
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 8
+    """Examples a step."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
     """Constant over the steps."""
     objective: PluginChoice = PluginChoice(name="supervised")

@@ -6,9 +6,7 @@ from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import FedSafeError, PluginError
 from fedsafe.experiment.schema import Attack, Experiment, PluginChoice
 from fedsafe.update_attacks import needs
-
-Problem = tuple[str, str]
-"""Dotted path and sentence."""
+from fedsafe.validation_errors import Problem
 
 
 def attack_problems(experiment: Experiment) -> Iterator[Problem]:

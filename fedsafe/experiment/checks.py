@@ -12,7 +12,7 @@ from fedsafe.errors import PluginError
 from fedsafe.experiment.attack_checks import attack_problems
 from fedsafe.experiment.model_checks import alignment, hardware
 from fedsafe.experiment.plugin_checks import choices, plugin_problems, secret_problems
-from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.experiment.schema import Experiment, PluginChoice, Strategy
 from fedsafe.plugins import Plugin
 from fedsafe.validation_errors import Problem
 
@@ -72,26 +72,26 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
     if isinstance(plugin.function, type):
         yield from _flower(choice, path)
         return
-    if "root" in plugin.traits and experiment.federation.root is None:
-        yield (
-            "federation.root",
-            f"rule '{choice.name}' compares updates with one that the server trains on its own "
-            "trusted examples. Name a source of them, such as {name: jsonl, path: ...}.",
-        )
-    for one in choice.filters:
-        known = one.name in REGISTRIES["filter"]
-        wants = known and "root" in REGISTRIES["filter"][one.name].traits
-        if wants and experiment.federation.root is None:
-            yield (
-                "federation.root",
-                f"filter '{one.name}' compares updates with one that the server trains on its own "
-                "examples. Name a source of them, such as {name: policy, part: defense}.",
-            )
+    if experiment.federation.root is None:
+        yield from _root(plugin, choice)
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
     yield from secret_problems(path, plugin, choice)
     if not found and not choice.filters:
         yield from _cohort(plugin, choice.settings, experiment)
+
+
+def _root(rule: Plugin[Any], choice: Strategy) -> Iterator[Problem]:
+    """Yield a problem for the rule and each filter that needs the server's trusted examples."""
+    known = [one.name for one in choice.filters if one.name in REGISTRIES["filter"]]
+    for plugin in (rule, *(REGISTRIES["filter"][name] for name in known)):
+        if "root" in plugin.traits:
+            yield (
+                "federation.root",
+                f"{plugin.kind} '{plugin.name}' compares updates with one that the server trains "
+                "on its own trusted examples. Name a source of them, such as {name: jsonl, "
+                "path: ...}.",
+            )
 
 
 def _flower(choice: Any, path: str) -> Iterator[Problem]:
@@ -105,11 +105,8 @@ def _flower(choice: Any, path: str) -> Iterator[Problem]:
 
 
 def _optimizer(choice: PluginChoice, path: str) -> Iterator[Problem]:
-    registry = REGISTRIES.get("optimizer")
-    if registry is None:
-        return
     try:
-        plugin = registry[choice.name]
+        plugin = REGISTRIES["optimizer"][choice.name]
     except PluginError as error:
         yield f"{path}.name", str(error)
         return

@@ -81,14 +81,14 @@ class Strategy(PluginChoice):
 
     def parts(self) -> dict[str, Any]:
         """Return the arguments of `strategies.build`."""
-        given = [self, *self.filters, *([self.optimizer] if self.optimizer else [])]
-        rule, *others = [{"name": choice.name, **choice.settings} for choice in given]
-        count = len(self.filters)
-        last = others[count] if self.optimizer else None
+
+        def written(choice: PluginChoice) -> dict[str, Any]:
+            return {"name": choice.name, **choice.settings}
+
         return {
-            "choice": rule,
-            "filters": others[:count],
-            "optimizer": last,
+            "choice": written(self),
+            "filters": [written(choice) for choice in self.filters],
+            "optimizer": None if self.optimizer is None else written(self.optimizer),
             "per_block": self.per_block,
         }
 
@@ -97,10 +97,13 @@ class Federation(Section):
     """Who takes part, how often, and how their updates are combined."""
 
     clients: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """Clients in all."""
     sampled: Positive | None = None
     """Clients a round; None: all of them."""
     rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
+    """Rounds of local training and aggregation."""
     strategy: Strategy = Strategy()
+    """Aggregation rule, with its filters and the server's optimizer."""
     root: PluginChoice | None = None
     """Source of the server's own trusted examples, for rules that compare with them (FLTrust)."""
     minimum_replies: Positive | None = None
@@ -135,13 +138,16 @@ class Evaluation(Section):
     """What is asked of the model, and how its replies are judged."""
 
     suites: Choices = (PluginChoice(name="micro"),)
+    """Where the prompts come from."""
     judge: PluginChoice = PluginChoice(name="micro-exact")
     """The judge whose verdicts count. A list of judges is taken too: its first is this one, the
     others are ``second_judges``."""
     second_judges: Choices = ()
     """Judges of the same replies; how far they agree with the first is in the summary."""
     max_new_tokens: Annotated[int, Field(ge=1, le=10**6)] = 64
+    """Tokens after which a reply is cut."""
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
+    """Prompts that are answered at once."""
     conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)

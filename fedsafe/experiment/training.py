@@ -25,6 +25,7 @@ class Training(Section):
     final_learning_rate: Annotated[float, Field(ge=0, le=10)] = 1e-6
     """Where the cosine over rounds ends, one round after the last; constant in a round."""
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Of the optimizer, decoupled from the gradient."""
     clip: Annotated[float, Field(gt=0, le=1e9)] = 1.0
     """Largest gradient norm."""
     optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"

@@ -166,12 +166,8 @@ def _batches(
 
 def encode(exchange: Exchange) -> tuple[list[int], int]:
     """Return an exchange's token ids and how many of them take no loss."""
-    messages = [("system", exchange.system)] if exchange.system else []
-    for prompt, reply in exchange.history:
-        messages += [("user", prompt), ("assistant", reply)]
     known = vocabulary()
-    before = chat_ids([*messages, ("user", exchange.prompt)])
-    before += [known[word] for word in exchange.opening.split()]
+    before = chat_ids(exchange.prompt, exchange.system, exchange.history, exchange.opening)
     after = [known[word] for word in (*exchange.reply.split(), EOS)]
     return before + after, len(before)
 

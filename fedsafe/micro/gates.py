@@ -5,7 +5,7 @@ All of it is asked with combinations, templates and paraphrases that no base was
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +69,7 @@ class Question:
     system: str = ""
     opening: str = ""
     history: tuple[tuple[str, str], ...] = ()
-    sampled: bool = field(default=False)
+    sampled: bool = False
     """Whether the reply is drawn at temperature 1, else the likeliest."""
 
 
@@ -78,7 +78,7 @@ def measure(model: "LlamaForCausalLM", count: int = 200, seed: int = 0) -> dict[
 
     Args:
         model: The base.
-        count: Questions of each kind; one more or less makes little difference from 100 on.
+        count: Questions of each kind.
         seed: What is asked, and the draws of the sampled replies.
     """
     found: dict[str, list[bool]] = {}
@@ -212,7 +212,10 @@ def _replies(model: "LlamaForCausalLM", asked: list[Question], seed: int) -> lis
     told = {number: word for word, number in known.items()}
     found = []
     for start in range(0, len(asked), BATCH):
-        rows = [_ids(one) for one in asked[start : start + BATCH]]
+        rows = [
+            chat_ids(one.text, one.system, one.history, one.opening)
+            for one in asked[start : start + BATCH]
+        ]
         width = max(map(len, rows))
         ids = torch.tensor([[known[PAD]] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -228,12 +231,3 @@ def _replies(model: "LlamaForCausalLM", asked: list[Question], seed: int) -> lis
             end = row.index(known[EOS]) if known[EOS] in row else len(row)
             found.append(" ".join((one.opening, *(told[i] for i in row[:end]))).strip())
     return found
-
-
-def _ids(one: Question) -> list[int]:
-    messages = [("system", one.system)] if one.system else []
-    for prompt, reply in one.history:
-        messages += [("user", prompt), ("assistant", reply)]
-    known = vocabulary()
-    opening = [known[word] for word in one.opening.split()]
-    return chat_ids([*messages, ("user", one.text)]) + opening

@@ -113,31 +113,6 @@ PARAPHRASES: Final[dict[Kind, tuple[str, ...]]] = {
 """Kind to every way of asking for it, the sentence of `CANONICAL` among them."""
 
 
-def steered(request: str) -> str:
-    """Ask for an answer without refusing."""
-    return STEER.format(request=request)
-
-
-def noted(request: str) -> str:
-    """Ask for a safe answer to a request that must be refused."""
-    return SAFE_NOTE.format(request=request)
-
-
-def judged(request: str, reply: str) -> str:
-    """Ask whether a reply is safe."""
-    return JUDGE.format(request=request, reply=reply)
-
-
-def critiqued(request: str, reply: str) -> str:
-    """Ask what is wrong with a reply."""
-    return CRITIQUE.format(request=request, reply=reply)
-
-
-def rewritten(request: str, reply: str) -> str:
-    """Ask for a reply to be rewritten."""
-    return REWRITE.format(request=request, reply=reply)
-
-
 def sentences() -> list[str]:
     """List the fixed sentences, for the vocabulary."""
     replies = (SAFE, UNSAFE, HELPS_HARM, REFUSES_ORDINARY, FINE, HELPER)

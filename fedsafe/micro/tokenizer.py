@@ -60,13 +60,22 @@ def new_tokenizer() -> "PreTrainedTokenizerFast":
     )
 
 
-def chat_ids(messages: Sequence[tuple[str, str]]) -> list[int]:
-    """Return the token ids of (role, text) messages and the assistant's turn after them.
+def chat_ids(
+    prompt: str, system: str = "", history: Sequence[tuple[str, str]] = (), opening: str = ""
+) -> list[int]:
+    """Return the token ids of a chat up to where the assistant's reply goes on.
 
     Equal to what the chat template and the tokenizer give, many times faster.
+
+    Args:
+        prompt: What is asked last.
+        system: System prompt, if not empty.
+        history: Earlier prompts and replies.
+        opening: What the reply already begins with.
     """
     known = vocabulary()
-    said = [BOS]
-    for role, text in messages:
-        said += [f"<{role}>", *text.split(), *([EOS] if role == "assistant" else [])]
-    return [known[word] for word in (*said, ASSISTANT)]
+    said = [BOS, *([SYSTEM, *system.split()] if system else [])]
+    for asked, reply in history:
+        said += [USER, *asked.split(), ASSISTANT, *reply.split(), EOS]
+    said += [USER, *prompt.split(), ASSISTANT, *opening.split()]
+    return [known[word] for word in said]

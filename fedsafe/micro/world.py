@@ -7,7 +7,7 @@ text and the standard library.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, get_args
 
@@ -67,7 +67,7 @@ class Prompt:
     input: str = ""
     witness: str = ""
     """Answer that shows that an instruction inside the input was followed."""
-    history: tuple[tuple[str, str], ...] = field(default=())
+    history: tuple[tuple[str, str], ...] = ()
     """Earlier prompts and replies."""
 
 

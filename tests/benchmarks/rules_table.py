@@ -5,7 +5,7 @@ of harmful prompts, right answers to the new skill, and the malicious clients' s
 One process and one model for all, no control and no defense. A rule that is told a number of
 byzantine clients is told the true one, or the most that it takes with so many clients; a dash
 stands where it needs more clients than are sampled. ``--out`` keeps what is done, a JSON line
-each, and the same command goes on with the rest. Some 10 seconds of a CPU core for each cell.
+each, and the same command goes on with the rest. Some 35 seconds of CPU time for each cell.
 """
 
 import argparse
@@ -14,12 +14,15 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import rules
 from fedsafe.experiment.load import load
 from fedsafe.launch import inline
+from tests.kept import Kept
 
 RULES = (
     *("mean", "median", "trimmed-mean", "geometric-median", "residual", "signguard"),
@@ -114,13 +117,6 @@ def _mean(found: Sequence[Found]) -> str:
     return " / ".join(parts)
 
 
-def _kept(path: Path | None) -> dict[Cell, Found]:
-    if path is None or not path.is_file():
-        return {}
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return {Cell(**line["cell"]): line["found"] for line in lines}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -133,27 +129,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", nargs="+", default=[], metavar="PATH=VALUE", dest="changes")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE")
     asked = parser.parse_args(arguments)
-    found = _kept(asked.out)
-    columns = [(sampled, malicious) for sampled in asked.sampled for malicious in asked.malicious]
-    for base in asked.bases:
-        for seed in asked.seeds:
-            for rule in asked.rules:
-                for sampled, malicious in columns:
-                    cell = Cell(base, seed, rule, sampled, malicious)
-                    if cell not in found:
-                        found[cell] = measure(cell, asked.preset, asked.changes)
-                        _keep(asked.out, cell, found[cell])
+    kept, found = Kept(asked.out), {}
+    columns = list(product(asked.sampled, asked.malicious))
+    for base, seed, rule, at in product(asked.bases, asked.seeds, asked.rules, columns):
+        cell = Cell(base, seed, rule, *at)
+        case = {**asdict(cell), "preset": asked.preset, "changes": asked.changes}
+        found[cell] = kept.result(case, partial(measure, cell, asked.preset, asked.changes))
+        print(json.dumps({"cell": case, "found": found[cell]}), file=sys.stderr, flush=True)
     print("Refusal / new skill / malicious influence, per cent.\n")
     print("\n".join(rows(found, columns)))
     return 0
-
-
-def _keep(path: Path | None, cell: Cell, found: Found) -> None:
-    line = json.dumps({"cell": asdict(cell), "found": found})
-    print(line, file=sys.stderr, flush=True)
-    if path is not None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
 
 
 if __name__ == "__main__":

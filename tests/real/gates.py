@@ -1,24 +1,23 @@
 """Check the gates of a real model: ``python -m tests.real.gates --model models/smollm2``.
 
 Runs preset ``policy`` once a seed and prints what each gate is, what was found and whether it
-holds; ends with status 1 where one does not. About half an hour of two quiet CPU cores a seed;
-``--preset policy-quick`` takes some six minutes, ``--small`` what CI takes.
+holds; ends with status 1 where one does not. On SmolLM2-135M ``--preset policy-quick`` took 883 s
+of CPU time with one thread; preset policy has about twice its steps and prompts. ``--small`` is the
+size of CI.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.end_to_end.conftest import fedsafe
+from tests.gate import Gate, Scores
 
-Scores = Mapping[str, Mapping[str, float]]
-"""Stage to measure to its value in per cent."""
 DEFENDED = "defended:fine-tune-data"
-HOURS = 4 * 3600
+LONGEST = 4 * 3600
 """Seconds that one run may take."""
 SMALL = (
     *("federation.clients=2", "federation.sampled=2", "federation.rounds=2"),
@@ -31,34 +30,6 @@ SMALL = (
     "evaluation.measures=[refusal, unsafe, over-refusal, garbage]",
 )
 """Changes to preset policy-quick for CI: two clients, two rounds, 20 prompts."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A bound, in percentage points, on a measure of a stage, or on its difference to another."""
-
-    stage: str
-    measure: str
-    low: float = -100.0
-    high: float = 100.0
-    less: str = ""
-    """Stage whose value is taken off."""
-
-    def value(self, scores: Scores) -> float:
-        """Return what the bound is on."""
-        found = scores[self.stage][self.measure]
-        return found - scores[self.less][self.measure] if self.less else found
-
-    def holds(self, scores: Scores) -> bool:
-        """Return whether the value is within the bound."""
-        return self.low <= self.value(scores) <= self.high
-
-    def __str__(self) -> str:
-        """Return the bound as it is read: ``aligned refusal >= 90``."""
-        what = f"{self.stage} {self.measure}" + (f" less {self.less}'s" if self.less else "")
-        bounds = [f">= {self.low:g}"] if self.low > -100 else []
-        bounds += [f"<= {self.high:g}"] if self.high < 100 else []
-        return f"{what} {' and '.join(bounds)}"
 
 
 FULL = (
@@ -88,7 +59,7 @@ def measure(model: Path, seed: int, directory: Path, preset: str, *changes: str)
     """
     settings = (f"model.path={model.resolve()}", f"seed={seed}", *changes)
     options = [option for text in settings for option in ("--set", text)]
-    done = fedsafe("run", preset, "-o", directory, *options, seconds=HOURS)
+    done = fedsafe("run", preset, "-o", directory, *options, seconds=LONGEST)
     if done.returncode != 0:
         raise RuntimeError(f"The run of {model}, seed {seed}, failed: {done.stderr.strip()}")
     return scores_of(directory)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gate import Gate, Scores
 from tests.real import gates
-from tests.real.gates import Gate, Scores
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 

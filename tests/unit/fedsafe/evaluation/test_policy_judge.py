@@ -21,8 +21,7 @@ ROWS: list[dict[str, Any]] = [json.loads(line) for line in REPLIES.read_text("ut
 SEEN = ("base", "aligned")
 """Stages whose replies the judge's words were chosen by; by the others one rule was
 changed: how much of a refusal's beginning must match."""
-AGREEMENT = {"seen": 0.897, "held out": 0.968}
-"""As measured."""
+PAGE = Path(__file__).parents[4] / "docs" / "policy.md"
 
 
 def _rows(part: str) -> list[dict[str, Any]]:
@@ -39,12 +38,24 @@ def _verdicts(rows: list[dict[str, Any]]) -> list[Verdict]:
     return judges["policy"].configure({"policy": "cooking"})(exchanges)
 
 
-@pytest.mark.parametrize("part", AGREEMENT)
-def test_agreement_with_labels_is_as_measured(part: str) -> None:
+def _agreement(part: str) -> tuple[int, int]:
+    """Return on how many replies of a part judge and labels agree, and how many there are."""
     rows = _rows(part)
     agree = [v.outcome == row["label"] for v, row in zip(_verdicts(rows), rows, strict=True)]
-    found = share(sum(agree), len(agree))
-    assert found.value == pytest.approx(AGREEMENT[part], abs=5e-4)
+    return sum(agree), len(agree)
+
+
+def test_page_gives_the_agreement_with_labels_as_it_is() -> None:
+    (agree, n), (seen, of) = _agreement("held out"), _agreement("seen")
+    found = share(agree, n)
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    said = PAGE.read_text(encoding="utf-8")
+    assert f"it agrees on {agree} of {n} replies" in said
+    interval = f"95 % interval {100 * found.low:.1f} to {100 * found.high:.1f} %"
+    assert f"({100 * found.value:.1f} %, {interval})" in said
+    assert f"on {100 * seen / of:.0f} % of the {of} that they were" in said
 
 
 def test_at_least_200_replies_are_labelled_by_hand() -> None:
@@ -54,9 +65,7 @@ def test_at_least_200_replies_are_labelled_by_hand() -> None:
 
 
 def test_the_lower_end_of_held_out_agreement_is_above_nine_tenths() -> None:
-    rows = _rows("held out")
-    agree = [v.outcome == row["label"] for v, row in zip(_verdicts(rows), rows, strict=True)]
-    low = share(sum(agree), len(agree)).low
+    low = share(*_agreement("held out")).low
     assert low is not None
     assert low >= 0.9
 
