@@ -1,5 +1,6 @@
 """LoRA fusion: merge the adapter with a safety adapter."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,8 @@ from fedsafe.contracts import (
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.lora_edits import LoraEdits, check_fit, trained_aside
-from fedsafe.defenses.safety_pairs import SafetyPairs
-from fedsafe.defenses.self_written_pairs import Filter
+from fedsafe.defenses.safety_pairs import half_and_half
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.errors import ModelError
 
 
@@ -79,7 +80,11 @@ def lora_fusion(
     """
     edits = LoraEdits.of(context)
     if safety == "self":
-        data = SafetyPairs(context, task, examples, filter).samples(ask_unsafe, note, ask_ordinary)
+        filters = filters_of(filter, task)
+        written = SelfWrittenPairs(context, task, examples, 1.0, filters, Counter())
+        data = half_and_half(written, [ask_unsafe], [note], [ask_ordinary])
+        counted = dict.fromkeys(("refusals", "helpful"), len(data) // 2)
+        task.keep("examples", data, {**written.card(), "how": "defense lora-fusion", **counted})
         added = trained_aside(context, task.start, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
