@@ -12,13 +12,14 @@ from fedsafe.contracts import (
     DefenseTask,
     Factors,
     ModelContext,
+    Sample,
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.lora_edits import LoraEdits, check_fit, trained_aside
 from fedsafe.defenses.safety_pairs import half_and_half
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import Filter, Filters, SelfWrittenPairs, filters_of
 from fedsafe.errors import ModelError
 
 
@@ -81,10 +82,7 @@ def lora_fusion(
     edits = LoraEdits.of(context)
     if safety == "self":
         filters = filters_of(filter, task)
-        written = SelfWrittenPairs(context, task, examples, 1.0, filters, Counter())
-        data = half_and_half(written, [ask_unsafe], [note], [ask_ordinary])
-        counted = dict.fromkeys(("refusals", "helpful"), len(data) // 2)
-        task.keep("examples", data, {**written.card(), "how": "defense lora-fusion", **counted})
+        data = _self_written(context, task, examples, filters, (ask_unsafe, note, ask_ordinary))
         added = trained_aside(context, task.start, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
@@ -94,6 +92,17 @@ def lora_fusion(
             _merge(edits, module, own, added[module], weight, merge)
     edits.report("merged with the safety adapter", modules=len(added))
     return Defended(edits.tensors)
+
+
+def _self_written(
+    context: ModelContext, task: DefenseTask, pairs: int, filters: Filters, asks: tuple[str, ...]
+) -> list[Sample]:
+    """Return refusals and help of equal number, and keep them with their card."""
+    written = SelfWrittenPairs(context, task, pairs, 1.0, filters, Counter())
+    data = half_and_half(written, *([text] for text in asks))
+    counted = dict.fromkeys(("refusals", "helpful"), len(data) // 2)
+    task.keep("examples", data, {**written.card(), "how": "defense lora-fusion", **counted})
+    return data
 
 
 def _merge(
