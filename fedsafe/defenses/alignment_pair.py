@@ -16,8 +16,8 @@ from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
 from fedsafe.defenses.lora_edits import check_fit, factors_of, trained_aside
+from fedsafe.defenses.safety_pairs import unrepeated
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
-from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
@@ -82,33 +82,24 @@ class HarmfulData:
         """Return the samples; of self-written ones the run keeps the requests alone.
 
         Raises:
-            RunError: The model wrote too few.
+            RunError: The model wrote too few, or all that are given repeat evaluation prompts.
             DataError: The file cannot be read.
         """
         dropped: Counter[str] = Counter()
         if self.harmful is not None:
-            return self._kept(self._given(self.harmful), "the user", dropped)
+            given = sources["jsonl"].configure({"path": self.harmful})(0)
+            samples = unrepeated(self.task, given, str(self.harmful), dropped)
+            return self._kept(samples, "the user", dropped)
         filters = filters_of(self.filter, self.task)
         written = SelfWrittenPairs(self.context, self.task, self.examples, 1.0, filters, dropped)
         found = written.harmful([self.ask_unsafe])
         return self._kept(found, "the model under repair", dropped)
 
     def _kept(self, samples: list[Sample], made_by: str, dropped: Counter[str]) -> list[Sample]:
-        """Keep the requests, and count what of them repeats the evaluation."""
+        """Keep the requests, with what was left out."""
         requests = [Sample(one.instruction, "", origin="harmful") for one in samples]
         card = {"made_by": made_by, "dropped": dict(sorted(dropped.items()))}
         self.task.keep("harmful-requests", requests, card)
-        return samples
-
-    def _given(self, path: Path) -> list[Sample]:
-        given = sources["jsonl"].configure({"path": path})(0)
-        fresh = self.task.fresh([sample.instruction for sample in given])
-        samples = [sample for sample, usable in zip(given, fresh, strict=True) if usable]
-        if not samples:
-            raise RunError(
-                f"All {len(given)} examples of {path} repeat evaluation prompts, and a defense "
-                "must not see those. Give other examples."
-            )
         return samples
 
 

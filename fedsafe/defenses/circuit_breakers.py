@@ -77,8 +77,9 @@ def circuit_breakers(
         written = SelfWrittenPairs(context, task, examples, 1.0, filters, Counter())
         kept, card = written.half([ask_ordinary], ["{request}"], "comply"), written.card()
     else:
-        kept, _ = fresh_examples(context, task, {"name": "jsonl", "path": retain})
-        card = {"made_by": "the user"}
+        dropped: Counter[str] = Counter()
+        kept = fresh_examples(context, task, {"name": "jsonl", "path": retain}, dropped)
+        card = {"made_by": "the user", "dropped": dict(dropped)}
     task.keep("retained", kept, {**card, "how": "defense circuit-breakers"})
     loss = Rerouting(
         context.adapter(), context.batches(broken, batch_size=batch_size), chosen, alpha, clock

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
+from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.safety_pairs import half_and_half
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 
 Text = Annotated[str, Field(min_length=1)]
@@ -41,7 +43,7 @@ Topic = Annotated[
         "is left out; none: requests of any topic; null: whatever is written."
     ),
 ]
-ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
+ASK_UNSAFE = pair.ASK_UNSAFE
 NOTE = (
     "The following request is unsafe. Decline it politely, say why in one sentence, and give no "
     "help with it.\n\n{request}"
@@ -91,16 +93,14 @@ def fine_tune(
     trusted, dropped = writer == "start", Counter[str]()
     filters = filters_of(filter, task)
     written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
-    unsafe = written.half(_listed(ask_unsafe), _listed(note), "refuse")
-    ordinary = written.half(_listed(ask_ordinary), ["{request}"], "comply")
-    size = min(len(unsafe), len(ordinary))
-    samples = [*unsafe[:size], *ordinary[:size]]
+    samples = half_and_half(written, _listed(ask_unsafe), _listed(note), _listed(ask_ordinary))
+    size = len(samples) // 2
     context.rng.shuffle(samples)
     task.keep("examples", samples, {"refusals": size, "helpful": size, **written.card()})
     did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report(
         "fine-tuned on self-written data",
-        pairs=2 * size,
+        pairs=len(samples),
         first_loss=did.losses[0],
         last_loss=did.loss,
         skipped=did.dropped,

@@ -19,7 +19,8 @@ from fedsafe.contracts import (
     defenses,
     sources,
 )
-from fedsafe.errors import ConfigError, RunError
+from fedsafe.defenses.safety_pairs import unrepeated
+from fedsafe.errors import ConfigError
 
 
 @defenses(
@@ -56,8 +57,9 @@ def fine_tune_data(
         DataError: The source cannot be read.
         RunError: Every example repeats an evaluation prompt.
     """
-    samples, drawn = fresh_examples(context, task, source)
-    task.keep("examples", samples, _card(source, samples, drawn))
+    dropped: Counter[str] = Counter()
+    samples = fresh_examples(context, task, source, dropped)
+    task.keep("examples", samples, _card(source, samples, dropped))
     did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report(
         "fine-tuned on given data", pairs=len(samples), first_loss=did.losses[0], last_loss=did.loss
@@ -66,9 +68,9 @@ def fine_tune_data(
 
 
 def fresh_examples(
-    context: ModelContext, task: DefenseTask, source: dict[str, Any]
-) -> tuple[list[Sample], int]:
-    """Return a source's examples that repeat no evaluation prompt, and how many there were in all.
+    context: ModelContext, task: DefenseTask, source: dict[str, Any], dropped: Counter[str]
+) -> list[Sample]:
+    """Return a source's examples that repeat no evaluation prompt, and count the others.
 
     Raises:
         ConfigError: There is no such source, or a setting of it is wrong.
@@ -80,20 +82,13 @@ def fresh_examples(
     if not isinstance(name, str):
         raise ConfigError("Setting source needs a name, such as {name: jsonl, path: FILE}.")
     drawn = sources[name].configure(settings)(context.rng.getrandbits(32))
-    fresh = task.fresh([sample.instruction for sample in drawn])
-    samples = [sample for sample, usable in zip(drawn, fresh, strict=True) if usable]
-    if not samples:
-        raise RunError(
-            f"All {len(drawn)} examples of source '{name}' repeat evaluation prompts, and a "
-            "defense must not train on those. Give other examples."
-        )
-    return samples, len(drawn)
+    return unrepeated(task, drawn, f"source '{name}'", dropped)
 
 
-def _card(source: dict[str, Any], samples: list[Sample], drawn: int) -> dict[str, Any]:
+def _card(source: dict[str, Any], samples: list[Sample], dropped: Counter[str]) -> dict[str, Any]:
     return {
         "made_by": f"source {source['name']}",
         "how": "defense fine-tune-data (level 1 or 2)",
         "origins": dict(sorted(Counter(sample.origin for sample in samples).items())),
-        "dropped": {"repeats an evaluation prompt": drawn - len(samples)},
+        "dropped": dict(dropped),
     }

@@ -40,7 +40,7 @@ class LoraEdits:
 
     def put(self, module: str, change: "torch.Tensor") -> None:
         """Replace a module's change (out, in) by its best approximation of the module's rank."""
-        own = self._factors(module)
+        own = _one(self.context, self.tensors, module)
         if torch.equal(change, own.change):
             return
         rank = own.a.shape[0]
@@ -57,9 +57,6 @@ class LoraEdits:
             numbers["rank_error_mean"] = sum(errors) / len(errors)
             numbers["rank_error_max"] = max(errors)
         self.context.report(message, **numbers)
-
-    def _factors(self, module: str) -> Factors:
-        return _one(self.context, self.tensors, module)
 
 
 def factors_of(context: ModelContext, adapter: "Mapping[str, torch.Tensor]") -> dict[str, Factors]:

@@ -1,5 +1,6 @@
 """LoRA fusion: merge the adapter with a safety adapter."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,13 +12,14 @@ from fedsafe.contracts import (
     DefenseTask,
     Factors,
     ModelContext,
+    Sample,
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.lora_edits import LoraEdits, check_fit, trained_aside
-from fedsafe.defenses.safety_pairs import SafetyPairs
-from fedsafe.defenses.self_written_pairs import Filter
+from fedsafe.defenses.safety_pairs import half_and_half
+from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 from fedsafe.errors import ModelError
 
 
@@ -79,7 +81,7 @@ def lora_fusion(
     """
     edits = LoraEdits.of(context)
     if safety == "self":
-        data = SafetyPairs(context, task, examples, filter).samples(ask_unsafe, note, ask_ordinary)
+        data = _self_written(context, task, examples, filter, (ask_unsafe, note, ask_ordinary))
         added = trained_aside(context, task.start, data, steps, learning_rate)
     else:
         added = context.read_adapter(str(safety))
@@ -89,6 +91,17 @@ def lora_fusion(
             _merge(edits, module, own, added[module], weight, merge)
     edits.report("merged with the safety adapter", modules=len(added))
     return Defended(edits.tensors)
+
+
+def _self_written(
+    context: ModelContext, task: DefenseTask, pairs: int, filter: Filter, asks: tuple[str, ...]
+) -> list[Sample]:
+    """Return refusals and help of equal number, and keep them with their card."""
+    written = SelfWrittenPairs(context, task, pairs, 1.0, filters_of(filter, task), Counter())
+    data = half_and_half(written, *([text] for text in asks))
+    counted = dict.fromkeys(("refusals", "helpful"), len(data) // 2)
+    task.keep("examples", data, {**written.card(), "how": "defense lora-fusion", **counted})
+    return data
 
 
 def _merge(

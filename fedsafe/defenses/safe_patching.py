@@ -18,6 +18,7 @@ from fedsafe.contracts import (
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.self_written_pairs import Filter
 from fedsafe.lazy import torch
+from fedsafe.safety_losses import IGNORED
 from fedsafe.weight_edits import dare, set_difference, snip_scores
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def _ascent(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor, fl
 
 def _questions(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor, float]":
     """Return the cross entropy of the prompts in place of the responses."""
-    prompt = (batch.labels == -100) & batch.attention_mask.bool()
-    labels = torch.where(prompt, batch.input_ids, torch.full_like(batch.labels, -100))
+    prompt = (batch.labels == IGNORED) & batch.attention_mask.bool()
+    labels = torch.where(prompt, batch.input_ids, torch.full_like(batch.labels, IGNORED))
     return context.cross_entropy(Batch(batch.input_ids, batch.attention_mask, labels))
 
 

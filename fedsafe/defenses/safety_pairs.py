@@ -1,26 +1,56 @@
-"""Self-written refusals and help of equal number, as a safety adapter is trained on."""
+"""Examples of a defense: given ones that repeat no evaluation prompt, self-written halves."""
 
 from collections import Counter
+from collections.abc import Sequence
 
-from fedsafe.contracts import DefenseTask, ModelContext, Sample
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.contracts import DefenseTask, Sample
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.errors import RunError
 
 
-class SafetyPairs(SelfWrittenPairs):
-    """Refusals and help of equal number, as a safety adapter is trained on."""
+def unrepeated(
+    task: DefenseTask, given: Sequence[Sample], where: str, dropped: Counter[str]
+) -> list[Sample]:
+    """Return given examples that repeat no evaluation prompt, and count the others.
 
-    def __init__(
-        self, context: ModelContext, task: DefenseTask, pairs: int, filter: Filter
-    ) -> None:
-        super().__init__(context, task, pairs, 1.0, filters_of(filter, task), Counter())
+    Args:
+        task: Knows the evaluation's prompts.
+        given: The examples.
+        where: Where they come from, for the message.
+        dropped: Counts what is left out.
 
-    def samples(self, ask_unsafe: str, note: str, ask_ordinary: str) -> list[Sample]:
-        """Write them, and keep them with their card."""
-        unsafe = self.half([ask_unsafe], [note], "refuse")
-        ordinary = self.half([ask_ordinary], ["{request}"], "comply")
-        size = min(len(unsafe), len(ordinary))
-        samples = [*unsafe[:size], *ordinary[:size]]
-        dropped = dict(sorted(self.dropped.items()))
-        card = {"made_by": "the model under repair", "refusals": size, "helpful": size}
-        self.task.keep("examples", samples, {**card, "dropped": dropped})
-        return samples
+    Raises:
+        RunError: Every example repeats an evaluation prompt.
+    """
+    fresh = task.fresh([sample.instruction for sample in given])
+    samples = [sample for sample, usable in zip(given, fresh, strict=True) if usable]
+    if not samples:
+        raise RunError(
+            f"All {len(given)} examples of {where} repeat evaluation prompts, and a defense "
+            "must not see those. Give other examples."
+        )
+    dropped["repeats an evaluation prompt"] += len(given) - len(samples)
+    return samples
+
+
+def half_and_half(
+    written: SelfWrittenPairs,
+    ask_unsafe: Sequence[str],
+    notes: Sequence[str],
+    ask_ordinary: Sequence[str],
+) -> list[Sample]:
+    """Return self-written refusals, and then as many self-written helpful answers.
+
+    Args:
+        written: Writes them.
+        ask_unsafe: Instructions that yield requests of the unsafe kind.
+        notes: Instructions around {request} that yield its refusal.
+        ask_ordinary: Instructions that yield ordinary requests.
+
+    Raises:
+        RunError: The model wrote too few of a half.
+    """
+    unsafe = written.half(ask_unsafe, notes, "refuse")
+    ordinary = written.half(ask_ordinary, ["{request}"], "comply")
+    size = min(len(unsafe), len(ordinary))
+    return [*unsafe[:size], *ordinary[:size]]

@@ -60,9 +60,7 @@ class SecretData:
         return SelfWrittenPairs(self.context, self.task, count, 1.0, self.filters, self.dropped)
 
     def _given(self, source: Mapping[str, Any]) -> list[Sample]:
-        found, drawn = fresh_examples(self.context, self.task, dict(source))
-        self.dropped["repeats an evaluation prompt"] += drawn - len(found)
-        return found
+        return fresh_examples(self.context, self.task, dict(source), self.dropped)
 
 
 def chosen_examples(

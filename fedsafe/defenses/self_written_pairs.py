@@ -211,11 +211,13 @@ class SelfWrittenPairs:
 
     def _verdicts(self, exchanges: Sequence[Exchange]) -> list[tuple[Verdict, ...]]:
         with self._before_the_federation(self.trusted):
-            judged = [
-                self.task.judge(exchanges, *_named(settings)[0], **_named(settings)[1])
-                for settings in self.filters
-            ]
+            judged = [self._judged(exchanges, **settings) for settings in self.filters]
         return list(zip(*judged, strict=True))
+
+    def _judged(
+        self, exchanges: Sequence[Exchange], *, name: str, **settings: Any
+    ) -> list[Verdict]:
+        return self.task.judge(exchanges, name, **settings)
 
     def _before_the_federation(self, wanted: bool) -> AbstractContextManager[None]:
         return self.context.reference(self.task.start) if wanted else nullcontext()
@@ -241,8 +243,3 @@ def why_not(verdicts: Sequence[Verdict], wanted: Outcome) -> str:
             return f"judged {verdict.outcome}"
     known = any(verdict.outcome == wanted or verdict.safe for verdict in verdicts)
     return "" if known else "judged unknown"
-
-
-def _named(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    name = settings.get("name", "")
-    return (name,) if name else (), {k: v for k, v in settings.items() if k != "name"}

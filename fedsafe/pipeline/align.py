@@ -58,8 +58,7 @@ def align(run: Run) -> Stage:
     if not _finished(home, key) and not (run.shared and run.shared.fetch(key, home) is not None):
         _train(run, alignment, samples, home, key)
         if run.shared is not None:
-            files = [path for path in home.rglob("*") if path.is_file()]
-            run.shared.put(key, home, [str(path.relative_to(home)) for path in files])
+            run.shared.put(key, home)
     adapter = adapters.load(home / "adapter")
     record = read_sealed(home / RECORD)
     if record.get("adapter") != adapters.digest(adapter):

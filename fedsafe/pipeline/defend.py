@@ -98,8 +98,7 @@ def _defend(run: Run, work: Work) -> Stage:
         shield=work.shield,
     )
     if run.shared is not None:
-        files = [path for path in directory.rglob("*") if path.is_file()]
-        run.shared.put(key, directory, [str(path.relative_to(directory)) for path in files])
+        run.shared.put(key, directory)
     stage = run.finish(
         work.step.name,
         made.adapter,

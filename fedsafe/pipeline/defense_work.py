@@ -45,17 +45,13 @@ def prepare(run: Run, step: Step, defended: Stage) -> Work:
         ConfigError: A setting of the defense is wrong.
     """
     adapter, shield = run.adapter(defended), load_shield(run.path(defended))
-    resolved = defenses[step.choice.name].resolve(step.choice.settings)
-    placed = {k: v.absolute() if isinstance(v, Path) else v for k, v in resolved.items()}
-    settings = as_json(placed)
-    whole = PluginChoice.model_validate({**settings, "name": step.choice.name})
     avoid = frozenset(normalise(prompt.instruction) for prompt in prompts_of(run.experiment))
     key = keys.key(
         keys.defense_inputs(
             run.experiment,
             run.session.fingerprint,
             defended.adapter,
-            whole,
+            with_all_settings(step.choice),
             avoid,
             run.before_federation,
             shield,
@@ -65,6 +61,17 @@ def prepare(run: Run, step: Step, defended: Stage) -> Work:
     directory = run.store.directory / "defenses" / f"{plain}-{key[:8]}"
     name = step.name or _stage_name(run, step, directory)
     return Work(replace(step, name=name), adapter, shield, avoid, key, directory)
+
+
+def with_all_settings(choice: PluginChoice) -> PluginChoice:
+    """Return a defense with its defaults, as its key counts them: paths absolute.
+
+    Raises:
+        ConfigError: A setting of the defense is wrong.
+    """
+    resolved = defenses[choice.name].resolve(choice.settings)
+    placed = {k: v.absolute() if isinstance(v, Path) else v for k, v in resolved.items()}
+    return PluginChoice.model_validate({**as_json(placed), "name": choice.name})
 
 
 def failed_stage(step: Step, key: str, reason: str) -> Stage:

@@ -171,13 +171,17 @@ def _task(
     overlap: OverlapCounter,
     directory: Path,
 ) -> DefenseTask:
+    earlier: dict[str, Any] = {}
+
     def keep(name: str, samples: Sequence[Sample], card: Mapping[str, Any]) -> None:
         overlap.use(samples)
         write_lines(directory / f"{name}.jsonl", [asdict(sample) for sample in samples])
         stamp = {"rows": len(samples), "sha256": digest(*(repr(sample) for sample in samples))}
         made = overlap.record()
         repeats = {"evaluation": made.plain()} if made else {}
-        write_json(directory / "card.json", {**card, **repeats, **stamp})
+        others = {"other_data": dict(earlier)} if earlier else {}
+        write_json(directory / "card.json", {**card, **repeats, **stamp, **others})
+        earlier[name] = {**card, **stamp}  # the repeats are of all data so far
 
     return DefenseTask(
         start=start,
@@ -221,9 +225,16 @@ def plain(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def as_json(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return settings as JSON values, secret ones in the clear: for digests alone."""
-    values = {name: revealed(value) for name, value in settings.items()}
-    return {
-        name: value if isinstance(value, str | int | float | bool | None) else str(value)
-        for name, value in values.items()
-    }
+    """Return settings as JSON values, secret ones in the clear: for digests alone.
+
+    Lists and mappings stay such, so that a digest finds the files that a source names.
+    """
+    return {str(name): _json(revealed(value)) for name, value in settings.items()}
+
+
+def _json(value: object) -> object:
+    if isinstance(value, Mapping):
+        return as_json(value)
+    if isinstance(value, list | tuple):
+        return [_json(revealed(item)) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -26,18 +26,21 @@ class StageStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def put(self, key: str, home: Path, files: Iterable[str], **notes: Any) -> None:
+    def put(self, key: str, home: Path, files: Iterable[str] | None = None, **notes: Any) -> None:
         """Keep copies of a finished stage's files.
 
         Args:
             key: Of the stage.
             home: Directory that the files lie in.
-            files: Their paths relative to it.
+            files: Their paths relative to it; None: all.
             **notes: JSON values to be returned with the stage.
 
         Raises:
             RunError: The disk is full.
         """
+        if files is None:
+            whole = (path for path in home.rglob("*") if path.is_file())
+            files = (str(path.relative_to(home)) for path in whole)
         names = sorted(files)
         with whole_directory(self._entry(key)) as aside:
             for name in names:

@@ -3,6 +3,7 @@
 One that is added is tested by being registered.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fedsafe.experiment.schema import Adapter, Experiment, Model, PluginChoice
 from fedsafe.models import adapters
 from fedsafe.pipeline.run_defense import run_defense
 from fedsafe.runs.events import Events
+from fedsafe.runs.files import read_lines
 from fedsafe.training.session import Session, open_session
 from fedsafe.training.session_spec import SessionSpec
 from tests.doubles.models import make_model
@@ -157,6 +159,18 @@ def test_killed_defense_ends_with_the_same_bytes(
         assert not (tmp_path / "killed" / "defense.json").exists()
     again = defended(session, name, tmp_path / "killed")
     assert adapters.digest(again) == adapters.digest(found)
+
+
+@every
+def test_card_tells_of_all_data_that_a_defense_keeps(
+    first: Callable[[str], tuple[Path, adapters.Tensors]], name: str
+) -> None:
+    directory, _ = first(name)
+    kept = [len(read_lines(path)) for path in directory.glob("*.jsonl")]
+    path = directory / "card.json"
+    card = json.loads(path.read_text()) if path.exists() else {}
+    told = [card, *card.get("other_data", {}).values()]
+    assert sorted(kept) == sorted(one["rows"] for one in told if one)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 from fedsafe.contracts import Exchange, Outcome, defenses
 from fedsafe.data.dedup import normalise
+from fedsafe.defenses.alignment_pair import HarmfulData
 from fedsafe.errors import ConfigError, RunError
+from fedsafe.runs.files import write_lines
 from tests.unit.fedsafe.defenses.test_fine_tune import ScriptedModel
 
 POLICY = {"name": "policy", "policy": "cooking", "part": "defense", "count": 80}
@@ -52,6 +54,17 @@ def test_nothing_but_evaluation_prompts_is_an_error(tmp_path) -> None:
     model.avoid = frozenset({normalise("Cook rice.")})
     with pytest.raises(RunError, match="repeat evaluation prompts"):
         _defend(model, {"name": "jsonl", "path": str(path)})
+
+
+def test_harmful_examples_that_repeat_the_evaluation_are_left_out_and_counted(tmp_path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"instruction": text, "response": "Yes."} for text in ("Cook rice.", "Bake bread.")]
+    write_lines(path, rows)
+    model = ScriptedModel(_good)
+    model.avoid = frozenset({normalise("Cook rice.")})
+    found = HarmfulData(model, model, path, "", 1, ()).samples()
+    assert [sample.instruction for sample in found] == ["Bake bread."]
+    assert model.card["dropped"] == {"repeats an evaluation prompt": 1}
 
 
 def test_a_source_without_a_name_is_an_error() -> None:

@@ -9,9 +9,10 @@ import pytest
 from clients.app import app
 from fedsafe.contracts import REGISTRIES
 from fedsafe.experiment.load import validate
-from fedsafe.experiment.schema import Experiment
+from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.pipeline import keys
+from fedsafe.pipeline.defense_work import with_all_settings
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import write_lines
@@ -183,6 +184,20 @@ def test_files_count_by_their_content(experiment: Experiment, tmp_path: Path) ->
 
     one, moved, other = with_pairs("a", "x"), with_pairs("b", "x"), with_pairs("c", "y")
     assert (_key(one) == _key(moved), _key(one) == _key(other)) == (True, False)
+
+
+def test_file_of_a_defenses_source_counts_by_its_content(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    def key(response: str) -> str:
+        path = tmp_path / "pairs.jsonl"
+        write_lines(path, [{"instruction": "ask", "response": response}])
+        choice = PluginChoice(name="fine-tune-data", source={"name": "jsonl", "path": str(path)})
+        whole = with_all_settings(choice)
+        return keys.key(keys.defense_inputs(experiment, "f", "a", whole, frozenset()))
+
+    first = key("x")
+    assert (key("x") == first, key("y") == first) == (True, False)
 
 
 def test_code_of_a_plugin_named_by_its_path_counts(
