@@ -15,11 +15,10 @@ from fedsafe.attacks.known_updates import (
     Ddof,
     Knows,
     crowd_of,
+    farthest_from_mean,
     mean_and_deviation,
     rows_known,
-    tried,
 )
-from fedsafe.attacks.line_search import most_damaging
 from fedsafe.contracts import Knowledge, update_attacks
 from fedsafe.errors import RunError
 
@@ -97,11 +96,10 @@ def alie_search(
     mean, deviation = mean_and_deviation(crowd, ddof)
     direction = deviation if sign == "+" else -deviation
 
-    def damage(size: float) -> float:
-        forged = (mean + size * direction).expand(knowledge.attackers, -1)
-        return float((tried(knowledge, forged, crowd)[0] - mean).norm())
+    def forged(size: float) -> "Tensor":
+        return mean + size * direction
 
-    return mean + most_damaging(damage, evaluations, start, step, ratio) * direction
+    return farthest_from_mean(knowledge, crowd, forged, (evaluations, start, step, ratio))
 
 
 def z_of(clients: int, attackers: int) -> float:
