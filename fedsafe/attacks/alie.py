@@ -54,8 +54,8 @@ def alie(
     the honest clients' (ByzFL, epfml, NDSS 2021) or all (SignGuard). Public codes differ: epfml
     ``sign: "-"``; ByzFL and NDSS 2021 ``sign: "+"`` with z given; SignGuard z = 1; Baruch
     ``ddof: 0`` and z = 1.5. NDSS 2021's table of z (0.70 to 0.74 for n = 50) is not the
-    formula's. The formula's z is not positive where f is small (f = 1, and f = 2 of 10 or more),
-    where the attack does nothing or helps: that is reported.
+    formula's. The formula's z is not positive for f = 1, and 0 for f = 2 of an even n, where the
+    attack helps or does nothing: that is reported.
     """
     mean, deviation = mean_and_deviation(rows_known(knowledge, 2), ddof)
     size = z_of(knowledge.cohort, knowledge.attackers) if z is None else z
