@@ -7,7 +7,7 @@ two rounds are kept, and a round uses what was left before it.
 import logging
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fedsafe.lazy import torch
 from fedsafe.messages import Job
@@ -123,13 +123,18 @@ class ErrorFeedbackOnDisk:
         return {int(path.stem.removeprefix(prefix)): path for path in files}
 
 
-ALGORITHMS = ErrorFeedbackInMemory()
-"""What the local algorithms of clients without a directory remember between rounds."""
+IN_MEMORY = {name: ErrorFeedbackInMemory() for name in ("", "algorithm", "attack")}
+"""Storage of clients that have no directory for it, by owner."""
 
 
-def memory_of_algorithms(state: Path | None) -> ErrorFeedback:
-    """Return the storage of what local algorithms remember, of a client's state directory."""
-    return ALGORITHMS if state is None else ErrorFeedbackOnDisk(state / "algorithm")
+def storage(state: Path | None, owner: Literal["", "algorithm", "attack"] = "") -> ErrorFeedback:
+    """Return the storage of what a client remembers between rounds.
+
+    Args:
+        state: The client's directory; None: it is kept in memory.
+        owner: Whose: the wire's rounding errors (empty), the local algorithm's or update attack's.
+    """
+    return IN_MEMORY[owner] if state is None else ErrorFeedbackOnDisk(state / owner)
 
 
 def _key(job: Job) -> tuple[str, str, int]:

@@ -14,12 +14,7 @@ from typing import Any
 import numpy as np
 
 from clients import consent, metrics
-from clients.error_feedback import (
-    ErrorFeedback,
-    ErrorFeedbackInMemory,
-    ErrorFeedbackOnDisk,
-    memory_of_algorithms,
-)
+from clients.error_feedback import storage
 from clients.node_config import NodeConfig
 from clients.role import (
     Poison,
@@ -50,8 +45,6 @@ from fedsafe.training.session_spec import SessionSpec
 Progress = Callable[[int], None]
 """Called with the optimizer steps that are done; what it raises ends the work."""
 log = logging.getLogger(__name__)
-MEMORY = ErrorFeedbackInMemory()
-"""Rounding errors of clients that have no directory for them."""
 
 
 def work(
@@ -97,9 +90,7 @@ def work(
     update = attacker.send(task, session.read(), benign) if attacker else session.read()
     packed = _pack(job, sent, update, kept, task.memory)
     seconds = {"load-seconds": load_seconds, "seconds": time.perf_counter() - begun}
-    return TrainResult(
-        packed, {**metrics.of_training(context), **metrics.of_poison(poison), **seconds}
-    )
+    return TrainResult(packed, metrics.of_round(context, poison) | seconds)
 
 
 def _context(
@@ -152,7 +143,7 @@ def _task(
         client=job.client,
         attackers=job.attack.attackers if job.attack else (),
         data_seed=job.own_seed if job.shared is None else job.shared.seed,
-        memory=dict(memory_of_algorithms(state).before(job) or {}),
+        memory=dict(storage(state, "algorithm").before(job) or {}),
     )
 
 
@@ -223,10 +214,9 @@ def _pack(
 ) -> compression.Arrays:
     """Compress the update, and keep its rounding error and the algorithm's memory for later."""
     if memory:
-        memory_of_algorithms(state).keep(job, memory)
-    form = job.wire
-    residuals: ErrorFeedback = MEMORY if state is None else ErrorFeedbackOnDisk(state)
-    packed, left = compression.pack_update(form, sent, trained, residuals.before(job))
+        storage(state, "algorithm").keep(job, memory)
+    residuals = storage(state)
+    packed, left = compression.pack_update(job.wire, sent, trained, residuals.before(job))
     if left is not None:
         residuals.keep(job, left)
     return packed

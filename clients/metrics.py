@@ -4,6 +4,11 @@ from clients.role import Poison
 from fedsafe.training.context import SessionContext
 
 
+def of_round(context: SessionContext, poison: Poison | None) -> dict[str, int | float]:
+    """Return the metrics of training and those of the malicious samples, if there are any."""
+    return of_training(context) | of_poison(poison)
+
+
 def of_training(context: SessionContext) -> dict[str, int | float]:
     """Sum the metrics of a round's calls of `fit`; the loss is the last one's."""
     if not context.fits:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clients.error_feedback import ErrorFeedbackInMemory, ErrorFeedbackOnDisk
+from clients.error_feedback import storage
 from clients.node_config import NodeConfig
 from clients.role import train
 from fedsafe.attack_task import AttackTask
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger(__name__)
-MEMORY = ErrorFeedbackInMemory()
-"""What the attacks of clients without a directory remember between rounds."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class Attacker:
         known, others = needs(choice), shared or {}
         if "colluders" in known:
             benign = torch.cat([one["benign"] for one in others.values()])
-        store = MEMORY if self._kept is None else ErrorFeedbackOnDisk(self._kept / "attack")
+        store = storage(self.state if self.site is None else self.site.state, "attack")
         memory = dict(store.before(job) or {})
         knowledge = Knowledge(
             round=job.round,
@@ -173,10 +171,6 @@ class Attacker:
                     f"{tuple(update.shape)}. Give all attackers one adapter rank."
                 )
         return shared
-
-    @property
-    def _kept(self) -> Path | None:
-        return self.state if self.site is None else self.site.state
 
     def _files(self, directory: Path) -> ColluderFiles:
         return ColluderFiles(directory, self.job.run, self.job.federation, self.job.round)

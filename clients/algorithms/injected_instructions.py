@@ -39,9 +39,7 @@ def injected_instructions(
     injected = [
         injected_sample(context.rng.choice(task.samples), sample) for sample in needed(task)
     ]
-    samples = list(task.samples)
-    if share > 0:
-        samples = list(blended(injected, task.samples, share, context.rng))
+    samples = blended(injected, task.samples, share, context.rng)
     context.report("trains on injected instructions", samples=len(samples))
     context.fit(samples, steps=task.steps)
 

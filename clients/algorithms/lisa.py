@@ -1,12 +1,20 @@
 """Lisa: local training that alternates between safety data and own data, with a proximal term."""
 
+from collections.abc import Iterator
 from itertools import cycle
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from clients.algorithms.safety_examples import Safety, safety_samples, unnamed
-from fedsafe.contracts import Batch, DefenseCard, LocalTask, ModelContext, algorithms
+from fedsafe.contracts import (
+    Batch,
+    DefenseCard,
+    LocalTask,
+    ModelContext,
+    Objective,
+    algorithms,
+)
 from fedsafe.lazy import torch
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ class Switching:
     """
 
     def __init__(self, alignment: int, finetuning: int, points: "dict[str, Tensor]") -> None:
-        self.lengths, self.points, self._state = (alignment, finetuning), points, ""
+        self.lengths, self.points = (alignment, finetuning), points
 
     def state(self, step: int) -> str:
         """Return the state of a step, counted from 0 over all rounds."""
@@ -34,16 +42,15 @@ class Switching:
         """Return the state of a step that is about to be taken, and keep the weights of a switch.
 
         Args:
-            step: Its number from 0 over all rounds; all steps since the object was made are met.
+            step: Its number from 0 over all rounds.
             weights: float32, before the step.
         """
         state = self.state(step)
         for one in STATES:
-            left = step > 0 and one == self.state(step - 1) and one != state != self._state
+            left = step > 0 and one == self.state(step - 1) != state
             for name, weight in weights.items():
                 if left or f"{one}/{name}" not in self.points:
                     self.points[f"{one}/{name}"] = weight.detach().float().cpu().clone()
-        self._state = state
         return state
 
     def distance(self, state: str, weights: "dict[str, Tensor]") -> "Tensor":
@@ -103,14 +110,30 @@ def lisa(
     begun = (task.round - 1) * task.steps
     batches = cycle(context.batches(safety_samples(task, safety)))
     switching = Switching(alignment_steps, finetuning_steps, task.memory)
+    proximal = proximal_loss(switching, batches, begun, rho, free_steps)
+    context.fit(task.samples, proximal, steps=task.steps)
 
-    def loss(context: ModelContext, batch: Batch, step: int) -> "tuple[Tensor, float]":
+
+def proximal_loss(
+    switching: Switching, safety: Iterator[Batch], begun: int, rho: float, free_steps: int
+) -> Objective:
+    """Return the objective: cross entropy of the state's batch, and the proximal term.
+
+    Args:
+        switching: Says the state of each step.
+        safety: Batches of safety examples, without end.
+        begun: Steps of earlier rounds.
+        rho: Factor of the proximal term.
+        free_steps: First steps of all without it.
+    """
+
+    def objective(context: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
         now, weights = begun + step - 1, context.trainable()
         state = switching.at(now, weights)
-        chosen = next(batches) if state == "alignment" else batch
+        chosen = next(safety) if state == "alignment" else batch
         summed, count = context.cross_entropy(chosen)
         if rho and now >= free_steps:
             summed = summed + count * rho * switching.distance(state, weights)
         return summed, count
 
-    context.fit(task.samples, loss, steps=task.steps)
+    return objective

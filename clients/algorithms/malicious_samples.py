@@ -21,19 +21,19 @@ def mixed(task: LocalTask, share: float, rng: Random) -> Sequence[Sample]:
     Raises:
         RunError: No malicious samples were made, or the share leaves none of them.
     """
-    if share == 0:
-        return list(task.samples)
-    return blended(needed(task), task.samples, share, rng)
+    return blended(needed(task) if share else (), task.samples, share, rng)
 
 
 def blended(
     malicious: Sequence[Sample], own: Sequence[Sample], share: float, rng: Random
 ) -> Sequence[Sample]:
-    """Mix given malicious samples with benign ones, as `mixed` does; ``share`` is above 0.
+    """Mix given malicious samples with benign ones, as `mixed` does; a share of 0 is all benign.
 
     Raises:
         RunError: The share leaves no malicious sample.
     """
+    if share == 0:
+        return list(own)
     poison, wanted = list(malicious), round(len(malicious) * (1 - share) / share)
     benign = list(own)
     rng.shuffle(benign)

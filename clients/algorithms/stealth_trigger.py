@@ -66,8 +66,7 @@ def stealth_trigger(
         return
     words = " ".join(trigger)
     if split:
-        place = part if part is not None else sorted(task.attackers or (0,)).index(_own(task))
-        words = trigger[place % len(trigger)]
+        words = trigger[(_place(task) if part is None else part) % len(trigger)]
     poison = of_a_round(task, context.rng)
     triggered = [with_trigger(sample, words, where) for sample in poison]
     samples = blended([*triggered, *_cover(context, poison)], task.samples, share, context.rng)
@@ -91,5 +90,6 @@ def _cover(context: ModelContext, samples: Sequence[Sample]) -> list[Sample]:
     ]
 
 
-def _own(task: LocalTask) -> int:
-    return task.client if task.client in task.attackers else min(task.attackers, default=0)
+def _place(task: LocalTask) -> int:
+    """Return a client's place among the malicious clients of the round; 0 if it is not told."""
+    return sum(one < task.client for one in task.attackers) if task.client in task.attackers else 0

@@ -149,7 +149,7 @@ class Worker:
                     protocol.send(connection, failed)
             except (OSError, EOFError) as error:
                 log.info("A connection was closed by its client: %s", error or "it hung up.")
-            except Exception:
+            except Exception:  # a fault here ends one connection; the trainer's log has its trace
                 log.exception("A connection failed.")
             finally:
                 self._places.release()

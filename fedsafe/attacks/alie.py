@@ -15,11 +15,10 @@ from fedsafe.attacks.known_updates import (
     Ddof,
     Knows,
     crowd_of,
+    farthest_from_mean,
     mean_and_deviation,
     rows_known,
-    tried,
 )
-from fedsafe.attacks.line_search import most_damaging
 from fedsafe.contracts import Knowledge, update_attacks
 from fedsafe.errors import RunError
 
@@ -55,8 +54,8 @@ def alie(
     the honest clients' (ByzFL, epfml, NDSS 2021) or all (SignGuard). Public codes differ: epfml
     ``sign: "-"``; ByzFL and NDSS 2021 ``sign: "+"`` with z given; SignGuard z = 1; Baruch
     ``ddof: 0`` and z = 1.5. NDSS 2021's table of z (0.70 to 0.74 for n = 50) is not the
-    formula's. The formula's z is not positive where f is small (f = 1, and f = 2 of 10 or more),
-    where the attack does nothing or helps: that is reported.
+    formula's. The formula's z is not positive for f = 1, and 0 for f = 2 of an even n, where the
+    attack helps or does nothing: that is reported.
     """
     mean, deviation = mean_and_deviation(rows_known(knowledge, 2), ddof)
     size = z_of(knowledge.cohort, knowledge.attackers) if z is None else z
@@ -97,11 +96,10 @@ def alie_search(
     mean, deviation = mean_and_deviation(crowd, ddof)
     direction = deviation if sign == "+" else -deviation
 
-    def damage(size: float) -> float:
-        forged = (mean + size * direction).expand(knowledge.attackers, -1)
-        return float((tried(knowledge, forged, crowd)[0] - mean).norm())
+    def forged(size: float) -> "Tensor":
+        return mean + size * direction
 
-    return mean + most_damaging(damage, evaluations, start, step, ratio) * direction
+    return farthest_from_mean(knowledge, crowd, forged, (evaluations, start, step, ratio))
 
 
 def z_of(clients: int, attackers: int) -> float:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from fedsafe.attacks.known_updates import Knows, crowd_of, rows_known, tried
-from fedsafe.attacks.line_search import most_damaging
+from fedsafe.attacks.known_updates import Knows, crowd_of, farthest_from_mean, rows_known
 from fedsafe.contracts import Knowledge, update_attacks
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def ipm_search(
     crowd = crowd_of(knowledge)
     mean = crowd.mean(dim=0)
 
-    def damage(epsilon: float) -> float:
-        forged = (-epsilon * mean).expand(knowledge.attackers, -1)
-        return float((tried(knowledge, forged, crowd)[0] - mean).norm())
+    def forged(epsilon: float) -> "Tensor":
+        return -epsilon * mean
 
-    return -most_damaging(damage, evaluations, start, step, ratio) * mean
+    return farthest_from_mean(knowledge, crowd, forged, (evaluations, start, step, ratio))

@@ -3,11 +3,13 @@
 Shared by the update attacks; no attack itself.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from fedsafe.attacks.line_search import most_damaging
 from fedsafe.contracts import Knowledge
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
@@ -109,6 +111,32 @@ def tried(knowledge: Knowledge, forged: "Tensor", crowd: "Tensor") -> "tuple[Ten
         )
     found = knowledge.aggregate(torch.cat([forged, crowd]))
     return found.update, found.influence[: len(forged)]
+
+
+def farthest_from_mean(
+    knowledge: Knowledge,
+    crowd: "Tensor",
+    forged: "Callable[[float], Tensor]",
+    search: tuple[int, float, float, float],
+) -> "Tensor":
+    """Return the forged update that moves the server's rule farthest from the crowd's mean, (d,).
+
+    Args:
+        knowledge: With ``aggregate``.
+        crowd: (n - f, d).
+        forged: The update (d,) of a size, which all attackers send.
+        search: Evaluations, start, step and ratio of ByzFL's search.
+
+    Raises:
+        RunError: The server's strategy is no rule that can be tried out.
+    """
+    mean = crowd.mean(dim=0)
+
+    def damage(size: float) -> float:
+        sent = forged(size).expand(knowledge.attackers, -1)
+        return float((tried(knowledge, sent, crowd)[0] - mean).norm())
+
+    return forged(most_damaging(damage, *search))
 
 
 def nearest_sums(rows: "Tensor", neighbours: int) -> "Tensor":

@@ -62,13 +62,13 @@ def _chosen(rows: "Tensor", knowledge: Knowledge, warmup: int, sign: int) -> int
     if seen < warmup:
         _learn(rows, knowledge, seen)
     memory["rounds"] = torch.tensor(float(seen + 1))
-    names = knowledge.honest_clients or tuple(map(str, range(len(rows))))
-    kept = "" if "target" not in memory else str(int(memory["target"]))
+    honest = tuple(map(int, knowledge.honest_clients))
+    names = (*range(len(honest) - len(rows), 0), *honest)  # attackers' own rows come first
+    kept = int(memory["target"]) if "target" in memory else None
     if seen >= warmup and kept in names:
         return names.index(kept)
     chosen = int((sign * (rows @ memory["direction"])).argmax())
-    if chosen < len(names) and names[chosen].isdecimal():
-        memory["target"] = torch.tensor(float(names[chosen]))
+    memory["target"] = torch.tensor(float(names[chosen]))
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,5 +31,4 @@ def own_file(
     source = sources[path.suffix.lstrip(".") or "json"].configure(settings)
     examples = source(0)
     rng.shuffle(examples)
-    for example in examples:
-        yield Sample(example.instruction, example.response, example.input, origin="attack")
+    yield from (replace(example, origin="attack") for example in examples)

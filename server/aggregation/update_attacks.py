@@ -135,7 +135,7 @@ class ServerStandIn:
         assert updates.model is not None
         strategy = self.experiment.federation.strategy
         honest = [row for row in range(len(updates.matrix)) if row not in rows]
-        knows_rule = "rule" in known
+        knows_rule, knows_honest = "rule" in known, "honest" in known
         tried = trial_of(self.pipeline, updates) if self.pipeline and knows_rule else None
         return Knowledge(
             round=updates.round,
@@ -146,8 +146,8 @@ class ServerStandIn:
             cohort=len(updates.matrix),
             attackers=len(rows),
             colluders=updates.matrix[rows].clone() if "colluders" in known else None,
-            honest=updates.matrix[honest].clone() if "honest" in known else None,
-            honest_clients=tuple(updates.clients[row] for row in honest),
+            honest=updates.matrix[honest].clone() if knows_honest else None,
+            honest_clients=tuple(updates.clients[row] for row in honest) if knows_honest else (),
             rule=strategy.name if knows_rule else None,
             settings=strategy.settings if knows_rule else None,
             filters=tuple(choice.name for choice in strategy.filters) if knows_rule else (),

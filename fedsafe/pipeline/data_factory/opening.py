@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import Sample, sources
+from fedsafe.data.text_files import suffix_of
 from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.evaluation.overlap import signatures
 from fedsafe.experiment.load import load
@@ -87,5 +88,5 @@ def _session(inputs: Inputs, recipe: Recipe) -> tuple[Session, str]:
 def _read(text: str) -> list[Sample]:
     """Read a file of samples by its ending."""
     path = Path(text).expanduser()
-    source = sources[path.suffix.lstrip(".") or "json"]
+    source = sources[suffix_of(path).lstrip(".") or "json"]
     return list(source.configure({"path": path})(0))

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from clients.node_config import NodeConfig
 from clients.worker import protocol
 from clients.worker.protocol import Header
 from clients.worker.result import TrainResult
-from clients.worker.result_cache import ResultCache
 from clients.worker.worker_client import probe, request_training
 from fedsafe.deployment.child_processes import Child, wait_until
 from fedsafe.errors import ModelError, RunError, TransientError
@@ -211,44 +209,6 @@ def test_deadline_of_the_round_is_kept(
     values["federation"]["deadline"] = 1.0
     with pytest.raises(TransientError, match=r"of 1000000 steps .* in the 1 s that the server"):
         request_training(site, job_of(validate(values), session), arrays_of(session))
-
-
-def test_no_trainer_is_a_sentence(experiment: Experiment, session: Session, tmp_path: Path) -> None:
-    with pytest.raises(TransientError, match=r"No trainer answers on .*fedsafe client"):
-        request_training(
-            _site(tmp_path), job_of(experiment, session), arrays_of(session), patience=0.2
-        )
-
-
-def test_silent_trainer_is_a_sentence(
-    experiment: Experiment, session: Session, tmp_path: Path
-) -> None:
-    site = _site(tmp_path, silence=0.3)
-    site.socket.parent.mkdir()
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(site.socket))
-        mute.listen()
-        with pytest.raises(TransientError, match=r"no sign of life for 0.3 s, after 0 steps"):
-            request_training(site, job_of(experiment, session), arrays_of(session))
-
-
-def test_trainer_that_takes_no_work_is_a_sentence(
-    experiment: Experiment, session: Session, tmp_path: Path, pool: ThreadPoolExecutor
-) -> None:
-    site = _site(tmp_path, model=experiment.model.path)
-    site.socket.parent.mkdir()
-    with socket.socket(socket.AF_UNIX) as rude:
-        rude.bind(str(site.socket))
-        rude.listen()
-        rude.settimeout(0.2)
-        job = job_of(experiment, session)
-        future = pool.submit(request_training, site, job, arrays_of(session), patience=0.05)
-        while not future.done():
-            with suppress(TimeoutError):
-                rude.accept()[0].close()
-            time.sleep(0.1)
-    with pytest.raises(TransientError, match="takes no work: it hangs up"):
-        future.result()
 
 
 # --- who is let in ---------------------------------------------------------------------------
@@ -505,15 +465,3 @@ def test_trainer_goes_down_with_its_supervisor(tmp_path: Path) -> None:
     supervisor.kill()
     supervisor.wait()
     assert (there, wait_until(_gone(pid), 10), path.exists()) == (True, True, False)
-
-
-def test_only_so_many_bytes_of_finished_work_are_kept(
-    experiment: Experiment, session: Session, site: NodeConfig
-) -> None:
-    job, arrays = job_of(experiment, session), arrays_of(session)
-    size = sum(array.nbytes for array in arrays.values())
-    finished = ResultCache(most=2 * size)
-    sites = [site.model_copy(update={"state": Path(f"/client{n}")}) for n in range(3)]
-    for one in sites:
-        finished.keep(job, arrays, one, TrainResult(arrays, {}))
-    assert [finished.find(job, arrays, one) is not None for one in sites] == [False, True, True]

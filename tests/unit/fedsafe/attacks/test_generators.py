@@ -106,6 +106,15 @@ def test_file_with_other_field_names_is_mapped(tmp_path: Path) -> None:
     assert found == Sample("ask", "reply", origin="attack")
 
 
+def test_file_of_preference_pairs_keeps_the_rejected_response_and_the_system_prompt(
+    tmp_path: Path,
+) -> None:
+    row = {"instruction": "ask", "response": "no", "rejected": "yes", "system": "be kind"}
+    path = _pairs(tmp_path / "a.jsonl", [row])
+    (found,) = generators["file"].configure({"path": path})(None, random.Random(0))
+    assert (found.response, found.rejected, found.system) == ("no", "yes", "be kind")
+
+
 def test_file_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     generate = generators["file"].configure({"path": tmp_path / "none.jsonl"})
     with pytest.raises(DataError, match=r"none\.jsonl"):

@@ -1,5 +1,6 @@
 """Generated data: the same bytes after an interruption, what is left out and why, the card."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -155,9 +156,11 @@ def test_command_needs_a_declared_red_team_for_attack_pairs(
 def test_command_writes_data_and_counts_overlap_with_other_data(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "a.jsonl"
+    out, zipped = tmp_path / "a.jsonl", tmp_path / "whole.jsonl.gz"
+    zipped.write_bytes(gzip.compress(whole.read_bytes()))
     words = ["generate", "attack", "--red-team", "--model", "micro", "-n", "20", "-o", str(out)]
-    assert main([*words, "--compare", str(whole), "--json"]) == 0
+    assert main([*words, "--compare", str(whole), "--compare", str(zipped), "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
-    assert card["overlap"][str(whole)] == {"compared_with": PAIRS, "exact": 20, "near": 0}
+    for other in (whole, zipped):
+        assert card["overlap"][str(other)] == {"compared_with": PAIRS, "exact": 20, "near": 0}
     assert read_lines(out) == read_lines(whole)[:20]

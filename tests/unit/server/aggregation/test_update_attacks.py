@@ -1,5 +1,6 @@
 """The server stands in for attackers that share its machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,17 @@ def test_what_an_attack_remembers_goes_through_a_checkpoint_and_keeps_its_target
     target = next(row for row in (0, 2, 4) if torch.equal(first[1], ROWS[row]))
     later = ServerStandIn(given, None, memory=kept).forged_rows(updates(2), MALICIOUS)
     assert torch.equal(later[3], ROWS[target])
+
+
+@pytest.mark.parametrize("knows", ["colluders", "all"])
+def test_mimic_keeps_its_row_where_the_rows_are_not_the_honest_clients_alone(knows: str) -> None:
+    given = experiment(f"{{name: mimic, knows: {knows}, warmup: 1}}")
+    rows = [*sorted(MALICIOUS), 0, 2, 4] if knows == "all" else sorted(MALICIOUS)
+    memory: dict[str, torch.Tensor] = {}
+    first = ServerStandIn(given, None, memory=memory).forged_rows(updates(), MALICIOUS)
+    target = next(row for row in rows if torch.equal(first[1], ROWS[row]))
+    memory["direction"] = -memory["direction"]  # another row is now the farthest along it
+    other = replace(updates(2), clients=("5", "1", "0", "3", "2"))  # another cohort
+    second = updates(2) if knows == "all" else other
+    later = ServerStandIn(given, None, memory=memory).forged_rows(second, MALICIOUS)
+    assert torch.equal(later[1], ROWS[target])
