@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[simulation,gguf,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[simulation,dev]'
 	$(if $(FLOWER),$(BIN)/python -m pip install --quiet --upgrade '$(FLOWER)')
 	touch $@
 
