@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import typer
 
+from fedsafe.cli import client_options as option
+from fedsafe.cli.systemd import Systemd, unit
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError
 
@@ -18,29 +20,6 @@ if TYPE_CHECKING:
     from fedsafe.experiment.schema import PluginChoice
     from fedsafe.runs.events import Event
 
-Collude = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Directory in which the attackers share their updates."),
-]
-ColludeWait = Annotated[
-    float, typer.Option(min=1, metavar="SECONDS", help="How long it waits there for the others.")
-]
-RedTeam = Annotated[
-    bool, typer.Option("--red-team", help="Take part as an attacker, where that is declared.")
-]
-Contaminated = Annotated[
-    bool,
-    typer.Option(
-        "--contaminated", help="Be honest, and let a red team put malicious examples into its data."
-    ),
-]
-PluginPaths = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MODULE:OBJECT",
-        help="Installed code that the server's experiment may name by its path; repeatable.",
-    ),
-]
 WIDTH = 10
 """Columns for a client's name."""
 
@@ -52,91 +31,30 @@ def register(app: typer.Typer) -> None:
 
 
 def client(  # noqa: PLR0917 - each is an option of the command line
-    server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where `fedsafe server` listens.")
-    ],
-    tls: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="ca.crt, which the server is checked by.")
-    ] = None,
-    key: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="This client's private key; repeat for more clients."),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="FEDSAFE_CLIENT_DATA",
-            help="Its own data, or a source as NAME:key=value,...; repeat in step with --key. "
-            "Without it: the experiment's source.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            envvar="FEDSAFE_CLIENT_MODEL",
-            help="Where the base model lies on this machine.",
-        ),
-    ] = None,
-    start_adapter: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Copy of the server's adapter.start, if it is merged."),
-    ] = None,
-    gpu: Annotated[
-        str | None, typer.Option(metavar="N", help="GPU of this machine that the trainer uses.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu or cuda, whatever the experiment says.")
-    ] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="R", help="Train an adapter of lower rank; sent with zeros."),
-    ] = None,
-    trainer: Annotated[
-        Path | None,
-        typer.Option(metavar="SOCKET", help="Use the trainer of another `fedsafe client` here."),
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Logs and private files; default ~/.fedsafe/clients."),
-    ] = None,
-    red_team: RedTeam = False,
-    behaviour: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What the attacker does: `fedsafe plugins list`."),
-    ] = None,
-    generator: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Where its examples come from; default: experiment's."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="k=v", help="behaviour.KEY=VALUE or generator.KEY=VALUE; repeatable."
-        ),
-    ] = None,
-    contaminated: Contaminated = False,
-    collude: Collude = None,
-    collude_wait: ColludeWait = 300.0,
-    plugin: PluginPaths = None,
-    once: Annotated[
-        bool, typer.Option("--once", help="Leave when the server's rounds are over.")
-    ] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="No TLS and no key: for trials, with --number.")
-    ] = False,
-    number: Annotated[
-        list[int] | None,
-        typer.Option(min=0, help="This client's number, where the server asks for no key."),
-    ] = None,
-    systemd: Annotated[
-        bool,
-        typer.Option("--systemd", help="Print a systemd unit of this command, and start nothing."),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON line for each event.")
-    ] = False,
+    server: option.Server,
+    tls: option.Authority = None,
+    key: option.Keys = None,
+    data: option.Data = None,
+    model: option.BaseModel = None,
+    start_adapter: option.StartAdapter = None,
+    gpu: option.Gpu = None,
+    device: option.Device = None,
+    rank: option.Rank = None,
+    trainer: option.TrainerSocket = None,
+    state: option.StateDirectory = None,
+    red_team: option.RedTeam = False,
+    behaviour: option.Behaviour = None,
+    generator: option.Generator = None,
+    changes: option.ConductSettings = None,
+    contaminated: option.Contaminated = False,
+    collude: option.Collude = None,
+    collude_wait: option.ColludeWait = 300.0,
+    plugin: option.PluginPaths = None,
+    once: option.Once = False,
+    insecure: option.Insecure = False,
+    number: option.Numbers = None,
+    systemd: Systemd = False,
+    as_json: option.EventJson = False,
 ) -> None:
     """Take part in a federation: keep a trainer with the base model, and answer the server.
 
@@ -144,8 +62,6 @@ def client(  # noqa: PLR0917 - each is an option of the command line
     whatever dies meanwhile is started again.
     """
     if systemd:
-        from fedsafe.cli.systemd import unit
-
         typer.echo(unit("client", click.get_current_context()), nl=False)
         return
     from fedsafe.deployment.client import identity, options, state_dir

@@ -8,6 +8,7 @@ import typer
 
 from fedsafe.cli.command import finish, work
 from fedsafe.cli.runs import Changes, Json, Output
+from fedsafe.cli.systemd import Systemd, unit
 from fedsafe.cli.text import shown
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             min=1, max=65535, metavar="PORT", help="Serve Prometheus figures on 127.0.0.1:PORT."
         ),
     ] = None,
-    systemd: Annotated[
-        bool,
-        typer.Option("--systemd", help="Print a systemd unit of this command, and start nothing."),
-    ] = False,
+    systemd: Systemd = False,
     changes: Changes = None,
     output: Output = None,
     as_json: Json = False,
@@ -84,8 +82,6 @@ def server(  # noqa: PLR0917 - each is an option of the command line
     Given again after a stop, it goes on from the last complete round.
     """
     if systemd:
-        from fedsafe.cli.systemd import unit
-
         typer.echo(unit("server", click.get_current_context()), nl=False)
         return
     from fedsafe.app import activate

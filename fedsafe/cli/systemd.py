@@ -4,11 +4,16 @@ import getpass
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
+import typer
 from click.core import ParameterSource
 
+Systemd = Annotated[
+    bool,
+    typer.Option("--systemd", help="Print a systemd unit of this command, and start nothing."),
+]
 UNIT = """\
 # fedsafe {kind} --systemd wrote this. Put it into /etc/systemd/system/fedsafe-{kind}.service, then:
 #   systemctl daemon-reload && systemctl enable --now fedsafe-{kind}

@@ -14,7 +14,7 @@ from fedsafe.experiment.schema import Model
 from fedsafe.lazy import torch
 
 SMALL = 20_000_000
-"""Parameters below which a model is faster with one thread, and is kept in float32."""
+"""Parameters below which a model is kept on one thread and in float32."""
 CPUINFO = Path("/proc/cpuinfo")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 UNITS = {
@@ -23,7 +23,7 @@ UNITS = {
 }
 """Flags of x86 and ARM processors that multiply in a type; without one it is emulated."""
 MOST = 16
-"""Threads beyond which a model of less than a billion parameters gains nothing."""
+"""Most threads that auto gives to a model of less than a billion parameters."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def compute_of(spec: Model, device: "torch.device", parameters: int) -> Compute:
     why = ""
     if spec.dtype in UNITS and not units(spec.dtype):
         why = (
-            f". This processor emulates {spec.dtype}, often ten times slower than float32: set "
+            f". This processor emulates {spec.dtype}, several times slower than float32: set "
             "model.dtype auto"
         )
     return Compute(getattr(torch, spec.dtype), threads, "cpu", why)

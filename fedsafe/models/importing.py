@@ -66,9 +66,9 @@ def import_model(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"--dtype '{dtype}' is no type of weights. Use {', '.join(DTYPES)}.")
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        return _there(source, directory, dtype)
     package, wheel = _package(source)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        return _there(source if package is None else package.name, directory, dtype)
     if package is not None:
         tell(f"{package.name} {package.version}: fetching the package, if it is not in the cache.")
         origin = {"kind": "package", "name": f"{package.name} {package.version}"}
@@ -204,9 +204,7 @@ def _there(source: str, directory: Path, dtype: str) -> Imported:
     if not (directory / PROVENANCE).is_file():
         raise ModelError(f"{other}. Choose another directory with -o, or remove it.")
     record = read_sealed(directory / PROVENANCE)
-    package = PACKAGES.get(source)
-    same = record.get("source") == (package.name if package else source)
-    if not same or record.get("dtype") != dtype:
+    if record.get("source") != source or record.get("dtype") != dtype:
         held = f"{record.get('source')} as {record.get('dtype')}"
         raise ModelError(f"{other} as {dtype}: it holds {held}. Choose another directory with -o.")
     for name, found in record["files"].items():

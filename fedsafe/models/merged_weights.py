@@ -1,4 +1,4 @@
-"""Weights as generation on a CPU reads them: the adapter added in, products in the fast order.
+"""Merged LoRA weights for generation on a CPU: the adapter added to copies of the base weights.
 
 A LoRA layer computes three products where its merged weight needs one; with few rows, as in
 decoding, the calls cost more than the numbers. Hu et al., ICLR 2022, section 4.1.
@@ -15,8 +15,6 @@ from fedsafe.models.device_memory import free_bytes
 ADAPTER = "default"
 SHARE = 4
 """The copies may take one in so many of the free bytes."""
-FEW = 64
-"""Rows up to which a product is faster the other way round, on processors with MKL."""
 
 
 @contextmanager
@@ -32,7 +30,6 @@ def merged(loaded: LoadedModel) -> Iterator[None]:
     free = free_bytes(loaded.device)
     if free is not None and needed * SHARE > free:
         layers = []
-    linear = list(_linear(loaded))
     kept = []
     try:
         for layer in layers:
@@ -41,40 +38,11 @@ def merged(loaded: LoadedModel) -> Iterator[None]:
             with torch.no_grad():
                 base.weight.data = base.weight.data + layer.get_delta_weight(ADAPTER)
             layer.merged_adapters.append(ADAPTER)
-        for module in linear:
-            module.forward = _product(module)
         yield
     finally:
-        for module in linear:
-            module.__dict__.pop("forward", None)
         for layer, weight in kept:
             layer.get_base_layer().weight.data = weight
             layer.merged_adapters.clear()
-
-
-def _product(module: Any) -> Any:
-    """Return a linear layer's forward, which computes W x' for few rows x in place of x W'."""
-    linear = torch.nn.functional.linear
-
-    def forward(x: "torch.Tensor") -> "torch.Tensor":
-        weight, bias = module.weight, module.bias
-        rows = x.reshape(-1, x.shape[-1])
-        if not 1 < len(rows) <= FEW or x.dtype is not weight.dtype:
-            return linear(x, weight, bias)
-        found = torch.mm(weight, rows.t()).t().contiguous()
-        return (found if bias is None else found + bias).reshape(*x.shape[:-1], -1)
-
-    return forward
-
-
-def _linear(loaded: LoadedModel) -> Iterator[Any]:
-    """Yield the plain linear layers of a float32 model on the CPU, but for adapters' own."""
-    if loaded.device.type != "cpu":
-        return
-    for name, module in loaded.model.named_modules():
-        plain = type(module) is torch.nn.Linear and "forward" not in module.__dict__
-        if plain and module.weight.dtype is torch.float32 and ".lora_" not in name:
-            yield module
 
 
 def _layers(loaded: LoadedModel) -> Iterator[Any]:

@@ -237,7 +237,7 @@ if __name__ == "__main__":
     code = 1
     try:
         code = main(sys.argv[1:])
-    except Exception:
+    except Exception:  # the process ends below without a traceback: it goes into the log
         log.exception("The node fails.")
     finally:
         logging.shutdown()

