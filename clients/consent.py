@@ -21,9 +21,6 @@ from fedsafe.training.context import SessionContext
 
 Wish = tuple[str, str, PluginChoice]
 """Kind, place in the experiment, and choice of a plug-in that a server names."""
-EMBEDDED_SOURCES = frozenset({"micro", "micro-safety", "ordinary", "policy", "sql", "mixture"})
-"""Sources that are part of FedSafe and read nothing else, unless a setting names a file; of a
-mixture each part is checked. Any other one may read files or download."""
 
 
 def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> None:
@@ -51,7 +48,7 @@ def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> No
                 "runs no code that its operator has not named. If it is installed here and meant, "
                 f"start this client with --plugin {choice.name}."
             )
-        named = choice.name in site.plugins or choice.name in EMBEDDED_SOURCES
+        named = choice.name in site.plugins or (kind == "source" and embedded(choice.name))
         wanted = [str(path) for path in _files(kind, choice)]
         for path in (path for path in wanted if path not in files):
             raise RunError(
@@ -65,6 +62,16 @@ def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> No
                 "or download data that its operator has not named. If that is meant, name it here: "
                 "start this client with --data."
             )
+
+
+def embedded(source: str) -> bool:
+    """Whether a source is part of FedSafe and reads nothing, unless a setting names a file.
+
+    Its registration says so, with the trait ``embedded``; of a mixture each part is checked. Any
+    other source may read files or download, and so may one that another package registered.
+    """
+    plugin = REGISTRIES["source"][source]
+    return "embedded" in plugin.traits and plugin.function.__module__.startswith("fedsafe.")
 
 
 class GuardedContext(SessionContext):
