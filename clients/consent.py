@@ -51,10 +51,15 @@ def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> No
         named = choice.name in site.plugins or (kind == "source" and embedded(choice.name))
         wanted = [str(path) for path in _files(kind, choice)]
         for path in (path for path in wanted if path not in files):
+            remedy = (
+                "do it at the server: a filter in federation.strategy.filters reads its own files."
+                if kind == "algorithm"
+                else "name it here: start this client with --data, or as an attacker with "
+                "--generator."
+            )
             raise RunError(
                 f"The server's {place} would have this client read {path} on its own machine. If "
-                "that is meant, name it here: start this client with --data, or as an attacker "
-                "with --generator."
+                f"that is meant, {remedy}"
             )
         if kind == "source" and not named and not wanted:
             raise RunError(

@@ -126,6 +126,7 @@ def checked(module: LoraModule, found: "Tensor | None") -> "Tensor | None":
     if tuple(found.shape) != wanted:
         raise ConfigError(
             f"The alignment direction of {module.name} is {tuple(found.shape)}, and the "
-            f"federation's adapter changes a weight of {wanted}. Give directories of its base model."
+            f"federation's adapter changes a weight of {wanted}. Give directories of its base "
+            "model."
         )
     return found.double().to(module.b.device) if bool(found.any()) else None
