@@ -50,17 +50,7 @@ def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> No
             )
         named = choice.name in site.plugins or (kind == "source" and embedded(choice.name))
         wanted = [str(path) for path in _files(kind, choice)]
-        for path in (path for path in wanted if path not in files):
-            remedy = (
-                "do it at the server: a filter in federation.strategy.filters reads its own files."
-                if kind == "algorithm"
-                else "name it here: start this client with --data, or as an attacker with "
-                "--generator."
-            )
-            raise RunError(
-                f"The server's {place} would have this client read {path} on its own machine. If "
-                f"that is meant, {remedy}"
-            )
+        _refuse_files(kind, place, [path for path in wanted if path not in files])
         if kind == "source" and not named and not wanted:
             raise RunError(
                 f"The server's {place} is '{choice.name}', which would have this client read files "
@@ -190,6 +180,24 @@ def _contaminating(job: Job, site: NodeConfig) -> Iterator[Wish]:
     wanted = job.contamination
     if site.contaminated and site.generator is None and wanted and wanted.generator:
         yield "generator", "attack.generator", wanted.generator
+
+
+def _refuse_files(kind: str, place: str, wanted: Iterable[str]) -> None:
+    """Refuse to read files of this machine that its operator has not named.
+
+    Raises:
+        RunError: There are such files.
+    """
+    remedy = (
+        "do it at the server: a filter in federation.strategy.filters reads its own files."
+        if kind == "algorithm"
+        else "name it here: start this client with --data, or as an attacker with --generator."
+    )
+    for path in wanted:
+        raise RunError(
+            f"The server's {place} would have this client read {path} on its own machine. If that "
+            f"is meant, {remedy}"
+        )
 
 
 def _spread(wishes: Iterable[Wish]) -> Iterator[Wish]:

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TRIGGER = "trigger"
+Tokens = Annotated[int, Field(ge=1, description="Embeddings of the soft trigger.")]
+Inversions = Annotated[
+    int, Field(ge=1, description="Steps of the inversion before each step of training.")
+]
+Rate = Annotated[
+    float, Field(gt=0, description="Adam's learning rate of the inversion, in mean entries.")
+]
+Ceiling = Annotated[
+    float, Field(gt=0, description="Loss a token beyond which a trigger is not made worse.")
+]
+Portion = Annotated[
+    float, Field(ge=0, le=1, description="Share of each batch that carries the trigger.")
+]
+Share = Annotated[float, Field(gt=0, le=4, description="Safety examples a step, in batches.")]
+Where = Annotated[Place, Field(description="After the first token, or anywhere in the prompt.")]
 
 
 @algorithms(
@@ -44,26 +59,13 @@ def flip(
     /,
     *,
     safety: Safety,
-    tokens: Annotated[int, Field(ge=1, description="Embeddings of the soft trigger.")] = 3,
-    inversions: Annotated[
-        int, Field(ge=1, description="Steps of the inversion before each step of training.")
-    ] = 2,
-    rate: Annotated[
-        float,
-        Field(gt=0, description="Adam's learning rate of the inversion, in mean entries."),
-    ] = 0.3,
-    ceiling: Annotated[
-        float, Field(gt=0, description="Loss a token beyond which a trigger is not made worse.")
-    ] = 4.0,
-    portion: Annotated[
-        float, Field(ge=0, le=1, description="Share of each batch that carries the trigger.")
-    ] = 0.5,
-    share: Annotated[
-        float, Field(gt=0, le=4, description="Safety examples a step, in batches.")
-    ] = 0.5,
-    place: Annotated[
-        Place, Field(description="After the first token, or anywhere in the prompt.")
-    ] = "anywhere",
+    tokens: Tokens = 3,
+    inversions: Inversions = 2,
+    rate: Rate = 0.3,
+    ceiling: Ceiling = 4.0,
+    portion: Portion = 0.5,
+    share: Share = 0.5,
+    place: Where = "anywhere",
 ) -> None:
     """Fine-tune against a trigger that is inverted on safety examples as training goes on.
 
@@ -71,11 +73,10 @@ def flip(
     of the refusals of unsafe requests. Then a share of the client's own samples and of the safety
     examples carries it, all with their right responses. It is kept for the client's next round.
 
-    What differs from the paper: embeddings inside the prompt and a cap on their norm in place of
-    a mask and its cost; no target class, since an honest client holds no harmful answer; one
-    trigger, from refusal to anything else, in place of one for each class pair; inversion and
-    training in turn at each step in place of one after the other; no rejection of replies of low
-    confidence.
+    What differs from the paper: embeddings in the prompt and a cap on their norm in place of a
+    mask and its cost; no target class, since an honest client holds no harmful answer; one
+    trigger, from refusal to anything else, in place of one a class pair; inversion and training
+    in turn at each step; no rejection of replies of low confidence.
 
     Raises:
         DataError: The source of the safety examples has none.

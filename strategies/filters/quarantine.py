@@ -107,24 +107,34 @@ def quarantine(
     """
     if rounds == 0:
         return updates
-    clients = need_clients("quarantine", updates, len(Rows.of(updates)))
-    standings = {
-        key.removeprefix(CLIENT): Standing(*value.tolist())
-        for key, value in updates.memory.items()
-        if key.startswith(CLIENT)
-    }
+    now, clients = updates.round, need_clients("quarantine", updates, len(Rows.of(updates)))
+    standings = _read(updates.memory)
     for client, rejected in _rejections(updates.counted, below).items():
-        standing = standings.setdefault(client, Standing())
-        standing.judge(rejected, updates.round, after, rounds, forget)
-    for client, standing in standings.items():
-        updates.memory.pop(CLIENT + client, None)
-        if not standing.clear(updates.round):
-            updates.memory[CLIENT + client] = torch.tensor([*astuple(standing)])
-    out = [row for row, c in enumerate(clients) if standings.get(c, Standing()).out(updates.round)]
+        standings.setdefault(client, Standing()).judge(rejected, now, after, rounds, forget)
+    _write(standings, updates.memory, now)
+    out = [row for row, one in enumerate(clients) if standings.get(one, Standing()).out(now)]
     out.sort(key=lambda row: (-standings[clients[row]].quarantines, row))
     chosen = out[: int(most * len(clients) + 1e-9)]
-    told = {clients[row]: str(standings[clients[row]]) for row in chosen}
-    return _without(updates, clients, told)
+    return _without(
+        updates, clients, {clients[row]: str(standings[clients[row]]) for row in chosen}
+    )
+
+
+def _read(memory: "Mapping[str, Tensor]") -> dict[str, Standing]:
+    """Return what is known of clients, from a filter's memory."""
+    return {
+        key.removeprefix(CLIENT): Standing(*value.tolist())
+        for key, value in memory.items()
+        if key.startswith(CLIENT)
+    }
+
+
+def _write(standings: Mapping[str, Standing], memory: "dict[str, Tensor]", now: int) -> None:
+    """Keep what is to be remembered, and forget the rest."""
+    for client, standing in standings.items():
+        memory.pop(CLIENT + client, None)
+        if not standing.clear(now):
+            memory[CLIENT + client] = torch.tensor([*astuple(standing)])
 
 
 def _rejections(counted: Mapping[str, float], below: float) -> dict[str, bool]:
