@@ -15,6 +15,7 @@ from fedsafe.cli import (
     client,
     config,
     data,
+    export,
     generate,
     model,
     plugins,
@@ -44,6 +45,7 @@ generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
+export.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")

@@ -4,8 +4,6 @@ The same lines serve a terminal and a log.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from math import isfinite
-from statistics import median
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +19,8 @@ from fedsafe.report.measures import (
     percent,
 )
 from fedsafe.runs.events import Event
-from fedsafe.runs.records import Client, Rate, Round, Scores
+from fedsafe.runs.records import Rate, Round, Scores
+from fedsafe.runs.round_figures import accepted, malicious_share, median_loss
 
 HEADER = (
     f"  {'round':>7}  {'replies':>7}  {'loss':>7}  {'refusal':>8}  {'new skill':>9}  "
@@ -116,35 +115,19 @@ class LogLines:
             yield f"  [yellow]and {len(dropped) - SHOWN_DROPS} more dropped[/yellow]"
 
     def _row(self, record: Round) -> str:
-        accepted = [client for client in record.clients if client.status == "accepted"]
-        known = (client.loss for client in accepted if client.loss is not None)
-        losses = [loss for loss in known if isfinite(loss)]
-        loss = f"{median(losses):#.4g}" if losses else NONE
+        found = median_loss(record)
+        loss = NONE if found is None else f"{found:#.4g}"
         probe = record.probe or Scores()
         share = malicious_share(record.clients)
         color = "red" if share else "green" if share == 0 else "dim"
         number = f"{record.round}/{self._rounds}" if self._rounds else f"{record.round}"
-        replies = f"{len(accepted)}/{len(record.cohort)}"
+        replies = f"{accepted(record)}/{len(record.cohort)}"
         left = self.left()
         return (
             f"  {number:>7}  {replies:>7}  {loss:>7}  {_value(probe.refusal):>8}  "
             f"{_value(probe.skills.new):>9}  [{color}]{percent(share):>9}[/{color}]  "
             f"{duration(record.seconds):>7}  [dim]{duration(left) if left else ''}[/dim]"
         ).rstrip()
-
-
-def malicious_share(clients: list[Client]) -> float | None:
-    """Return the share of influence that malicious clients had.
-
-    None where none was asked, or where the strategy does not say.
-    """
-    if not any(client.malicious for client in clients):
-        return None
-    known = [(c.influence, c.malicious) for c in clients if c.influence is not None]
-    total = sum(influence for influence, _ in known)
-    if len(known) < len(clients):
-        return None
-    return sum(influence for influence, bad in known if bad) / total if total else 0.0
 
 
 def _rate(a_second: float) -> str:
