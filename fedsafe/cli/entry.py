@@ -17,6 +17,7 @@ from fedsafe.cli import (
     data,
     export,
     generate,
+    lm_eval,
     model,
     plugins,
     runs,
@@ -46,6 +47,7 @@ server.register(app)
 client.register(app)
 status.register(app)
 export.register(app)
+lm_eval.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
