@@ -23,6 +23,7 @@ from fedsafe.cli import (
     runs,
     server,
     status,
+    watch,
 )
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
@@ -46,6 +47,7 @@ generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
+watch.register(app)
 export.register(app)
 lm_eval.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")

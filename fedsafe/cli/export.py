@@ -16,7 +16,7 @@ INSPECT = "inspect"
 FORMS = (*TABLES, INSPECT, *TRACKERS)
 Log = Annotated[
     list[str] | None,
-    typer.Option("--log", metavar="TRACKER", help=f"Log live to {', '.join(TRACKERS)}; repeatable."),
+    typer.Option("--log", metavar="TRACKER", help=f"Log live: {', '.join(TRACKERS)}; repeatable."),
 ]
 
 

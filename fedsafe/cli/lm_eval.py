@@ -51,7 +51,8 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
     Results are kept in lm-eval.json in the run directory; stages evaluated earlier stay in it.
     """
     from fedsafe.cli.directories import existing
-    from fedsafe.integrations.lm_eval_harness import FILE, HarnessOptions, run_lm_eval
+    from fedsafe.integrations.lm_eval_harness import HarnessOptions, run_lm_eval
+    from fedsafe.integrations.lm_eval_results import FILE
 
     existing(run)
     options = HarnessOptions(limit, few_shot, batch_size, template)

@@ -20,7 +20,12 @@ from fedsafe.report.measures import (
 )
 from fedsafe.runs.events import Event
 from fedsafe.runs.records import Rate, Round, Scores
-from fedsafe.runs.round_figures import accepted, malicious_share, median_loss
+from fedsafe.runs.round_figures import (
+    accepted,
+    malicious_share,
+    median_loss,
+    tokens_per_second,
+)
 
 HEADER = (
     f"  {'round':>7}  {'replies':>7}  {'loss':>7}  {'refusal':>8}  {'new skill':>9}  "
@@ -38,6 +43,8 @@ class LogLines:
         self._rounds = 0
         self._seconds: list[float] = []
         self._done = 0
+        self.tokens_per_second: float | None = None
+        """Of the last round: tokens that clients trained on, over its wall time."""
 
     def lines(self, event: Event) -> Iterator[str]:
         """Yield the log lines of an event; for many events none."""
@@ -83,11 +90,7 @@ class LogLines:
     def _stage(self, event: Event) -> Iterator[str]:
         name = safe(event.data.get("stage", ""))
         scores = _scores(event.data.get("scores"))
-        text = "  ".join(
-            f"{measure.label.lower()} {percent(rate.value)}"
-            for measure, rate in _headline(scores)
-            if rate is not None
-        )
+        text = _headlines(scores)
         took = duration(seconds) if (seconds := event.data.get("seconds")) else ""
         yield f"[bold]{name:<22}[/bold] {text}  [dim]{took}[/dim]"
 
@@ -107,6 +110,7 @@ class LogLines:
             return
         self._seconds.append(record.seconds)
         self._done = record.round
+        self.tokens_per_second = tokens_per_second(record)
         yield self._row(record)
         dropped = [client for client in record.clients if client.status in ("dropped", "failed")]
         for client in dropped[:SHOWN_DROPS]:
@@ -130,6 +134,11 @@ class LogLines:
         ).rstrip()
 
 
+def probe_line(record: Round) -> str:
+    """Return the measures of a round's small evaluation as text; empty where there was none."""
+    return _headlines(record.probe or Scores())
+
+
 def _rate(a_second: float) -> str:
     """Return a rate in the unit in which it is at least one, down to minutes."""
     return f"{a_second:.1f} a second" if a_second >= 1 else f"{a_second * 60:.1f} a minute"
@@ -144,6 +153,14 @@ def _scores(found: object) -> Scores:
 
 def _headline(scores: Scores) -> list[tuple[Measure, Any]]:
     return [(m, m.read(scores)) for m in (REFUSAL, NEW_SKILL, OVER_REFUSAL)]
+
+
+def _headlines(scores: Scores) -> str:
+    return "  ".join(
+        f"{measure.label.lower()} {percent(rate.value)}"
+        for measure, rate in _headline(scores)
+        if rate is not None
+    )
 
 
 def _value(rate: Rate | None) -> str:

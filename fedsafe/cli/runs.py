@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=panel, epilog=f"Example: {epilog}")(command)
 
 
-def run(
+def run(  # noqa: PLR0917 - each is an option of the command line
     experiment: Annotated[
         str,
         typer.Argument(

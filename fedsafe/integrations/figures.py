@@ -83,5 +83,7 @@ def _listed(path: str, values: list[Any]) -> Iterator[tuple[str, Setting]]:
 
 def _known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {
-        name: float(value) for name, value in values.items() if value is not None and isfinite(value)
+        name: float(value)
+        for name, value in values.items()
+        if value is not None and isfinite(value)
     }

@@ -65,10 +65,11 @@ class _Maker:
         self, inspect: Any, run: RunData, settings: Mapping[str, Any], *, reveal: bool
     ) -> None:
         self._log = inspect
-        self._model = optional_package("inspect_ai.model", extra="inspect", purpose="An Inspect log")
-        self._score = optional_package(
-            "inspect_ai.scorer", extra="inspect", purpose="An Inspect log"
-        ).Score
+        model, scorer = (
+            optional_package(f"inspect_ai.{name}", extra="inspect", purpose="An Inspect log")
+            for name in ("model", "scorer")
+        )
+        self._model, self._score = model, scorer.Score
         self._run, self._settings, self._reveal = run, settings, reveal
 
     def log(self, stage: Stage, rows: list[Exchange]) -> Any:
@@ -155,7 +156,7 @@ def _judges(run: RunData, stage: Stage) -> Iterator[tuple[str, tuple[Scores, Ver
     first = Path(stage.scores.verdicts).stem
     for name in sorted(names, key=lambda one: one != first):
         rows = read_lines(home / "verdicts" / f"{name}.jsonl")
-        verdicts = {_key(row): row for row in rows if isinstance(row, dict)}
+        verdicts: Verdicts = {_key(row): row for row in rows if isinstance(row, dict)}
         yield name, (stage.scores if name == first else _scores_of(home, name), verdicts)
 
 

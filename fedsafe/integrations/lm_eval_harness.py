@@ -5,20 +5,20 @@ Tasks are lm-eval's own: YAML files on local data, multiple choice (MMLU, ARC) o
 Evaluation Harness*, https://github.com/EleutherAI/lm-evaluation-harness.
 """
 
-import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import chdir
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from fedsafe.app import activate
 from fedsafe.contracts import Rendered, Sample, Turn
-from fedsafe.errors import ConfigError, DataError, RunError
+from fedsafe.errors import ConfigError, RunError
+from fedsafe.integrations.lm_eval_results import FILE, read_lm_eval, task_results
+from fedsafe.integrations.lm_eval_tasks import load_tasks, sentence_of
 from fedsafe.integrations.packages import optional_package
 from fedsafe.models import adapters
 from fedsafe.runs.files import write_json
@@ -26,11 +26,6 @@ from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
 from fedsafe.suggestions import suggestion
 from fedsafe.training.session import Session, open_session
-
-FILE: Final = "lm-eval.json"
-"""Results of a run by stage, in its directory."""
-SAID_BEFORE: Final = {"alias", "name", "sample_len", "sample_count"}
-"""Keys of a task's results that are no metric."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def run_lm_eval(
     store, options = Store(directory), options or HarnessOptions()
     chosen = _stages(store, stages)
     known = read_lm_eval(directory)
-    loaded = _load_tasks(tasks)
+    loaded = load_tasks(tasks)
     session = open_session(store.experiment, trains=False)
     model = _model(session, options)
     for stage in chosen:
@@ -103,24 +98,6 @@ def run_lm_eval(
     return known
 
 
-def read_lm_eval(directory: Path) -> dict[str, Any]:
-    """Return what ``lm-eval.json`` holds; no stages where there is none.
-
-    Raises:
-        RunError: It is broken.
-    """
-    path = directory / FILE
-    if not path.is_file():
-        return {"version": 1, "stages": {}}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found["stages"], dict):
-            raise TypeError("stages")
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{path} cannot be read as results of lm-eval. Move it away.") from None
-    return dict(found)
-
-
 def _stages(store: Store, names: Sequence[str]) -> list[Stage]:
     summary = store.summary()
     done = [] if summary is None else [one for one in summary.stages if one.status == "done"]
@@ -137,62 +114,6 @@ def _stages(store: Store, names: Sequence[str]) -> list[Stage]:
                 f"has {', '.join(by_name)}."
             )
     return [by_name[name] for name in dict.fromkeys(names)] or done[-1:]
-
-
-def _load_tasks(tasks: Sequence[str]) -> list[Any]:
-    """Return lm-eval's task and group objects of files, directories and names."""
-    found: list[Any] = []
-    for given in tasks:
-        path = Path(given).expanduser()
-        if path.exists():
-            found += _tasks_of(path.resolve())
-        elif path.suffix in {".yaml", ".yml"} or "/" in given:
-            raise ConfigError(f"--tasks {given}: there is no such file or directory.")
-        else:
-            found += _loaded(_manager(None, defaults=True), [given], given, Path.cwd())
-    return found
-
-
-def _tasks_of(path: Path) -> list[Any]:
-    if path.is_file():
-        return _loaded(_manager(None, defaults=False), [str(path)], str(path), path.parent)
-    manager = _manager(path, defaults=False)
-    names = manager.all_groups or manager.all_subtasks
-    if not names:
-        raise ConfigError(f"--tasks {path}: no YAML file in it names a task.")
-    return _loaded(manager, names, str(path), path)
-
-
-def _manager(include: Path | None, *, defaults: bool) -> Any:
-    kind = optional_package("lm_eval.tasks", extra="lm-eval", purpose="lm-eval").TaskManager
-    return kind(include_path=None if include is None else str(include), include_defaults=defaults)
-
-
-def _loaded(manager: Any, specs: Sequence[str], given: str, home: Path) -> list[Any]:
-    """Load tasks from beside their file, else from here, for the data files that they name.
-
-    Raises:
-        ConfigError: lm-eval knows no task of that name.
-        DataError: A task or its data cannot be read.
-    """
-    for place in (home, Path.cwd()):
-        try:
-            with chdir(place):
-                found = manager.load(list(specs))
-        except FileNotFoundError as error:
-            failure: Exception = error
-        except KeyError:
-            raise ConfigError(
-                f"--tasks {given}: lm-eval knows no task of that name, and there is no such file."
-            ) from None
-        except Exception as error:  # noqa: BLE001 - whatever a task's YAML brings about
-            failure = error
-            break
-        else:
-            inner = {name for names in found["group_map"].values() for name in names}
-            named = {**found["groups"], **found["tasks"]}
-            return [one for name, one in named.items() if name not in inner]
-    raise DataError(f"--tasks {given} cannot be loaded: {_sentence(failure)}")
 
 
 def _model(session: Session, options: HarnessOptions) -> Any:
@@ -247,39 +168,9 @@ def _evaluate(
             apply_chat_template=options.template,
         )
     except Exception as error:  # noqa: BLE001 - whatever a task's code or data brings about
-        raise RunError(f"lm-eval failed: {_sentence(error)}") from None
-    return {task: _task(found, task, options) for task in found["results"]}
-
-
-def _task(found: Mapping[str, Any], task: str, options: HarnessOptions) -> dict[str, Any]:
-    samples = found.get("n-samples", {}).get(task, {})
-    return {
-        "metrics": dict(_metrics(found, task)),
-        "n": samples.get("effective"),
-        "few_shot": found.get("n-shot", {}).get(task),
-        "version": found.get("versions", {}).get(task),
-        "limit": options.limit,
-        "template": options.template,
-    }
-
-
-def _metrics(found: Mapping[str, Any], task: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ``metric`` or ``metric,filter`` with value, standard error and direction."""
-    higher = found.get("higher_is_better", {}).get(task, {})
-    results = found["results"][task]
-    for key, value in results.items():
-        metric, _, chosen = key.partition(",")
-        if key in SAID_BEFORE or metric.endswith("_stderr") or not isinstance(value, int | float):
-            continue
-        error = results.get(f"{metric}_stderr,{chosen}")
-        yield (
-            metric if chosen in {"", "none"} else key,
-            {
-                "value": float(value),
-                "stderr": float(error) if isinstance(error, int | float) else None,
-                "higher_is_better": higher.get(metric),
-            },
-        )
+        raise RunError(f"lm-eval failed: {sentence_of(error)}") from None
+    asked = {"limit": options.limit, "template": options.template}
+    return {task: {**task_results(found, task), **asked} for task in found["results"]}
 
 
 def _quiet() -> None:
@@ -291,8 +182,3 @@ def _quiet() -> None:
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     for name in ("lm_eval", "lm-eval"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _sentence(error: Exception) -> str:
-    said = " ".join(str(error).split())[:300].rstrip(".")
-    return f"{type(error).__name__}: {said}." if said else f"{type(error).__name__}."

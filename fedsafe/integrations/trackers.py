@@ -11,45 +11,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from fedsafe.errors import ConfigError, MissingDependencyError, RunError
-from fedsafe.suggestions import suggestion
-from fedsafe.integrations.figures import Setting
 from fedsafe.integrations.packages import optional_package
-
-PROJECT: Final = "fedsafe"
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """Which run is tracked.
-
-    Attributes:
-        name: What it is called in the tracker: the name of its directory.
-        identity: The run and no other, the same after a restart; takes its place in the tracker.
-        settings: Its experiment's settings by dotted path, without secrets.
-    """
-
-    name: str
-    identity: str
-    settings: Mapping[str, Setting]
-
-
-class Tracker(Protocol):
-    """One run in one tracker."""
-
-    def log_round(self, federation: str, number: int, figures: Mapping[str, float]) -> None:
-        """Log the numbers of a round of the federation ``main`` or ``control``."""
-
-    def log_stage(self, name: str, figures: Mapping[str, float]) -> None:
-        """Log the numbers of a stage, in place of those it had before."""
-
-    def close(self, status: str) -> None:
-        """Write what is left; status is that of the run's summary."""
+from fedsafe.integrations.tracked_run import PROJECT, TrackedRun, Tracker
+from fedsafe.suggestions import suggestion
 
 
 class TensorBoard:
@@ -64,6 +33,7 @@ class TensorBoard:
         for earlier in directory.glob("events.out.tfevents.*"):
             earlier.unlink()
         self._writer = writers.SummaryWriter(str(directory))
+        self._hparams = writers.summary.hparams
         self._settings = dict(run.settings)
         self._stages: dict[str, float] = {}
         rows = [f"| {name} | {_cell(value)} |" for name, value in self._settings.items()]
@@ -81,11 +51,9 @@ class TensorBoard:
 
     def close(self, status: str) -> None:
         """Write the stages, and settings beside them for the HParams tab."""
-        from torch.utils.tensorboard.summary import hparams
-
         for name, value in self._stages.items():
             self._writer.add_scalar(name, value, 0)
-        for summary in hparams(self._settings, self._stages):
+        for summary in self._hparams(self._settings, self._stages):
             self._writer.file_writer.add_summary(summary)
         self._writer.add_text("status", status)
         self._writer.close()
@@ -101,10 +69,10 @@ class MLflow:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         store.mkdir(parents=True, exist_ok=True)
         self._entities = mlflow.entities
-        self._client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{(store / 'mlflow.db').resolve()}")
-        known = self._client.get_experiment_by_name(PROJECT)
-        place = str((store / "artifacts").resolve())
-        experiment = known.experiment_id if known else self._client.create_experiment(PROJECT, place)
+        self._client = mlflow.MlflowClient(
+            tracking_uri=f"sqlite:///{(store / 'mlflow.db').resolve()}"
+        )
+        experiment = self._experiment(str((store / "artifacts").resolve()))
         same = f"tags.`fedsafe.run` = '{run.identity}'"
         for earlier in self._client.search_runs([experiment], filter_string=same):
             self._client.delete_run(earlier.info.run_id)
@@ -126,6 +94,12 @@ class MLflow:
     def close(self, status: str) -> None:
         """Say how the run ended."""
         self._client.set_terminated(self._run, "FINISHED" if status == "completed" else "FAILED")
+
+    def _experiment(self, artifacts: str) -> str:
+        known = self._client.get_experiment_by_name(PROJECT)
+        if known is not None:
+            return str(known.experiment_id)
+        return str(self._client.create_experiment(PROJECT, artifacts))
 
     def _log(self, figures: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from fedsafe.app import activate
 from fedsafe.errors import RunError
 from fedsafe.integrations.figures import round_figures, settings_of, stage_figures
-from fedsafe.integrations.trackers import TRACKERS, TrackedRun, Tracker, check_installed
+from fedsafe.integrations.tracked_run import TrackedRun, Tracker
+from fedsafe.integrations.trackers import TRACKERS, check_installed
 from fedsafe.runs.events import Event, Listener
 from fedsafe.runs.files import digest
 from fedsafe.runs.records import Round, Scores, Stage

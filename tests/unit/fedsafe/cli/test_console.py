@@ -14,7 +14,7 @@ from fedsafe.cli.log_lines import LogLines
 from fedsafe.cli.text import plain, safe, settings
 from fedsafe.errors import ConfigError
 from fedsafe.runs.events import Event
-from fedsafe.runs.records import Scores, Summary
+from fedsafe.runs.records import Client, Scores, Summary
 from tests.unit.fedsafe.report.synthetic import federation, stages
 
 
