@@ -127,7 +127,7 @@ def _model(session: Session, options: HarnessOptions) -> Any:
         def apply_chat_template(
             self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
         ) -> str:
-            return _rendered(session.template, chat_history)
+            return rendered(session.template, chat_history)
 
     kind = TemplatedModel if options.template else hf.HFLM
     return kind(
@@ -142,7 +142,7 @@ def _model(session: Session, options: HarnessOptions) -> Any:
     )
 
 
-def _rendered(template: Callable[[Sample], Rendered], history: Sequence[Mapping[str, str]]) -> str:
+def rendered(template: Callable[[Sample], Rendered], history: Sequence[Mapping[str, str]]) -> str:
     """Return a conversation as the text that asks for its next reply, or goes on with it."""
     system = "\n".join(one["content"] for one in history if one["role"] == "system")
     turns = [one for one in history if one["role"] != "system"]

@@ -10,8 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fedsafe.errors import ConfigError, FedSafeError, ModelError
 from fedsafe.models import packaged
-from fedsafe.models.files import fingerprint
-from fedsafe.models.files import IMPORTED
+from fedsafe.models.files import IMPORTED, fingerprint
 from fedsafe.models.importing import import_model
 from fedsafe.models.packaged import Package
 from tests.doubles.gguf_files import make_gguf, make_wheel
