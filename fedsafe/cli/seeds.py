@@ -36,6 +36,7 @@ def run_with_seeds(
     as_json: bool,
     dry_run: bool,
     overwrite: bool,
+    log: Sequence[str] | None = None,
 ) -> None:
     """Run an experiment with each seed, show the aggregate, and say where it lies.
 
@@ -46,8 +47,7 @@ def run_with_seeds(
     """
     from fedsafe import seed_runs
     from fedsafe.cli import directories
-    from fedsafe.cli.command import show_experiment
-    from fedsafe.cli.console import display
+    from fedsafe.cli.command import listening, show_experiment
 
     if any(change.partition("=")[0].strip() == "seed" for change in changes):
         raise ConfigError("Give --seeds, or --set seed=...; not both.")
@@ -61,7 +61,7 @@ def run_with_seeds(
         for seed in planned.experiments:
             directories.clear(planned.run_directory(seed))
     try:
-        with display(as_json=as_json) as listen:
+        with listening(log, planned.directory / "exports", as_json=as_json) as listen:
             found = seed_runs.run(planned, listen)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
