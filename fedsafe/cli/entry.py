@@ -16,6 +16,7 @@ from fedsafe.cli import (
     config,
     data,
     generate,
+    matrix,
     model,
     plugins,
     runs,
@@ -44,6 +45,7 @@ generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
+app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")

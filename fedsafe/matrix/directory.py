@@ -1,14 +1,17 @@
 """The directory of a matrix: what it holds, what is done, what was measured."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from fedsafe.errors import RunError
+from fedsafe.errors import ConfigError, RunError
 from fedsafe.matrix import estimate
+from fedsafe.matrix.axes import Label, chosen
+from fedsafe.matrix.cells import cells_of
 from fedsafe.matrix.definition import Definition
-from fedsafe.matrix.plan import Plan
+from fedsafe.matrix.plan import Plan, plan_of
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.matrix_records import DEFINITION, FILE, LEDGER, MatrixRecord, StageRecord
@@ -61,6 +64,41 @@ class Matrix:
         if needed <= kept.keys():
             return {name: estimate.Speed(**values) for name, values in kept.items()}
         return estimate.speeds(self.plan)
+
+
+def prepare(
+    definition: Definition,
+    directory: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    only: Mapping[str, Sequence[Label]] | None = None,
+) -> Matrix:
+    """Return a matrix with its plan, checked; nothing is run or written.
+
+    Args:
+        definition: What its file says.
+        directory: Where it runs; None: ``runs/<name>-matrix``.
+        changes: Settings of every cell, by dotted path.
+        only: Labels to keep, by axis.
+
+    Raises:
+        ConfigError: A cell is no experiment, or an axis or label is not there.
+    """
+    kept = {
+        name: chosen("only", name, labels, definition.axes) for name, labels in (only or {}).items()
+    }
+    axes = [
+        replace(axis, values={k: v for k, v in axis.values.items() if k in kept[axis.name]})
+        if axis.name in kept
+        else axis
+        for axis in definition.axes
+    ]
+    for path in changes or ():
+        if any(path in value for axis in definition.axes for value in axis.values.values()):
+            raise ConfigError(f"--set {path}: an axis sets it. Choose its values with --only.")
+    fixed = {**definition.fixed, **(changes or {})}
+    cut = replace(definition, axes=axes, fixed=fixed)
+    home = directory or Path("runs") / f"{definition.name}-matrix"
+    return Matrix(cut, plan_of(cells_of(cut)), home)
 
 
 def read_record(directory: Path) -> MatrixRecord:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fedsafe.errors import RunError
 from fedsafe.matrix import estimate
+from fedsafe.matrix.cells import Cell
 from fedsafe.matrix.directory import SPEEDS, Matrix, read_record
 from fedsafe.matrix.plan import Stage
 from fedsafe.matrix.pools import Pool
@@ -83,25 +84,28 @@ class _Running:
         return self._write("failed" if lost else "completed")
 
     def _nodes(self) -> dict[str, Node]:
+        """Return the tasks, each cell's run behind the last of its stages."""
         nodes: dict[str, Node] = {}
         keys = self._plan.stages
-        for stage in keys.values():
-            after = [keys[key].id for key in stage.after]
-            nodes[stage.id] = Node(self._task(stage), after=after)
         for cell in self._plan.cells:
             listed = [keys[key] for key in self._plan.of_cell[cell.name]]
+            for stage in listed:
+                after = [keys[key].id for key in stage.after]
+                nodes.setdefault(stage.id, Node(self._task(stage), after=after))
             needed = [stage.id for stage in listed if stage.kind != "defense"]
-            task = Task(
-                id=f"cell:{cell.name}",
-                root=str(self._home.absolute()),
-                directory=str(self._home.absolute() / CELLS / cell.name),
-                experiment=json.loads(cell.experiment.as_json()),
-                stage=False,
-                modules=directories(),
-            )
             ended = [stage.id for stage in listed]
-            nodes[task.id] = Node(task, after=needed, ended=ended)
+            nodes[f"cell:{cell.name}"] = Node(self._run(cell), after=needed, ended=ended)
         return nodes
+
+    def _run(self, cell: Cell) -> Task:
+        return Task(
+            id=f"cell:{cell.name}",
+            root=str(self._home.absolute()),
+            directory=str(self._home.absolute() / CELLS / cell.name),
+            experiment=json.loads(cell.experiment.as_json()),
+            stage=False,
+            modules=directories(),
+        )
 
     def _task(self, stage: Stage) -> Task:
         alone = stage.experiment.model_copy(update={"name": f"stage-{stage.id}"})
