@@ -1,7 +1,7 @@
-"""The axes of a matrix: their values with labels, what is excluded, how the table is laid out."""
+"""The axes of a matrix: their values, each with a label and the settings that it changes."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from fedsafe.experiment.names import all_paths
 from fedsafe.experiment.paths import place
 from fedsafe.experiment.schema import Experiment
 from fedsafe.experiment.seed_list import seed_list
-from fedsafe.suggestions import nearest, suggestion
+from fedsafe.suggestions import nearest
 
 Label = str
 EMPTY = {"attack": None, "alignment": None, "defenses": []}
 """What ``none`` means on these axes."""
-TABLE = ("rows", "columns", "measure", "stage", "where")
 
 
 @dataclass(frozen=True)
@@ -174,64 +173,3 @@ def settings_of(origin: str, written: Any, home: Path | None) -> Iterator[tuple[
         if home is not None:
             place({dotted.partition(".")[0]: holder}, home)
         yield dotted, next(iter(holder.values()))
-
-
-def exclusions_of(written: Any, axes: Sequence[Axis]) -> Iterator[Mapping[str, Sequence[Label]]]:
-    """Yield what is left out: labels by axis.
-
-    Raises:
-        ConfigError: An axis or a label is not there.
-    """
-    for number, one in enumerate(written if isinstance(written, list | tuple) else [written]):
-        at = f"exclude[{number}]"
-        if not isinstance(one, Mapping) or not one:
-            raise ConfigError(f"{at}: name values of axes, such as {{{axes[0].name}: ...}}.")
-        yield {str(name): chosen(at, str(name), labels, axes) for name, labels in one.items()}
-
-
-def chosen(at: str, name: str, labels: Any, axes: Sequence[Axis]) -> Sequence[Label]:
-    """Return the labels of an axis that are named.
-
-    Raises:
-        ConfigError: There is no such axis, or no such label.
-    """
-    axis = next((axis for axis in axes if axis.name == name), None)
-    if axis is None:
-        known = [axis.name for axis in axes]
-        raise ConfigError(
-            f"{at}: there is no axis '{name}'.{suggestion(name, known)} Axes: {', '.join(known)}."
-        )
-    found = []
-    for value in labels if isinstance(labels, list | tuple) else [labels]:
-        label = label_of(value)
-        if label not in axis.values:
-            known = list(axis.values)
-            raise ConfigError(
-                f"{at}: axis '{name}' has no value '{label}'.{suggestion(label, known)} "
-                f"Values: {', '.join(known)}."
-            )
-        found.append(label)
-    return found
-
-
-def table_of(written: Any, axes: Sequence[Axis]) -> Mapping[str, Any]:
-    """Return how the table is laid out unless told otherwise.
-
-    Raises:
-        ConfigError: It names another key, axis or value.
-    """
-    if not isinstance(written, Mapping):
-        raise ConfigError(f"table: write some of {', '.join(TABLE)}.")
-    for key, value in written.items():
-        if key not in TABLE:
-            raise ConfigError(f"table.{key}: unknown key.{suggestion(str(key), TABLE)}")
-        if key in {"rows", "columns"}:
-            names = value if isinstance(value, list) else [value]
-            for name in names:
-                chosen(f"table.{key}", str(name), [], axes)
-        if key == "where":
-            if not isinstance(value, Mapping):
-                raise ConfigError("table.where: write values of axes, such as {defenses: none}.")
-            for name, labels in value.items():
-                chosen("table.where", str(name), labels, axes)
-    return dict(written)

@@ -14,6 +14,7 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.matrix.axes import Axis, Label
 from fedsafe.matrix.definition import Definition
+from fedsafe.matrix.labels import Where
 from fedsafe.runs.store import experiment_hash
 
 MOST = 10_000
@@ -65,14 +66,16 @@ def cells_of(definition: Definition) -> list[Cell]:
     return found
 
 
-def _combinations(
-    axes: Sequence[Axis], exclude: Sequence[Mapping[str, Sequence[Label]]]
-) -> Iterator[dict[str, Label]]:
+def _combinations(axes: Sequence[Axis], exclude: Sequence[Where]) -> Iterator[dict[str, Label]]:
     names = [axis.name for axis in axes]
     for chosen in product(*(axis.values for axis in axes)):
         labels = dict(zip(names, chosen, strict=True))
-        if not any(all(labels[axis] in listed for axis, listed in one.items()) for one in exclude):
+        if not any(_among(labels, one) for one in exclude):
             yield labels
+
+
+def _among(labels: Mapping[str, Label], where: Where) -> bool:
+    return all(labels[axis] in listed for axis, listed in where.items())
 
 
 def _cell(definition: Definition, labels: Mapping[str, Label]) -> Cell:
@@ -86,6 +89,8 @@ def _cell(definition: Definition, labels: Mapping[str, Label]) -> Cell:
             if path in changes and changes[path] != value:
                 raise ConfigError(f"{path}: two axes set it, to different values.")
             changes[path] = value
+    for where, settings in definition.when:
+        changes |= settings if _among(labels, where) else {}
     empty = {path for path, value in changes.items() if value in (None, [])}
     for path in sorted(changes, key=lambda path: path.count(".")):
         if not any(path.startswith(f"{above}.") for above in empty):

@@ -14,12 +14,13 @@ from fedsafe.experiment.changes import merge
 from fedsafe.experiment.load import presets as experiment_presets
 from fedsafe.experiment.load import read as read_experiment
 from fedsafe.experiment.paths import place
-from fedsafe.matrix.axes import Axis, Label, axes_of, exclusions_of, settings_of, table_of
+from fedsafe.matrix.axes import Axis, axes_of, settings_of
+from fedsafe.matrix.labels import Where, conditions_of, exclusions_of, table_of
 from fedsafe.plugin_modules import search_in
 from fedsafe.suggestions import suggestion
 
 PRESETS = Path(__file__).parent / "presets"
-KEYS = ("name", "experiment", "set", "axes", "exclude", "table")
+KEYS = ("name", "experiment", "set", "axes", "when", "exclude", "table")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Definition:
         base: Values of the experiment, before any axis.
         fixed: Settings that every cell has, by dotted path.
         axes: In order.
+        when: Labels by axis, and settings of the cells that have one of each.
         exclude: Labels by axis; a cell that has one of each is left out.
         table: How it is shown unless told otherwise: rows, columns, measure, stage, where.
         text: The file's text.
@@ -41,7 +43,8 @@ class Definition:
     base: Mapping[str, Any]
     fixed: Mapping[str, Any]
     axes: Sequence[Axis]
-    exclude: Sequence[Mapping[str, Sequence[Label]]] = ()
+    when: Sequence[tuple[Where, Mapping[str, Any]]] = ()
+    exclude: Sequence[Where] = ()
     table: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
     home: Path | None = None
@@ -113,6 +116,7 @@ def parse(
         base=base,
         fixed=dict(settings_of("set", values.get("set") or {}, home)),
         axes=axes,
+        when=tuple(conditions_of(values.get("when") or (), axes, home)),
         exclude=tuple(exclusions_of(values.get("exclude") or (), axes)),
         table=table_of(values.get("table") or {}, axes),
         text=text,

@@ -8,9 +8,10 @@ from typing import Any
 
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.matrix import estimate
-from fedsafe.matrix.axes import Label, chosen
+from fedsafe.matrix.axes import Label
 from fedsafe.matrix.cells import cells_of
 from fedsafe.matrix.definition import Definition
+from fedsafe.matrix.labels import chosen
 from fedsafe.matrix.plan import Plan, plan_of
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.files import read_lines

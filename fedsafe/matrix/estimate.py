@@ -6,12 +6,15 @@ each kind of stage by what it took against what was reckoned.
 """
 
 import os
+import random
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fedsafe.contracts import Sample
 from fedsafe.evaluation.asking import asks_of
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.pipelines import pipelines_of
@@ -19,6 +22,8 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.matrix.plan import Plan, Stage
 from fedsafe.pipeline.estimate import Work, numbers
 from fedsafe.pipeline.opening import open_run
+from fedsafe.pipeline.run_defense import defense_context
+from fedsafe.pipeline.run_state import Run
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest
 from fedsafe.runs.matrix_records import CELLS, STAGES, StageRecord
@@ -31,6 +36,10 @@ REPLY_BYTES = 700
 CELL_BYTES = 200_000
 """Of a cell's own records and report."""
 CELL_SECONDS = 0.5
+ROWS = 64
+"""Replies that are measured together, of a model that takes a short time for them."""
+SHORT = 20.0
+"""Seconds that such a measurement may take."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,32 @@ def _measure(experiment: Experiment) -> Speed:
     with TemporaryDirectory() as scratch:
         run = open_run(bare, Store(Path(scratch)), Events(), "inline")
         told = numbers(Work(1, MANY, MANY, bare.training.batch_size), run)
+        reply, step = told["evaluating"] / MANY, told["training"] / MANY
+        if reply * ROWS < SHORT and step < SHORT:
+            reply, step = _whole_batches(run)
         shapes = run.session.shapes.values()
     asked = asks_of(bare.evaluation.conditions, prompts_of(bare))
-    return Speed(
-        reply=told["evaluating"] / MANY,
-        step=told["training"] / MANY,
-        adapter=4 * sum(map(prod, shapes)),
-        replies=sum(map(len, asked.values())),
-    )
+    adapter = 4 * sum(map(prod, shapes))
+    return Speed(reply, step, adapter, replies=sum(map(len, asked.values())))
+
+
+def _whole_batches(run: Run) -> tuple[float, float]:
+    """Return the seconds of a reply and of a step, measured in batches as large as in the run.
+
+    A small model takes hardly longer for many rows than for few.
+    """
+    experiment = run.experiment
+    prompts = [Sample(p.instruction, p.instruction, p.input) for p in prompts_of(experiment)]
+    rows = (prompts * ROWS)[: min(ROWS, experiment.evaluation.batch_size)]
+    begun = time.perf_counter()
+    run.session.complete(rows)
+    reply = (time.perf_counter() - begun) / len(rows)
+    size = experiment.training.batch_size
+    batch = (prompts * size)[:size]
+    context = defense_context(run.session, random.Random(0), run.events)
+    begun = time.perf_counter()
+    context.gradients(batch, batch_size=size)
+    return reply, time.perf_counter() - begun
 
 
 def reckoned(stage: Stage, speed: Speed) -> float:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.errors import ConfigError
-from fedsafe.evaluation.paired import mean_interval
-from fedsafe.matrix.axes import Axis, chosen
+from fedsafe.matrix.axes import Axis
 from fedsafe.matrix.directory import read_record
+from fedsafe.matrix.labels import chosen
+from fedsafe.matrix.spread import interval, mean_of
 from fedsafe.runs.matrix_records import CSV, CellRecord, MatrixRecord, MatrixTable, TableCell
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import Display, Rate, parts_of
@@ -178,15 +179,10 @@ class Results:
         runs = sum(map(len, by_seed.values()))
         if not by_seed:
             return TableCell(failed=failed)
-        means = {seed: _mean(rates) for seed, rates in by_seed.items()}
-        over = mean_interval(list(means.values()))
-        low, high = over.low, over.high
-        if runs == 1:
-            (rate,) = next(iter(by_seed.values()))
-            low, high = rate.low, rate.high
-        if share and low is not None and high is not None:
-            low, high = max(0.0, low), min(1.0, high)
-        return TableCell(mean=over.mean, low=low, high=high, runs=runs, failed=failed, seeds=means)
+        means = {seed: mean_of(rates) for seed, rates in by_seed.items()}
+        low, high = interval(by_seed, means, share=share)
+        mean = sum(means.values()) / len(means)
+        return TableCell(mean=mean, low=low, high=high, runs=runs, failed=failed, seeds=means)
 
     def _rate(self, cell: CellRecord, table: MatrixTable) -> Rate | None:
         stages = self.stages[cell.name]
@@ -219,11 +215,6 @@ class Results:
 
 def _listed(value: Any) -> list[str]:
     return list(value) if isinstance(value, list | tuple) else [value] if value else []
-
-
-def _mean(rates: Sequence[Rate]) -> float:
-    values = [rate.value for rate in rates if rate.value is not None]
-    return sum(values) / len(values)
 
 
 def _without_empty(table: MatrixTable) -> MatrixTable:

@@ -63,7 +63,7 @@ def _measure(number: int, one: MatrixTable) -> str:
     )
     drawn = figure(
         f"{text(measure.label)}{measure.arrow}",
-        "Green is better, red is worse. Pointing at a cell shows its interval; so does the table below.",
+        "Green is better, red is worse. Point at a cell for its interval, or see the table below.",
         matrix_heatmap.draw(one),
         wide=True,
     )
@@ -83,7 +83,9 @@ def over(one: MatrixTable) -> str:
     chosen = [f"{name} {' or '.join(labels)}" for name, labels in one.where.items()]
     only = f" Only {', '.join(chosen)}." if chosen else ""
     if "seed" in one.averaged:
-        spread = "95 % intervals are Student's t over seeds"
+        spread = (
+            "95 % intervals are the wider of Student's t over seeds and Wilson's over all prompts"
+        )
         among = " and ".join([f"{one.averaged['seed']} seeds", *means])
         return f"Means over {among}; {spread}.{only}"
     held = "95 % intervals are those of one run's prompts"
