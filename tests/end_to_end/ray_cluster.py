@@ -15,12 +15,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
+import ray
 
 from fedsafe import read_matrix, run_matrix
 from fedsafe.runs.files import read_lines
@@ -41,7 +42,7 @@ MATRIX: dict[str, Any] = {
         "attack.examples": 16,
     },
     "axes": {
-        "federation.strategy": ["mean", "median"],
+        "seed": [0, 1],
         "defenses": ["none", {"name": "fine-tune", "pairs": 8, "steps": 3}],
     },
 }  # fmt: skip
@@ -59,6 +60,7 @@ def main() -> None:
         with node(home, "--head", f"--port={chosen.port}", "--include-dashboard=false"):
             address = f"127.0.0.1:{chosen.port}"
             with node(home, f"--address={address}") as second:
+                both_are_there(address)
                 lost = killed_in_the_middle(file, home / "cluster", address, second)
         told = compare(home / "alone", home / "cluster")
         print(json.dumps({"killed while at work": lost, **told}, indent=1))
@@ -76,11 +78,23 @@ def node(home: Path, *options: str) -> Iterator[psutil.Process]:
     )  # fmt: skip
     process = psutil.Process(started.pid)
     try:
-        time.sleep(12)
         yield process
     finally:
         kill(process)
         started.wait()
+
+
+def both_are_there(address: str) -> None:
+    """Wait until the cluster has its two nodes."""
+    for _ in range(60):
+        time.sleep(2)
+        with suppress(ConnectionError, RuntimeError):
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            alive = sum(one["Alive"] for one in ray.nodes())
+            ray.shutdown()
+            if alive == 2:
+                return
+    raise SystemExit("The cluster did not start.")
 
 
 def environment() -> dict[str, str]:
@@ -93,10 +107,8 @@ def kill(process: psutil.Process) -> None:
     """Kill a process and those below it, in one go."""
     if process.is_running():
         for one in [process, *process.children(recursive=True)]:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 one.kill()
-            except psutil.NoSuchProcess:
-                pass
 
 
 def killed_in_the_middle(file: Path, output: Path, address: str, second: psutil.Process) -> bool:
@@ -124,9 +136,7 @@ def compare(alone: Path, cluster: Path) -> dict[str, Any]:
     """Return how far two runs of the matrix are the same."""
     one, other = read_matrix(alone), read_matrix(cluster)
     measures = [name for name in one.frame.columns if name != "seconds"]
-    adapters = [
-        path.relative_to(alone) for path in sorted(alone.glob("cells/**/*.safetensors"))
-    ]
+    adapters = [path.relative_to(alone) for path in sorted(alone.glob("cells/**/*.safetensors"))]
     same = [(alone / path).read_bytes() == (cluster / path).read_bytes() for path in adapters]
     done = Counter(row["stage"] for row in read_lines(cluster / LEDGER) if row["status"] == "done")
     return {
