@@ -18,6 +18,7 @@ from fedsafe.cli import (
     export,
     generate,
     lm_eval,
+    matrix,
     model,
     plugins,
     runs,
@@ -50,6 +51,7 @@ status.register(app)
 watch.register(app)
 export.register(app)
 lm_eval.register(app)
+app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
