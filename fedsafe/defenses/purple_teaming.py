@@ -58,9 +58,7 @@ def purple_teaming(
     writer: Writer = "model",
     filter: Filter = (),
     rounds: Annotated[int, Field(ge=1, le=100, description="Of attack and defense.")] = 3,
-    pairs: Annotated[
-        int, Field(ge=1, description="Requests a round, and ordinary pairs a round.")
-    ] = 100,
+    pairs: Annotated[int, Field(ge=1, description="A round: requests, and ordinary pairs.")] = 100,
     attacker_steps: Annotated[int, Field(ge=0, description="Of the attacker, a round.")] = 20,
     steps: Annotated[int, Field(ge=1, description="Of the defender, a round.")] = 60,
     batch_size: Annotated[int, Field(ge=1)] = 16,

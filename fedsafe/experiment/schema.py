@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
-from fedsafe.experiment.attack import Attack
+from fedsafe.experiment.attack import Attack, SecondAttack
 from fedsafe.experiment.pipelines import Pipelines
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 from fedsafe.experiment.training import Training
@@ -23,6 +23,7 @@ __all__ = [
     "Federation",
     "Model",
     "PluginChoice",
+    "SecondAttack",
     "Section",
     "Strategy",
     "Training",
@@ -207,6 +208,9 @@ class Experiment(Section):
     """None: every client is honest."""
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
+    second_attack: SecondAttack | None = None
+    """The federation goes on from each defended model, attackers included; None: it does not. Not
+    on separate machines."""
     evaluation: Evaluation = Evaluation()
 
     @property
@@ -234,4 +238,4 @@ class Experiment(Section):
         It still says whether the red team is declared: attackers on machines of their own
         take part in its control, honestly.
         """
-        return self.model_copy(update={"attack": None, "defenses": ()})
+        return self.model_copy(update={"attack": None, "defenses": (), "second_attack": None})

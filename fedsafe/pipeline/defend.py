@@ -173,5 +173,6 @@ def reevaluate(run: Run) -> Summary:
             found=stage.detection,
             after=stage.after,
             overlap=stage.overlap,
+            by_round=stage.by_round,
         )
     return run.settle()
