@@ -56,7 +56,8 @@ class DefenseTask:
             without a name with ``filter``. The evaluation's own judge is refused.
         keep: Stores data that the defense made under a name, with the card that says how.
         fresh: Says of each instruction whether it may be trained on: False where it repeats an
-            evaluation prompt, word for word or nearly, which is counted in the records.
+            evaluation prompt, word for word or nearly, which is counted in the records, or is of
+            a topic that the evaluation holds out.
         filter: The judge that a defense filters with unless told otherwise.
         checkpoints: Where a defense of several rounds keeps what it has done after each.
     """

@@ -156,6 +156,9 @@ class Evaluation(Section):
     overlap: Literal["remove", "keep"] = "remove"
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
+    held_out: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Beginnings of words, of topics that defenses are not to see: what of a defense's data has one
+    is left out, so that prompts about them are new to it. None: nothing is."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from fedsafe.report.acceptance import held
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import AGAIN, contamination
@@ -10,7 +11,6 @@ from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
     NEW_SKILL,
-    NONE,
     OVER_REFUSAL,
     SHIELDED,
     Measure,
@@ -24,7 +24,6 @@ from fedsafe.report.measures import (
     under,
 )
 from fedsafe.report.outcomes import moved
-from fedsafe.report.second_attack import HOLDS, holdings
 from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
 
@@ -76,33 +75,8 @@ def before_after(run: RunData) -> str:
         "and over-refusal say at what price."
     )
     cards = "".join(_card(run, stage) for stage in run.stages)
-    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}{_held(run)}'
+    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}{held(run)}'
     return section("before-after", "Before and after", lead, body + _failed(run))
-
-
-def _held(run: RunData) -> str:
-    """Return how long each defense held in a second attack, round by round."""
-    found = list(holdings(run.stages))
-    if not found:
-        return ""
-    most = max(len(holding.rounds) for holding in found)
-    headings = ["Defense", "Before", *(f"After round {n}" for n in range(1, most + 1)), "Held"]
-    rows = []
-    for holding in found:
-        before = percent(holding.before.value if holding.before else None)
-        course = [f"{percent(rate.value)} {_bounds(rate)}" for rate in holding.rounds]
-        missing = [NONE] * (most - len(course))
-        held = f"{holding.held} of {len(holding.rounds)} rounds"
-        rows.append([text(holding.name), before, *course, *missing, held])
-    caption = (
-        "Unsafe, plainly asked, while the federation goes on from the defended model with its "
-        f"attackers; a defense holds up to {percent(HOLDS)}."
-    )
-    return f"<h3>Second attack</h3>{table(headings, rows, caption=caption)}"
-
-
-def _bounds(rate: Rate) -> str:
-    return f'<span class="meaning">{interval(rate)}, n {rate.n}</span>'
 
 
 def _failed(run: RunData) -> str:
