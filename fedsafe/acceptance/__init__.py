@@ -23,6 +23,7 @@ from fedsafe.pipeline.seeds import SeedRun
 from fedsafe.runs.acceptance import AcceptanceCard, Cell
 from fedsafe.runs.events import Listener
 from fedsafe.runs.files import write_json
+from fedsafe.runs.store import experiment_hash
 from fedsafe.version import __version__
 
 NOTES = ("note", "rewrite")
@@ -81,9 +82,9 @@ class Acceptance:
         """Run an experiment with a seed, or what is left of it; defenses may fail."""
         from fedsafe.launch import inline
 
-        values = experiment.model_dump(mode="json")
-        home = self.directory / f"{kind}-seed-{seed}"
-        inline.run(validate({**values, "seed": seed}), home, self.listen, self.directory / "stages")
+        one = validate({**experiment.model_dump(mode="json"), "seed": seed})
+        home = self.directory / f"{kind}-{experiment_hash(one)[:8]}-seed-{seed}"
+        inline.run(one, home, self.listen, self.directory / "stages")
         return SeedRun.read(home)
 
     def _adaptive(self) -> dict[str, list[SeedRun]]:
@@ -93,11 +94,11 @@ class Acceptance:
             if notes := notes_of(choice):
                 by_notes.setdefault(notes, []).append(choice)
         found: dict[str, list[SeedRun]] = {}
-        for number, (notes, choices) in enumerate(by_notes.items()):
+        for notes, choices in by_notes.items():
             poisoned = poisoning(self.experiment, notes, choices)
             if poisoned is None:
                 continue
-            runs = [self._run(poisoned, seed, f"adaptive-{number}") for seed in self.seeds]
+            runs = [self._run(poisoned, seed, "adaptive") for seed in self.seeds]
             found |= {choice.name: runs for choice in choices}
         return found
 

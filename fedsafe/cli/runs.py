@@ -126,6 +126,10 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         str | None,
         typer.Option("--experiment", help="Template, suites and judge for that adapter."),
     ] = None,
+    keep_attacker: Annotated[
+        bool,
+        typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
@@ -135,8 +139,8 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     """
     from fedsafe.cli.directories import existing
 
-    chosen = settings(changes)
-    pipelines = pipelines_of(defense, chosen)
+    kept = {"keep_attacker": True} if keep_attacker else {}
+    pipelines = pipelines_of(defense, {**settings(changes), **kept})
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")

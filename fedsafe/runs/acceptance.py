@@ -4,7 +4,7 @@ The cards of our own defenses lie in the package, in ``fedsafe/defenses/acceptan
 """
 
 import json
-from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -89,17 +89,14 @@ class AcceptanceCard(Record):
 
 def shipped(defense: str) -> AcceptanceCard | None:
     """Return the card in the package of a defense; None: it was not measured."""
-    return dict(all_shipped()).get(defense)
+    return all_shipped().get(defense)
 
 
-def all_shipped() -> Iterator[tuple[str, AcceptanceCard]]:
-    """Yield each card in the package by the name of its file."""
-    home = files("fedsafe.defenses").joinpath("acceptance")
-    if not home.is_dir():
-        return
-    for entry in sorted(home.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".json"):
-            yield entry.name.removesuffix(".json"), read(Path(str(entry)))
+@cache
+def all_shipped() -> dict[str, AcceptanceCard]:
+    """Return each card in the package by the name of its file."""
+    home = Path(str(files("fedsafe"))) / "defenses" / "acceptance"
+    return {path.stem: read(path) for path in sorted(home.glob("*.json"))}
 
 
 def read(path: Path) -> AcceptanceCard:
