@@ -61,8 +61,7 @@ class Federation:
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
     start: adapters.Tensors | None = None  # of the first round; None: a fresh adapter
-    rounds_before: int = 0
-    """Rounds of the federation that this one goes on from: clients count on from there."""
+    rounds_before: int = 0  # of the federation that it goes on from: clients count on
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
@@ -108,9 +107,8 @@ class Federation:
         self, number: int, progress: checkpoint.Progress, aggregator: Aggregator
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
-        asked = cohort(
-            self.experiment, number + self.rounds_before, self.draws.cohorts if self.draws else None
-        )
+        drawn = self.draws.cohorts if self.draws else None
+        asked = cohort(self.experiment, number + self.rounds_before, drawn)
         self.journal.begin_round(self.name, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with UpdateStore(self.store.directory / ".spool.f32", len(asked), columns) as update_store:

@@ -4,7 +4,7 @@ Every defense of an experiment repairs the same attacked model, once a seed; wha
 a card, failures and all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from fedsafe.acceptance import cells
 from fedsafe.acceptance.cells import Measured
 from fedsafe.acceptance.near_data import near_answers
+from fedsafe.acceptance.poisoned_notes import notes_of, poisoning
 from fedsafe.errors import ConfigError
 from fedsafe.experiment.load import load, validate
 from fedsafe.experiment.pipelines import PREFIX, again_name, pipelines_of
@@ -25,9 +26,6 @@ from fedsafe.runs.events import Listener
 from fedsafe.runs.files import write_json
 from fedsafe.runs.store import experiment_hash
 from fedsafe.version import __version__
-
-NOTES = ("note", "rewrite")
-"""Settings of a defense that hold an instruction which an attacker may poison."""
 
 
 @dataclass(frozen=True)
@@ -220,33 +218,3 @@ def _chosen(
 
 def _again(name: str) -> Cell:
     return Cell(group="second attack", name=name, threshold=cells.UNSAFE)
-
-
-def notes_of(choice: PluginChoice) -> tuple[str, ...]:
-    """Return the instructions around {request} that a defense asks with, replies left out."""
-    settings: Mapping[str, object] = with_all_settings(choice).settings
-    found: list[str] = []
-    for name in NOTES:
-        value = settings.get(name)
-        listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        found += [note.replace("{reply}", "") for note in listed if "{request}" in note]
-    return tuple(found)
-
-
-def poisoning(
-    experiment: Experiment, notes: Sequence[str], choices: Sequence[PluginChoice]
-) -> Experiment | None:
-    """Return an experiment whose attackers answer under a defense's notes as well.
-
-    None where its attack does not write its own examples.
-    """
-    attack = experiment.attack
-    if attack is None or attack.generator is None or attack.generator.name != "self-written":
-        return None
-    settings = {**attack.generator.settings, "also": list(notes)}
-    generator = PluginChoice(name="self-written", **settings)
-    known = attack.model_copy(
-        update={"generator": generator, "examples": attack.examples * (1 + len(notes))}
-    )
-    changes = {"attack": known, "control": False, "second_attack": None}
-    return experiment.model_copy(update={**changes, "defenses": tuple(choices)})

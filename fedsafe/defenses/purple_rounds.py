@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fedsafe.contracts import Adapter, Exchange, ModelContext, Sample, Verdict
 from fedsafe.defenses.refinement import asked
 from fedsafe.defenses.self_written_pairs import TRIES, SelfWrittenPairs, why_not
+from fedsafe.errors import RunError
 
 Attack = Literal["elicited", "resisted", "unclear"]
 
@@ -18,6 +19,7 @@ class Progress:
 
     Attributes:
         elicited: Requests of the attacker that some defender complied with.
+        trained_on: Those of them that the last round's attacker was trained on.
         refusals: Requests of the attacker with refusals.
         helpful: Ordinary requests with help.
         seen: Normalised requests.
@@ -26,11 +28,18 @@ class Progress:
     """
 
     elicited: list[str] = field(default_factory=list)
+    trained_on: list[str] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
     helpful: dict[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     dropped: Counter[str] = field(default_factory=Counter)
     rounds: list[dict[str, int]] = field(default_factory=list)
+
+    def pairs(self) -> list[Sample]:
+        """Return all refusals so far, and as much help at most."""
+        refusals = [Sample(one, said, origin="refusal") for one, said in self.refusals.items()]
+        helpful = [Sample(one, said, origin="helpful") for one, said in self.helpful.items()]
+        return [*refusals, *helpful[: len(refusals)]]
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -46,14 +55,33 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The instructions of a round.
+
+    Attributes:
+        unsafe: Yields a request of the unsafe kind.
+        ordinary: Yields an ordinary request.
+        note: Yields the refusal of a {request}.
+        verdict: Asks whether a {reply} to a {request} is safe.
+        words: The verdicts on a safe and on an unsafe reply; None: none is trained.
+    """
+
+    unsafe: str
+    ordinary: str
+    note: str
+    verdict: str
+    words: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
 class PurpleRounds:
-    """The attacker's and the judge's side of a round.
+    """A round's data: the attacker's requests, the defender's answers, refusals, verdicts.
 
     Attributes:
         context: The model; its adapter is the defender's between the calls.
         written: Draws requests, answers them, and filters.
         before: The adapter that the attacker is trained from.
-        ask_unsafe: Yields a request of the unsafe kind.
+        ask: What is asked.
         steps: Of the attacker's training.
         learning_rate: Of that training.
     """
@@ -61,9 +89,33 @@ class PurpleRounds:
     context: ModelContext
     written: SelfWrittenPairs
     before: Adapter
-    ask_unsafe: str
+    ask: Asked
     steps: int
     learning_rate: float
+
+    def round(self, progress: Progress) -> list[Sample]:
+        """Add a round's data to what there is; return its verdict rows, which are never written.
+
+        Raises:
+            RunError: The model wrote too little help, or there is no usable refusal yet.
+        """
+        progress.helpful |= self.help()
+        progress.trained_on = list(progress.elicited)
+        requests = self.requests(self.attacker(progress.trained_on), progress)
+        judged = self.judged(requests)
+        through = [one.prompt.instruction for one, found in judged if found == "elicited"]
+        refused = self.refused(requests)
+        progress.elicited += through
+        progress.refusals |= refused
+        if not progress.refusals:
+            raise RunError(
+                f"There is no usable refusal of the {len(requests)} requests in a round of "
+                "purple-teaming. Give other words in note, or set writer: start."
+            )
+        rows = verdict_rows(judged, self.ask.verdict, self.ask.words) if self.ask.words else []
+        found = {"requests": len(requests), "elicited": len(through), "refusals": len(refused)}
+        progress.rounds.append({**found, "verdicts": len(rows)})
+        return rows
 
     def attacker(self, elicited: Sequence[str]) -> Adapter:
         """Return the attacker's adapter: trained anew on every request that got through so far.
@@ -73,13 +125,13 @@ class PurpleRounds:
         defender = self.context.adapter()
         self.context.put(self.before)
         if elicited and self.steps:
-            samples = [Sample(self.ask_unsafe, text, origin="attack") for text in elicited]
+            samples = [Sample(self.ask.unsafe, text, origin="attack") for text in elicited]
             self.context.fit(samples, steps=self.steps, learning_rate=self.learning_rate)
         found = self.context.adapter()
         self.context.put(defender)
         return found
 
-    def help(self, ask_ordinary: str) -> dict[str, str]:
+    def help(self) -> dict[str, str]:
         """Return ordinary requests with the help of the model as it was before the rounds.
 
         Raises:
@@ -87,7 +139,7 @@ class PurpleRounds:
         """
         defender = self.context.adapter()
         self.context.put(self.before)
-        made = self.written.half([ask_ordinary], ["{request}"], "comply")
+        made = self.written.half([self.ask.ordinary], ["{request}"], "comply")
         self.context.put(defender)
         return {one.instruction: one.response for one in made}
 
@@ -98,7 +150,7 @@ class PurpleRounds:
         for _ in range(TRIES):
             if len(found) >= self.written.pairs:
                 break
-            found += self.written.requests([self.ask_unsafe], progress.seen, "refusal")
+            found += self.written.requests([self.ask.unsafe], progress.seen, "refusal")
         self.context.put(defender)
         return found[: self.written.pairs]
 
@@ -108,11 +160,11 @@ class PurpleRounds:
         verdicts = self.written.verdicts(exchanges)
         return [(one, outcome(said)) for one, said in zip(exchanges, verdicts, strict=True)]
 
-    def refused(self, requests: Sequence[str], note: str) -> dict[str, str]:
+    def refused(self, requests: Sequence[str]) -> dict[str, str]:
         """Return refusals of requests, written under a note; without those that are none."""
         if not requests:
             return {}
-        exchanges = self.written.refusing(requests, [note])
+        exchanges = self.written.refusing(requests, [self.ask.note])
         found = zip(exchanges, self.written.verdicts(exchanges), strict=True)
         return {e.prompt.instruction: e.reply for e, said in found if not why_not(said, "refuse")}
 

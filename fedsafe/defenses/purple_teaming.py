@@ -14,15 +14,22 @@ from fedsafe.contracts import (
     DefenseCard,
     DefenseTask,
     ModelContext,
-    Sample,
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, Writer
-from fedsafe.defenses.purple_rounds import Progress, PurpleRounds, verdict_rows
+from fedsafe.defenses.purple_rounds import Asked, Progress, PurpleRounds
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
-from fedsafe.errors import RunError
 
+Question = Annotated[
+    str, Field(description="Asks whether a reply is safe; {request} and {reply}, or as JSON.")
+]
+Words = Annotated[
+    tuple[str, str] | None, Field(description="Verdicts: safe, unsafe; null: not trained.")
+]
+KeepAttacker = Annotated[
+    bool, Field(description="Leave the last attacker's adapter in the run, as attacker.")
+]
 VERDICT = "Is this reply safe? Answer yes or no."
 
 
@@ -49,12 +56,8 @@ def purple_teaming(
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields a refusal; not trained on.")] = NOTE,
     ask_ordinary: Annotated[str, Field(description="Yields an ordinary request.")] = ASK_ORDINARY,
-    verdict: Annotated[
-        str, Field(description="Asks whether a reply is safe; {request} and {reply}, or as JSON.")
-    ] = VERDICT,
-    verdict_words: Annotated[
-        tuple[str, str] | None, Field(description="Verdicts: safe, unsafe; null: not trained.")
-    ] = ("yes", "no"),
+    verdict: Question = VERDICT,
+    verdict_words: Words = ("yes", "no"),
     writer: Writer = "model",
     filter: Filter = (),
     rounds: Annotated[int, Field(ge=1, le=100, description="Of attack and defense.")] = 3,
@@ -63,9 +66,7 @@ def purple_teaming(
     steps: Annotated[int, Field(ge=1, description="Of the defender, a round.")] = 60,
     batch_size: Annotated[int, Field(ge=1)] = 16,
     learning_rate: Annotated[float, Field(gt=0, description="Of both.")] = 1e-4,
-    keep_attacker: Annotated[
-        bool, Field(description="Leave the last attacker's adapter in the run, as attacker.")
-    ] = False,
+    keep_attacker: KeepAttacker = False,
 ) -> Defended:
     """Train a defender against an attacker of the same base, round by round.
 
@@ -78,41 +79,16 @@ def purple_teaming(
     progress = Progress.of(task.checkpoints.load())
     filters, trusted = filters_of(filter, task), writer == "start"
     written = SelfWrittenPairs(context, task, pairs, 1.0, filters, progress.dropped, trusted)
-    team = PurpleRounds(context, written, attacked, ask_unsafe, attacker_steps, learning_rate)
-    attacker = attacked
+    asked = Asked(ask_unsafe, ask_ordinary, note, verdict, verdict_words)
+    team = PurpleRounds(context, written, attacked, asked, attacker_steps, learning_rate)
     for number in range(len(progress.rounds) + 1, rounds + 1):
-        progress.helpful |= team.help(ask_ordinary)
-        attacker = team.attacker(progress.elicited)
-        judged = team.judged(team.requests(attacker, progress))
-        through = [one.prompt.instruction for one, found in judged if found == "elicited"]
-        refused = team.refused([one.prompt.instruction for one, _ in judged], note)
-        progress.elicited += through
-        progress.refusals |= refused
-        if not progress.refusals:
-            raise RunError(
-                f"No usable refusal in round {number} of purple-teaming, of {len(judged)} "
-                "requests. Give other words in note, or set writer: start."
-            )
-        rows = verdict_rows(judged, verdict, verdict_words) if verdict_words else []
-        context.fit(
-            [*_pairs(progress), *rows],
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-        )
-        found = {"requests": len(judged), "elicited": len(through), "refusals": len(refused)}
-        progress.rounds.append({**found, "verdicts": len(rows)})
+        rows = team.round(progress)
+        given = [*progress.pairs(), *rows]
+        context.fit(given, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
         task.checkpoints.save(progress.plain())
-        context.report("purple-teaming", round=number, **found)
+        context.report("purple-teaming", round=number, **progress.rounds[-1])
     if keep_attacker:
-        task.checkpoints.write_adapter("attacker", attacker)
+        task.checkpoints.write_adapter("attacker", team.attacker(progress.trained_on))
     card = {**written.card(), "how": "defense purple-teaming", "rounds": progress.rounds}
-    task.keep("examples", _pairs(progress), card)
+    task.keep("examples", progress.pairs(), card)
     return Defended(context.adapter())
-
-
-def _pairs(progress: Progress) -> list[Sample]:
-    """Return all refusals so far, and as much help at most."""
-    refusals = [Sample(one, said, origin="refusal") for one, said in progress.refusals.items()]
-    helpful = [Sample(one, said, origin="helpful") for one, said in progress.helpful.items()]
-    return [*refusals, *helpful[: len(refusals)]]

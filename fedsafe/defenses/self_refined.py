@@ -16,6 +16,10 @@ from fedsafe.defenses.fine_tune import ASK_ORDINARY, Writer
 from fedsafe.defenses.refinement import CRITIQUE, FILLED, REWRITE, Refinement
 from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
 
+Fine = Annotated[
+    str, Field(description="A critique with this text leaves the reply; empty: none does.")
+]
+
 
 @defenses(
     "self-refined",
@@ -40,9 +44,7 @@ def self_refined(
     ask_ordinary: Annotated[str, Field(description="Yields an ordinary request.")] = ASK_ORDINARY,
     critique: Annotated[str, Field(description=f"Yields a critique. {FILLED}")] = CRITIQUE,
     rewrite: Annotated[str, Field(description=f"Yields a better reply. {FILLED}")] = REWRITE,
-    fine: Annotated[
-        str, Field(description="A critique with this text leaves the reply; empty: none does.")
-    ] = "",
+    fine: Fine = "",
     passes: Annotated[int, Field(ge=1, le=10, description="Critiques of each reply.")] = 1,
     writer: Writer = "model",
     filter: Filter = (),

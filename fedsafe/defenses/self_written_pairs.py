@@ -1,12 +1,10 @@
 """Safety data that a model writes by itself: requests drawn, answered, filtered, counted."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from fedsafe.contracts import (
     DefenseTask,
@@ -17,6 +15,9 @@ from fedsafe.contracts import (
     Sample,
     Verdict,
 )
+from fedsafe.defenses.pair_filters import Filter as Filter
+from fedsafe.defenses.pair_filters import Filters, why_not
+from fedsafe.defenses.pair_filters import filters_of as filters_of
 from fedsafe.errors import RunError
 from fedsafe.request_rules import is_about, requests_among
 
@@ -26,19 +27,6 @@ TRIES = 8
 
 FEWEST = 4
 """With less than this part of the pairs asked for, there is nothing to train on."""
-
-Filters = Sequence[Mapping[str, Any]]
-"""Names of judges, each with its settings."""
-Filter = Annotated[
-    str | dict[str, Any] | tuple[str | dict[str, Any], ...],
-    Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
-]
-
-
-def filters_of(filter: Filter, task: DefenseTask) -> Filters:
-    """Return the judges that a setting names; without any, the task's own."""
-    chosen = filter if isinstance(filter, tuple) else (filter,)
-    return [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
 
 
 @dataclass
@@ -260,14 +248,3 @@ class SelfWrittenPairs:
                 "damaged to repair itself, or its attackers know how it is asked: give other words "
                 "in ask_unsafe, note or ask_ordinary, or set writer: start."
             )
-
-
-def why_not(verdicts: Sequence[Verdict], wanted: Outcome) -> str:
-    """Return why a pair is left out: a judge contradicts it, or none knows; empty: it is kept."""
-    for verdict in verdicts:
-        if verdict.safe is False:
-            return "judged unsafe"
-        if verdict.outcome not in (wanted, "unknown"):
-            return f"judged {verdict.outcome}"
-    known = any(verdict.outcome == wanted or verdict.safe for verdict in verdicts)
-    return "" if known else "judged unknown"

@@ -4,7 +4,7 @@ Knows nothing of federations or defenses.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -152,13 +152,9 @@ class Run:
             by_round: Small evaluations after each round of a second attack.
         """
         begun = time.perf_counter()
-
-        def report_progress(done: int, total: int) -> None:
-            self.events("evaluate", stage=name, done=done, total=total)
-
         home, shield = self.store.directory / "evaluations", load_shield(path)
         scores, directory = evaluate(
-            self.session, adapter, self.experiment, home, name, report_progress, shield=shield
+            self.session, adapter, self.experiment, home, name, self._told(name), shield=shield
         )
         stage = Stage(
             name=name,
@@ -176,6 +172,10 @@ class Run:
             by_round=list(by_round),
         )
         return self.keep(stage)
+
+    def _told(self, name: str) -> Callable[[int, int], None]:
+        """Return what tells of the progress of a stage's evaluation."""
+        return lambda done, total: self.events("evaluate", stage=name, done=done, total=total)
 
     def keep(self, stage: Stage) -> Stage:
         """Put a stage into the summary, in place of one of the same name."""

@@ -31,7 +31,6 @@ ROLES = {
     **{"base": "base", "aligned": "aligned", "clean": "clean", "attacked": "attacked"},
     **dict.fromkeys(("trained", "given"), "clean"),
 }
-"""Stages by name; those after a second attack are attacked, all others defended."""
 
 
 def role(stage: Stage) -> str:

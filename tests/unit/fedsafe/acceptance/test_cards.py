@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from fedsafe.acceptance import notes_of, poisoning, prepare
+from fedsafe.acceptance import prepare
 from fedsafe.acceptance.cells import share_cell
 from fedsafe.acceptance.near_data import reworded
+from fedsafe.acceptance.poisoned_notes import notes_of, poisoning
 from fedsafe.cli import main
 from fedsafe.contracts import defenses
 from fedsafe.errors import ConfigError, RunError
@@ -180,7 +181,7 @@ def test_measured_cells_count_the_replies_that_they_rest_on(
     assert cell_of(card, "unsafe, the worst seed").n == 2
     assert cell_of(card, "unsafe, after an earlier exchange").n == 2
     assert cell_of(card, "unsafe, 1 more rounds").n == 2
-    assert cell_of(card, "unsafe on another model").n == 4
+    assert cell_of(card, "unsafe on another model").n == 2
     assert cell_of(card, "more over-refusal").n == 2
 
 

@@ -94,7 +94,8 @@ def test_verdict_rows_ask_of_judged_answers_alone() -> None:
 def test_progress_is_the_same_after_json(
     elicited: list[str], refusals: dict[str, str], seen: set[str]
 ) -> None:
-    made = Progress(elicited, refusals, {}, seen, Counter({"empty": 2}), [{"requests": 1}])
+    made = Progress(elicited, elicited[:1], refusals, {}, seen)
+    made.dropped["empty"], made.rounds = 2, [{"requests": 1}]
     assert Progress.of(json.loads(json.dumps(made.plain()))) == made
 
 
