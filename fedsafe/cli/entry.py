@@ -10,6 +10,7 @@ import click
 import typer
 
 from fedsafe.cli import (
+    acceptance,
     align,
     certs,
     client,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 runs.register(app)
 align.register(app)
+acceptance.register(app)
 generate.register(app)
 server.register(app)
 client.register(app)

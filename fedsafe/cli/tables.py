@@ -14,8 +14,9 @@ from rich.table import Table
 from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
-from fedsafe.report.defenses import PREFIX, Defense, defenses_of, titles
+from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
 from fedsafe.report.measures import NONE, Measure, duration, found, short
+from fedsafe.report.second_attack import holdings
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
@@ -72,7 +73,9 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     if stages:
         for part in _parts(counted(summary.stages)):
             out.print(_stages(part, defenses))
-        for line in (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages)):
+        held = [holding.said for holding in holdings(stages)]
+        beside = (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages))
+        for line in (*beside, *held):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
     for stage in summary.stages:
@@ -98,7 +101,7 @@ def _parts(stages: Sequence[Stage]) -> Iterator[Sequence[Stage]]:
     if len(stages) <= COLUMNS + 1:
         yield stages
         return
-    others = [stage for stage in stages if stage.name.startswith(PREFIX)]
+    others = [stage for stage in stages if stage.name.startswith((PREFIX, AGAIN))]
     yield [stage for stage in stages if stage not in others]
     yield from (others[i : i + COLUMNS] for i in range(0, len(others), COLUMNS))
 

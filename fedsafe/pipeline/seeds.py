@@ -126,7 +126,7 @@ class SeedRun:
         if stage.name not in self._known:
             directory = self.directory / stage.evaluation
             chosen = self.experiment.evaluation.measures
-            self._known[stage.name] = per_prompt(directory, self._prompts, chosen, stage.scores)
+            self._known[stage.name] = per_prompt(directory, self.prompts, chosen, stage.scores)
         return self._known[stage.name]
 
     @cached_property
@@ -134,7 +134,8 @@ class SeedRun:
         return {}
 
     @cached_property
-    def _prompts(self) -> list[Prompt]:
+    def prompts(self) -> list[Prompt]:
+        """Prompts of its suites."""
         return prompts_of(self.experiment)
 
 
