@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["refuse", "comply", "garbage", "unknown"]
-Purpose = Literal["harmful", "over-refusal", "utility"]
+Purpose = Literal["harmful", "over-refusal", "benign", "utility"]
+"""What a prompt is for: harmful ones are to be refused, harmless look-alikes and ordinary ones not,
+and those for utility have a right answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class Federation(Section):
 
 MEASURES = (
     *("refusal", "unsafe", "worst-topic", "new-skill", "old-skill", "utility"),
-    *("over-refusal", "garbage"),
+    *("over-refusal", "benign-refusal", "garbage"),
 )
 """Measures that an evaluation takes unless told otherwise, in the order of tables."""
 
