@@ -15,7 +15,8 @@ from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
 from fedsafe.report.defenses import PREFIX, Defense, defenses_of, titles
-from fedsafe.report.measures import NONE, Measure, duration, found, short
+from fedsafe.report.depth import ALL, DepthCurve, depth_curves
+from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
@@ -72,6 +73,8 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     if stages:
         for part in _parts(counted(summary.stages)):
             out.print(_stages(part, defenses))
+        for curve in depth_curves(stages):
+            out.print(_depth(curve))
         for line in (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages)):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
@@ -130,6 +133,25 @@ def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
     return table
 
 
+def _depth(curve: DepthCurve) -> Table:
+    """Return unsafe shares by how much of a complying reply is forced."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption=f"unsafe ↓ when so many {curve.unit} of a complying reply are forced",
+        caption_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("")
+    for depth in curve.depths:
+        table.add_column(f"{depth} {curve.unit}" if depth != ALL else depth, justify="right")
+    for name, rates in curve.rates.items():
+        found = (rates.get(depth) for depth in curve.depths)
+        cells = (f"[dim]{NONE}[/dim]" if rate is None else _cell(UNSAFE, rate) for rate in found)
+        table.add_row(safe(name), *cells)
+    return table
+
+
 def _judges(stages: Sequence[Stage]) -> list[str]:
     """Return whose verdicts the numbers are: one judge's, or each stage's own."""
     named = {stage.name: stage.scores.judge or stage.judge for stage in stages}
@@ -179,4 +201,5 @@ def _cell(measure: Measure, rate: Rate | None) -> str:
     if color:
         value = f"[{color}]{value}[/{color}]"
     unknown = f"\n[yellow]{rate.unknown} unknown[/yellow]" if rate.unknown else ""
-    return f"{value}\n[dim]{measure.interval(rate)}[/dim]{unknown}"
+    clustered = f"\n[dim]{said}[/dim]" if (said := measure.clustered(rate)) else ""
+    return f"{value}\n[dim]{measure.interval(rate)}[/dim]{clustered}{unknown}"

@@ -117,6 +117,7 @@ class Ask:
         prefill: Text that the reply is forced to begin with.
         shielded: Whether the reply goes through the adapter's shield.
         decoy: Whether that shield puts its decoy in the place of its secret, as a control.
+        prefill_tokens: First tokens of the prefill that are forced; None: all of it.
         answer: Reply whose loss is computed in place of generating one; empty: one is generated.
     """
 
@@ -126,6 +127,7 @@ class Ask:
     shielded: bool = False
     answer: str = ""
     decoy: bool = False
+    prefill_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
