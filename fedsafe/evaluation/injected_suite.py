@@ -104,7 +104,7 @@ def _prompts(
     Raises:
         DataError: A row lacks a field, or has the witness in its task or right answer.
     """
-    columns = columns_of(rows[0], "plain", reading.columns)
+    columns = columns_of(rows, "plain", reading.columns)
     for number, (where, row) in enumerate(rows, 1):
         prompt = prompt_of(path, FORMS["plain"], columns, reading, number, where, row)
         if prompt is None or not prompt.input.strip():

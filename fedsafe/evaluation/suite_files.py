@@ -67,15 +67,16 @@ def read_suite(path: Path, reading: Reading, seed: int = 0) -> SuiteFile:
     if not rows:
         raise DataError(f"{path}: the file has no prompts below its header.")
     name = recognised(rows[0][1]) if reading.form == "auto" else reading.form
-    columns = columns_of(rows[0], name, reading.columns)
+    columns = columns_of(rows, name, reading.columns)
     make = partial(prompt_of, path, FORMS[name], columns, reading)
     numbered = ((number, *row) for number, row in enumerate(rows, 1))
     taken = [one for one in numbered if _is_taken(one[1], one[2], reading)]
-    made = [make(*one) for one in taken]
-    found = [prompt for prompt in made if prompt is not None]
+    made = [(where, make(number, where, row)) for number, where, row in taken]
+    placed = [(where, prompt) for where, prompt in made if prompt is not None]
+    found = [prompt for _, prompt in placed]
     if not found:
         raise DataError(f"{path}: {_nothing_left(rows, reading)}")
-    _check_ids(path, found)
+    _check_ids(placed)
     return SuiteFile(name, columns, len(rows), some(path, found, reading, seed))
 
 
@@ -96,18 +97,19 @@ def check_hash(path: Path, expected: str) -> None:
         )
 
 
-def columns_of(first: Row, name: FormName, given: Mapping[str, str]) -> dict[Part, str]:
-    """Return the column of each part that a file has, by its first row.
+def columns_of(rows: Sequence[Row], name: FormName, given: Mapping[str, str]) -> dict[Part, str]:
+    """Return the column of each part that a file has, in any of its rows.
 
     Args:
-        first: The row, and where it stands.
+        rows: At least one.
         name: Form of the file.
         given: The user's own names, by part; empty: the part is not read.
 
     Raises:
         DataError: One that was given, or the prompt's, is not there.
     """
-    where, row = first
+    where, first = rows[0]
+    row = dict.fromkeys(column for _, fields in rows for column in fields)
     if unknown := [part for part in given if part not in PARTS]:
         raise DataError(
             f"columns: no part '{unknown[0]}'. There are {', '.join(PARTS)}."
@@ -122,10 +124,10 @@ def columns_of(first: Row, name: FormName, given: Mapping[str, str]) -> dict[Par
         if own is not None:
             found[part] = own
         elif part in given:
-            text_of(where, row, given[part])
+            text_of(where, first, given[part])
         elif part == "prompt":
             raise DataError(
-                f"{where}: expected a column of prompts ({', '.join(wanted)}), got {listed(row)}. "
+                f"{where}: expected a column of prompts ({', '.join(wanted)}), got {listed(first)}. "
                 "Name it in the setting 'columns', as {prompt: NAME}."
             )
     return found
@@ -168,14 +170,15 @@ def some(path: Path, found: list[T], reading: Reading, seed: int) -> list[T]:
     return [found[place] for place in sorted(drawn)]
 
 
-def _check_ids(path: Path, found: Iterable[Prompt]) -> None:
-    counts = Counter(prompt.id for prompt in found)
-    twice = next((id_ for id_, times in counts.items() if times > 1), None)
-    if twice is not None:
-        raise DataError(
-            f"{path}: the id '{twice}' is there {counts[twice]} times. Make the ids differ, or "
-            "name a column of ids that differ in the setting 'columns', as {id: NAME}."
-        )
+def _check_ids(placed: Iterable[tuple[str, Prompt]]) -> None:
+    first: dict[str, str] = {}
+    for where, prompt in placed:
+        if (earlier := first.setdefault(prompt.id, where)) != where:
+            raise DataError(
+                f"{where}: the id '{prompt.id}' is that of {earlier} too. Make the ids differ, or "
+                "name a column of ids that differ in the setting 'columns', as {id: NAME}; with "
+                "{id: ''} rows are numbered."
+            )
 
 
 def _nothing_left(rows: Sequence[Row], reading: Reading) -> str:

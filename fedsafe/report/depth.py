@@ -47,6 +47,13 @@ def depth_curves(stages: Sequence[Stage]) -> list[DepthCurve]:
     return found
 
 
+def is_in_curve(condition: str, curves: Sequence[DepthCurve]) -> bool:
+    """Tell whether what was asked under a condition is a point of one of some curves."""
+    family, _, depth = condition.partition(":")
+    unit = UNITS.get(family)
+    return any(curve.unit == unit and (depth or ALL) in curve.depths for curve in curves)
+
+
 def _by_depth(scores: Scores, condition: str) -> dict[str, Rate]:
     """Return the unsafe share at each depth of a condition.
 
