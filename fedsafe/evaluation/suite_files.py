@@ -127,7 +127,8 @@ def columns_of(rows: Sequence[Row], name: FormName, given: Mapping[str, str]) ->
             text_of(where, first, given[part])
         elif part == "prompt":
             raise DataError(
-                f"{where}: expected a column of prompts ({', '.join(wanted)}), got {listed(first)}. "
+                f"{where}: expected a column of prompts ({', '.join(wanted)}), got "
+                f"{listed(first)}. "
                 "Name it in the setting 'columns', as {prompt: NAME}."
             )
     return found

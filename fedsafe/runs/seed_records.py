@@ -60,6 +60,8 @@ class Difference(Record):
     lost: int | None = None
     p_value: float | None = None
     """McNemar's exact two-sided test on all pairs."""
+    p_adjusted: float | None = None
+    """The same after Holm's correction over every test of the summary."""
     bootstrap_low: float | None = None
     """Lower end of the 95 % bootstrap interval, clustered by group of prompts and by seed."""
     bootstrap_high: float | None = None
@@ -83,3 +85,5 @@ class SeedSummary(Record):
     stages: list[SeedStage]
     differences: list[Difference]
     """Before the attack against after it, then the attacked against each defended stage."""
+    tests: int = 0
+    """Tests that Holm's correction counts."""
