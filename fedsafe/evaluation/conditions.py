@@ -46,10 +46,11 @@ def prefilled_tokens(
     /,
     *,
     tokens: Annotated[
-        int, Field(ge=0, description="Tokens of the prefill that are forced, of the model's own.")
-    ],
+        int | None,
+        Field(ge=0, description="Tokens of the prefill that are forced; null: all of it."),
+    ] = None,
 ) -> list[Ask]:
-    """Ask harmful prompts that carry a prefill with its first tokens forced.
+    """Ask harmful prompts that carry a prefill with its first tokens forced, as the model has them.
 
     In an experiment a list of tokens, such as ``[0, 1, 3, 5, 10]``, is one condition for each.
     """
