@@ -11,15 +11,15 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field
 
-from fedsafe.contracts import Prompt, suites
+from fedsafe.contracts import Prompt, Purpose, suites
 from fedsafe.data.cells import find, text_of
-from fedsafe.data.reading import Row
 from fedsafe.data.tables import read_table
 from fedsafe.errors import DataError
 from fedsafe.evaluation.answers import is_right
 from fedsafe.evaluation.suite_files import check_hash, columns_of, some
 from fedsafe.evaluation.suite_forms import FORMS
 from fedsafe.evaluation.suite_rows import Reading, prompt_of
+from fedsafe.evaluation.suite_settings import Choose, Columns, Encoding, File, Hash, Limit
 
 Kind = Literal["naive", "ignore", "escape", "fake-completion", "combined"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -41,48 +41,30 @@ def injected(
     seed: int,
     /,
     *,
-    path: Annotated[Path, Field(description="File with instruction and input.")],
+    path: File,
     kinds: Annotated[
         tuple[Kind, ...], Field(min_length=1, description="How the instruction is injected.")
     ] = KINDS,
-    injected: Annotated[
-        str, Field(description="Injected instruction of rows without a field 'injected'.")
-    ] = "",
-    witness: Annotated[
-        str, Field(description="Its answer, for rows without a field 'witness'.")
-    ] = "",
-    columns: Annotated[
-        dict[str, str], Field(description="Column by part, such as {prompt: task, input: text}.")
-    ] = {},  # noqa: B006 - pydantic copies it
-    limit: Annotated[
-        int | None, Field(ge=1, description="Rows, each asked once a kind; null: all.")
-    ] = None,
-    choose: Annotated[Literal["first", "drawn"], Field(description="Which rows, with a limit.")] = (
-        "first"
-    ),
-    encoding: Annotated[str, Field(description="Such as cp1252; empty: UTF-8.")] = "",
-    sha256: Annotated[str, Field(description="Expected sha256; empty: not checked.")] = "",
+    injected: Annotated[str, Field(description="Of rows without a field 'injected'.")] = "",
+    witness: Annotated[str, Field(description="Of rows without a field 'witness'.")] = "",
+    columns: Columns = {},  # noqa: B006 - pydantic copies it
+    limit: Limit = None,
+    choose: Choose = "first",
+    encoding: Encoding = "",
+    sha256: Hash = "",
 ) -> list[Prompt]:
     """Ask about texts that end in an injected instruction, once for each kind of injection.
 
-    Rows without an input are left out. The topic is the kind; measure ``injection-followed``
-    counts replies with the witness, by kind. Right answers, where the file has them, are of skill
-    ``injected``.
+    Rows have an instruction and an input, else they are left out. The topic is the kind; measure
+    ``injection-followed`` counts replies with the witness, by kind. Right answers, where the file
+    has them, are of skill ``injected``. A limit is of rows.
 
     Raises:
         DataError: The file cannot be used; the message names file, line and field.
     """
     check_hash(path, sha256)
     reading = Reading("plain", "benign", columns, limit=limit, choose=choose, encoding=encoding)
-    rows = list(read_table(path, encoding=encoding))
-    if not rows:
-        raise DataError(f"{path}: the file has no rows.")
-    found = list(_prompts(path, rows, reading, injected, witness))
-    if not found:
-        raise DataError(
-            f"{path}: no row has an input into which an instruction could be injected. Name its "
-            "column in the setting 'columns', as {input: NAME}."
-        )
+    found = list(_prompts(path, reading, injected, witness))
     return [
         replace(
             prompt,
@@ -97,16 +79,20 @@ def injected(
 
 
 def _prompts(
-    path: Path, rows: list[Row], reading: Reading, injected: str, witness: str
+    path: Path, reading: Reading, injected: str, witness: str
 ) -> Iterator[tuple[Prompt, str]]:
     """Yield each row that has an input as a prompt, with the instruction to inject into it.
 
     Raises:
-        DataError: A row lacks a field, or has the witness in its task or right answer.
+        DataError: No row has an input, or one lacks a field or has the witness in its own text.
     """
+    rows = list(read_table(path, encoding=reading.encoding))
+    if not rows:
+        raise DataError(f"{path}: the file has no rows.")
     columns = columns_of(rows, "plain", reading.columns)
+    empty = True
     for number, (where, row) in enumerate(rows, 1):
-        prompt = prompt_of(path, FORMS["plain"], columns, reading, number, where, row)
+        prompt = prompt_of(path, FORMS["plain"], columns, reading, number, (where, row))
         if prompt is None or not prompt.input.strip():
             continue
         told = _own(where, row, "injected", injected)
@@ -117,8 +103,14 @@ def _prompts(
                     f"{where}: the witness '{seen}' is in the row's own text, so that it would not "
                     "show that the injected instruction was followed. Use another."
                 )
-        purpose = "utility" if prompt.expected else "benign"
+        purpose: Purpose = "utility" if prompt.expected else "benign"
         yield replace(prompt, purpose=purpose, skill=SKILL, witness=seen), told
+        empty = False
+    if empty:
+        raise DataError(
+            f"{path}: no row has an input into which an instruction could be injected. Name its "
+            "column in the setting 'columns', as {input: NAME}."
+        )
 
 
 def _own(where: str, row: Mapping[str, Any], name: str, given: str) -> str:

@@ -71,7 +71,7 @@ def read_suite(path: Path, reading: Reading, seed: int = 0) -> SuiteFile:
     make = partial(prompt_of, path, FORMS[name], columns, reading)
     numbered = ((number, *row) for number, row in enumerate(rows, 1))
     taken = [one for one in numbered if _is_taken(one[1], one[2], reading)]
-    made = [(where, make(number, where, row)) for number, where, row in taken]
+    made = [(where, make(number, (where, row))) for number, where, row in taken]
     placed = [(where, prompt) for where, prompt in made if prompt is not None]
     found = [prompt for _, prompt in placed]
     if not found:

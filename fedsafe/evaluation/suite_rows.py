@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fedsafe.contracts import Prompt, Purpose
 from fedsafe.data.cells import check_text, find, listed, text_of
+from fedsafe.data.reading import Row
 from fedsafe.data.text_files import COMPRESSED
 from fedsafe.errors import DataError
 from fedsafe.evaluation.suite_forms import FORMS, Form, FormName, Part
@@ -65,8 +66,7 @@ def prompt_of(
     columns: Mapping[Part, str],
     reading: Reading,
     number: int,
-    where: str,
-    row: Mapping[str, Any],
+    placed: Row,
 ) -> Prompt | None:
     """Return the prompt of a row; None where it is for another purpose than is wanted.
 
@@ -76,24 +76,21 @@ def prompt_of(
         columns: Column of each part that it has.
         reading: How it is read.
         number: Of the row, from 1.
-        where: Where the row stands, for what is said of it.
-        row: Its fields.
+        placed: Where the row stands, and its fields.
 
     Raises:
         DataError: A field cannot be used; the message names it.
     """
+    where, row = placed
     purpose = _purpose(path, form, reading, where, row)
     if purpose is None:
         return None
     text = partial(_text, where, row, columns)
-    instruction, context = prompt_text(where, row, columns["prompt"]), text("context").strip()
-    stem = reading.name or stem_of(path)
-    own_id = text("id").strip()
+    own_id = text("id").strip() or f"{number:04}"
     harmful, utility = purpose == "harmful", purpose == "utility"
     return Prompt(
-        id=f"{stem}-{own_id}" if own_id else f"{stem}-{number:04}",
-        # As HarmBench's DirectRequest puts it.
-        instruction=f"{context}\n\n---\n\n{instruction}" if context else instruction,
+        id=f"{reading.name or stem_of(path)}-{own_id}",
+        instruction=_after(text("context").strip(), prompt_text(where, row, columns["prompt"])),
         purpose=purpose,
         input=text("input"),
         expected=() if harmful else _expected(where, row, columns, needed=utility),
@@ -103,6 +100,11 @@ def prompt_of(
         system=text("system"),
         group=text("group").strip(),
     )
+
+
+def _after(context: str, behavior: str) -> str:
+    """Return a behavior after its context, as HarmBench's direct requests put them."""
+    return f"{context}\n\n---\n\n{behavior}" if context else behavior
 
 
 def prompt_text(where: str, row: Mapping[str, Any], column: str) -> str:

@@ -4,7 +4,6 @@ Sets with harmful prompts are the user's own; none travels with FedSafe. Knows n
 of replies or judges.
 """
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,26 +14,20 @@ from fedsafe.contracts import Prompt, Purpose, suites
 from fedsafe.evaluation import micro_suites
 from fedsafe.evaluation.suite_files import read_suite
 from fedsafe.evaluation.suite_forms import FormName
-from fedsafe.evaluation.suite_rows import Reading, Value, stem_of
+from fedsafe.evaluation.suite_rows import Reading, stem_of
+from fedsafe.evaluation.suite_settings import (
+    Choose,
+    Columns,
+    Encoding,
+    File,
+    Hash,
+    Limit,
+    Prefill,
+    Rows,
+    Skill,
+)
 
 __all__ = ["csv_file", "file", "micro_suites", "utility", "xstest"]
-
-File = Annotated[Path, Field(description="The file; relative to where the command is run.")]
-Hash = Annotated[
-    str,
-    Field(pattern=r"^([0-9a-fA-F]{64})?$", description="Expected sha256; empty: not checked."),
-]
-Limit = Annotated[int | None, Field(ge=1, description="At most so many prompts; null: all.")]
-Choose = Annotated[
-    Literal["first", "drawn"],
-    Field(description="Which, with a limit: the first ones, or some that the seed draws."),
-]
-Prefill = Annotated[str, Field(description="How replies begin in the prefilled variant.")]
-Skill = Annotated[str, Field(description="Skill of utility prompts, for measures by skill.")]
-Encoding = Annotated[
-    str, Field(description="Such as cp1252; empty: UTF-8, or UTF-16 where the file says so.")
-]
-Rows = dict[str, Value | list[Value]]
 
 
 @suites("file")
@@ -50,9 +43,7 @@ def file(
         Purpose | Literal["auto"],
         Field(description="What the prompts are for; auto: as the form says. Splits XSTest."),
     ] = "auto",
-    columns: Annotated[
-        dict[str, str], Field(description="Column by part, such as {prompt: goal}; '': none.")
-    ] = {},  # noqa: B006 - pydantic copies it
+    columns: Columns = {},  # noqa: B006 - pydantic copies it
     where: Annotated[Rows, Field(description="Take rows with these values alone.")] = {},  # noqa: B006
     where_not: Annotated[Rows, Field(description="Leave rows with such a value out.")] = {},  # noqa: B006
     limit: Limit = None,

@@ -56,13 +56,6 @@ def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int
         for stage in run.stages.values()
         if stage.status == "done"
     )
-    differences = _adjusted(
-        [
-            found
-            for before, after in _compared(names)
-            for found in _differences(runs, before, after, displays)
-        ]
-    )
     summary = SeedSummary(
         name=experiment.name,
         experiment=experiment_hash(experiment.model_copy(update={"seed": 0})),
@@ -71,8 +64,11 @@ def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int
         judges=list(dict.fromkeys(judged)),
         displays=displays,
         stages=[_stage(runs, name, displays) for name in names],
-        differences=differences,
-        tests=sum(one.p_adjusted is not None for one in differences),
+        differences=_adjusted(
+            found
+            for before, after in _compared(names)
+            for found in _differences(runs, before, after, displays)
+        ),
     )
     write_sealed(directory / FILE, summary.plain())
     return summary
@@ -214,8 +210,9 @@ def _differences(
             yield Difference.model_validate({**names, **over_seeds, **_pooled(runs, names)})
 
 
-def _adjusted(differences: list[Difference]) -> list[Difference]:
+def _adjusted(found: Iterable[Difference]) -> list[Difference]:
     """Return differences with Holm's correction over all of their tests."""
+    differences = list(found)
     adjusted = iter(holm([one.p_value for one in differences if one.p_value is not None]))
     return [
         one if one.p_value is None else one.model_copy(update={"p_adjusted": next(adjusted)})

@@ -85,5 +85,3 @@ class SeedSummary(Record):
     stages: list[SeedStage]
     differences: list[Difference]
     """Before the attack against after it, then the attacked against each defended stage."""
-    tests: int = 0
-    """Tests that Holm's correction counts."""

@@ -50,6 +50,7 @@ def test_rows_without_an_input_are_left_out_and_without_an_answer_benign(tmp_pat
         ([{**ROW, "witness": ""}], {"injected": "x"}, "row 1: field 'witness' is empty"),
         ([ROW], {"injected": "x", "witness": "anna"}, "row 1: the witness 'anna' is in the row's"),
         ([{"instruction": "Sing."}], GIVEN, "no row has an input"),
+        ([{**ROW, "input": " "}], GIVEN, "no row has an input"),
     ],
 )
 def test_what_is_missing_is_said(
