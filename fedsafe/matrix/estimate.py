@@ -133,7 +133,7 @@ def _whole_batches(run: Run) -> tuple[float, float]:
 def reckoned(stage: Stage, speed: Speed) -> float:
     """Return the seconds of a stage by the first estimate."""
     experiment = stage.experiment
-    seconds = speed.replies * speed.reply
+    seconds: float = speed.replies * speed.reply
     if stage.kind == "federation":
         training, federation = experiment.training, experiment.federation
         steps = federation.rounds * experiment.sampled * training.steps * training.accumulation
