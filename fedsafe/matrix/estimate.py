@@ -144,8 +144,8 @@ def reckoned(stage: Stage, speed: Speed) -> float:
         return seconds + experiment.alignment.steps * speed.step
     if stage.kind == "defense":
         settings = pipelines_of(experiment.defenses)[-1][-1].settings
-        steps, pairs = (_count(settings.get(name)) for name in ("steps", "pairs"))
-        return seconds + steps * speed.step + 4 * pairs * speed.reply
+        repair, pairs = (_count(settings.get(name)) for name in ("steps", "pairs"))
+        return seconds + repair * speed.step + 4 * pairs * speed.reply
     return seconds
 
 
