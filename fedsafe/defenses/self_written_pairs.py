@@ -15,9 +15,7 @@ from fedsafe.contracts import (
     Sample,
     Verdict,
 )
-from fedsafe.defenses.pair_filters import Filter as Filter
 from fedsafe.defenses.pair_filters import Filters, why_not
-from fedsafe.defenses.pair_filters import filters_of as filters_of
 from fedsafe.errors import RunError
 from fedsafe.request_rules import is_about, requests_among
 
