@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
-from fedsafe.pipeline.federation import Name
+from fedsafe.pipeline.federation import GoesOn, Name
 from fedsafe.pipeline.run_state import Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.pipeline.stages import run_pipeline
@@ -86,7 +86,13 @@ class GridClients:
         self._journal = ReplyJournal(run.store.directory, run.events)
         self._draws = Draws.of(experiment.seed, run.store if apart else None, randomness)
 
-    def federation(self, name: Name, experiment: Experiment, store: FederationStore) -> Federation:
+    def federation(
+        self,
+        name: Name,
+        experiment: Experiment,
+        store: FederationStore,
+        after: GoesOn | None = None,
+    ) -> Federation:
         """Return a federation, once enough clients are there.
 
         Raises:
@@ -103,8 +109,9 @@ class GridClients:
             store=store,
             events=self._run.events,
             journal=self._journal,
-            identity=self._run.identity,
-            start=self._run.start,
+            identity=after.identity if after else self._run.identity,
+            start=after.start if after else self._run.start,
+            rounds_before=after.rounds if after else 0,
             draws=self._draws,
         )
 

@@ -12,6 +12,7 @@ from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
 from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.scoring import labels, scores
 from fedsafe.evaluation.sharing import SharedEvaluations
@@ -193,6 +194,8 @@ def _judged(
         verdicts = judge(choice, exchanges, context)
         key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
         found = scores(exchanges, verdicts, experiment.evaluation.measures)
+        pairs = list(zip(exchanges, verdicts, strict=True))
+        found = with_clusters(found, pairs, experiment.evaluation.measures)
         found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
         said[key] = verdicts
         judged.append((choice, found))

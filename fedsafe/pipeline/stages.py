@@ -19,6 +19,7 @@ from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.federation import Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
+from fedsafe.pipeline.second_attack import attack_again, check_place
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, disk_space_for
@@ -84,6 +85,7 @@ def _give_up(run: Run, status: str, reason: str) -> None:
 
 
 def _run_stages(run: Run, clients: Clients, until: str = "") -> None:
+    check_place(run)
     if run.shared is None:  # of many runs together another estimate is made
         estimate(run)
     if run.known(BASE) is None:
@@ -95,8 +97,13 @@ def _run_stages(run: Run, clients: Clients, until: str = "") -> None:
     for name in ("clean", run.main):
         if name in run.planned and run.known(name) is None:
             _train(run, clients, name)
-    clients.end_rounds()  # also where the rounds were over before this process began
+    second = run.experiment.second_attack
+    if second is None:
+        clients.end_rounds()  # also where the rounds were over before this process began
     defend_all(run)
+    if second is not None:
+        attack_again(run, clients, second)
+        clients.end_rounds()
     clients.close()
 
 
@@ -119,7 +126,7 @@ def _train(run: Run, clients: Clients, name: str) -> None:
         clients.federation(part, experiment, store).run()
         if run.shared is not None:
             run.shared.put(key, store.directory, RECORDS, probe=_probe_settings(experiment))
-    if not control:
+    if not control and run.experiment.second_attack is None:
         clients.end_rounds()
     rounds = store.rounds()
     attacked = experiment.attack is not None or any(c.malicious for r in rounds for c in r.clients)
