@@ -210,7 +210,7 @@ class Federation:
         every = self.experiment.evaluation.probe_every
         if not every or number % every:
             return None
-        return probe(self.session, adapter, self.experiment)
+        return probe(self.session, adapter, self.experiment, self.start)
 
     @property
     def _home(self) -> Path:

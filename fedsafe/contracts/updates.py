@@ -28,6 +28,8 @@ class Updates:
         mixing: float64 (m, n), at least 0: when given, the rows meant are ``mixing @ matrix``,
             which nobody has formed. Filters set it; the pipeline forms the rows before any
             plug-in that does not have the trait ``mixing``.
+        probe: float32 (n,), by how much each row alone changes the mean log-odds of "harmful" that
+            the safety probe gives to harmful requests, where a filter asks for it.
         seed: Of the random draws of rules and filters; None: their own setting ``seed``.
     """
 
@@ -40,6 +42,7 @@ class Updates:
     root: "Tensor | None" = None
     mixing: "Tensor | None" = None
     seed: int | None = None
+    probe: "Tensor | None" = None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,22 @@ Knows nothing of judges or files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import isnan
+from typing import Any
 
-from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
+from fedsafe.contracts import (
+    Ask,
+    DiagnosticTask,
+    Exchange,
+    Prompt,
+    Sample,
+    ShieldChoice,
+    conditions,
+)
 from fedsafe.errors import RunError
+from fedsafe.evaluation.judging import judging_context
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import redact, secrets_of
@@ -19,6 +30,7 @@ from fedsafe.training.session import Session
 
 Progress = Callable[[int, int], None]
 """Called with prompts done and prompts in all."""
+During = Callable[..., AbstractContextManager[Any]]
 NO_SHIELD = "the adapter has no shield beside it"
 NO_DECOY = "the adapter's shield has no decoy"
 
@@ -62,6 +74,7 @@ def put(
     asked: Mapping[str, list[Ask]],
     shield: ShieldChoice | None = None,
     progress: Progress | None = None,
+    task: DiagnosticTask | None = None,
 ) -> list[Exchange]:
     """Return the model's greedy replies, condition by condition.
 
@@ -73,6 +86,7 @@ def put(
         asked: What is asked, by label of the condition.
         shield: The adapter's shield; its secret values are taken out of the replies.
         progress: Told how far it has come.
+        task: What conditions that alter the model work with; needed if there is one.
 
     Raises:
         RunError: The template leaves a system prompt out.
@@ -81,7 +95,7 @@ def put(
     given = sum(bool(ask.answer) for ask in every)
     wanted = [ask for ask in every if not ask.answer]
     told = _from(progress, given, len(every))
-    replies = iter(_replies(session, wanted, shield, told))
+    replies = iter(_replies(session, wanted, shield, told, task))
     exchanges: list[Exchange] = []
     for label, asks in asked.items():
         exchanges += _scored(session, label, [ask for ask in asks if ask.answer])
@@ -109,10 +123,16 @@ def _replies(
     asks: Sequence[Ask],
     shield: ShieldChoice | None,
     told: Callable[[int], None] | None,
+    task: DiagnosticTask | None,
 ) -> list[str]:
     """Return a reply to each ask, those that are shielded through the shield."""
-    bare = [index for index, ask in enumerate(asks) if not ask.shielded]
+    bare = [i for i, ask in enumerate(asks) if not ask.shielded and ask.during is None]
     replies = [""] * len(asks)
+    for during in dict.fromkeys(ask.during for ask in asks if ask.during is not None):
+        altered = [index for index, ask in enumerate(asks) if ask.during == during]
+        found = _altered(session, [asks[index] for index in altered], during, task)
+        for index, reply in zip(altered, found, strict=True):
+            replies[index] = reply
     if bare:
         found = _complete(session, *_given([asks[i] for i in bare]), progress=told)
         for index, reply in zip(bare, found, strict=True):
@@ -137,11 +157,23 @@ def _replies(
     return replies
 
 
+def _altered(
+    session: Session, asks: Sequence[Ask], during: During, task: DiagnosticTask | None
+) -> list[str]:
+    """Return the replies of an altered model; each prompt goes through it in one pass."""
+    if task is None:
+        raise RunError("A condition alters the model, and no requests were given to do so with.")
+    with during(judging_context(session), task):
+        return _complete(session, *_given(asks), share=False)
+
+
 def _complete(
     session: Session,
     samples: Sequence[Sample],
     prefills: Sequence[str],
     progress: Callable[[int], None] | None = None,
+    *,
+    share: bool = True,
 ) -> list[str]:
     """Return greedy replies, after a look whether system prompts reach the model."""
     system = next((sample for sample in samples if sample.system), None)
@@ -152,7 +184,7 @@ def _complete(
             "(for shield secret-prefix: where: instruction)."
         )
     forced = list(prefills) if any(prefills) else None
-    return session.complete(samples, prefills=forced, progress=progress)
+    return session.complete(samples, prefills=forced, progress=progress, share=share)
 
 
 def _given(asks: Sequence[Ask]) -> tuple[list[Sample], list[str]]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack
 from fedsafe.experiment.pipelines import Pipelines
+from fedsafe.experiment.safety_probe import SafetyProbe
 from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
 from fedsafe.experiment.training import Training
 
@@ -23,6 +24,7 @@ __all__ = [
     "Federation",
     "Model",
     "PluginChoice",
+    "SafetyProbe",
     "Section",
     "Strategy",
     "Training",
@@ -152,6 +154,8 @@ class Evaluation(Section):
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
+    diagnostics: Choices = ()
+    """What is read off the model itself, its replies aside: ``kl``, ``probe-score`` and others."""
     overlap: Literal["remove", "keep"] = "remove"
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
@@ -208,6 +212,8 @@ class Experiment(Section):
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     evaluation: Evaluation = Evaluation()
+    safety_probe: SafetyProbe | None = None
+    """Requests for diagnostics and whatever else looks inside the model; None: there are none."""
 
     @property
     def sampled(self) -> int:

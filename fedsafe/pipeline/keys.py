@@ -22,7 +22,7 @@ Inputs = dict[str, str]
 OURS = frozenset({"fedsafe", "clients", "server", "strategies"})
 ELSEWHERE = (
     *("name", "seed", "red_team", "control", "model", "adapter", "alignment"),
-    *("defenses", "evaluation"),
+    *("defenses", "evaluation", "safety_probe"),
 )
 """Parts of an experiment that a federation does not depend on, or that are named singly."""
 

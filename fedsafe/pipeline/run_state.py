@@ -152,7 +152,9 @@ class Run:
 
         home, shield = self.store.directory / "evaluations", load_shield(path)
         scores, directory = evaluate(
-            self.session, adapter, self.experiment, home, name, report_progress, shield=shield
+            *(self.session, adapter, self.experiment, home, name, report_progress),
+            shield=shield,
+            start=self.start,
         )
         stage = Stage(
             name=name,
