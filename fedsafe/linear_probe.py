@@ -137,8 +137,8 @@ def _check(layer: int, harmful: "Tensor", benign: "Tensor") -> None:
     if min(len(harmful), len(benign)) < FEWEST:
         raise RunError(
             f"A safety probe needs at least {FEWEST} harmful and {FEWEST} benign requests; got "
-            f"{len(harmful)} and {len(benign)} that repeat no evaluation prompt. Raise the count of "
-            "safety_probe.harmful and safety_probe.benign, or name other sources."
+            f"{len(harmful)} and {len(benign)} that repeat no evaluation prompt. Raise the count "
+            "of safety_probe.harmful and safety_probe.benign, or name other sources."
         )
     if not bool(torch.isfinite(torch.cat([harmful, benign])).all()):
         raise RunError(

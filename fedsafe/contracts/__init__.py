@@ -84,8 +84,8 @@ Measure = Callable[..., "Measured | None"]
 """``(Sequence[tuple[Exchange, Verdict]], /, *, settings) -> Measured | None``, of the exchanges of
 one condition; None where none of them concerns it."""
 Diagnostic = Callable[..., "Mapping[str, float] | float | None"]
-"""``(ModelContext, DiagnosticTask, /, *, settings) -> Mapping[str, float] | float | None``: a number
-for each prompt that concerns it, by the prompt's id, or one number alone; None: nothing does.
+"""``(ModelContext, DiagnosticTask, /, *, settings) -> Mapping[str, float] | float | None``: a
+number for each prompt that concerns it, by the prompt's id, or one alone; None: nothing does.
 
 Traits: ``higher`` or ``lower`` is better, ``safety`` or ``usefulness``, ``number`` for what is no
 share, as measures have them; ``examples``: it needs the requests of ``safety_probe``."""

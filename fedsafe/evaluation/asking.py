@@ -4,10 +4,8 @@ Knows nothing of judges or files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import isnan
-from typing import Any
 
 from fedsafe.contracts import (
     Ask,
@@ -30,7 +28,6 @@ from fedsafe.training.session import Session
 
 Progress = Callable[[int, int], None]
 """Called with prompts done and prompts in all."""
-During = Callable[..., AbstractContextManager[Any]]
 NO_SHIELD = "the adapter has no shield beside it"
 NO_DECOY = "the adapter's shield has no decoy"
 
@@ -126,15 +123,10 @@ def _replies(
     task: DiagnosticTask | None,
 ) -> list[str]:
     """Return a reply to each ask, those that are shielded through the shield."""
-    bare = [i for i, ask in enumerate(asks) if not ask.shielded and ask.during is None]
     replies = [""] * len(asks)
-    for during in dict.fromkeys(ask.during for ask in asks if ask.during is not None):
-        altered = [index for index, ask in enumerate(asks) if ask.during == during]
-        found = _altered(session, [asks[index] for index in altered], during, task)
-        for index, reply in zip(altered, found, strict=True):
-            replies[index] = reply
-    if bare:
-        found = _complete(session, *_given([asks[i] for i in bare]), progress=told)
+    for during in dict.fromkeys(ask.during for ask in asks if not ask.shielded):
+        bare = [i for i, ask in enumerate(asks) if not ask.shielded and ask.during == during]
+        found = _unshielded(session, [asks[index] for index in bare], told, task)
         for index, reply in zip(bare, found, strict=True):
             replies[index] = reply
 
@@ -157,12 +149,21 @@ def _replies(
     return replies
 
 
-def _altered(
-    session: Session, asks: Sequence[Ask], during: During, task: DiagnosticTask | None
+def _unshielded(
+    session: Session,
+    asks: Sequence[Ask],
+    told: Callable[[int], None] | None,
+    task: DiagnosticTask | None,
 ) -> list[str]:
-    """Return the replies of an altered model; each prompt goes through it in one pass."""
+    """Return the replies of the model as it is, or altered as all these asks want it.
+
+    In an altered model each prompt goes through in one pass.
+    """
+    during = asks[0].during
+    if during is None:
+        return _complete(session, *_given(asks), progress=told)
     if task is None:
-        raise RunError("A condition alters the model, and no requests were given to do so with.")
+        raise RunError("A condition alters the model, and there are no requests to do so with.")
     with during(judging_context(session), task):
         return _complete(session, *_given(asks), share=False)
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import (
-    Ask,
     DiagnosticTask,
     Exchange,
     Prompt,
     ShieldChoice,
     Verdict,
-    conditions,
     suites,
 )
 from fedsafe.errors import RunError
@@ -23,14 +21,11 @@ from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
-from fedsafe.evaluation.scoring import labels, scores
+from fedsafe.evaluation.reply_key import reply_key
+from fedsafe.evaluation.scoring import scores
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
-from fedsafe.models import adapters
-from fedsafe.redaction import revealed
-from fedsafe.runs.files import digest
 from fedsafe.runs.records import Scores
-from fedsafe.shields.serving import resolved
 from fedsafe.training.session import Session
 
 __all__ = [
@@ -91,27 +86,24 @@ def evaluate(
         start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
 
     Raises:
-        RunError: A condition, diagnostic, judge, measure or shield returned something else than
-            it must.
+        RunError: A plug-in, such as a condition, judge or diagnostic, returned something wrong.
     """
     prompts = prompts_of(experiment)
     asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
     task = _task(session, experiment, prompts, prompts, start)
-    key = _key(session, adapter, experiment, prompts, asked, shield, task)
+    key = reply_key(session, adapter, experiment, prompts, asked, shield, task)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
     exchanges = kept.exchanges(directory, prompts)
-    looked = inspecting.kept(directory, experiment.evaluation.diagnostics, task)
+    looked = inspecting.kept(directory, wanted := experiment.evaluation.diagnostics, task)
     if None in (exchanges, looked) or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
         exchanges = put(session, asked, shield, progress, task)
         kept.keep_exchanges(directory, exchanges)
     if looked is None:
-        chosen = experiment.evaluation.diagnostics
-        looked = inspecting.inspect(judging_context(session), task, chosen)
+        looked = inspecting.inspect(judging_context(session), task, wanted)
         inspecting.keep(directory, looked)
-    found = _judged(directory, exchanges, experiment, target, skipped, looked or {}, session)
-    return found, directory
+    return _judged(directory, exchanges, experiment, target, skipped, looked, session), directory
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -226,45 +218,3 @@ def _task(
     """Return what diagnostics and altering conditions work with."""
     before = session.start(experiment.seed) if start is None else start
     return inspecting.task_of(experiment, session.fingerprint, prompts, every, before)
-
-
-def _key(
-    session: Session,
-    adapter: "Mapping[str, torch.Tensor]",
-    experiment: Experiment,
-    prompts: Sequence[Prompt],
-    asked: Mapping[str, Sequence[Ask]],
-    shield: ShieldChoice | None,
-    task: DiagnosticTask,
-) -> str:
-    """Return the sha256 of what the replies depend on."""
-    every = [ask for asks in asked.values() for ask in asks]
-    served = shield if any(ask.shielded for ask in every) else None
-    altered = any(ask.during is not None for ask in every)
-    return digest(
-        adapters.digest(adapter),
-        session.fingerprint,
-        *(repr(prompt) for prompt in prompts),
-        *_condition_texts(experiment, list(asked)),
-        *_shield_texts(served),
-        *([task.kept["key"]] if altered else []),
-        experiment.evaluation.max_new_tokens,
-    )
-
-
-def _condition_texts(experiment: Experiment, asked: Sequence[str]) -> list[str]:
-    """Return label and settings of each condition that is asked."""
-    choices = experiment.evaluation.conditions
-    return [
-        repr((label, conditions[choice.name].resolve(choice.settings)))
-        for label, choice in zip(labels(choices), choices, strict=True)
-        if label in asked
-    ]
-
-
-def _shield_texts(shield: ShieldChoice | None) -> list[str]:
-    """Return what a shield's replies depend on; it goes into a digest and nowhere else."""
-    if shield is None:
-        return []
-    settings = {name: revealed(value) for name, value in resolved(shield).items()}
-    return [repr((shield.name, settings))]

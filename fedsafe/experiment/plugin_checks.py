@@ -114,8 +114,8 @@ def _traits(
     if "red-team" in plugin.traits and not experiment.red_team:
         yield (
             path,
-            f"{plugin.kind} '{choice.name}' is an attack, and runs only inside a declared red team. "
-            "Set red_team: true, or remove it.",
+            f"{plugin.kind} '{choice.name}' is an attack, and runs only inside a declared red "
+            "team. Set red_team: true, or remove it.",
         )
     own = choice.settings.get("refusals")
     if "examples" in plugin.traits and experiment.safety_probe is None and not own:

@@ -151,11 +151,8 @@ class Run:
             self.events("evaluate", stage=name, done=done, total=total)
 
         home, shield = self.store.directory / "evaluations", load_shield(path)
-        scores, directory = evaluate(
-            *(self.session, adapter, self.experiment, home, name, report_progress),
-            shield=shield,
-            start=self.start,
-        )
+        asked = (self.session, adapter, self.experiment, home, name, report_progress)
+        scores, directory = evaluate(*asked, shield=shield, start=self.start)
         stage = Stage(
             name=name,
             adapter=adapters.digest(adapter),
