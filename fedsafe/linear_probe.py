@@ -80,21 +80,26 @@ def moved(
 def fit(harmful: "Tensor", benign: "Tensor") -> "tuple[Tensor, float]":
     """Return weight (h,), float64, and bias of an L2-regularised logistic regression (C = 1).
 
+    The weight lies in the span of the states, and so Newton's steps are taken there: the same
+    minimum to rounding, whatever the width of the model.
+
     Args:
         harmful: float (n, h).
         benign: float (m, h).
     """
     from sklearn.linear_model import LogisticRegression
 
-    states = torch.cat([harmful, benign]).double().cpu().numpy()
+    states = torch.cat([harmful, benign]).double().cpu()
+    basis = torch.linalg.qr(states.T).Q  # (h, min(h, n + m))
     labels = [1] * len(harmful) + [0] * len(benign)
-    model: Any = LogisticRegression(max_iter=10_000, tol=1e-8).fit(states, labels)
-    return torch.from_numpy(model.coef_[0].copy()), float(model.intercept_[0])
+    model: Any = LogisticRegression(solver="newton-cholesky", tol=1e-10)
+    model.fit((states @ basis).numpy(), labels)
+    return basis @ torch.from_numpy(model.coef_[0].copy()), float(model.intercept_[0])
 
 
-def halves(states: "Tensor") -> "tuple[Tensor, Tensor]":
+def halves(rows: Any) -> tuple[Any, Any]:
     """Return the rows that a probe is fitted on, and those held out: every second one."""
-    return states[::2], states[1::2]
+    return rows[::2], rows[1::2]
 
 
 def fit_layers(

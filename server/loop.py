@@ -31,6 +31,7 @@ from server import checkpoint, client_status
 from server.aggregation import update_attacks as attacks
 from server.aggregation.aggregator import aggregator_of
 from server.aggregation.interface import AggregationResult, Aggregator
+from server.aggregation.probe_scores import score_of, with_scores
 from server.aggregation.root_update import root_update
 from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
@@ -175,6 +176,7 @@ class Federation:
             partial(self.events, "note"),
         ).forge(updates, update_store, clients)
         updates = replace(updates, seed=self.draws.rules if self.draws else None)
+        updates = with_scores(self, updates, progress.adapter)
         ordered = [update_store.accepted[position][1] for position in sorted(update_store.accepted)]
         try:
             with update_store.reading():
@@ -184,8 +186,8 @@ class Federation:
         weights = None if combined.influence is None else combined.influence.tolist()
         for row, position in enumerate(sorted(update_store.accepted)):
             client = update_store.accepted[position][0]
-            counted = None if weights is None else weights[row]
-            clients[client] = clients[client].model_copy(update={"influence": counted})
+            told = {"influence": weights and weights[row], "probe_score": score_of(updates, row)}
+            clients[client] = clients[client].model_copy(update=told)
         return replace(combined, state=attacks.joined(combined.state, memory))
 
     def _record(

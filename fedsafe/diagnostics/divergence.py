@@ -1,6 +1,9 @@
 """Divergence from the aligned model on benign prompts: what repair or attack costs elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from fedsafe.contracts import DiagnosticTask, ModelContext, Prompt, diagnostics
 from fedsafe.diagnostics.given_responses import batches_of, sample_of
@@ -8,7 +11,15 @@ from fedsafe.lazy import torch
 
 
 @diagnostics("kl", label="KL to the aligned model", traits={"lower", "usefulness", "number"})
-def kl(context: ModelContext, task: DiagnosticTask, /) -> Mapping[str, float] | None:
+def kl(
+    context: ModelContext,
+    task: DiagnosticTask,
+    /,
+    *,
+    skill: Annotated[
+        str, Field(description="Skill of the utility prompts; empty: all benign prompts.")
+    ] = "",
+) -> Mapping[str, float] | None:
     """Divergence of the next token from the aligned model's on benign prompts, in nats a token.
 
     KL(aligned || model) at each position of the first expected answer, or of the aligned model's
@@ -16,7 +27,8 @@ def kl(context: ModelContext, task: DiagnosticTask, /) -> Mapping[str, float] | 
     and over-refusal prompt, then over prompts. Prompts that leave no room for an answer are left
     out.
     """
-    asked = [prompt for prompt in task.prompts if prompt.purpose != "harmful"]
+    benign = [prompt for prompt in task.prompts if prompt.purpose != "harmful"]
+    asked = [prompt for prompt in benign if skill in ("", prompt.skill)]
     answers = _answers(context, task, asked)
     found: dict[str, float] = {}
     for names, batch in batches_of(

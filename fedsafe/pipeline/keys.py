@@ -99,6 +99,9 @@ def federation_inputs(
     data_settings = parts.pop("data")
     del data_settings["source"]  # the content counts, not where it lies
     attack, federation = parts.pop("attack"), parts.pop("federation")
+    if experiment.safety_probe is not None and _has_probe(experiment):
+        shown = [experiment.safety_probe, *experiment.evaluation.suites]  # the latter left out
+        federation["safety_probe"] = [one.model_dump(mode="json") for one in shown]
     if attack is not None:  # its generator writes with these
         asked = experiment.evaluation
         attack["writing"] = [asked.max_new_tokens, asked.batch_size]
@@ -143,6 +146,12 @@ def defense_inputs(
         "evaluation prompts": _hash([sorted(avoid), experiment.evaluation.overlap]),
         **({"shield": _hash([shield.name, dict(shield.settings)])} if shield else {}),
     }
+
+
+def _has_probe(experiment: Experiment) -> bool:
+    """Return whether a filter works with scores of the safety probe."""
+    registry, chosen = REGISTRIES["filter"], experiment.federation.strategy.filters
+    return any("probe" in registry[choice.name].traits for choice in chosen)
 
 
 def _model(experiment: Experiment) -> str:
