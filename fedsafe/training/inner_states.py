@@ -110,7 +110,9 @@ def _hook(change: Change) -> Callable[[Any, Any, Any], Any]:
             return change(output)
         if isinstance(output, tuple):
             return (change(output[0]), *output[1:])
-        output.last_hidden_state = change(output.last_hidden_state)
+        output.last_hidden_state = last = change(output.last_hidden_state)
+        if output.hidden_states is not None:
+            output.hidden_states = (*output.hidden_states[:-1], last)
         return output
 
     return changed

@@ -33,9 +33,11 @@ def test_altered_layer_gives_what_it_was_changed_to(session: Session, layer: int
     marked = torch.linspace(-1, 1, before[1].shape[1])
     with context.altered({layer: marked.expand_as}):
         within = context.session.complete(SAMPLES)
+        seen = context.prompt_states(SAMPLES)[layer]
     plain = context.session.complete(SAMPLES)
     after = context.prompt_states(SAMPLES)
     assert within[0] == within[1] == within[2] != plain[0]
+    torch.testing.assert_close(seen, marked.expand_as(seen))
     assert all(torch.equal(after[n], before[n]) for n in before)
 
 
