@@ -97,7 +97,7 @@ def altered(loaded: LoadedModel, changes: Mapping[int, Change]) -> Iterator[None
                     f"{len(layers)}. Name one of these."
                 )
             module = decoder if number == len(layers) else layers[number - 1]
-            hook = module.register_forward_hook(_hook(change))
+            hook = module.register_forward_hook(_hook(change), prepend=True)
             stack.callback(hook.remove)
         yield
 
