@@ -16,6 +16,7 @@ from fedsafe.contracts import (
     ShieldChoice,
     conditions,
 )
+from fedsafe.data.tokens import first_tokens
 from fedsafe.errors import RunError
 from fedsafe.evaluation.judging import judging_context
 from fedsafe.evaluation.scoring import labels
@@ -88,6 +89,7 @@ def put(
     Raises:
         RunError: The template leaves a system prompt out.
     """
+    asked = {label: _cut(session, asks) for label, asks in asked.items()}
     every = [ask for asks in asked.values() for ask in asks]
     given = sum(bool(ask.answer) for ask in every)
     wanted = [ask for ask in every if not ask.answer]
@@ -102,6 +104,20 @@ def put(
             if not ask.answer
         ]
     return exchanges
+
+
+def _cut(session: Session, asks: Sequence[Ask]) -> list[Ask]:
+    """Return asks whose prefill is all that is forced of it."""
+    return [
+        ask
+        if ask.prefill_tokens is None
+        else replace(
+            ask,
+            prefill=first_tokens(session.loaded.tokenizer, ask.prefill, ask.prefill_tokens),
+            prefill_tokens=None,
+        )
+        for ask in asks
+    ]
 
 
 def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]:

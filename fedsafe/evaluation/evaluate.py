@@ -20,9 +20,11 @@ from fedsafe.errors import RunError
 from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.reply_key import reply_key
 from fedsafe.evaluation.scoring import scores
+from fedsafe.evaluation.sharing import SharedEvaluations
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.runs.records import Scores
@@ -69,13 +71,13 @@ def evaluate(
     progress: Progress | None = None,
     *,
     shield: ShieldChoice | None = None,
+    shared: SharedEvaluations | None = None,
     start: "Mapping[str, torch.Tensor] | None" = None,
 ) -> tuple[Scores, Path]:
     """Evaluate an adapter, and return its scores and where exchanges and verdicts lie.
 
     Args:
-        session: The model; its adapter is replaced. Where the replies are kept already, its
-            fingerprint alone is looked at.
+        session: The model; its adapter is replaced, unless the replies are kept already.
         adapter: What to evaluate.
         experiment: Suites, conditions, judge, measures and decoding.
         home: The run's ``evaluations`` directory.
@@ -83,6 +85,7 @@ def evaluate(
         progress: Told how far it has come.
         shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it; with
             None, conditions that ask through it are skipped, and the scores say so.
+        shared: Evaluations of other runs.
         start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
 
     Raises:
@@ -93,6 +96,8 @@ def evaluate(
     task = _task(session, experiment, prompts, prompts, start)
     key = reply_key(session, adapter, experiment, prompts, asked, shield, task)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
+    if shared and not directory.is_dir() and (found := shared.scores(key, target, directory)):
+        return found, directory
     exchanges = kept.exchanges(directory, prompts)
     looked = inspecting.kept(directory, wanted := experiment.evaluation.diagnostics, task)
     if None in (exchanges, looked) or any(map(reads_with_a_model, judges_of(experiment))):
@@ -103,7 +108,10 @@ def evaluate(
     if looked is None:
         looked = inspecting.inspect(judging_context(session), task, wanted)
         inspecting.keep(directory, looked)
-    return _judged(directory, exchanges, experiment, target, skipped, looked, session), directory
+    found = _judged(directory, exchanges, experiment, target, skipped, looked, session)
+    if shared:
+        shared.keep(key, target, directory, found)
+    return found, directory
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -197,6 +205,8 @@ def _judged(
         verdicts = judge(choice, exchanges, context)
         key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
         found = scores(exchanges, verdicts, experiment.evaluation.measures)
+        pairs = list(zip(exchanges, verdicts, strict=True))
+        found = with_clusters(found, pairs, experiment.evaluation.measures)
         found = inspecting.with_diagnostics(found, looked)
         found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
         said[key] = verdicts

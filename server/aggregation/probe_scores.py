@@ -5,7 +5,6 @@ NeurIPS 2024).
 """
 
 from dataclasses import replace
-from math import isfinite, nan
 from typing import Protocol
 
 from fedsafe.contracts import Updates, filters
@@ -14,7 +13,6 @@ from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.evaluation.inspecting import task_of
 from fedsafe.evaluation.judging import judging_context
 from fedsafe.experiment.schema import Experiment, PluginChoice
-from fedsafe.lazy import torch
 from fedsafe.linear_probe import halves
 from fedsafe.models.adapters import Tensors
 from fedsafe.training.session import Session
@@ -35,8 +33,8 @@ class Known(Protocol):
         ...
 
     @property
-    def start(self) -> Tensors | None:
-        """Adapter before the federation, which the probe is fitted on; None: a fresh one."""
+    def aligned(self) -> Tensors | None:
+        """Adapter before any federation, which the probe is fitted on; None: a fresh one."""
         ...
 
 
@@ -47,14 +45,14 @@ def with_scores(federation: Known, updates: Updates, adapter: Tensors) -> Update
     this update alone added to the adapter; none of the requests is an evaluation prompt.
 
     Args:
-        federation: Its experiment and model, and the adapter that it began with.
+        federation: Its experiment and model.
         updates: Of the round, as they are to be combined.
         adapter: What the clients were sent.
 
     Raises:
         RunError: There are too few requests to fit a probe on.
     """
-    experiment, session, start = federation.experiment, federation.session, federation.start
+    experiment, session, start = federation.experiment, federation.session, federation.aligned
     choice = _filter(experiment)
     if choice is None:
         return updates
@@ -72,14 +70,9 @@ def with_scores(federation: Known, updates: Updates, adapter: Tensors) -> Update
         return float(probe.log_odds(context.prompt_states(samples)[probe.layer]).mean())
 
     sent = mean_log_odds(adapter)
-    scores = [mean_log_odds(moved(adapter, row.float())) - sent for row in updates.matrix]
-    return replace(updates, probe=torch.tensor(scores))
-
-
-def score_of(updates: Updates, row: int) -> float | None:
-    """Return the score of one update; None where none was computed or it is not finite."""
-    score = nan if updates.probe is None else float(updates.probe[row])
-    return score if isfinite(score) else None
+    alone = zip(updates.clients, updates.matrix, strict=True)
+    scores = {client: mean_log_odds(moved(adapter, row.float())) - sent for client, row in alone}
+    return replace(updates, probe=scores)
 
 
 def _filter(experiment: Experiment) -> PluginChoice | None:

@@ -54,7 +54,8 @@ def safety_probe(
     if byzantine == 0 and threshold is None:
         return updates
     rows = Rows.of(updates)
-    scores = _scores(updates, len(rows))
+    scores = torch.tensor(_scores(updates, len(rows)), dtype=torch.float64)
+    scores = scores.nan_to_num(nan=-torch.inf)  # a model that is not finite is no safe one
     order = scores.argsort(stable=True)
     count = byzantine if threshold is None else int((scores < -threshold).sum())
     if threshold is not None:
@@ -73,13 +74,12 @@ def safety_probe(
         updates,
         mixing=rows.base_rows(mixing),
         weights=weights / total if float(total) > 0 else torch.full_like(weights, 1 / len(kept)),
-        clients=tuple(updates.clients[row] for row in kept.tolist()) if updates.clients else (),
-        probe=scores[kept],
+        clients=tuple(updates.clients[row] for row in kept.tolist()),
     )
 
 
-def _scores(updates: Updates, rows: int) -> "torch.Tensor":
-    """Return the score (n,) of each row, float64 on the CPU.
+def _scores(updates: Updates, rows: int) -> list[float]:
+    """Return the score of each row.
 
     Raises:
         ConfigError: There is none, or a filter before this one has merged rows.
@@ -89,10 +89,9 @@ def _scores(updates: Updates, rows: int) -> "torch.Tensor":
             "Filter 'safety-probe' needs the safety probe's score of each update, and there is "
             "none. Give Updates.probe; an experiment's server does, with safety_probe set."
         )
-    if len(updates.probe) != rows:
+    if len(updates.clients) != rows or not set(updates.clients) <= updates.probe.keys():
         raise ConfigError(
-            f"Filter 'safety-probe' has {len(updates.probe)} scores and {rows} rows: a filter "
-            "before it has merged clients. Name it first."
+            f"Filter 'safety-probe' has scores of {len(updates.probe)} clients for {rows} rows: a "
+            "filter before it has merged clients. Name it first."
         )
-    scores = updates.probe.detach().double().cpu()
-    return scores.nan_to_num(nan=-torch.inf)  # a model that is not finite is no safe one
+    return [updates.probe[client] for client in updates.clients]

@@ -8,11 +8,12 @@ from fedsafe.experiment.load import validate
 from strategies import build
 from tests.properties.rounds import honest, round_of
 
-SCORES = torch.tensor([0.2, -19.0, 0.5, -0.1])
+SCORES = [0.2, -19.0, 0.5, -0.1]
 
 
-def combined(scores: torch.Tensor | None = SCORES, rule: str = "mean", **settings: object):
-    updates = round_of(honest(4), probe=scores)
+def combined(scores: list[float] | None = SCORES, rule: str = "mean", **settings: object):
+    probe = scores and {f"client-{n}": score for n, score in enumerate(scores)}
+    updates = round_of(honest(4), probe=probe)
     return updates, build(rule, [{"name": "safety-probe", **settings}])(updates)
 
 
@@ -31,13 +32,19 @@ def test_threshold_rejects_all_that_lower_the_log_odds_by_more(threshold, kept):
 
 
 def test_threshold_keeps_the_best_of_a_bad_cohort():
-    _, found = combined(torch.tensor([-9.0, -7.0, -8.0, -9.0]), threshold=1.0)
+    _, found = combined([-9.0, -7.0, -8.0, -9.0], threshold=1.0)
     assert found.influence.tolist() == [0, 1, 0, 0]
 
 
 def test_score_that_is_no_number_is_the_lowest():
-    _, found = combined(torch.tensor([0.1, -5.0, float("nan"), 0.0]))
+    _, found = combined([0.1, -5.0, float("nan"), 0.0])
     assert found.influence[2] == 0
+
+
+def test_filter_that_leaves_clients_out_may_stand_before_it():
+    updates = round_of(honest(4), probe={f"client-{n}": s for n, s in enumerate(SCORES)})
+    found = build("mean", ["quarantine", "safety-probe"])(updates)
+    assert found.influence[1] == 0
 
 
 def test_rule_that_remembers_clients_is_told_who_is_left():
@@ -49,7 +56,7 @@ def test_rule_that_remembers_clients_is_told_who_is_left():
     ("scores", "settings", "reason"),
     [
         (None, {}, "needs the safety probe's score of each update"),
-        (SCORES[:3], {}, "has 3 scores and 4 rows"),
+        (SCORES[:3], {}, "scores of 3 clients for 4 rows"),
         (SCORES, {"byzantine": 4}, "n >= f \\+ 1 clients; got n=4, f=4"),
     ],
 )
