@@ -83,8 +83,7 @@ def evaluate(
         home: The run's ``evaluations`` directory.
         target: Name for the directory, such as ``attacked``.
         progress: Told how far it has come.
-        shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it; with
-            None, conditions that ask through it are skipped, and the scores say so.
+        shield: What the adapter is served with; None: conditions that ask through it are skipped.
         shared: Evaluations of other runs.
         start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
 
@@ -99,19 +98,15 @@ def evaluate(
     if shared and not directory.is_dir() and (found := shared.scores(key, target, directory)):
         return found, directory
     exchanges = kept.exchanges(directory, prompts)
-    looked = inspecting.kept(directory, wanted := experiment.evaluation.diagnostics, task)
+    looked = inspecting.kept(directory, experiment.evaluation.diagnostics, task)
     if None in (exchanges, looked) or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
         exchanges = put(session, asked, shield, progress, task)
         kept.keep_exchanges(directory, exchanges)
-    if looked is None:
-        looked = inspecting.inspect(judging_context(session), task, wanted)
-        inspecting.keep(directory, looked)
+    looked = _look(session, experiment, task, directory) if looked is None else looked
     found = _judged(directory, exchanges, experiment, target, skipped, looked, session)
-    if shared:
-        shared.keep(key, target, directory, found)
-    return found, directory
+    return shared.keep(key, target, directory, found) if shared else found, directory
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -216,6 +211,16 @@ def _judged(
     for choice, found in (*judged[1:], (first, counts)):  # the one that counts is written last
         kept.keep_scores(directory, choice, target, found)
     return counts
+
+
+def _look(
+    session: Session, experiment: Experiment, task: DiagnosticTask, directory: Path
+) -> dict[str, dict[str, Any]]:
+    """Run the diagnostics on the model as it stands, and keep what they find."""
+    chosen = experiment.evaluation.diagnostics
+    looked = inspecting.inspect(judging_context(session), task, chosen)
+    inspecting.keep(directory, looked)
+    return looked
 
 
 def _task(

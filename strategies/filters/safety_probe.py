@@ -56,16 +56,19 @@ def safety_probe(
     rows = Rows.of(updates)
     scores = torch.tensor(_scores(updates, len(rows)), dtype=torch.float64)
     scores = scores.nan_to_num(nan=-torch.inf)  # a model that is not finite is no safe one
-    order = scores.argsort(stable=True)
-    count = byzantine if threshold is None else int((scores < -threshold).sum())
+    count = byzantine
     if threshold is not None:
-        count = min(count, len(rows) - 1)
+        count = min(int((scores < -threshold).sum()), len(rows) - 1)
     if count >= len(rows):
         raise ConfigError(
             f"Filter 'safety-probe' needs n >= f + 1 clients; got n={len(rows)}, f={count}. Lower "
             "byzantine, or sample more clients."
         )
-    kept = order[count:].sort().values
+    return _chosen(updates, rows, scores.argsort(stable=True)[count:].sort().values)
+
+
+def _chosen(updates: Updates, rows: Rows, kept: "torch.Tensor") -> Updates:
+    """Return the updates with some rows left, without forming them."""
     mixing = torch.zeros(len(kept), len(rows), dtype=torch.float64)
     mixing[torch.arange(len(kept)), kept] = 1
     weights = updates.weights[kept.to(updates.weights.device)]
