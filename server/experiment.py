@@ -42,6 +42,7 @@ def run_experiment(
     allow: Sequence[Allowed] | AllowList = (),
     randomness: Path | None = None,
     shared: StageStore | None = None,
+    until: str = "",
 ) -> Summary:
     """Run all stages of an experiment, or those that are left.
 
@@ -55,6 +56,7 @@ def run_experiment(
         randomness: File that the server's draws are made from on separate machines; None: the
             operating system's randomness, kept in the run directory.
         shared: Finished stages of other runs.
+        until: Stop after this stage, ``base`` or ``aligned``; empty: run all.
 
     Raises:
         FedSafeError: A stage failed; the summary says which and why.
@@ -63,7 +65,7 @@ def run_experiment(
     def connect(run: Run) -> GridClients:
         return GridClients(grid, run, allow, randomness)
 
-    return run_pipeline(connect, experiment, store, events, runtime, shared)
+    return run_pipeline(connect, experiment, store, events, runtime, shared, until)
 
 
 class GridClients:

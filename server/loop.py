@@ -187,7 +187,9 @@ class Federation:
         for row, position in enumerate(sorted(update_store.accepted)):
             client = update_store.accepted[position][0]
             counted = None if weights is None else weights[row]
-            clients[client] = clients[client].model_copy(update={"influence": counted})
+            told = {"influence": counted, "reason": combined.left_out.get(str(client), "")}
+            clients[client] = clients[client].model_copy(update=told)
+        client_status.note_left_out(clients, self._records, self.events)
         return replace(combined, state=attacks.joined(combined.state, memory))
 
     def _record(

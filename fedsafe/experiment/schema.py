@@ -10,7 +10,15 @@ from pydantic import Field, model_validator
 from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack, SecondAttack
 from fedsafe.experiment.pipelines import Pipelines
-from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
+from fedsafe.experiment.section import (
+    Choices,
+    Conditions,
+    Count,
+    PluginChoice,
+    Positive,
+    Seconds,
+    Section,
+)
 from fedsafe.experiment.training import Training
 
 __all__ = [
@@ -130,7 +138,7 @@ class Federation(Section):
 
 MEASURES = (
     *("refusal", "unsafe", "worst-topic", "new-skill", "old-skill", "utility"),
-    *("over-refusal", "garbage"),
+    *("over-refusal", "benign-refusal", "garbage"),
 )
 """Measures that an evaluation takes unless told otherwise, in the order of tables."""
 
@@ -149,8 +157,9 @@ class Evaluation(Section):
     """Tokens after which a reply is cut."""
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
     """Prompts that are answered at once."""
-    conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
-    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
+    conditions: Conditions = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
+    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own. Of
+    prefilled conditions, a list of words or tokens is one condition for each."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
     overlap: Literal["remove", "keep"] = "remove"

@@ -147,6 +147,13 @@ def defense_inputs(
     }
 
 
+def evaluation_digest(experiment: Experiment) -> str:
+    """Return the sha256 of judges and measures: their settings, files and others' code."""
+    evaluation = experiment.evaluation
+    wanted = {"judge", "second_judges", "measures"}
+    return _hash(evaluation.model_dump(mode="json", include=wanted))
+
+
 def _model(experiment: Experiment) -> str:
     return _hash(experiment.model.model_dump(mode="json", exclude={"path", "revision"}))
 

@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from fedsafe.errors import RunError
-from fedsafe.evaluation.evaluate import evaluate
+from fedsafe.evaluation.evaluate import SharedEvaluations, evaluate
 from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.models.start_adapter import read_start
+from fedsafe.pipeline.keys import evaluation_digest
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.records import Detection, Overlap, Scores, Stage, Summary
@@ -112,6 +113,13 @@ class Run:
         aligned = self.known(ALIGNED)
         return self.given if aligned is None else aligned.adapter
 
+    @cached_property
+    def shared_evaluations(self) -> SharedEvaluations | None:
+        """Evaluations of other runs."""
+        if self.shared is None:
+            return None
+        return SharedEvaluations(self.shared, evaluation_digest(self.experiment))
+
     def path(self, stage: Stage) -> Path:
         """Return the directory of a stage's adapter."""
         return self.store.directory / stage.path
@@ -153,9 +161,8 @@ class Run:
         """
         begun = time.perf_counter()
         home, shield = self.store.directory / "evaluations", load_shield(path)
-        scores, directory = evaluate(
-            self.session, adapter, self.experiment, home, name, self._told(name), shield=shield
-        )
+        asked = (self.session, adapter, self.experiment, home, name, self._told(name))
+        scores, directory = evaluate(*asked, shield=shield, shared=self.shared_evaluations)
         stage = Stage(
             name=name,
             adapter=adapters.digest(adapter),

@@ -37,10 +37,9 @@ def run_pipeline(
     events: Events,
     runtime: str,
     shared: StageStore | None = None,
+    until: str = "",
 ) -> Summary:
-    """Run all stages of an experiment, or those that are left.
-
-    A defense that fails is recorded, and the others go on.
+    """Run all stages of an experiment, or those that are left; a defense may fail.
 
     Args:
         connect: Makes the run's clients.
@@ -48,8 +47,8 @@ def run_pipeline(
         store: The run directory.
         events: Receives progress events.
         runtime: inline, simulation or deployment.
-        shared: Finished stages of other runs: those of equal keys are taken from it, new ones
-            are put into it.
+        shared: Finished stages of other runs; new ones are put into it.
+        until: Stop after this stage, ``base`` or ``aligned``; empty: run all.
 
     Returns:
         The summary: completed, or failed with a reason where a defense failed.
@@ -63,7 +62,7 @@ def run_pipeline(
         events("run-start", directory=str(store.directory), name=experiment.name)
         try:
             with disk_space_for(store.directory):
-                _run_stages(run, connect(run))
+                _run_stages(run, connect(run), until)
         except KeyboardInterrupt:
             _give_up(run, "interrupted", "stopped by the user")
             raise
@@ -85,13 +84,16 @@ def _give_up(run: Run, status: str, reason: str) -> None:
         run.summarise(status, reason)
 
 
-def _run_stages(run: Run, clients: Clients) -> None:
+def _run_stages(run: Run, clients: Clients, until: str = "") -> None:
     check_place(run)
-    estimate(run)
+    if run.shared is None:  # of many runs together another estimate is made
+        estimate(run)
     if run.known(BASE) is None:
         evaluate_base(run)
-    if ALIGNED in run.planned and run.known(ALIGNED) is None:
+    if ALIGNED in run.planned and run.known(ALIGNED) is None and until != BASE:
         align(run)
+    if until:
+        return
     for name in ("clean", run.main):
         if name in run.planned and run.known(name) is None:
             _train(run, clients, name)

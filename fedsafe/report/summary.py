@@ -223,7 +223,8 @@ def _cell(stage: Stage, measure: Measure) -> str:
 
 def _resting(measure: Measure, rate: Rate) -> str:
     """Say what a value rests on."""
-    parts = [measure.interval(rate), f"n {rate.n}"]
+    clustered = f"{said} in {rate.clusters} clusters" if (said := measure.clustered(rate)) else ""
+    parts = [measure.interval(rate), clustered, f"n {rate.n}"]
     parts.append(f'<b class="unknown">{rate.unknown} unknown</b>' if rate.unknown else "")
     return " · ".join(part for part in parts if part)
 

@@ -41,7 +41,7 @@ class Client(Record):
     status: Literal["accepted", "dropped", "failed", "missing"]
     """dropped: its reply was screened out; failed: it answered with an error."""
     reason: str = ""
-    """Why its update does not count."""
+    """Why its update does not count; of an accepted one, why a filter left it out."""
     asked: int = 1
     """Times it was asked; more than once where its machine or its trainer died."""
     influence: float | None = 0.0
