@@ -57,10 +57,12 @@ def projector(alignment: "Tensor", kind: Literal["paper", "orthogonal"]) -> "Ten
         kind: paper: V / sqrt(||V||_F); orthogonal: V's left singular vectors, zero where V is.
     """
     if kind == "paper":
-        return alignment / alignment.norm().clamp_min(1e-30).sqrt()
+        scaled: Tensor = alignment / alignment.norm().clamp_min(1e-30).sqrt()
+        return scaled
     left, sizes, _ = torch.linalg.svd(alignment.double(), full_matrices=False)
     floor = sizes[:1] * max(alignment.shape) * torch.finfo(torch.float32).eps
-    return left[:, sizes > floor].to(alignment.dtype)
+    basis: Tensor = left[:, sizes > floor].to(alignment.dtype)
+    return basis
 
 
 def least_aligned(

@@ -32,7 +32,8 @@ def let_in(
         for key, value in state.items()
         if key.startswith(COUNTED)
     }
-    found, kept = updates, {}
+    found = updates
+    kept: dict[str, Tensor] = {}
     for number, part in enumerate(filters):
         start = f"{number}/"
         memory = {

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from fedsafe.contracts import Adapter, Exchange, ModelContext, Sample, Verdict
+from fedsafe.defenses.pair_filters import why_not
 from fedsafe.defenses.refinement import asked
-from fedsafe.defenses.self_written_pairs import TRIES, SelfWrittenPairs, why_not
+from fedsafe.defenses.self_written_pairs import TRIES, SelfWrittenPairs
 from fedsafe.errors import RunError
 
 Attack = Literal["elicited", "resisted", "unclear"]

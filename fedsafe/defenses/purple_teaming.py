@@ -18,8 +18,9 @@ from fedsafe.contracts import (
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, Writer
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.purple_rounds import Asked, Progress, PurpleRounds
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 
 Question = Annotated[
     str, Field(description="Asks whether a reply is safe; {request} and {reply}, or as JSON.")

@@ -15,11 +15,10 @@ from fedsafe.contracts import (
     Sample,
     Verdict,
 )
-from fedsafe.defenses.pair_filters import Filter, Filters, filters_of, why_not
+from fedsafe.defenses.pair_filters import Filters, why_not
 from fedsafe.errors import RunError
 from fedsafe.request_rules import is_about, requests_among
 
-__all__ = ["TRIES", "Filter", "Filters", "SelfWrittenPairs", "filters_of", "why_not"]
 BATCH = 64
 TRIES = 8
 """Requests are drawn until there are enough, or this many times as many were drawn."""

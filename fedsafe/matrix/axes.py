@@ -14,7 +14,7 @@ from fedsafe.experiment.seed_list import seed_list
 from fedsafe.suggestions import nearest
 
 Label = str
-EMPTY = {"attack": None, "alignment": None, "defenses": []}
+EMPTY: dict[str, Any] = {"attack": None, "alignment": None, "defenses": []}
 """What ``none`` means on these axes."""
 
 

@@ -133,7 +133,7 @@ def _whole_batches(run: Run) -> tuple[float, float]:
 def reckoned(stage: Stage, speed: Speed) -> float:
     """Return the seconds of a stage by the first estimate."""
     experiment = stage.experiment
-    seconds = speed.replies * speed.reply
+    seconds: float = speed.replies * speed.reply
     if stage.kind == "federation":
         training, federation = experiment.training, experiment.federation
         steps = federation.rounds * experiment.sampled * training.steps * training.accumulation
@@ -144,8 +144,8 @@ def reckoned(stage: Stage, speed: Speed) -> float:
         return seconds + experiment.alignment.steps * speed.step
     if stage.kind == "defense":
         settings = pipelines_of(experiment.defenses)[-1][-1].settings
-        steps, pairs = (_count(settings.get(name)) for name in ("steps", "pairs"))
-        return seconds + steps * speed.step + 4 * pairs * speed.reply
+        repair, pairs = (_count(settings.get(name)) for name in ("steps", "pairs"))
+        return seconds + repair * speed.step + 4 * pairs * speed.reply
     return seconds
 
 

@@ -4,11 +4,12 @@ Results go through the matrix directory, which every machine reaches by the same
 begins a task anew whose process or machine is lost; it goes on from its last round.
 """
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ConfigError, RunError
+from fedsafe.errors import ConfigError, RunError, reason_of
 from fedsafe.matrix.pools import Ended
 from fedsafe.matrix.work import Result, Task, do
 
@@ -52,9 +53,9 @@ class RayPool:
             ) from None
         self._ray: Any = ray
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # noqa: BLE001 - Ray raises many kinds
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise RunError(
                 f"There is no Ray cluster to reach at {address}: {reason} Start one with `ray "
                 "start --head`, and `ray start --address=HOST:6379` on each other machine."

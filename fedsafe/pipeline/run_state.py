@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from fedsafe.errors import RunError
-from fedsafe.evaluation.evaluate import SharedEvaluations, evaluate
+from fedsafe.evaluation.evaluate import evaluate
+from fedsafe.evaluation.sharing import SharedEvaluations
 from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
