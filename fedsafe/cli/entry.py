@@ -10,17 +10,22 @@ import click
 import typer
 
 from fedsafe.cli import (
+    acceptance,
     align,
     certs,
     client,
     config,
     data,
+    export,
     generate,
+    lm_eval,
+    matrix,
     model,
     plugins,
     runs,
     server,
     status,
+    watch,
 )
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
@@ -40,10 +45,15 @@ app = typer.Typer(
 )
 runs.register(app)
 align.register(app)
+acceptance.register(app)
 generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
+watch.register(app)
+export.register(app)
+lm_eval.register(app)
+app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")

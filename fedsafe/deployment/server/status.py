@@ -86,7 +86,7 @@ def read_status(directory: Path) -> RunStatus:
     activate()
     store = Store(directory)
     state = directory / ".server"
-    running = _held(directory / ".lock") or _held(state / "lock")
+    running = is_held(directory)
     summary, server = store.summary(), _json(state / SERVER)
     status = RunStatus(directory, "running" if running else "stopped")
     if summary is not None and not (running and summary.status in {"interrupted", "failed"}):
@@ -158,6 +158,11 @@ def _client(number: int, records: list[Round], member: Member | None) -> ClientS
                 client.replies[one.status] = client.replies.get(one.status, 0) + 1
                 client.last = f"{one.status}: {one.reason}" if one.reason else one.status
     return client
+
+
+def is_held(directory: Path) -> bool:
+    """Return whether a process of this machine is at work on a run directory."""
+    return _held(directory / ".lock") or _held(directory / ".server" / "lock")
 
 
 def _held(path: Path) -> bool:
