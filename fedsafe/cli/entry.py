@@ -13,11 +13,13 @@ from fedsafe.cli import (
     align,
     certs,
     client,
+    compare,
     config,
     data,
     generate,
     model,
     plugins,
+    run_directories,
     runs,
     server,
     status,
@@ -44,8 +46,10 @@ generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
+compare.register(app)
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
+app.add_typer(run_directories.app, name="runs", rich_help_panel="Look up")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
 app.add_typer(config.app, name="config", rich_help_panel="Look up")
 app.add_typer(data.app, name="data", rich_help_panel="Look up")

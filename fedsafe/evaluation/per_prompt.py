@@ -55,7 +55,7 @@ def per_prompt(
         RunError: The replies or verdicts are missing, or not those that were written.
     """
     under: dict[str, list[tuple[Exchange, Verdict]]] = {}
-    for exchange, verdict in _judged(directory, prompts, scores):
+    for exchange, verdict in judged_replies(directory, prompts, scores):
         under.setdefault(exchange.condition, []).append((exchange, verdict))
     found: dict[str, Answers] = {}
     for condition, judged in under.items():
@@ -90,9 +90,14 @@ def _is_mean(answers: Answers, rate: Rate) -> bool:
     return abs(mean - rate.value) <= TOLERANCE
 
 
-def _judged(
+def judged_replies(
     directory: Path, prompts: Sequence[Prompt], scores: Scores
 ) -> list[tuple[Exchange, Verdict]]:
+    """Return the kept replies of an evaluation, each with the verdict that its scores count.
+
+    Raises:
+        RunError: The replies or verdicts are missing, or not those that were written.
+    """
     exchanges = kept.exchanges(directory, prompts)
     path = directory / scores.verdicts
     if exchanges is None or not scores.verdicts or not path.is_file():

@@ -11,7 +11,7 @@ from pathlib import Path
 from fedsafe.contracts import Prompt
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import prompts_of
-from fedsafe.evaluation.paired import clustered_bootstrap, mcnemar, mean_interval
+from fedsafe.evaluation.paired import mean_interval, paired_difference
 from fedsafe.evaluation.per_prompt import Answers, per_prompt
 from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.checksums import write_sealed
@@ -222,13 +222,4 @@ def _pooled(runs: Mapping[int, SeedRun], names: Mapping[str, str]) -> dict[str, 
             pairs.append((old[id_].value, new[id_].value))
             groups.append(old[id_].group)
             seeds.append(seed)
-    if not pairs:
-        return {}
-    found: dict[str, float | None] = {"pairs": len(pairs), "groups": len(set(groups))}
-    if all(value in (0.0, 1.0) for pair in pairs for value in pair):
-        gained, lost = pairs.count((0.0, 1.0)), pairs.count((1.0, 0.0))
-        found |= {"gained": gained, "lost": lost, "p_value": mcnemar(gained, lost)}
-    bounds = clustered_bootstrap([new - old for old, new in pairs], groups, seeds)
-    if bounds is not None:
-        found |= {"bootstrap_low": bounds[0], "bootstrap_high": bounds[1]}
-    return found
+    return paired_difference(pairs, groups, seeds)
