@@ -11,6 +11,7 @@ from fedsafe.contracts import Exchange, Prompt, ShieldChoice, Verdict, condition
 from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
 from fedsafe.evaluation.agreement import agreements
+from fedsafe.evaluation.asked_for import asked_for, named
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.scoring import labels, scores
@@ -169,12 +170,13 @@ def _judged(
 ) -> Scores:
     """Judge exchanges, keep verdicts and scores under the judge's own key."""
     context = judging_context(session) if session else None
+    asked = asked_for(experiment)
     said: dict[str, list[Verdict]] = {}
     judged: list[tuple[PluginChoice, Scores]] = []
     for choice in judges_of(experiment):
         verdicts = judge(choice, exchanges, context)
         key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
-        found = scores(exchanges, verdicts, experiment.evaluation.measures)
+        found = named(scores(exchanges, verdicts, experiment.evaluation.measures), asked)
         found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
         said[key] = verdicts
         judged.append((choice, found))

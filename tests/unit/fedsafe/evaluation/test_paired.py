@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedsafe.evaluation.paired import clustered_bootstrap, mcnemar, mean_interval
+from fedsafe.evaluation.paired import (
+    clustered_bootstrap,
+    holm,
+    mcnemar,
+    mean_interval,
+    sign_flips,
+)
 
 counts = st.integers(0, 60)
 shares = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8)
@@ -132,3 +138,32 @@ def test_intervals_cover_the_true_difference() -> None:
             given_groups.low <= true <= given_groups.high,
         ]
     assert (covered / trials >= 0.9).all()
+
+
+def test_holm_is_that_of_a_worked_example() -> None:
+    found = holm([0.01, 0.04, 0.03, 0.005])
+    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_lies_between_the_given_and_bonferroni(given_values: list[float]) -> None:
+    found = holm(given_values)
+    for p, adjusted in zip(given_values, found, strict=True):
+        assert p <= adjusted <= min(1.0, p * len(given_values)) + 1e-12
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_keeps_the_order_of_p_values(given_values: list[float]) -> None:
+    found = holm(given_values)
+    ordered = sorted(zip(given_values, found, strict=True))
+    assert [adjusted for _, adjusted in ordered] == sorted(found)
+
+
+def test_sign_flips_are_exact_for_few_pairs() -> None:
+    assert sign_flips([1.0, 2.0, 3.0, 4.0]) == pytest.approx(2 / 16)
+
+
+def test_sign_flips_pass_over_pairs_that_did_not_change() -> None:
+    assert sign_flips([1.0, 2.0, 3.0, 4.0, 0.0, 0.0]) == sign_flips([1.0, 2.0, 3.0, 4.0])
+    assert sign_flips([0.0, 0.0]) == 1.0
+    assert sign_flips([0.5]) == 1.0

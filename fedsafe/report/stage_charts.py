@@ -1,0 +1,60 @@
+"""Charts over the stages: each measure with its interval, and the depth curve."""
+
+from fedsafe.report import depth, forest
+from fedsafe.report.loader import RunData
+from fedsafe.report.markup import figure, section, text
+from fedsafe.report.measures import NEW_SKILL, OLD_SKILL, OVER_REFUSAL, REFUSAL, Measure
+from fedsafe.report.summary import role
+from fedsafe.runs.records import Stage
+
+DRAWN = (REFUSAL, OVER_REFUSAL, NEW_SKILL, OLD_SKILL)
+"""Measures that have a chart of their own."""
+FEWEST = 2
+"""Stages from which there is something to compare."""
+
+
+def stage_charts(run: RunData) -> str:
+    """Return dots with intervals for the main measures, stage below stage; empty for one stage."""
+    if len(run.stages) < FEWEST:
+        return ""
+    figures = "".join(_figure(run, measure) for measure in DRAWN if measure in run.measures)
+    body = f'<div class="grid">{figures}</div>' if figures else ""
+    body += _depth(run)
+    lead = (
+        "Each stage with its 95 % interval; the dashed line is where the model stood before the "
+        "attack. What a defense gives back is the way from the attacked mark to its own."
+    )
+    return section("stages", "Stage by stage", lead, body) if body else ""
+
+
+def _figure(run: RunData, measure: Measure) -> str:
+    dots = [dot for stage in run.stages if (dot := _dot(run, stage, measure)) is not None]
+    if len(dots) < FEWEST:
+        return ""
+    before = measure.read(run.story.before.scores) if run.story.before else None
+    label = f"{text(measure.label)}, stage by stage"
+    drawn = forest.draw(label, dots, before.value if before else None)
+    return figure(f"{text(measure.label)} <span>{text(measure.meaning)}</span>", "", drawn)
+
+
+def _dot(run: RunData, stage: Stage, measure: Measure) -> forest.Dot | None:
+    rate = measure.read(stage.scores)
+    if rate is None or rate.value is None or not measure.is_share:
+        return None
+    return forest.Dot(text(run.story.name(stage)), role(stage), rate.value, rate.low, rate.high)
+
+
+def _depth(run: RunData) -> str:
+    """Return unsafe compliance by the number of words of the reply that were forced."""
+    curves = [
+        depth.Curve(text(run.story.name(stage)), role(stage), depth.rates(stage.scores))
+        for stage in run.stages
+    ]
+    drawn = depth.draw("Unsafe compliance by words forced", curves)
+    if not drawn:
+        return ""
+    note = (
+        "Complied with as the first words of a complying reply are forced (condition `prefilled`); "
+        "a model that is safe only in its first words rises from left to right."
+    )
+    return figure("How deep the safety goes", note, drawn)
