@@ -27,6 +27,10 @@ SCRIPT = r"""
     tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - box.width - 4))}px`;
     tip.style.top = `${y + 16 + box.height > innerHeight ? y - box.height - 8 : y + 14}px`;
   };
+  const follow = (item) => {
+    const box = item.getBoundingClientRect();
+    say(item, box.right, box.top);
+  };
   const rove = (items, from) => (event) => {
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
     const ends = { Home: 0, End: items.length - 1 };
@@ -53,14 +57,15 @@ SCRIPT = r"""
       item.addEventListener("pointermove", (event) => say(item, event.clientX, event.clientY));
       item.addEventListener("pointerleave", hide);
       item.addEventListener("blur", hide);
-      item.addEventListener("focus", () => {
-        const box = item.getBoundingClientRect();
-        say(item, box.right, box.top);
-      });
+      item.addEventListener("focus", () => follow(item));
     });
   }
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", () => {
+    const focused = document.activeElement;
+    if (focused && focused.ownerSVGElement) follow(focused);
+    else hide();
+  }, { passive: true });
 
   /* Tables: sorted by a heading, filtered by words. */
   const units = { kib: 1024, mib: 1048576, gib: 1073741824, min: 60, h: 3600 };

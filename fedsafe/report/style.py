@@ -5,8 +5,8 @@ from fedsafe.report.style_controls import CONTROLS
 _LIGHT = """
   --paper: #fbfaf8; --card: #ffffff; --ink: #1a1d21; --soft: #565d66; --faint: #626973;
   --line: #e4e1db; --rule: #eeebe6; --track: #ebe8e2; --code: #f4f2ee;
-  --base: #6b7280; --aligned: #6a54a8; --clean: #1d6fb8; --attacked: #cf4520; --defended: #0b8457;
-  --garbage: #8a6d1f; --unknown: #7a7f87; --sent: #5b7fa6; --received: #a9bfd6;
+  --base: #666d7a; --aligned: #6a54a8; --clean: #1d6fb8; --attacked: #c43f1b; --defended: #097a50;
+  --garbage: #85691b; --unknown: #6a6f77; --sent: #5b7fa6; --received: #a9bfd6;
 """
 _DARK = """
     --paper: #121417; --card: #1a1d21; --ink: #e9e7e3; --soft: #a9aeb6; --faint: #979da6;
