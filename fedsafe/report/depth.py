@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from fedsafe.report.markup import text
 from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, path
 from fedsafe.runs.records import Rate, Scores
 from fedsafe.runs.scores import PLAIN, parts_of
 
 WIDTH, HEIGHT = 620.0, 250.0
 CONDITION = "prefilled"
+LONGEST = 15
+"""Characters of a name at the end of its curve."""
 FEWEST = 3
 """Depths from which there is a curve, the plain question being one."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Unsafe compliance of one stage by depth; the name is HTML already."""
+    """Unsafe compliance of one stage by depth; its name is foreign text."""
 
     name: str
     role: str
@@ -61,7 +64,7 @@ def draw(label: str, curves: Sequence[Curve]) -> str:
         *(_curve(frame, curve, places) for curve in drawn),
         _names(frame, drawn, places),
     ]
-    told = "; ".join(f"{curve.name}: {_said(curve)}" for curve in drawn)
+    told = "; ".join(f"{text(curve.name)}: {_said(curve)}" for curve in drawn)
     return drawing(WIDTH, HEIGHT, label, "".join(body), told)
 
 
@@ -83,7 +86,7 @@ def _curve(frame: Frame, curve: Curve, places: dict[float, float]) -> str:
             )
         shape = SHAPES.get(curve.role, "diamond")
         parts.append(
-            f"<g><title>{curve.name}, words forced: {_named(words)}\n{_value(rate)}</title>"
+            f"<g><title>{text(curve.name)}, words forced: {_named(words)}\n{_value(rate)}</title>"
             f"{whisker}{marker(shape, x, frame.y(value), 4.2, f'fill-{curve.role}')}</g>"
         )
     return "".join(parts)
@@ -94,9 +97,13 @@ def _names(frame: Frame, curves: Sequence[Curve], places: dict[float, float]) ->
     heights = apart([frame.y(end) for end in ends], 15.0, HEIGHT - frame.margin[2] - 5)
     return "".join(
         f'<text class="name text-{curve.role}" x="{frame.right + 12}" y="{height + 4:.1f}">'
-        f"{curve.name}</text>"
+        f"{text(_short(curve.name))}</text>"
         for curve, height in zip(curves, heights, strict=True)
     )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _value(rate: Rate) -> str:

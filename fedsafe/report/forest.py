@@ -6,6 +6,7 @@ Knows nothing of runs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedsafe.report.markup import text
 from fedsafe.report.svg import SHAPES, drawing, marker
 
 LEFT, RIGHT, ROW, TOP = 150.0, 64.0, 26.0, 8.0
@@ -15,7 +16,7 @@ LONGEST = 22
 
 @dataclass(frozen=True)
 class Dot:
-    """A share with its interval, and whose it is; the name is HTML already."""
+    """A share with its interval, and whose it is, as foreign text."""
 
     name: str
     role: str
@@ -39,7 +40,7 @@ def draw(label: str, dots: Sequence[Dot], reference: float | None = None) -> str
         x = _x(reference, width)
         body.append(f'<line class="reference" x1="{x}" x2="{x}" y1="{TOP}" y2="{foot}"/>')
     body += [_row(dot, TOP + ROW * (n + 0.5), width) for n, dot in enumerate(dots)]
-    told = "; ".join(f"{dot.name} {_said(dot)}" for dot in dots)
+    told = "; ".join(f"{text(dot.name)} {_said(dot)}" for dot in dots)
     return drawing(width, height, label, "".join(body), told)
 
 
@@ -65,10 +66,10 @@ def _row(dot: Dot, y: float, width: float) -> str:
         )
     name = dot.name if len(dot.name) <= LONGEST else f"{dot.name[: LONGEST - 1]}…"
     return (
-        f'<g class="dot-row"><title>{dot.name}: {_said(dot)}</title>'
+        f'<g class="dot-row"><title>{text(dot.name)}: {_said(dot)}</title>'
         f'<rect class="zone" x="0" y="{y - ROW / 2:g}" width="{width:g}" height="{ROW:g}"/>'
         f'<text class="name text-{dot.role}" x="{LEFT - 14}" y="{y + 4:g}" text-anchor="end">'
-        f"{name}</text>{whisker}"
+        f"{text(name)}</text>{whisker}"
         f"{marker(SHAPES.get(dot.role, 'diamond'), x, y, 4.6, f'fill-{dot.role}')}"
         f'<text class="value" x="{width}" y="{y + 4:g}" text-anchor="end">'
         f"{100 * dot.value:.1f} %</text></g>"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
+from fedsafe.report.markup import text
 from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, path, rounds_axis, scale
 
 HEIGHT = 250.0
@@ -185,11 +186,11 @@ def _joints(frame: Frame, chart: Chart) -> str:
 
 def _evaluations(frame: Frame, chart: Chart) -> Iterable[str]:
     if chart.start:
-        said = f"{chart.before}, before round 1: {_with_interval(chart, chart.start)}"
+        said = f"{text(chart.before)}, before round 1: {_with_interval(chart, chart.start)}"
         yield f"<g><title>{said}</title>{_evaluation(frame, chart.start, chart.before)}</g>"
     for place, (name, end) in zip(_after(chart), chart.ends, strict=True):
         drawn = _evaluation(frame, Point(place, end.y, end.low, end.high), "defended")
-        yield f"<g><title>{name}: {_with_interval(chart, end)}</title>{drawn}</g>"
+        yield f"<g><title>{text(name)}: {_with_interval(chart, end)}</title>{drawn}</g>"
 
 
 def _evaluation(frame: Frame, point: Point, role: str) -> str:
@@ -223,7 +224,7 @@ def _readouts(frame: Frame, chart: Chart) -> Iterable[str]:
     for number in range(1, chart.rounds + 1):
         met = [(s.name, point) for s in chart.series for point in s.points if point.x == number]
         said = [f"{name} {chart.say(point.y)}" for name, point in met]
-        held = "\n".join(f"{name} {_with_interval(chart, point)}" for name, point in met)
+        held = "\n".join(f"{text(name)} {_with_interval(chart, point)}" for name, point in met)
         if said:
             x = frame.x(number)
             yield (

@@ -41,13 +41,13 @@ def _dot(run: RunData, stage: Stage, measure: Measure) -> forest.Dot | None:
     rate = measure.read(stage.scores)
     if rate is None or rate.value is None or not measure.is_share:
         return None
-    return forest.Dot(text(run.story.name(stage)), role(stage), rate.value, rate.low, rate.high)
+    return forest.Dot(run.story.name(stage), role(stage), rate.value, rate.low, rate.high)
 
 
 def _depth(run: RunData) -> str:
     """Return unsafe compliance by the number of words of the reply that were forced."""
     curves = [
-        depth.Curve(text(run.story.name(stage)), role(stage), depth.rates(stage.scores))
+        depth.Curve(run.story.name(stage), role(stage), depth.rates(stage.scores))
         for stage in run.stages
     ]
     drawn = depth.draw("Unsafe compliance by words forced", curves)
