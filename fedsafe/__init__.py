@@ -11,6 +11,7 @@ from fedsafe.version import __version__
 __all__ = [
     "__version__",
     "aggregate",
+    "compare",
     "load_experiment",
     "read_run",
     "run",
@@ -28,7 +29,7 @@ def __getattr__(name: str) -> Any:
         from strategies.api import aggregate
 
         return aggregate
-    if name in {"load_experiment", "read_run", "run", "run_seeds"}:
+    if name in {"compare", "load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)
     if name == "shielded":
         from fedsafe.shields import shielded

@@ -24,13 +24,15 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 def render_comparison(comparison: Comparison) -> str:
     """Return the page; prompts and replies are in it only if the record holds them."""
-    parts = [
-        _settings(comparison),
-        *(_pair(comparison, pair, f"pair-{n}") for n, pair in enumerate(comparison.pairs, 1)),
-    ]
-    links = '<a href="#settings">Settings</a>' + "".join(
-        f'<a href="#pair-{n}">{text(texts.title(pair))}</a>'
+    differing = [
+        (f"pair-{n}", pair)
         for n, pair in enumerate(comparison.pairs, 1)
+        if not pair.unchanged or pair.flips
+    ]
+    parts = [_settings(comparison)]
+    parts += [_pair(comparison, pair, anchor) for anchor, pair in differing]
+    links = '<a href="#settings">Settings</a>' + "".join(
+        f'<a href="#{anchor}">{text(texts.title(pair))}</a>' for anchor, pair in differing
     )
     names = " and ".join(run.label for run in comparison.runs)
     return document(f"Comparison of {names}", links, _head(comparison) + "".join(parts))
@@ -51,7 +53,8 @@ def _head(comparison: Comparison) -> str:
     ]
     return (
         f'<header><p class="eyebrow">FedSafe</p><h1>Comparison of {len(comparison.runs)} runs</h1>'
-        f"{said}{alarms}{revealed}{table(['', 'Run', 'Experiment'], runs)}</header>"
+        f"{said}{alarms}{revealed}{table(['Side', 'Run', 'Experiment'], runs)}"
+        f'<p class="note">{text(texts.EXPLAINED)}</p></header>'
     )
 
 
@@ -70,6 +73,11 @@ def _settings(comparison: Comparison) -> str:
             body += table([name, *labels], rows, caption=f"{name}: what is not the same in all")
         else:
             body += f'<p class="note">{name}: no difference.</p>'
+    body += "".join(
+        f'<p class="note">{text(texts.title(pair))}: {text(texts.counted(pair))}.</p>'
+        for pair in comparison.pairs
+        if pair.unchanged
+    )
     return section("settings", "What differs", "", body)
 
 
@@ -89,7 +97,7 @@ def _pair(comparison: Comparison, pair: StagePair, anchor: str) -> str:
             if texts.is_sure(change):
                 rows[-1][3] = f"<strong>{rows[-1][3]}</strong>"
         headings = ["Measure", text(pair.first), text(pair.second), *texts.HEADINGS]
-        body += table(headings, rows, caption=texts.EXPLAINED, numbers=range(1, len(headings)))
+        body += table(headings, rows, numbers=range(1, len(headings)))
     if same and not pair.unchanged:
         labels = "; ".join(texts.measure_of(comparison, one.measure).label for one in same)
         body += f'<p class="note">Unchanged on every prompt: {text(labels)}.</p>'

@@ -14,10 +14,10 @@ CONTROLS = """
 }
 .sort:hover { color: var(--ink); }
 .sort:focus-visible { outline: 2px solid var(--clean); outline-offset: 2px; border-radius: 3px; }
-.sort::after { content: " ↕"; font-size: 10px; color: var(--faint); }
+.sort::after { content: "\u00a0↕"; font-size: 10px; color: var(--faint); }
 [aria-sort] .sort { color: var(--ink); }
-[aria-sort=ascending] .sort::after { content: " ▲"; font-size: 10px; }
-[aria-sort=descending] .sort::after { content: " ▼"; font-size: 10px; }
+[aria-sort=ascending] .sort::after { content: "\u00a0▲"; font-size: 10px; }
+[aria-sort=descending] .sort::after { content: "\u00a0▼"; font-size: 10px; }
 .controls {
   display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin: 4px 0 8px;
   font-size: 13px; color: var(--soft);
