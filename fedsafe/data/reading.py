@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from fedsafe.data.json_values import doubled_key, parse
 from fedsafe.data.text_files import check_file, suffix_of, text_lines
-from fedsafe.errors import DataError
+from fedsafe.errors import DataError, reason_of
 
 Row = tuple[str, Mapping[str, Any]]
 """Where it stands (file and line or row) and its fields."""
@@ -166,7 +166,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
     try:
         data = Dataset(pyarrow.parquet.read_table(path))
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: expected a parquet file ({_sentence(error)}).") from None
+        raise DataError(f"{path}: expected a parquet file ({reason_of(error)}).") from None
     for number, row in enumerate(data, 1):
         yield f"{path}, row {number}", row
 
@@ -187,7 +187,7 @@ def read_hub(
         data = load_dataset(name, subset, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, HTTPError, DatasetsError) as error:
         raise DataError(
-            f"Data set '{name}' (split '{split}') cannot be loaded: {_sentence(error)}. Check the "
+            f"Data set '{name}' (split '{split}') cannot be loaded: {reason_of(error)}. Check the "
             "name and the connection; without one, download it first and use the source "
             "'json', 'jsonl', 'csv' or 'parquet'."
         ) from None
@@ -240,7 +240,3 @@ def _quoted(text: str, line: int) -> str:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
-
-
-def _sentence(error: BaseException) -> str:
-    return (" ".join(str(error).split())[:200] or type(error).__name__).rstrip(".")

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from fedsafe.errors import DataError
+from fedsafe.errors import DataError, reason_of
 
 OPENERS: Final[Mapping[bytes, Callable[..., Any]]] = {
     b"\x1f\x8b": gzip.open,
@@ -130,7 +130,7 @@ def _encoding(path: Path, file: BinaryIO, given: str) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    reason = reason_of(error)
     return DataError(f"{path}: the file is damaged ({reason}). Copy it again.")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedsafe.contracts import Rendered, Sample
 from fedsafe.data.chat_template import Conversation, around, common
-from fedsafe.errors import DataError, ModelError
+from fedsafe.errors import DataError, ModelError, reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -193,7 +193,7 @@ def _leading(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
 def _unfit(text: str, error: Exception) -> DataError:
     broken = next((c for c in text if "\ud800" <= c <= "\udfff"), "")
     place = max(text.find(broken) - 20, 0) if broken else 0
-    what = f"the half of a character, {broken!r}," if broken else " ".join(str(error).split())[:120]
+    what = f"the half of a character, {broken!r}," if broken else reason_of(error)
     return DataError(
         f"The tokenizer cannot take the text {text[place : place + 40]!r}: {what} cannot be "
         "encoded. Correct the text."
