@@ -10,6 +10,8 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+from pydantic import ValidationError
+
 from fedsafe.contracts import Exchange, Prompt, Verdict
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import prompts_of
@@ -139,8 +141,7 @@ def _side(label: str, given: str) -> Side:
     directory, stage = _parsed(given)
     seeded = (directory / FILE).is_file()
     if seeded:
-        summary = SeedSummary.model_validate(read_sealed(directory / FILE))
-        runs = {seed: OneRun.read(directory / path) for seed, path in summary.runs.items()}
+        runs = {seed: OneRun.read(directory / path) for seed, path in _seeds(directory)}
     else:
         run = OneRun.read(directory)
         runs = {run.experiment.seed: run}
@@ -151,6 +152,17 @@ def _side(label: str, given: str) -> Side:
             f"Stages: {', '.join(side.names)}."
         )
     return side
+
+
+def _seeds(directory: Path) -> list[tuple[int, str]]:
+    try:
+        return list(SeedSummary.model_validate(read_sealed(directory / FILE)).runs.items())
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise RunError(
+            f"{directory / FILE} cannot be read: {'.'.join(map(str, detail['loc']))}: "
+            f"{detail['msg']}. Give the command again that made it."
+        ) from None
 
 
 def _parsed(given: str) -> tuple[Path, str]:

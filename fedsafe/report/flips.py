@@ -22,16 +22,16 @@ Asked = tuple[str, str]
 
 def flips(run: RunData) -> str:
     """Return the table of prompts that two stages or more answered otherwise; empty: none."""
-    stages = [(stage, found) for stage in run.stages if (found := _outcomes(run, stage))]
+    stages = [(stage, rows) for stage in run.stages if (rows := _outcomes(run, stage))]
     if len(stages) < 2:
         return ""
     found = [rows for _, rows in stages]
-    keys = dict.fromkeys(key for rows in found for key in rows)
-    flipped = [key for key in keys if len({_said(rows[key]) for rows in found if key in rows}) > 1]
+    keys = dict.fromkeys(key for one in found for key in one)
+    flipped = [key for key in keys if len({_said(one[key]) for one in found if key in one}) > 1]
     if not flipped:
         return ""
     names = [_named(run, stage) for stage, _ in stages]
-    rows = [_row(key, found, run.story.asked) for key in flipped[:MOST]]
+    cells = [_row(key, found, run.story.asked) for key in flipped[:MOST]]
     more = len(flipped) - MOST
     note = f'<p class="note">And {more} more; `fedsafe compare` lists all.</p>' if more > 0 else ""
     lead = (
@@ -41,7 +41,7 @@ def flips(run: RunData) -> str:
     first, last = _picked(run, [stage.name for stage, _ in stages])
     data = {"stages": len(HEADINGS)}
     data |= {"from": len(HEADINGS) + first, "to": len(HEADINGS) + last}
-    body = table([*HEADINGS, *names], rows, data=data) + note
+    body = table([*HEADINGS, *names], cells, data=data) + note
     return section("flips", "What flipped", lead, body)
 
 

@@ -7,7 +7,9 @@ from scipy import stats
 
 from fedsafe.errors import RunError
 from fedsafe.pipeline.comparison import compare
+from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.comparison_records import Comparison, MeasureChange, StagePair
+from fedsafe.runs.seed_records import SeedSummary
 from fedsafe.runs.store import Store
 from tests.doubles.evaluated_runs import evaluated_run, refuses
 
@@ -140,3 +142,45 @@ def test_run_without_an_evaluated_stage_is_refused(tmp_path: Path) -> None:
     assert Store(run).summary() is not None
     with pytest.raises(RunError, match="no evaluated stage yet"):
         compare([run, run])
+
+
+def seeded(home: Path, refused: dict[int, int]) -> Path:
+    """Write an experiment's runs with these seeds, and their aggregate."""
+    for seed, count in refused.items():
+        evaluated_run(home / f"seed-{seed}", {"attacked": refuses(count)}, [f"seed={seed}"])
+    names = {seed: f"seed-{seed}" for seed in refused}
+    summary = SeedSummary(
+        name="x",
+        experiment="",
+        seeds=list(refused),
+        runs=names,
+        judges=[],
+        stages=[],
+        differences=[],
+    )
+    write_sealed(home / "seeds.json", summary.plain())
+    return home
+
+
+def test_experiments_with_several_seeds_are_paired_by_seed(tmp_path: Path) -> None:
+    one = seeded(tmp_path / "one", {0: 2, 1: 4})
+    other = seeded(tmp_path / "other", {0: 6, 1: 6, 2: 6})
+    found = compare([one, other])
+    refusal = change(found.pairs[0], "refusal")
+    assert (refusal.pairs, refusal.gained, refusal.lost) == (24, 4 + 2, 0)
+    assert refusal.before == pytest.approx((2 + 4) / 24)
+    assert any("have not the same seeds" in one for one in found.warnings)
+    assert "seed" not in {one.path for one in found.settings}
+
+
+def test_several_seeds_are_not_compared_with_one_run(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="holds runs with several seeds"):
+        compare([runs[0], seeded(tmp_path / "one", {0: 2})])
+
+
+def test_damaged_aggregate_of_seeds_is_a_sentence(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "seeds.json", {"name": "x"})
+    with pytest.raises(RunError, match=r"seeds\.json cannot be read: experiment"):
+        compare([tmp_path, tmp_path])

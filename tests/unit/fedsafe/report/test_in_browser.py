@@ -19,7 +19,8 @@ from fedsafe.report.comparison_page import write_comparison
 from tests.doubles.evaluated_runs import evaluated_run, refuses
 from tests.unit.fedsafe.report.synthetic import write_run
 
-CHROMIUM = shutil.which("chromium")
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
     "\x1b[31m\x1b[2J\x07\x9b0m",
