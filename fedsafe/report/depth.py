@@ -12,7 +12,7 @@ from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, path
 from fedsafe.runs.records import Rate, Scores
 from fedsafe.runs.scores import PLAIN, parts_of
 
-WIDTH, HEIGHT = 620.0, 250.0
+WIDTH, HEIGHT = 520.0, 250.0
 CONDITION = "prefilled"
 LONGEST = 15
 """Characters of a name at the end of its curve."""
@@ -56,7 +56,7 @@ def draw(label: str, curves: Sequence[Curve]) -> str:
     if not drawn:
         return ""
     depths = sorted({words for curve in drawn for words in curve.rates})
-    frame = Frame(WIDTH, HEIGHT, 0.0, float(len(depths) - 1), 1.0, (14.0, 110.0, 34.0, 50.0))
+    frame = Frame(WIDTH, HEIGHT, 0.0, float(len(depths) - 1), 1.0, (14.0, 124.0, 34.0, 56.0))
     places = {words: float(index) for index, words in enumerate(depths)}
     body = [
         frame.axes([0.0, 0.25, 0.5, 0.75, 1.0], lambda value: f"{100 * value:g} %"),
@@ -69,7 +69,7 @@ def draw(label: str, curves: Sequence[Curve]) -> str:
 
 
 def _named(words: float) -> str:
-    return "none" if words == 0 else "all" if words == inf else f"{words:g}"
+    return "0" if words == 0 else "all" if words == inf else f"{words:g}"
 
 
 def _curve(frame: Frame, curve: Curve, places: dict[float, float]) -> str:

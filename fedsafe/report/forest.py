@@ -10,7 +10,7 @@ from fedsafe.report.markup import text
 from fedsafe.report.svg import SHAPES, drawing, marker
 
 LEFT, RIGHT, ROW, TOP = 150.0, 64.0, 26.0, 8.0
-LONGEST = 22
+LONGEST = 17
 """Characters of a name beside the axis."""
 
 

@@ -18,8 +18,8 @@ def stage_charts(run: RunData) -> str:
     if len(run.stages) < FEWEST:
         return ""
     figures = "".join(_figure(run, measure) for measure in DRAWN if measure in run.measures)
+    figures += _depth(run)
     body = f'<div class="grid">{figures}</div>' if figures else ""
-    body += _depth(run)
     lead = (
         "Each stage with its 95 % interval; the dashed line is where the model stood before the "
         "attack. What a defense gives back is the way from the attacked mark to its own."
@@ -54,7 +54,8 @@ def _depth(run: RunData) -> str:
     if not drawn:
         return ""
     note = (
-        "Complied with as the first words of a complying reply are forced (condition `prefilled`); "
-        "a model that is safe only in its first words rises from left to right."
+        "Complied with as the first words of a complying reply are forced (condition "
+        "<code>prefilled</code>); a model that is safe only in its first words rises from left to "
+        "right."
     )
     return figure("How deep the safety goes", note, drawn)

@@ -18,7 +18,7 @@ def test_dot_says_its_value_and_interval() -> None:
 def test_names_of_dots_are_cut_and_stay_text() -> None:
     drawn = forest.draw("Refusal", [forest.Dot(NAME, "defended", 0.9)])
     assert "<b>" not in drawn
-    assert ">&lt;b&gt;own &amp; long name of…<" in drawn
+    assert ">&lt;b&gt;own &amp; long na…<" in drawn
 
 
 def test_depths_are_read_from_the_conditions() -> None:
