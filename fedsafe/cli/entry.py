@@ -131,7 +131,8 @@ def _unexpected(error: Exception) -> str:
 
 def _once(message: str) -> str:
     """Leave out a suggestion that typer and click both make."""
-    return re.sub(r"( Did you mean [^?]*\?)\1+", r"\1", message)
+    again = r"(?:\1| \(Did you mean one of: [^?]*\?\))+"
+    return re.sub(r"( Did you mean [^?]*\?)" + again, r"\1", message)
 
 
 def _complain(
