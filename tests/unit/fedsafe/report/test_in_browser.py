@@ -161,6 +161,16 @@ def test_values_of_a_chart_are_reached_by_keyboard_and_said(report: Page) -> Non
     assert " to " in report.locator(".tip.on").inner_text()
 
 
+def test_printed_page_is_light_and_leaves_out_what_paper_cannot_do(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    with opened(browser, pages["comparison"], 1280, "dark") as (page, _):
+        page.emulate_media(media="print")
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == "rgb(251, 250, 248)"
+        assert not page.locator("nav").is_visible()
+
+
 def test_page_says_everything_without_its_script(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["report"], 1280, script=False) as (page, wrong):
         heads = page.locator("#flips thead th").all_text_contents()
