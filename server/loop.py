@@ -61,6 +61,7 @@ class Federation:
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
     start: adapters.Tensors | None = None  # of the first round; None: a fresh adapter
+    rounds_before: int = 0  # of the federation that it goes on from: clients count on
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
@@ -106,7 +107,8 @@ class Federation:
         self, number: int, progress: checkpoint.Progress, aggregator: Aggregator
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
-        asked = cohort(self.experiment, number, self.draws.cohorts if self.draws else None)
+        drawn = self.draws.cohorts if self.draws else None
+        asked = cohort(self.experiment, number + self.rounds_before, drawn)
         self.journal.begin_round(self.name, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with UpdateStore(self.store.directory / ".spool.f32", len(asked), columns) as update_store:
@@ -166,7 +168,7 @@ class Federation:
         updates = update_store.updates(number, progress.adapter, weighting, root)
         state, memory = attacks.split(progress.state)
         left = self._home / CLIENTS / COLLUDERS
-        files = ColluderFiles(left, self.identity, self.name, number)
+        files = ColluderFiles(left, self.identity, self.name, number + self.rounds_before)
         attacks.ServerStandIn(
             self.experiment,
             attacks.pipeline_of(aggregator, state),
@@ -185,7 +187,9 @@ class Federation:
         for row, position in enumerate(sorted(update_store.accepted)):
             client = update_store.accepted[position][0]
             counted = None if weights is None else weights[row]
-            clients[client] = clients[client].model_copy(update={"influence": counted})
+            told = {"influence": counted, "reason": combined.left_out.get(str(client), "")}
+            clients[client] = clients[client].model_copy(update=told)
+        client_status.note_left_out(clients, self._records, self.events)
         return replace(combined, state=attacks.joined(combined.state, memory))
 
     def _record(
@@ -227,7 +231,7 @@ class Federation:
         return Job.of(
             self.experiment,
             client=client,
-            round=number,
+            round=number + self.rounds_before,
             attacker=client in malicious,
             federation=self.name,
             learning_rate=self._learning_rate(number),

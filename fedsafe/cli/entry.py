@@ -10,19 +10,24 @@ import click
 import typer
 
 from fedsafe.cli import (
+    acceptance,
     align,
     certs,
     client,
     compare,
     config,
     data,
+    export,
     generate,
+    lm_eval,
+    matrix,
     model,
     plugins,
     run_directories,
     runs,
     server,
     status,
+    watch,
 )
 from fedsafe.cli.text import Interrupted, plain
 from fedsafe.errors import ConfigError, DataError, FedSafeError, PluginError
@@ -42,11 +47,16 @@ app = typer.Typer(
 )
 runs.register(app)
 align.register(app)
+acceptance.register(app)
 generate.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
 compare.register(app)
+watch.register(app)
+export.register(app)
+lm_eval.register(app)
+app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(run_directories.app, name="runs", rich_help_panel="Look up")

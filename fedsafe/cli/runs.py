@@ -8,6 +8,7 @@ import typer
 
 from fedsafe.cli.command import finish, inline, show_experiment, work
 from fedsafe.cli.evaluation import evaluate, judge
+from fedsafe.cli.export import Log
 from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
@@ -29,6 +30,13 @@ Settings = Annotated[
     typer.Option("--set", metavar="k=v", help="Set one of the plug-in's settings; repeatable."),
 ]
 
+BaseModel = Annotated[
+    str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
+]
+KeepAttacker = Annotated[
+    bool, typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to an app."""
@@ -43,7 +51,7 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=panel, epilog=f"Example: {epilog}")(command)
 
 
-def run(
+def run(  # noqa: PLR0917 - each is an option of the command line
     experiment: Annotated[
         str,
         typer.Argument(
@@ -63,6 +71,7 @@ def run(
         str | None,
         typer.Option("--seeds", metavar="0-4", help="Run once a seed (0-4, or 0,3,7), aggregate."),
     ] = None,
+    log: Log = None,
 ) -> None:
     """Run an experiment: clean control, attack, evaluation, defense, evaluation, report.
 
@@ -81,7 +90,7 @@ def run(
         from fedsafe.cli.seeds import run_with_seeds
 
         flags = {"as_json": as_json, "dry_run": dry_run, "overwrite": overwrite}
-        run_with_seeds(resolved, seeds, changes or (), output, **flags)
+        run_with_seeds(resolved, seeds, changes or (), output, log=log, **flags)
         return
     directory = output or default_directory(resolved)
     if dry_run:
@@ -94,15 +103,16 @@ def run(
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    work(directory, lambda listen: inline().run(resolved, directory, listen), as_json=as_json)
+    task = lambda listen: inline().run(resolved, directory, listen)  # noqa: E731
+    work(directory, task, as_json=as_json, log=log)
 
 
-def resume(run: Run, as_json: Json = False) -> None:
+def resume(run: Run, as_json: Json = False, log: Log = None) -> None:
     """Go on with a run that was stopped, from its last complete round."""
     from fedsafe.cli.directories import existing
 
     existing(run)
-    work(run, lambda listen: inline().resume(run, listen), as_json=as_json)
+    work(run, lambda listen: inline().resume(run, listen), as_json=as_json, log=log)
 
 
 def defend(  # noqa: PLR0917 - each is an option of the command line
@@ -114,9 +124,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     ],
     run: OptionalRun = None,
     changes: Settings = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
-    ] = None,
+    model: BaseModel = None,
     adapter: Annotated[
         Path | None,
         typer.Option("--adapter", metavar="DIR", help="That adapter (PEFT format)."),
@@ -126,6 +134,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         str | None,
         typer.Option("--experiment", help="Template, suites and judge for that adapter."),
     ] = None,
+    keep_attacker: KeepAttacker = False,
     as_json: Json = False,
 ) -> None:
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
@@ -135,8 +144,8 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     """
     from fedsafe.cli.directories import existing
 
-    chosen = settings(changes)
-    pipelines = pipelines_of(defense, chosen)
+    kept = {"keep_attacker": True} if keep_attacker else {}
+    pipelines = pipelines_of(defense, {**settings(changes), **kept})
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 Rule = Callable[..., Aggregate]
 """``(Updates, State, /, *, settings) -> Aggregate``"""
 Filter = Callable[..., Updates]
-"""``(Updates, /, *, settings) -> Updates``"""
+"""``(Updates, /, *, settings) -> Updates``
+
+Traits: ``mixing``, it works on rows that nobody formed; ``root``, it needs the server's own
+update unless a setting names a file in its place; ``modules``, it works on LoRA modules, and so
+not on one tensor alone; ``adds``, it adds rows below those of the clients; ``memory``, it
+remembers clients (``Updates.memory``), and comes before the filters without it."""
 Optimizer = Callable[..., "tuple[Tensor, State]"]
 """``(update, State, /, *, settings) -> (update, State)``: the server's step after the rule."""
 Generator = Callable[..., Iterator[Sample]]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["refuse", "comply", "garbage", "unknown"]
-Purpose = Literal["harmful", "over-refusal", "utility"]
+Purpose = Literal["harmful", "over-refusal", "benign", "utility"]
+"""What a prompt is for: harmful ones are to be refused, harmless look-alikes and ordinary ones not,
+and those for utility have a right answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Ask:
         prefill: Text that the reply is forced to begin with.
         shielded: Whether the reply goes through the adapter's shield.
         decoy: Whether that shield puts its decoy in the place of its secret, as a control.
+        prefill_tokens: First tokens of the prefill that are forced; None: all of it.
         answer: Reply whose loss is computed in place of generating one; empty: one is generated.
     """
 
@@ -124,6 +127,7 @@ class Ask:
     shielded: bool = False
     answer: str = ""
     decoy: bool = False
+    prefill_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from fedsafe.data.json_values import doubled_key, parse
-from fedsafe.data.text_files import check_file, suffix_of, text_lines
+from fedsafe.data.text_files import COMPRESSED, check_file, suffix_of, text_lines, unpacked
 from fedsafe.errors import DataError, reason_of
 
 Row = tuple[str, Mapping[str, Any]]
@@ -154,17 +155,18 @@ def _header(path: Path, names: Sequence[str]) -> list[str]:
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Yield the rows of a parquet file.
+    """Yield the rows of a parquet file, which may be compressed once more.
 
     Raises:
-        DataError: The file is missing, empty or no parquet.
+        DataError: The file is missing, empty, damaged or no parquet.
     """
     check_file(path)
+    packed = path.suffix.lower() in COMPRESSED
     import pyarrow.parquet  # type: ignore[import-untyped]
     from datasets import Dataset
 
     try:
-        data = Dataset(pyarrow.parquet.read_table(path))
+        data = Dataset(pyarrow.parquet.read_table(BytesIO(unpacked(path)) if packed else path))
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: expected a parquet file ({reason_of(error)}).") from None
     for number, row in enumerate(data, 1):

@@ -62,6 +62,18 @@ def reply_start(
     return [*before, *after], len(before)
 
 
+def first_tokens(tokenizer: "PreTrainedTokenizerBase", text: str, count: int) -> str:
+    """Return a text up to the end of its first tokens; a character is never cut."""
+    if count == 0:
+        return ""
+    if tokenizer.is_fast:
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in found["offset_mapping"]]
+        return text if count >= len(ends) else text[: ends[count - 1]]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return str(tokenizer.decode(ids[:count])).rstrip("\N{REPLACEMENT CHARACTER}")
+
+
 def reply_texts(
     tokenizer: "PreTrainedTokenizerBase", replies: Sequence[Sequence[int]]
 ) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import isnan
 
 from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
+from fedsafe.data.tokens import first_tokens
 from fedsafe.errors import RunError
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
@@ -77,6 +78,7 @@ def put(
     Raises:
         RunError: The template leaves a system prompt out.
     """
+    asked = {label: _cut(session, asks) for label, asks in asked.items()}
     every = [ask for asks in asked.values() for ask in asks]
     given = sum(bool(ask.answer) for ask in every)
     wanted = [ask for ask in every if not ask.answer]
@@ -91,6 +93,20 @@ def put(
             if not ask.answer
         ]
     return exchanges
+
+
+def _cut(session: Session, asks: Sequence[Ask]) -> list[Ask]:
+    """Return asks whose prefill is all that is forced of it."""
+    return [
+        ask
+        if ask.prefill_tokens is None
+        else replace(
+            ask,
+            prefill=first_tokens(session.loaded.tokenizer, ask.prefill, ask.prefill_tokens),
+            prefill_tokens=None,
+        )
+        for ask in asks
+    ]
 
 
 def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]:

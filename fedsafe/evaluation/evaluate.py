@@ -13,8 +13,10 @@ from fedsafe.evaluation import kept
 from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asked_for import asked_for, named
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.scoring import labels, scores
+from fedsafe.evaluation.sharing import SharedEvaluations
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -65,12 +67,12 @@ def evaluate(
     progress: Progress | None = None,
     *,
     shield: ShieldChoice | None = None,
+    shared: SharedEvaluations | None = None,
 ) -> tuple[Scores, Path]:
     """Evaluate an adapter, and return its scores and where exchanges and verdicts lie.
 
     Args:
-        session: The model; its adapter is replaced. Where the replies are kept already, its
-            fingerprint alone is looked at.
+        session: The model; its adapter is replaced, unless the replies are kept already.
         adapter: What to evaluate.
         experiment: Suites, conditions, judge, measures and decoding.
         home: The run's ``evaluations`` directory.
@@ -78,6 +80,7 @@ def evaluate(
         progress: Told how far it has come.
         shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it; with
             None, conditions that ask through it are skipped, and the scores say so.
+        shared: Evaluations of other runs.
 
     Raises:
         RunError: A condition, judge, measure or shield returned something else than it must.
@@ -85,22 +88,38 @@ def evaluate(
     prompts = prompts_of(experiment)
     asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
     served = shield if any(a.shielded for asks in asked.values() for a in asks) else None
-    key = digest(
-        adapters.digest(adapter),
-        session.fingerprint,
-        *(repr(prompt) for prompt in prompts),
-        *_condition_texts(experiment, list(asked)),
-        *_shield_texts(served),
-        experiment.evaluation.max_new_tokens,
-    )
+    how = [*_condition_texts(experiment, list(asked)), *_shield_texts(served)]
+    key = _replies_key(session, adapter, experiment, prompts, how)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
+    if shared and not directory.is_dir() and (found := shared.scores(key, target, directory)):
+        return found, directory
     exchanges = kept.exchanges(directory, prompts)
     if exchanges is None or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
         exchanges = put(session, asked, shield, progress)
         kept.keep_exchanges(directory, exchanges)
-    return _judged(directory, exchanges, experiment, target, skipped, session), directory
+    found = _judged(directory, exchanges, experiment, target, skipped, session)
+    if shared:
+        shared.keep(key, target, directory, found)
+    return found, directory
+
+
+def _replies_key(
+    session: Session,
+    adapter: "Mapping[str, torch.Tensor]",
+    experiment: Experiment,
+    prompts: Sequence[Prompt],
+    asked: Sequence[str],
+) -> str:
+    """Return the sha256 of all that an adapter's replies depend on."""
+    return digest(
+        adapters.digest(adapter),
+        session.fingerprint,
+        *map(repr, prompts),
+        *asked,
+        experiment.evaluation.max_new_tokens,
+    )
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -177,6 +196,8 @@ def _judged(
         verdicts = judge(choice, exchanges, context)
         key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
         found = named(scores(exchanges, verdicts, experiment.evaluation.measures), asked)
+        pairs = list(zip(exchanges, verdicts, strict=True))
+        found = with_clusters(found, pairs, experiment.evaluation.measures)
         found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
         said[key] = verdicts
         judged.append((choice, found))

@@ -71,6 +71,12 @@ def plugin_problems(experiment: Experiment) -> Iterator[Problem]:
         yield from ((f"{path}.{name}", text) for name, text in found)
         if kind == "defense":
             yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
+        if "red-team" in plugin.traits and not experiment.red_team:
+            yield (
+                path,
+                f"'{choice.name}' trains an attacker, and runs only inside a declared red team. "
+                "Set red_team: true, or choose another defense.",
+            )
         if not found:
             yield from _card(plugin, path, choice, experiment)
         yield from secret_problems(path, plugin, choice)

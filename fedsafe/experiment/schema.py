@@ -8,9 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
-from fedsafe.experiment.attack import Attack
+from fedsafe.experiment.attack import Attack, SecondAttack
 from fedsafe.experiment.pipelines import Pipelines
-from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
+from fedsafe.experiment.section import (
+    Choices,
+    Conditions,
+    Count,
+    PluginChoice,
+    Positive,
+    Seconds,
+    Section,
+)
 from fedsafe.experiment.training import Training
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "Federation",
     "Model",
     "PluginChoice",
+    "SecondAttack",
     "Section",
     "Strategy",
     "Training",
@@ -129,7 +138,7 @@ class Federation(Section):
 
 MEASURES = (
     *("refusal", "unsafe", "worst-topic", "new-skill", "old-skill", "utility"),
-    *("over-refusal", "garbage"),
+    *("over-refusal", "benign-refusal", "garbage"),
 )
 """Measures that an evaluation takes unless told otherwise, in the order of tables."""
 
@@ -148,13 +157,17 @@ class Evaluation(Section):
     """Tokens after which a reply is cut."""
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
     """Prompts that are answered at once."""
-    conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
-    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
+    conditions: Conditions = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
+    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own. Of
+    prefilled conditions, a list of words or tokens is one condition for each."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
     overlap: Literal["remove", "keep"] = "remove"
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
+    held_out: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Beginnings of words, of topics that defenses are not to see: what of a defense's data has one
+    is left out, so that prompts about them are new to it. None: nothing is."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
@@ -207,6 +220,9 @@ class Experiment(Section):
     """None: every client is honest."""
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
+    second_attack: SecondAttack | None = None
+    """The federation goes on from each defended model, attackers included; None: it does not. Not
+    on separate machines."""
     evaluation: Evaluation = Evaluation()
 
     @property
@@ -234,4 +250,4 @@ class Experiment(Section):
         It still says whether the red team is declared: attackers on machines of their own
         take part in its control, honestly.
         """
-        return self.model_copy(update={"attack": None, "defenses": ()})
+        return self.model_copy(update={"attack": None, "defenses": (), "second_attack": None})

@@ -131,12 +131,14 @@ def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
 def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
     """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
 
-    It calls its base model by name, not by a path of this machine, and says its fingerprint.
+    It calls its base model by name and revision, not by a path of this machine, and says its
+    fingerprint.
     """
     from fedsafe.runs.files import whole_directory
 
     config = copy(model.peft_config["default"])
     config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
+    config.revision = getattr(model, "base_revision", config.revision)
     config.inference_mode = True
     with whole_directory(directory) as aside:
         (aside / WEIGHTS).write_bytes(_serialized(tensors, getattr(model, BASE, "")))

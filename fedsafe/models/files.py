@@ -20,6 +20,8 @@ PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.t
 """What is downloaded of a model: weights, configuration, and any tokenizer's files."""
 CONFIGURATION = ("config.json", "generation_config.json")
 ADAPTER = "adapter_config.json"
+IMPORTED = "fedsafe-import.json"
+"""Where an imported model came from."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
@@ -57,10 +59,23 @@ def locate(spec: Model) -> Path:
     return _bare(directory)
 
 
-def name_of(spec: Model) -> str:
-    """Return what a saved adapter calls its base model: no path of this machine."""
+def name_of(spec: Model) -> tuple[str, str | None]:
+    """Return what a saved adapter calls its base model, and its revision: no path of this machine.
+
+    A copy of a model of the hub goes by its name there: in the hub's cache, or as `fedsafe model
+    import` made it. Any other directory goes by its own name.
+    """
     directory = Path(spec.path).expanduser()
-    return directory.resolve().name if directory.is_dir() else spec.path
+    if not directory.is_dir():
+        return spec.path, spec.revision
+    home = directory.resolve()
+    if home.parent.name == "snapshots" and home.parents[1].name.startswith("models--"):
+        return home.parents[1].name.removeprefix("models--").replace("--", "/", 1), home.name
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        origin = json.loads((home / IMPORTED).read_text(encoding="utf-8"))
+        if origin.get("kind") == "hub" and origin.get("dtype") == "auto":
+            return str(origin["source"]), str(origin["name"])
+    return home.name, None
 
 
 def _bare(directory: Path) -> Path:

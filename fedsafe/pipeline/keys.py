@@ -22,7 +22,7 @@ Inputs = dict[str, str]
 OURS = frozenset({"fedsafe", "clients", "server", "strategies"})
 ELSEWHERE = (
     *("name", "seed", "red_team", "control", "model", "adapter", "alignment"),
-    *("defenses", "evaluation"),
+    *("defenses", "second_attack", "evaluation"),
 )
 """Parts of an experiment that a federation does not depend on, or that are named singly."""
 
@@ -134,6 +134,7 @@ def defense_inputs(
         shield: What the defended model is served with.
     """
     limits = (experiment.data.max_length, experiment.evaluation.max_new_tokens)
+    held_out = experiment.evaluation.held_out
     return {
         **base_inputs(experiment, fingerprint, start),
         "defended adapter": adapter,
@@ -141,8 +142,16 @@ def defense_inputs(
         "filter": default_filter(experiment.evaluation.judge),
         "training settings": _hash([experiment.training.model_dump(mode="json"), *limits]),
         "evaluation prompts": _hash([sorted(avoid), experiment.evaluation.overlap]),
+        **({"held out": _hash(sorted(held_out))} if held_out else {}),
         **({"shield": _hash([shield.name, dict(shield.settings)])} if shield else {}),
     }
+
+
+def evaluation_digest(experiment: Experiment) -> str:
+    """Return the sha256 of judges and measures: their settings, files and others' code."""
+    evaluation = experiment.evaluation
+    wanted = {"judge", "second_judges", "measures"}
+    return _hash(evaluation.model_dump(mode="json", include=wanted))
 
 
 def _model(experiment: Experiment) -> str:

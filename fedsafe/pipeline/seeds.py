@@ -11,7 +11,7 @@ from pathlib import Path
 from fedsafe.contracts import Prompt
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import prompts_of
-from fedsafe.evaluation.paired import mean_interval, paired_difference
+from fedsafe.evaluation.paired import holm, mean_interval, paired_difference
 from fedsafe.evaluation.per_prompt import Answers, per_prompt
 from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.checksums import write_sealed
@@ -64,11 +64,11 @@ def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int
         judges=list(dict.fromkeys(judged)),
         displays=displays,
         stages=[_stage(runs, name, displays) for name in names],
-        differences=[
+        differences=_adjusted(
             found
             for before, after in _compared(names)
             for found in _differences(runs, before, after, displays)
-        ],
+        ),
     )
     write_sealed(directory / FILE, summary.plain())
     return summary
@@ -126,7 +126,7 @@ class SeedRun:
         if stage.name not in self._known:
             directory = self.directory / stage.evaluation
             chosen = self.experiment.evaluation.measures
-            self._known[stage.name] = per_prompt(directory, self._prompts, chosen, stage.scores)
+            self._known[stage.name] = per_prompt(directory, self.prompts, chosen, stage.scores)
         return self._known[stage.name]
 
     @cached_property
@@ -134,7 +134,8 @@ class SeedRun:
         return {}
 
     @cached_property
-    def _prompts(self) -> list[Prompt]:
+    def prompts(self) -> list[Prompt]:
+        """Prompts of its suites."""
         return prompts_of(self.experiment)
 
 
@@ -208,6 +209,16 @@ def _differences(
             over_seeds = _interval(moved, _least(key, displays, -1.0))
             names = {"before": before, "after": after, "measure": key}
             yield Difference.model_validate({**names, **over_seeds, **_pooled(runs, names)})
+
+
+def _adjusted(found: Iterable[Difference]) -> list[Difference]:
+    """Return differences with Holm's correction over all of their tests."""
+    differences = list(found)
+    adjusted = iter(holm([one.p_value for one in differences if one.p_value is not None]))
+    return [
+        one if one.p_value is None else one.model_copy(update={"p_adjusted": next(adjusted)})
+        for one in differences
+    ]
 
 
 def _pooled(runs: Mapping[int, SeedRun], names: Mapping[str, str]) -> dict[str, float | None]:

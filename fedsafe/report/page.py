@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 from fedsafe.report.clients import clients
+from fedsafe.report.depth_page import depth
 from fedsafe.report.federation import costs, over_rounds
 from fedsafe.report.flips import flips
 from fedsafe.report.loader import RunData, read
@@ -24,6 +25,7 @@ from fedsafe.runs.files import write_text
 LINKS = (
     ("before-after", "Before and after"),
     ("stages", "Stages"),
+    ("depth", "Depth"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
@@ -54,6 +56,7 @@ def render(run: RunData, *, reveal: bool = False) -> str:
     sections = [
         before_after(run),
         stage_charts(run),
+        depth(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",

@@ -1,6 +1,6 @@
-"""Charts over the stages: each measure with its interval, and the depth curve."""
+"""Charts over the stages: each main measure with its interval."""
 
-from fedsafe.report import depth, forest
+from fedsafe.report import forest
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import figure, section, text
 from fedsafe.report.measures import NEW_SKILL, OLD_SKILL, OVER_REFUSAL, REFUSAL, Measure
@@ -18,7 +18,6 @@ def stage_charts(run: RunData) -> str:
     if len(run.stages) < FEWEST:
         return ""
     figures = "".join(_figure(run, measure) for measure in DRAWN if measure in run.measures)
-    figures += _depth(run)
     body = f'<div class="grid">{figures}</div>' if figures else ""
     lead = (
         "Each stage with its 95 % interval; the dashed line is where the model stood before the "
@@ -42,20 +41,3 @@ def _dot(run: RunData, stage: Stage, measure: Measure) -> forest.Dot | None:
     if rate is None or rate.value is None or not measure.is_share:
         return None
     return forest.Dot(run.story.name(stage), role(stage), rate.value, rate.low, rate.high)
-
-
-def _depth(run: RunData) -> str:
-    """Return unsafe compliance by the number of words of the reply that were forced."""
-    curves = [
-        depth.Curve(run.story.name(stage), role(stage), depth.rates(stage.scores))
-        for stage in run.stages
-    ]
-    drawn = depth.draw("Unsafe compliance by words forced", curves)
-    if not drawn:
-        return ""
-    note = (
-        "Complied with as the first words of a complying reply are forced (condition "
-        "<code>prefilled</code>); a model that is safe only in its first words rises from left to "
-        "right."
-    )
-    return figure("How deep the safety goes", note, drawn)

@@ -17,7 +17,7 @@ from fedsafe.deployment.server import certs
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.runs.files import private_directory, read_lines, write_json
 from fedsafe.runs.records import Member, Round
-from fedsafe.runs.run_list import is_locked
+from fedsafe.runs.run_list import is_locked, is_running
 from fedsafe.runs.store import FederationStore, Store
 
 WRITE_SECONDS = 5.0
@@ -85,7 +85,7 @@ def read_status(directory: Path) -> RunStatus:
     activate()
     store = Store(directory)
     state = directory / ".server"
-    running = is_locked(directory / ".lock") or is_locked(state / "lock")
+    running = is_running(directory)
     summary, server = store.summary(), _json(state / SERVER)
     status = RunStatus(directory, "running" if running else "stopped")
     if summary is not None and not (running and summary.status in {"interrupted", "failed"}):

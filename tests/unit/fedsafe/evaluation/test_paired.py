@@ -140,23 +140,32 @@ def test_intervals_cover_the_true_difference() -> None:
     assert (covered / trials >= 0.9).all()
 
 
-def test_holm_is_that_of_a_worked_example() -> None:
-    found = holm([0.01, 0.04, 0.03, 0.005])
-    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+def test_mcnemar_is_statsmodels_exact_test() -> None:
+    """Values of ``statsmodels.stats.contingency_tables.mcnemar(exact=True)``, version 0.15."""
+    found = [mcnemar(gained, lost) for gained, lost in ((3, 11), (0, 7), (20, 8))]
+    assert found == pytest.approx([0.057373046875, 0.015625, 0.03569813817739487])
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_lies_between_the_given_and_bonferroni(given_values: list[float]) -> None:
-    found = holm(given_values)
-    for p, adjusted in zip(given_values, found, strict=True):
-        assert p <= adjusted <= min(1.0, p * len(given_values)) + 1e-12
+def test_holm_is_statsmodels_correction() -> None:
+    """Values of ``statsmodels.stats.multitest.multipletests(method="holm")``, version 0.15."""
+    found = holm([0.01, 0.04, 0.03, 0.005, 0.5, 0.04])
+    assert found == pytest.approx([0.05, 0.12, 0.12, 0.03, 0.5, 0.12])
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_keeps_the_order_of_p_values(given_values: list[float]) -> None:
-    found = holm(given_values)
-    ordered = sorted(zip(given_values, found, strict=True))
-    assert [adjusted for _, adjusted in ordered] == sorted(found)
+def test_holm_by_hand() -> None:
+    assert holm([0.02, 0.03, 0.01]) == pytest.approx([0.04, 0.04, 0.03])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_lies_between_the_value_and_bonferroni_s(
+    found: list[float],
+) -> None:
+    adjusted = holm(found)
+    for one, corrected in zip(found, adjusted, strict=True):
+        assert one <= corrected <= min(1.0, len(found) * one) + 1e-12
+    assert [adjusted[i] for i in np.argsort(found, kind="stable")] == sorted(adjusted)
 
 
 def test_sign_flips_are_exact_for_few_pairs() -> None:
