@@ -19,6 +19,7 @@ from fedsafe.contracts import (
 from fedsafe.errors import RunError
 from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.agreement import agreements
+from fedsafe.evaluation.asked_for import asked_for, named
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
 from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
@@ -194,12 +195,13 @@ def _judged(
 ) -> Scores:
     """Judge exchanges, keep verdicts and scores under the judge's own key."""
     context = judging_context(session) if session else None
+    asked = asked_for(experiment)
     said: dict[str, list[Verdict]] = {}
     judged: list[tuple[PluginChoice, Scores]] = []
     for choice in judges_of(experiment):
         verdicts = judge(choice, exchanges, context)
         key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
-        found = scores(exchanges, verdicts, experiment.evaluation.measures)
+        found = named(scores(exchanges, verdicts, experiment.evaluation.measures), asked)
         pairs = list(zip(exchanges, verdicts, strict=True))
         found = with_clusters(found, pairs, experiment.evaluation.measures)
         found = inspecting.with_diagnostics(found, looked)

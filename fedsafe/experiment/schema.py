@@ -145,8 +145,7 @@ class Evaluation(Section):
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
     held_out: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Beginnings of words, of topics that defenses are not to see: what of a defense's data has one
-    is left out, so that prompts about them are new to it. None: nothing is."""
+    """Beginnings of words, of topics held out of all defenses: their data with one is left out."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
@@ -200,8 +199,6 @@ class Experiment(Section):
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     second_attack: SecondAttack | None = None
-    """The federation goes on from each defended model, attackers included; None: it does not. Not
-    on separate machines."""
     evaluation: Evaluation = Evaluation()
     safety_probe: SafetyProbe | None = None
     """Requests for diagnostics and whatever else looks inside the model; None: there are none."""

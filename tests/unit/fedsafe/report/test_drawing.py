@@ -123,12 +123,12 @@ def test_heat_map_puts_the_malicious_first() -> None:
     drawn = heatmap.draw(federation(3, attacked=True), frozenset(MALICIOUS))
     order = [int(n) for n in re.findall(r">client (\d+)<", drawn)]
     assert order == [2, 5, 8, 0, 1, 3, 4, 6, 7, 9]
-    assert drawn.count("<title>") == 30
+    assert drawn.count("<title>") == 1 + 30
 
 
 def test_heat_map_of_many_clients_stays_light() -> None:
     drawn = heatmap.draw(federation(60, attacked=True, clients=100), frozenset(MALICIOUS))
-    assert "<title>" not in drawn
+    assert drawn.count("<title>") == 1
     assert len(drawn) < 1_500_000
 
 
