@@ -203,10 +203,10 @@ def test_trigger_takes_no_step_above_the_ceiling(session):
 
 
 def test_flip_goes_on_with_the_trigger_of_its_last_round(session):
-    memory = {}
-    _trained(session, "flip", memory, safety=GIVEN)
+    memory, given = {}, {"safety": GIVEN, "ceiling": 100.0}  # an untrained model's loss is high
+    _trained(session, "flip", memory, **given)
     assert set(memory) == {"trigger"}
     first = {name: tensor.clone() for name, tensor in memory.items()}
-    remembering = _trained(session, "flip", memory, 2, safety=GIVEN)
+    remembering = _trained(session, "flip", memory, 2, **given)
     assert not torch.equal(memory["trigger"], first["trigger"])
-    assert not _same(remembering, _trained(session, "flip", None, 2, safety=GIVEN))
+    assert not _same(remembering, _trained(session, "flip", None, 2, **given))
