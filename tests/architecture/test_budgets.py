@@ -42,6 +42,7 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/evaluation/judges/language_model.py:language_model": 68,
     "fedsafe/evaluation/paired.py:clustered_bootstrap": 46,
     "fedsafe/matrix/library.py:run_matrix": 44,
+    "fedsafe/matrix/results.py:table": 43,
     "fedsafe/models/base.py:load": 60,
     "fedsafe/pipeline/opening.py:open_run": 59,
     "fedsafe/pipeline/defend.py:defend_adapter": 41,
