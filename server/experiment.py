@@ -111,6 +111,7 @@ class GridClients:
             journal=self._journal,
             identity=after.identity if after else self._run.identity,
             start=after.start if after else self._run.start,
+            aligned=self._run.start,
             rounds_before=after.rounds if after else 0,
             draws=self._draws,
         )

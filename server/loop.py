@@ -27,10 +27,11 @@ from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from fedsafe.vectorize import moved
-from server import checkpoint, client_status
+from server import checkpoint, client_status, counted
 from server.aggregation import update_attacks as attacks
 from server.aggregation.aggregator import aggregator_of
 from server.aggregation.interface import AggregationResult, Aggregator
+from server.aggregation.probe_scores import with_scores
 from server.aggregation.root_update import root_update
 from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
@@ -61,6 +62,7 @@ class Federation:
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
     start: adapters.Tensors | None = None  # of the first round; None: a fresh adapter
+    aligned: adapters.Tensors | None = None  # before any federation; None: a fresh adapter
     rounds_before: int = 0  # of the federation that it goes on from: clients count on
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
@@ -117,9 +119,7 @@ class Federation:
             combined = self._combine(number, progress, aggregator, update_store, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
         if (bad := adapters.not_finite(adapter)) is not None:
-            raise RunError(
-                f"Round {number} made an adapter with values that are not finite: {bad}."
-            )
+            raise RunError(f"Round {number} made an adapter of values that are not finite: {bad}.")
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
@@ -177,18 +177,14 @@ class Federation:
             partial(self.events, "note"),
         ).forge(updates, update_store, clients)
         updates = replace(updates, seed=self.draws.rules if self.draws else None)
+        updates = with_scores(self, updates, progress.adapter)
         ordered = [update_store.accepted[position][1] for position in sorted(update_store.accepted)]
         try:
             with update_store.reading():
                 combined = aggregator.combine(updates, progress.adapter, ordered, state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
-        weights = None if combined.influence is None else combined.influence.tolist()
-        for row, position in enumerate(sorted(update_store.accepted)):
-            client = update_store.accepted[position][0]
-            counted = None if weights is None else weights[row]
-            told = {"influence": counted, "reason": combined.left_out.get(str(client), "")}
-            clients[client] = clients[client].model_copy(update=told)
+        counted.note(clients, update_store.accepted, combined, updates)
         client_status.note_left_out(clients, self._records, self.events)
         return replace(combined, state=attacks.joined(combined.state, memory))
 
@@ -214,7 +210,7 @@ class Federation:
         every = self.experiment.evaluation.probe_every
         if not every or number % every:
             return None
-        return probe(self.session, adapter, self.experiment)
+        return probe(self.session, adapter, self.experiment, self.aligned)
 
     @property
     def _home(self) -> Path:

@@ -97,6 +97,7 @@ class Pipeline:
         for part in reversed(self.filters):
             size = part.settings.get("size", 1) if part.plugin.name == "bucketing" else 1
             needed = max((needed - 1) * size + 1, part.minimum)
+            needed += part.settings.get("byzantine", 0) if "rejects" in part.plugin.traits else 0
         return needed
 
     def _once(self, updates: Updates, state: State) -> Aggregate:

@@ -175,12 +175,17 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw one self-contained HTML page from a run directory, finished or not, or of seeds."""
+    """Draw one self-contained HTML page of a run, finished or not, of seeds or of a matrix."""
     from fedsafe.cli.directories import existing
-    from fedsafe.report import is_seeds_directory, write, write_seeds
+    from fedsafe.report import is_matrix_directory, is_seeds_directory, write, write_seeds
 
-    seeds = is_seeds_directory(run)
-    page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
+    if is_matrix_directory(run):
+        from fedsafe.matrix.publish import publish
+
+        page = publish(run)
+    else:
+        seeds = is_seeds_directory(run)
+        page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
     typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
 
 

@@ -15,7 +15,7 @@ from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
 from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
-from fedsafe.report.depth import ALL, DepthCurve, depth_curves, is_in_curve
+from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves, is_in_curve
 from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
 from fedsafe.report.second_attack import holdings
 from fedsafe.report.verdict import sentence

@@ -1,8 +1,9 @@
 """Samples to train on, prompts to ask, exchanges and verdicts: the text side of the contracts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Outcome = Literal["refuse", "comply", "garbage", "unknown"]
 Purpose = Literal["harmful", "over-refusal", "benign", "utility"]
@@ -119,6 +120,8 @@ class Ask:
         decoy: Whether that shield puts its decoy in the place of its secret, as a control.
         prefill_tokens: First tokens of the prefill that are forced; None: all of it.
         answer: Reply whose loss is computed in place of generating one; empty: one is generated.
+        during: Returns a context in which the model replies, its hidden states altered, say:
+            ``(ModelContext, DiagnosticTask) -> AbstractContextManager``. None: as it is.
     """
 
     prompt: Prompt
@@ -128,6 +131,7 @@ class Ask:
     answer: str = ""
     decoy: bool = False
     prefill_tokens: int | None = None
+    during: Callable[..., AbstractContextManager[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Updates:
             left out of it.
         left_out: Why a filter leaves clients of the round out, by identity; such a filter sets
             ``mixing`` and ``clients`` to the others.
+        probe: By how much each client's update alone changes the mean log-odds of "harmful" that
+            the safety probe gives to harmful requests, by identity; None: not computed.
     """
 
     matrix: "Tensor"
@@ -52,6 +54,7 @@ class Updates:
     memory: "dict[str, Tensor]" = field(default_factory=dict)
     counted: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    probe: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

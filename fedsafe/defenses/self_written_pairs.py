@@ -200,7 +200,7 @@ class SelfWrittenPairs:
             seen.add(text)
         fresh = self.task.fresh(new)
         if repeats := fresh.count(False):
-            self.dropped[f"{origin}: repeats an evaluation prompt"] += repeats
+            self.dropped[f"{origin}: repeats an evaluation prompt or is held out"] += repeats
         return [request for request, usable in zip(new, fresh, strict=True) if usable]
 
     def _requests(self, drawn: Sequence[str], origin: str) -> Sequence[str]:

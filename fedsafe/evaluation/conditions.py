@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+import fedsafe.evaluation.steering  # noqa: F401 - registers
 from fedsafe.contracts import Ask, Prompt, Sample, conditions
 
 

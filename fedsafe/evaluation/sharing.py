@@ -42,9 +42,10 @@ class SharedEvaluations:
         self.files.fetch(digest("replies", key), directory)
         return None
 
-    def keep(self, key: str, target: str, directory: Path, found: Scores) -> None:
-        """Keep an evaluation, and its replies for other judges."""
+    def keep(self, key: str, target: str, directory: Path, found: Scores) -> Scores:
+        """Keep an evaluation, and its replies for other judges; return its scores."""
         self.files.put(digest("replies", key), directory, (kept.EXCHANGES, kept.CHECKSUM))
         scores = found.model_dump(mode="json")
         whole = digest("evaluation", key, target, self.judged_by)
         self.files.put(whole, directory, scores=scores)
+        return found

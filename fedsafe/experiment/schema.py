@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack, SecondAttack
 from fedsafe.experiment.pipelines import Pipelines
+from fedsafe.experiment.safety_probe import SafetyProbe
 from fedsafe.experiment.section import (
     Choices,
     Conditions,
@@ -19,6 +20,7 @@ from fedsafe.experiment.section import (
     Seconds,
     Section,
 )
+from fedsafe.experiment.strategy import Strategy
 from fedsafe.experiment.training import Training
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Federation",
     "Model",
     "PluginChoice",
+    "SafetyProbe",
     "SecondAttack",
     "Section",
     "Strategy",
@@ -74,32 +77,6 @@ class Data(Section):
     """At most this many for each client; None: all there are."""
     max_length: Annotated[int, Field(ge=8, le=10**7)] = 512
     """Tokens of prompt and response; longer responses are cut, and counted."""
-
-
-class Strategy(PluginChoice):
-    """How updates are combined: filters, then one rule, or a Flower strategy."""
-
-    name: str = "mean"
-    """A rule's name, or ``module:object`` of a rule or of a Flower Strategy class."""
-    filters: Choices = ()
-    """Applied to the updates, in order, before the rule."""
-    optimizer: PluginChoice | None = None
-    """Server optimizer on top of the rule; None adds the update as it is."""
-    per_block: bool = False
-    """Apply the rule to each tensor by itself."""
-
-    def parts(self) -> dict[str, Any]:
-        """Return the arguments of `strategies.build`."""
-
-        def written(choice: PluginChoice) -> dict[str, Any]:
-            return {"name": choice.name, **choice.settings}
-
-        return {
-            "choice": written(self),
-            "filters": [written(choice) for choice in self.filters],
-            "optimizer": None if self.optimizer is None else written(self.optimizer),
-            "per_block": self.per_block,
-        }
 
 
 class Federation(Section):
@@ -162,12 +139,13 @@ class Evaluation(Section):
     prefilled conditions, a list of words or tokens is one condition for each."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
+    diagnostics: Choices = ()
+    """What is read off the model itself, its replies aside: ``kl``, ``probe-score`` and others."""
     overlap: Literal["remove", "keep"] = "remove"
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
     held_out: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Beginnings of words, of topics that defenses are not to see: what of a defense's data has one
-    is left out, so that prompts about them are new to it. None: nothing is."""
+    """Beginnings of words, of topics held out of all defenses: their data with one is left out."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
@@ -221,9 +199,9 @@ class Experiment(Section):
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     second_attack: SecondAttack | None = None
-    """The federation goes on from each defended model, attackers included; None: it does not. Not
-    on separate machines."""
     evaluation: Evaluation = Evaluation()
+    safety_probe: SafetyProbe | None = None
+    """Requests for diagnostics and whatever else looks inside the model; None: there are none."""
 
     @property
     def sampled(self) -> int:

@@ -142,6 +142,10 @@ def reckoned(stage: Stage, speed: Speed) -> float:
         return seconds + steps * speed.step + probes * speed.reply
     if stage.kind == "aligned" and experiment.alignment is not None:
         return seconds + experiment.alignment.steps * speed.step
+    if stage.kind == "second-attack" and experiment.second_attack is not None:
+        second, training = experiment.second_attack, experiment.training
+        steps = experiment.sampled * training.steps * training.accumulation
+        return seconds + second.rounds * (steps * speed.step + 4 * second.prompts * speed.reply)
     if stage.kind == "defense":
         settings = pipelines_of(experiment.defenses)[-1][-1].settings
         repair, pairs = (_count(settings.get(name)) for name in ("steps", "pairs"))
@@ -210,7 +214,7 @@ def _disk(
     directory: Path | None,
 ) -> float:
     """Return the bytes of the whole directory when all is done."""
-    stages = cells = 0.0
+    stages = 0.0
     for stage in plan.stages.values():
         speed = known[group(stage.experiment)]
         stages += speed.adapter + speed.replies * REPLY_BYTES

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from fedsafe.attack_task import AttackTask
 from fedsafe.experiment.malicious_clients import malicious_clients
-from fedsafe.experiment.pipelines import pipelines_of, steps_of
+from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.matrix.cells import Cell
 from fedsafe.pipeline import keys
@@ -28,7 +28,7 @@ class Stage:
 
     Attributes:
         key: sha256 of what it depends on, the stages before it included.
-        kind: base, aligned, federation or defense.
+        kind: base, aligned, federation, defense or second-attack.
         name: Of the stage in the run that makes it, such as ``attacked``.
         experiment: The smallest experiment whose run makes it.
         after: Keys of the stages that it needs.
@@ -102,8 +102,9 @@ class _CellStages:
     """The stages of one cell, each with the key of its adapter alone."""
 
     def __init__(self, cell: Cell) -> None:
-        self._cell, self._experiment = cell, cell.experiment
-        experiment = cell.experiment
+        self._cell, self._second = cell, cell.experiment.second_attack
+        experiment = cell.experiment.model_copy(update={"second_attack": None})
+        self._experiment = experiment
         template = experiment.data.template.model_dump_json()
         self._judged = digest(experiment.evaluation.model_dump_json(), template)
         self._model = digest(experiment.model.path, experiment.model.revision, template)
@@ -149,6 +150,16 @@ class _CellStages:
             made = self._stage("defense", name, alone, key, earlier.key)
             found[step.name] = (made, key, pipeline)
             yield made, key
+        if self._second is not None:
+            for name in ends_of(pipelines_of(experiment.defenses), self._main):
+                yield self._again(*found[name][:2])
+
+    def _again(self, defended: Stage, adapter: str) -> tuple[Stage, str]:
+        """Return the second attack on a defended model."""
+        alone = defended.experiment.model_copy(update={"second_attack": self._second})
+        key = digest("second attack", adapter, self._second)
+        name = again_name(defended.name)
+        return self._stage("second-attack", name, alone, key, defended.key), key
 
     def _federation(self, experiment: Experiment, before: str) -> str:
         """Return the key of a federation's adapter before anything ran."""

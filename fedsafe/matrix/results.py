@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.errors import ConfigError
+from fedsafe.experiment.pipelines import AGAIN
 from fedsafe.matrix.axes import Axis
 from fedsafe.matrix.directory import read_record
 from fedsafe.matrix.labels import chosen
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINAL = "final"
-"""The last model of a cell: after its defenses, where it has any."""
+"""The last model of a cell: after its defenses, where it has any, and before second attacks."""
 SEED = "seed"
 MEASURE = "refusal"
 
@@ -83,13 +84,14 @@ class Results:
 
     def _rows(self, cell: CellRecord) -> Iterator[dict[str, Any]]:
         stages = self.stages[cell.name]
+        last = [stage for stage in stages if not stage.name.startswith(AGAIN)][-1:]
         for stage in stages:
             facts = {
                 **cell.labels,
                 "cell": cell.name,
                 "directory": cell.directory,
                 "stage": stage.name,
-                "final": stage is stages[-1],
+                "final": stage in last,
                 "judge": stage.judge,
                 "seconds": stage.seconds,
             }
@@ -187,7 +189,8 @@ class Results:
     def _rate(self, cell: CellRecord, table: MatrixTable) -> Rate | None:
         stages = self.stages[cell.name]
         if table.stage == FINAL:  # a cell whose defense failed has no last model
-            found = stages[-1:] if cell.status == "done" else []
+            found = [stage for stage in stages if not stage.name.startswith(AGAIN)][-1:]
+            found = found if cell.status == "done" else []
         else:
             found = [stage for stage in stages if stage.name == table.stage]
         return found[0].scores.measures.get(table.measure) if found else None

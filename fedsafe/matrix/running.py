@@ -32,6 +32,8 @@ from fedsafe.runs.matrix_records import (
     StageRecord,
 )
 
+LATE = frozenset({"defense", "second-attack"})
+"""Kinds of stages whose failure leaves the rest of a cell's run to be done."""
 Tell = Callable[[str, dict[str, Any]], None]
 """Called with what happens: ``begin`` or ``end`` of a stage or cell, with its facts."""
 
@@ -92,7 +94,7 @@ class _Running:
             for stage in listed:
                 after = [keys[key].id for key in stage.after]
                 nodes.setdefault(stage.id, Node(self._task(stage), after=after))
-            needed = [stage.id for stage in listed if stage.kind != "defense"]
+            needed = [stage.id for stage in listed if stage.kind not in LATE]
             ended = [stage.id for stage in listed]
             nodes[f"cell:{cell.name}"] = Node(self._run(cell), after=needed, ended=ended)
         return nodes

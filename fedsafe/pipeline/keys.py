@@ -22,7 +22,7 @@ Inputs = dict[str, str]
 OURS = frozenset({"fedsafe", "clients", "server", "strategies"})
 ELSEWHERE = (
     *("name", "seed", "red_team", "control", "model", "adapter", "alignment"),
-    *("defenses", "second_attack", "evaluation"),
+    *("defenses", "second_attack", "evaluation", "safety_probe"),
 )
 """Parts of an experiment that a federation does not depend on, or that are named singly."""
 
@@ -99,6 +99,9 @@ def federation_inputs(
     data_settings = parts.pop("data")
     del data_settings["source"]  # the content counts, not where it lies
     attack, federation = parts.pop("attack"), parts.pop("federation")
+    if experiment.safety_probe is not None and _has_probe(experiment):
+        shown = [experiment.safety_probe, *experiment.evaluation.suites]  # the latter left out
+        federation["safety_probe"] = [one.model_dump(mode="json") for one in shown]
     if attack is not None:  # its generator writes with these
         asked = experiment.evaluation
         attack["writing"] = [asked.max_new_tokens, asked.batch_size]
@@ -147,11 +150,22 @@ def defense_inputs(
     }
 
 
+def _has_probe(experiment: Experiment) -> bool:
+    """Return whether a filter works with scores of the safety probe."""
+    registry, chosen = REGISTRIES["filter"], experiment.federation.strategy.filters
+    return any("probe" in registry[choice.name].traits for choice in chosen)
+
+
 def evaluation_digest(experiment: Experiment) -> str:
-    """Return the sha256 of judges and measures: their settings, files and others' code."""
+    """Return the sha256 of judges, measures and diagnostics: settings, files, others' code."""
     evaluation = experiment.evaluation
     wanted = {"judge", "second_judges", "measures"}
-    return _hash(evaluation.model_dump(mode="json", include=wanted))
+    settings = evaluation.model_dump(mode="json", include=wanted)
+    if evaluation.diagnostics:  # with what they compare: requests, and the model before
+        asked = experiment.model_dump(mode="json", include={"safety_probe", "alignment", "seed"})
+        settings["diagnostics"] = [one.model_dump(mode="json") for one in evaluation.diagnostics]
+        settings["compared with"] = {**asked, "start": str(experiment.adapter.start)}
+    return _hash(settings)
 
 
 def _model(experiment: Experiment) -> str:

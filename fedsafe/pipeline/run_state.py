@@ -74,9 +74,8 @@ class Run:
         control = ["clean"] if attacked and experiment.control else []
         pipelines = pipelines_of(experiment.defenses)
         defended = [step.name for step in steps_of(pipelines, self.main)]
-        again = [again_name(name) for name in ends_of(pipelines, self.main)]
-        second = again if experiment.second_attack is not None else []
-        return [*before, *control, self.main, *defended, *second]
+        ends = ends_of(pipelines, self.main) if experiment.second_attack is not None else []
+        return [*before, *control, self.main, *defended, *map(again_name, ends)]
 
     @property
     def main(self) -> str:
@@ -160,10 +159,10 @@ class Run:
             overlap: Of the data that it was made with and the evaluation's prompts.
             by_round: Small evaluations after each round of a second attack.
         """
-        begun = time.perf_counter()
-        home, shield = self.store.directory / "evaluations", load_shield(path)
+        begun, home = time.perf_counter(), self.store.directory / "evaluations"
         asked = (self.session, adapter, self.experiment, home, name, self._told(name))
-        scores, directory = evaluate(*asked, shield=shield, shared=self.shared_evaluations)
+        shield, others = load_shield(path), self.shared_evaluations
+        scores, directory = evaluate(*asked, shield=shield, shared=others, start=self.start)
         stage = Stage(
             name=name,
             adapter=adapters.digest(adapter),

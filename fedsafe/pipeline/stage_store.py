@@ -8,6 +8,7 @@ have its bytes on the disk once.
 import os
 import shutil
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,13 @@ class StageStore:
         return dict(manifest["notes"])
 
     def _entry(self, key: str) -> Path:
-        made_by = digest(*sorted(versions().items()))
-        return self._directory / f"{key[:32]}-{made_by[:8]}"
+        return self._directory / f"{key[:32]}-{_made_by()[:8]}"
+
+
+@cache
+def _made_by() -> str:
+    """Return the digest of the package versions of this process."""
+    return digest(*sorted(versions().items()))
 
 
 def _copy(source: Path, target: Path) -> None:

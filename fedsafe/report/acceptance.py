@@ -51,7 +51,9 @@ def _accepted(name: str, card: AcceptanceCard | None) -> str:
     if card is None:
         return f"<h4>{text(name)}</h4><p>Acceptance: not measured.</p>"
     rows = [_row(cell) for cell in card.cells]
-    settings = ", ".join(f"{key} {value}" for key, value in card.settings.items())
+    settings = ", ".join(
+        f"{key} {value}" for key, value in card.settings.items() if value is not None
+    )
     held_out = f" Held out of its data: {', '.join(card.held_out)}." if card.held_out else ""
     note = f'<p class="note">Settings: {text(settings)}.{text(held_out)}</p>'
     body = table(list(HEADINGS), rows, numbers=(2, 3, 4, 5)) + note

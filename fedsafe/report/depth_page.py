@@ -1,6 +1,6 @@
 """Depth section of the report: unsafe replies against how much of them is forced, by stage."""
 
-from fedsafe.report.depth import ALL, DepthCurve, depth_curves
+from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves
 from fedsafe.report.line_chart import Chart, Point, Series, draw
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, section, table, text

@@ -35,8 +35,7 @@ ROLES = {
 
 def role(stage: Stage) -> str:
     """Return the class that gives a stage its color."""
-    again = stage.name.startswith(AGAIN)
-    return ROLES.get(stage.name, "attacked" if again else "defended")
+    return ROLES.get(stage.name, "attacked" if stage.name.startswith(AGAIN) else "defended")
 
 
 def masthead(run: RunData) -> str:

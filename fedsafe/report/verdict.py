@@ -6,7 +6,7 @@ Every share comes with its 95 % interval in brackets. Knows nothing of how it is
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedsafe.report import depth, measures
+from fedsafe.report import depth_curves, measures
 from fedsafe.report.defenses import PREFIX, Defense, names
 from fedsafe.report.differences import PRICE, compared, prices, value_of
 from fedsafe.report.measures import (
@@ -193,7 +193,7 @@ def _under(scores: Scores) -> list[tuple[str, Rate]]:
         if rate.value is None:
             continue
         family = condition.partition(":")[0]
-        kind = family if family in depth.UNITS else condition
+        kind = family if family in depth_curves.UNITS else condition
         worst = found.get(kind)
         if worst is None or rate.value > (worst[1].value or 0.0):
             found[kind] = (measures.short(condition), rate)

@@ -21,7 +21,7 @@ class StageRecord(Record):
 
     stage: str
     """Beginning of its key."""
-    kind: Literal["base", "aligned", "federation", "defense", "cell"]
+    kind: Literal["base", "aligned", "federation", "defense", "second-attack", "cell"]
     name: str
     cell: str
     """The first cell that has it."""

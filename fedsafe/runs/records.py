@@ -49,6 +49,9 @@ class Client(Record):
     strategy does not say."""
     norm: float | None = None
     """L2 length of its update."""
+    probe_score: float | None = None
+    """By how much its update alone changes the log-odds of "harmful" that the safety probe gives
+    to harmful requests; None where filter ``safety-probe`` is not used."""
     examples: int | None = None
     """Examples it trained on, as it says."""
     loss: float | None = None

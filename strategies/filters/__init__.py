@@ -8,6 +8,7 @@ from strategies.filters import (
     safe_grad,
     safe_lora,
     safety_client,
+    safety_probe,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "safe_grad",
     "safe_lora",
     "safety_client",
+    "safety_probe",
 ]

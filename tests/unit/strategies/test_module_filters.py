@@ -11,7 +11,7 @@ from fedsafe.contracts import Updates, filters
 from fedsafe.errors import ConfigError, ModelError
 from fedsafe.experiment.load import validate
 from fedsafe.vectorize import blocks, flat, moved
-from strategies import build
+from strategies import aggregate, build
 
 MODULES = {"base_model.model.layers.0.q": (6, 5), "base_model.model.layers.0.v": (4, 5)}
 RANK = 2
@@ -196,6 +196,17 @@ def test_filter_of_modules_does_not_work_tensor_by_tensor(name):
     strategy = {"name": "mean", "filters": [name], "per_block": True}
     with pytest.raises(ConfigError, match=f"'{name}' works on LoRA modules"):
         validate({"federation": {"strategy": strategy, "root": {"name": "micro-safety"}}})
+
+
+def test_modules_are_told_by_shapes_in_the_api():
+    sent, rows, root = _adapter(1), _rows(2), _rows(3, 1)[0]
+    shapes = {name: tuple(one.shape) for name, one in sent.items()}
+    given = {"model": flat(sent), "root": root}
+    found = aggregate("mean", rows, filters=["asft"], shapes=shapes, **given)
+    expected = _filtered("asft", _round(sent, rows, root=root)).mean(dim=0)
+    assert torch.allclose(found.update, expected, atol=1e-6)
+    with pytest.raises(ConfigError, match="Give shapes"):
+        aggregate("mean", rows, filters=["asft"], **given)
 
 
 @pytest.mark.parametrize("name", ["safe-lora", "asft"])

@@ -90,9 +90,9 @@ def test_defense_without_a_note_has_none_to_poison() -> None:
     assert notes_of(PluginChoice(name="antidote")) == ()
 
 
-def test_every_shipped_defense_has_settings_in_the_preset() -> None:
+def test_preset_has_settings_of_defenses_that_exist() -> None:
     given = {steps[0].name for steps in pipelines_of(load("micro-acceptance").defenses)}
-    assert given == set(defenses)
+    assert given <= set(defenses)
 
 
 def test_unknown_defense_is_an_error(tmp_path: Path) -> None:

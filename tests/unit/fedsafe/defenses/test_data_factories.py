@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fedsafe.contracts import DefenseTask, Exchange, Prompt, Verdict
 from fedsafe.data.text_signatures import TextSignatures
@@ -36,15 +34,13 @@ def test_a_request_that_holds_a_place_is_not_filled_again() -> None:
     assert found == "rewrite : request : say {reply} reply : {critique}"
 
 
-texts = st.text('ab{}"\\\n', max_size=8)
-
-
-@settings(max_examples=30)
-@given(texts, texts)
-def test_without_places_the_exchange_follows_as_json(request: str, reply: str) -> None:
-    found = asked("Rewrite.", exchange(request, reply))
+@pytest.mark.parametrize(
+    ("request_", "reply"), [("a", "b"), ('say "{reply}"\n', '} \\ {"x": 1}'), ("", "b")]
+)
+def test_without_places_the_exchange_follows_as_json(request_: str, reply: str) -> None:
+    found = asked("Rewrite.", exchange(request_, reply))
     data = json.loads(found.removeprefix("Rewrite.\n\n"))
-    assert data == {k: v for k, v in (("request", request), ("reply", reply)) if v}
+    assert data == {k: v for k, v in (("request", request_), ("reply", reply)) if v}
 
 
 @dataclass
@@ -89,12 +85,8 @@ def test_verdict_rows_ask_of_judged_answers_alone() -> None:
     assert (row.instruction, row.response) == ("safe ? a b", "no")
 
 
-@settings(max_examples=30)
-@given(st.lists(texts), st.dictionaries(texts, texts, max_size=3), st.sets(texts, max_size=3))
-def test_progress_is_the_same_after_json(
-    elicited: list[str], refusals: dict[str, str], seen: set[str]
-) -> None:
-    made = Progress(elicited, elicited[:1], refusals, {}, seen)
+def test_progress_is_the_same_after_json() -> None:
+    made = Progress(["a", "b"], ["a"], {"a": "no"}, {"add": "two"}, {"a", "b"})
     made.dropped["empty"], made.rounds = 2, [{"requests": 1}]
     assert Progress.of(json.loads(json.dumps(made.plain()))) == made
 

@@ -64,3 +64,9 @@ def test_every_stage_stands_behind_those_that_it_needs() -> None:
     for key, stage in found.stages.items():
         assert set(stage.after) <= seen
         seen.add(key)
+
+
+def test_second_attack_is_a_stage_behind_its_defense() -> None:
+    found = plan(second_attack={"none": None, "two": {"rounds": 2}}, defenses=["fine-tune"])
+    assert counted(found)["attacked-again:fine-tune"] == 1
+    assert counted(found)["defended:fine-tune"] == 1

@@ -7,7 +7,7 @@ import pytest
 
 from fedsafe.cli.tables import before_after
 from fedsafe.report import write
-from fedsafe.report.depth import depth_curves, is_in_curve
+from fedsafe.report.depth_curves import depth_curves, is_in_curve
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import Scores
 from tests.unit.fedsafe.report.page_check import check
