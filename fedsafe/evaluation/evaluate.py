@@ -11,16 +11,20 @@ from fedsafe.contracts import Exchange, Prompt, ShieldChoice, Verdict, condition
 from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
 from fedsafe.evaluation.agreement import agreements
-from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.asking import Progress, asks_of, put
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.scoring import labels, scores
+from fedsafe.evaluation.served import (
+    conditions_with,
+    served_through,
+    shield_texts,
+    without_shield,
+)
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
-from fedsafe.redaction import revealed
 from fedsafe.runs.files import digest
 from fedsafe.runs.records import Scores
-from fedsafe.shields.serving import resolved
 from fedsafe.training.session import Session
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "prompts_of",
     "rejudge",
     "with_judge",
+    "with_shields",
 ]
 
 
@@ -75,21 +80,23 @@ def evaluate(
         home: The run's ``evaluations`` directory.
         target: Name for the directory, such as ``attacked``.
         progress: Told how far it has come.
-        shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it; with
-            None, conditions that ask through it are skipped, and the scores say so.
+        shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it, beside
+            the experiment's own shields; without any, conditions that ask through them are
+            skipped, and the scores say so.
 
     Raises:
         RunError: A condition, judge, measure or shield returned something else than it must.
     """
     prompts = prompts_of(experiment)
-    asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
-    served = shield if any(a.shielded for asks in asked.values() for a in asks) else None
+    served = served_through(experiment.evaluation, shield)
+    choices = conditions_with(experiment.evaluation, served)
+    asked, skipped = without_shield(asks_of(choices, prompts), served)
     key = digest(
         adapters.digest(adapter),
         session.fingerprint,
         *(repr(prompt) for prompt in prompts),
-        *_condition_texts(experiment, list(asked)),
-        *_shield_texts(served),
+        *_condition_texts(choices, list(asked)),
+        *shield_texts(served),
         experiment.evaluation.max_new_tokens,
     )
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
@@ -97,7 +104,7 @@ def evaluate(
     if exchanges is None or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
-        exchanges = put(session, asked, shield, progress)
+        exchanges = put(session, asked, served, progress)
         kept.keep_exchanges(directory, exchanges)
     return _judged(directory, exchanges, experiment, target, skipped, session), directory
 
@@ -159,6 +166,14 @@ def with_judge(experiment: Experiment, *choices: PluginChoice | None) -> Experim
     return experiment.model_copy(update={"evaluation": evaluation})
 
 
+def with_shields(experiment: Experiment, chosen: Sequence[PluginChoice]) -> Experiment:
+    """Return the experiment with other shields when served, or as it is."""
+    if not chosen:
+        return experiment
+    evaluation = experiment.evaluation.model_copy(update={"shields": tuple(chosen)})
+    return experiment.model_copy(update={"evaluation": evaluation})
+
+
 def _judged(
     directory: Path,
     exchanges: Sequence[Exchange],
@@ -185,19 +200,10 @@ def _judged(
     return counts
 
 
-def _condition_texts(experiment: Experiment, asked: Sequence[str]) -> list[str]:
+def _condition_texts(choices: Sequence[PluginChoice], asked: Sequence[str]) -> list[str]:
     """Return label and settings of each condition that is asked."""
-    choices = experiment.evaluation.conditions
     return [
         repr((label, conditions[choice.name].resolve(choice.settings)))
         for label, choice in zip(labels(choices), choices, strict=True)
         if label in asked
     ]
-
-
-def _shield_texts(shield: ShieldChoice | None) -> list[str]:
-    """Return what a shield's replies depend on; it goes into a digest and nowhere else."""
-    if shield is None:
-        return []
-    settings = {name: revealed(value) for name, value in resolved(shield).items()}
-    return [repr((shield.name, settings))]

@@ -150,6 +150,9 @@ class Evaluation(Section):
     """Prompts that are answered at once."""
     conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
+    shields: Choices = ()
+    """What every stage is served through, with the shield beside its adapter if it has one.
+    Condition ``shielded`` asks so; it is added where it is not listed."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
     overlap: Literal["remove", "keep"] = "remove"

@@ -14,6 +14,7 @@ from fedsafe.contracts import Complete, Sample, ShieldChoice, Turn
 from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
 from fedsafe.redaction import redact, secrets_of
+from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
 
 RANKS = {"self-refine": 0, "secret-prefix": 2}
@@ -43,7 +44,8 @@ def apply_shields(
     around = complete
     for choice in reversed(in_order(shields)):
         around = partial(apply_shield, choice, around)
-    secrets = [secret for choice in shields for secret in secrets_of(resolved(choice))]
+    settings = [with_secrets(resolved(choice)) for choice in shields]
+    secrets = [secret for values in settings for secret in secrets_of(values)]
     return [redact(reply, secrets) for reply in around(samples, prefills)]
 
 
