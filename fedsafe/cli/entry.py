@@ -15,6 +15,7 @@ from fedsafe.cli import (
     client,
     config,
     data,
+    export,
     generate,
     model,
     plugins,
@@ -41,6 +42,7 @@ app = typer.Typer(
 runs.register(app)
 align.register(app)
 generate.register(app)
+export.register(app)
 server.register(app)
 client.register(app)
 status.register(app)

@@ -16,10 +16,11 @@ from fedsafe.contracts import (
     Sample,
     ShieldChoice,
     defenses,
+    shields,
 )
 from fedsafe.data.dedup import normalise
 from fedsafe.data.dedup import overlap as overlap_of
-from fedsafe.errors import RunError
+from fedsafe.errors import FedSafeError, RunError
 from fedsafe.evaluation.overlap import OverlapCounter
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
@@ -32,6 +33,7 @@ from fedsafe.runs.files import digest, private_directory, write_json, write_line
 from fedsafe.runs.records import Overlap
 from fedsafe.seeds import stream
 from fedsafe.shields.serving import load_shield, save_shield
+from fedsafe.shields.template import export_template
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -98,6 +100,7 @@ def run_defense(
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     shield = defended.shield or shield
     save_shield(directory / "adapter", shield)
+    _export(directory / "adapter", shield, session, events)
     seconds, made = time.perf_counter() - begun, overlap.record()
     record = {
         **_made_with(choice),
@@ -110,6 +113,20 @@ def run_defense(
     }
     write_sealed(directory / RECORD, record)  # last: with it the defense is done
     return Repaired(repaired, directory, seconds, made)
+
+
+def _export(
+    adapter: Path, shield: ShieldChoice | None, session: Session, events: Events
+) -> None:
+    """Write the shield as a chat template beside the adapter, for servers that are not FedSafe."""
+    if shield is None or session.spec.template.name != "chat":
+        return
+    if "template" not in shields[shield.name].traits:
+        return
+    try:
+        export_template(adapter, [shield], session.loaded.tokenizer)
+    except FedSafeError as error:  # the adapter is whole without it
+        events("note", f"No chat template is written beside the adapter: {error}")
 
 
 def _made_with(choice: PluginChoice) -> dict[str, Any]:
