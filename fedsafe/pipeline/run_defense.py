@@ -115,9 +115,7 @@ def run_defense(
     return Repaired(repaired, directory, seconds, made)
 
 
-def _export(
-    adapter: Path, shield: ShieldChoice | None, session: Session, events: Events
-) -> None:
+def _export(adapter: Path, shield: ShieldChoice | None, session: Session, events: Events) -> None:
     """Write the shield as a chat template beside the adapter, for servers that are not FedSafe."""
     if shield is None or session.spec.template.name != "chat":
         return
