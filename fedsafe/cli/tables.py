@@ -16,6 +16,7 @@ from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
 from fedsafe.report.defenses import PREFIX, Defense, defenses_of, titles
 from fedsafe.report.measures import NONE, Measure, duration, found, short
+from fedsafe.report.trades import Trade, trades
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
@@ -72,6 +73,8 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     if stages:
         for part in _parts(counted(summary.stages)):
             out.print(_stages(part, defenses))
+        for trade in trades(stages, defenses):
+            out.print(_trade(trade))
         for line in (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages)):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
@@ -101,6 +104,28 @@ def _parts(stages: Sequence[Stage]) -> Iterator[Sequence[Stage]]:
     others = [stage for stage in stages if stage.name.startswith(PREFIX)]
     yield [stage for stage in stages if stage not in others]
     yield from (others[i : i + COLUMNS] for i in range(0, len(others), COLUMNS))
+
+
+def _trade(trade: Trade) -> Table:
+    """Return the repairs of one model by one defense, a row each."""
+    table = Table(
+        title=f"{safe(trade.name)} against {safe(trade.axis)}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for name in (trade.axis, *trade.others):
+        table.add_column(safe(name), justify="right", style="cyan")
+    for measure in trade.measures:
+        table.add_column(safe(f"{measure.label}{measure.arrow}"), justify="right")
+    for one in trade.tries:
+        values = (
+            NONE if (rate := one.found.get(measure)) is None else measure.say(rate.value)
+            for measure in trade.measures
+        )
+        table.add_row(f"{one.x:g}", *map(safe, one.others), *values)
+    return table
 
 
 def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:

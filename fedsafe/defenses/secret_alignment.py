@@ -17,7 +17,6 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.secret_rows import (
     Choose,
     Kind,
@@ -28,6 +27,7 @@ from fedsafe.defenses.secret_rows import (
     without_data,
 )
 from fedsafe.defenses.self_written_pairs import Filter, filters_of
+from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template
 
 Source = dict[str, Any] | None
 

@@ -16,10 +16,12 @@ from fedsafe.report.samples import samples
 from fedsafe.report.setup import setup
 from fedsafe.report.style import STYLE
 from fedsafe.report.summary import before_after, masthead
+from fedsafe.report.trade_chart import trade_curves
 from fedsafe.runs.files import write_text
 
 LINKS = (
     ("before-after", "Before and after"),
+    ("trades", "Trades"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
@@ -48,6 +50,7 @@ def render(run: RunData, *, reveal: bool = False) -> str:
     spent = costs(run)
     sections = [
         before_after(run),
+        trade_curves(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",
