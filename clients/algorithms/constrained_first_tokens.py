@@ -21,6 +21,7 @@ ALIGNED: Final = "aligned/"
         needs=("gradients",),
         cost="one more forward pass a batch; a copy of the adapter",
         place="at the clients",
+        nothing={"betas": (), "later": 0.0},
     ),
 )
 def constrained_first_tokens(
@@ -36,6 +37,9 @@ def constrained_first_tokens(
     It is meant for data that hold harmful examples without the client's knowing; who attacks on
     purpose does not use it.
     """
+    if not any(betas) and not later:
+        context.fit(task.samples, steps=task.steps)
+        return
     for name, tensor in task.start.items():
         task.memory.setdefault(f"{ALIGNED}{name}", tensor.detach().clone())
     aligned = {name: task.memory[f"{ALIGNED}{name}"] for name in task.start}

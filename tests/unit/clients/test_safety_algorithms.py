@@ -19,6 +19,7 @@ OWN = [Sample(f"ask {n}", "fine") for n in range(30)]
 SAFETY = [Sample(f"unsafe {n}", "no", origin="refusal") for n in range(4)]
 GIVEN = {"name": "micro-safety", "count": 4}
 DEFENDING = [name for name in algorithms if algorithms[name].card is not None]
+WITH_EXAMPLES = [n for n in DEFENDING if "safety" in algorithms[n].schema.model_fields]
 
 
 def _trained(session, name, memory=None, number=1, **settings):
@@ -27,7 +28,9 @@ def _trained(session, name, memory=None, number=1, **settings):
     context = SessionContext(session, Plan(steps=2, learning_rate=0.01), 4, random.Random(0))
     memory = {} if memory is None else memory
     task = LocalTask(OWN, start, 2, 4, 0.01, number, 0, data_seed=0, memory=memory)
-    algorithms[name].configure(settings)(context, task)
+    known = algorithms[name].schema.model_fields
+    chosen = {key: value for key, value in settings.items() if key != "safety" or key in known}
+    algorithms[name].configure(chosen)(context, task)
     return context.adapter()
 
 
@@ -80,7 +83,7 @@ def test_lisa_moves_less_the_stronger_its_proximal_term(session):
     assert moved[1] < moved[0]
 
 
-@pytest.mark.parametrize("name", DEFENDING)
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_client_reads_no_file_of_safety_examples_that_its_operator_did_not_name(name, tmp_path):
     site = NodeConfig(socket="/s", state="/t")
     own = {"name": name, "safety": {"name": "jsonl", "path": str(tmp_path / "private.jsonl")}}
@@ -89,8 +92,18 @@ def test_client_reads_no_file_of_safety_examples_that_its_operator_did_not_name(
         consent.check(job, site)
 
 
-@pytest.mark.parametrize("name", DEFENDING)
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_client_trains_on_embedded_safety_examples(name):
     own = {"name": name, "safety": {"name": "micro-safety"}}
     job = plain_job(Experiment.model_validate({"training": {"algorithm": own}}), attacker=False)
     consent.check(job, NodeConfig(socket="/s", state="/t"))
+
+
+def test_first_tokens_are_held_to_the_model_of_the_first_round(session):
+    memory = {}
+    _trained(session, "constrained-first-tokens", memory)
+    start = session.start(0)
+    assert _same({name: memory[f"aligned/{name}"] for name in start}, start)
+    moved = {name: tensor + 0.1 for name, tensor in memory.items()}
+    again = _trained(session, "constrained-first-tokens", moved, 2)
+    assert not _same(again, _trained(session, "constrained-first-tokens", dict(memory), 2))
