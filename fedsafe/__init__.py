@@ -11,9 +11,12 @@ from fedsafe.version import __version__
 __all__ = [
     "__version__",
     "aggregate",
+    "compare",
     "load_experiment",
+    "read_matrix",
     "read_run",
     "run",
+    "run_matrix",
     "run_seeds",
     "shielded",
 ]
@@ -28,7 +31,9 @@ def __getattr__(name: str) -> Any:
         from strategies.api import aggregate
 
         return aggregate
-    if name in {"load_experiment", "read_run", "run", "run_seeds"}:
+    if name in {"read_matrix", "run_matrix"}:
+        return getattr(importlib.import_module("fedsafe.matrix.library"), name)
+    if name in {"compare", "load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)
     if name == "shielded":
         from fedsafe.shields import shielded

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsafe.app import activate
 from fedsafe.experiment import Experiment, load
+from fedsafe.runs.comparison_records import Comparison
 from fedsafe.runs.events import Listener
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.records import Round, Stage, Summary
@@ -19,8 +20,10 @@ from fedsafe.runs.store import FederationStore, Store, default_directory
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunFrames", "load_experiment", "read_run", "run", "run_seeds"]
+__all__ = ["RunFrames", "compare", "load_experiment", "read_run", "run", "run_seeds"]
 
+CLUSTERED = ("clusters", "cluster_low", "cluster_high")
+"""What a rate has where prompts are not independent."""
 VERDICT = ("outcome", "correct", "raw", "score")
 """What a judge says of an exchange, kept in a file of its own."""
 
@@ -34,7 +37,8 @@ class RunFrames:
         experiment: The resolved experiment.
         summary: What summary.json says; None before there is one.
         stages: One row a stage: name, judge, seconds, and each score as ``unsafe``,
-            ``unsafe.n``, ``unsafe.low``, ``unsafe.high``, under a condition as
+            ``unsafe.n``, ``unsafe.low``, ``unsafe.high`` (and ``unsafe.clusters``,
+            ``unsafe.cluster_low``, ... where prompts are not independent), under a condition as
             ``unsafe@prefilled``; shares in [0, 1].
         rounds: One row a round of a federation (``main`` or ``control``): accepted replies,
             norms, bytes, seconds, ``metrics.*``, ``probe.*``.
@@ -134,6 +138,22 @@ def run_seeds(
     return seed_runs.run(plan, listen)
 
 
+def compare(*runs: str | Path, reveal: bool = False) -> Comparison:
+    """Compare runs with the first of them, stage by stage and prompt by prompt.
+
+    Args:
+        runs: Two or more run directories, ``DIR:STAGE``, or directories of several seeds.
+        reveal: Put prompts and replies of what flipped into the record.
+
+    Raises:
+        RunError: One is no run, or they were evaluated on different prompts.
+    """
+    from fedsafe.pipeline.comparison import compare as compared
+
+    activate()
+    return compared(runs, reveal=reveal)
+
+
 def read_run(directory: str | Path) -> RunFrames:
     """Return a run directory as pandas frames, however far the run has come.
 
@@ -205,8 +225,8 @@ def _rates(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         path = f"{prefix}{name}"
         if isinstance(value, Mapping) and "value" in value:
             yield path, value["value"]
-            for part in ("n", "low", "high", "unknown"):
-                if part in value:
+            for part in ("n", "low", "high", "unknown", *CLUSTERED):
+                if part in value and not (part in CLUSTERED and value[part] is None):
                     yield f"{path}.{part}", value[part]
         elif isinstance(value, Mapping):
             yield from _rates(value, f"{path}.")

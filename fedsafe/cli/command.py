@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +25,23 @@ def inline() -> Any:
 
 
 def work(
-    directory: Path, task: "Callable[[Listener], Summary]", *, as_json: bool, again: str = ""
+    directory: Path,
+    task: "Callable[[Listener], Summary]",
+    *,
+    as_json: bool,
+    again: str = "",
+    log: Sequence[str] | None = None,
 ) -> "Summary":
     """Run a command's task with a progress display, show its results, return the summary.
 
     Raises:
+        ConfigError: ``log`` names no tracker.
+        MissingDependencyError: It names one that is not installed.
         Interrupted: The user stopped it; the message says how to go on.
         Exit: The run failed, which is exit code 1.
     """
-    from fedsafe.cli.console import display
-
     try:
-        with display(as_json=as_json) as listen:
+        with listening(log, None, as_json=as_json) as listen:
             summary = task(listen)
     except FedSafeError:
         _draw_what_there_is(directory)
@@ -48,6 +53,32 @@ def work(
     if summary.status == "failed":
         raise typer.Exit(1)
     return summary
+
+
+@contextlib.contextmanager
+def listening(
+    log: Sequence[str] | None, store: Path | None, *, as_json: bool
+) -> "Iterator[Listener]":
+    """Yield a listener that shows events, and hands them to the trackers of ``--log``.
+
+    Args:
+        log: Trackers by name; none are looked at without it.
+        store: Directory of what they write; None: ``exports`` in the run's directory.
+        as_json: Whether events are shown as JSON lines.
+    """
+    from fedsafe.cli.console import display
+
+    with display(as_json=as_json) as listen:
+        if not log:
+            yield listen
+            return
+        from fedsafe.integrations.tracking import LiveTracking
+
+        tracking = LiveTracking(log, store, listen)
+        try:
+            yield tracking
+        finally:
+            tracking.close()
 
 
 def _how_to_go_on(directory: Path, again: str) -> str:

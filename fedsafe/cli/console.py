@@ -92,8 +92,10 @@ class LiveDisplay:
             self._clear()
 
     def _round(self, done: int, rounds: int | None) -> None:
-        left = self._journal.left()
-        self._move(ROUNDS, done, rounds, f"{duration(left)} left" if left else "")
+        left, rate = self._journal.left(), self._journal.tokens_per_second
+        told = [f"{duration(left)} left"] if left else []
+        told += [f"{rate:.0f} tokens a second"] if rate else []
+        self._move(ROUNDS, done, rounds, ", ".join(told))
 
     def _activity(self, event: Event) -> None:
         label, done, total = ACTIVITIES[event.kind]

@@ -1,4 +1,4 @@
-"""``fedsafe export``: a defended adapter for servers that are not FedSafe."""
+"""``fedsafe export``: a run's records for other tools."""
 
 import json
 from pathlib import Path
@@ -6,56 +6,72 @@ from typing import Annotated
 
 import typer
 
-from fedsafe.cli.shields import shields_of
 from fedsafe.cli.text import shown
+from fedsafe.errors import ConfigError
+from fedsafe.suggestions import suggestion
+
+TABLES = ("jsonl", "csv", "parquet")
+TRACKERS = ("tensorboard", "mlflow", "trackio", "wandb")
+INSPECT = "inspect"
+FORMS = (*TABLES, INSPECT, *TRACKERS)
+Log = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="TRACKER", help=f"Log live: {', '.join(TRACKERS)}; repeatable."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to an app."""
-    example = "fedsafe export runs/krum/adapter --shield ignore -o served"
-    app.command(rich_help_panel="Do", epilog=f"Example: {example}")(export)
+    example = "fedsafe export runs/krum --to csv -o krum-tables"
+    app.command(rich_help_panel="Look up", epilog=f"Example: {example}")(export)
 
 
 def export(
-    adapter: Annotated[
-        Path, typer.Argument(metavar="ADAPTER", help="Directory of a PEFT adapter.")
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="Its base model: a directory or a hub name; else what it names itself."),
-    ] = None,
-    shield: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--shield",
-            metavar="NAME[:k=v,...]",
-            help="A shield beside the adapter's own; repeatable.",
-        ),
-    ] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    form: Annotated[str, typer.Option("--to", metavar="FORM", help=f"One of {', '.join(FORMS)}.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Write a whole model: base and adapter merged, tokenizer and template.",
-        ),
+        typer.Option("-o", "--output", metavar="DIR", help="Where to; else RUN/exports/FORM."),
     ] = None,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Write prompts and replies, which may be harmful.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Write an adapter's shields as chat_template.jinja, which any server can be given.
+    """Write a run's records for other tools: tables, Inspect logs, experiment trackers.
 
-    It lies beside the adapter, or with -o in a directory that holds the whole model. It holds a
-    secret in the clear, so it is readable by its owner alone.
+    Nothing leaves the machine. Prompts and replies are withheld without --reveal.
     """
-    from fedsafe.app import activate
-    from fedsafe.contracts import ShieldChoice
-    from fedsafe.shields.served_model import export_beside, export_merged
+    from fedsafe.cli.directories import existing
 
-    activate()
-    chosen = [ShieldChoice(one.name, one.settings) for one in shields_of(shield or ())]
-    if output is None:
-        written = export_beside(adapter.expanduser(), model, chosen)
-    else:
-        written = export_merged(adapter.expanduser(), model, chosen, output.expanduser())
-    typer.echo(json.dumps({"written": str(written)}) if as_json else shown(written))
+    if form not in FORMS:
+        raise ConfigError(
+            f"--to {form}: there is no such form.{suggestion(form, list(FORMS))} There are "
+            f"{', '.join(FORMS)}."
+        )
+    existing(run)
+    if reveal and form in TRACKERS:
+        raise ConfigError(f"--reveal: {form} gets numbers and settings alone, and no texts.")
+    files = _written(run, form, output, reveal=reveal)
+    if as_json:
+        typer.echo(json.dumps({"form": form, "files": [str(path) for path in files]}))
+        return
+    for path in files:
+        typer.echo(shown(path))
+
+
+def _written(run: Path, form: str, output: Path | None, *, reveal: bool) -> list[Path]:
+    from fedsafe.integrations.tracking import EXPORTS, export_to_tracker
+
+    if form in TRACKERS:
+        return [export_to_tracker(run, form, output)]
+    target = output or run / EXPORTS / (f"{form}-revealed" if reveal else form)
+    if target.is_file():
+        raise ConfigError(f"{shown(target)} is a file. Choose a directory with -o.")
+    if form == INSPECT:
+        from fedsafe.integrations.inspect_logs import export_inspect_logs
+
+        return export_inspect_logs(run, target, reveal=reveal)
+    from fedsafe.integrations.tables import export_tables
+
+    return export_tables(run, form, target, reveal=reveal)

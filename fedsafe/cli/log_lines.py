@@ -4,8 +4,6 @@ The same lines serve a terminal and a log.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from math import isfinite
-from statistics import median
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +19,13 @@ from fedsafe.report.measures import (
     percent,
 )
 from fedsafe.runs.events import Event
-from fedsafe.runs.records import Client, Rate, Round, Scores
+from fedsafe.runs.records import Rate, Round, Scores
+from fedsafe.runs.round_figures import (
+    accepted,
+    malicious_share,
+    median_loss,
+    tokens_per_second,
+)
 
 HEADER = (
     f"  {'round':>7}  {'replies':>7}  {'loss':>7}  {'refusal':>8}  {'new skill':>9}  "
@@ -39,6 +43,8 @@ class LogLines:
         self._rounds = 0
         self._seconds: list[float] = []
         self._done = 0
+        self.tokens_per_second: float | None = None
+        """Of the last round: tokens that clients trained on, over its wall time."""
 
     def lines(self, event: Event) -> Iterator[str]:
         """Yield the log lines of an event; for many events none."""
@@ -84,11 +90,7 @@ class LogLines:
     def _stage(self, event: Event) -> Iterator[str]:
         name = safe(event.data.get("stage", ""))
         scores = _scores(event.data.get("scores"))
-        text = "  ".join(
-            f"{measure.label.lower()} {percent(rate.value)}"
-            for measure, rate in _headline(scores)
-            if rate is not None
-        )
+        text = _headlines(scores)
         took = duration(seconds) if (seconds := event.data.get("seconds")) else ""
         yield f"[bold]{name:<22}[/bold] {text}  [dim]{took}[/dim]"
 
@@ -108,6 +110,7 @@ class LogLines:
             return
         self._seconds.append(record.seconds)
         self._done = record.round
+        self.tokens_per_second = tokens_per_second(record)
         yield self._row(record)
         dropped = [client for client in record.clients if client.status in ("dropped", "failed")]
         for client in dropped[:SHOWN_DROPS]:
@@ -116,15 +119,13 @@ class LogLines:
             yield f"  [yellow]and {len(dropped) - SHOWN_DROPS} more dropped[/yellow]"
 
     def _row(self, record: Round) -> str:
-        accepted = [client for client in record.clients if client.status == "accepted"]
-        known = (client.loss for client in accepted if client.loss is not None)
-        losses = [loss for loss in known if isfinite(loss)]
-        loss = f"{median(losses):#.4g}" if losses else NONE
+        found = median_loss(record)
+        loss = NONE if found is None else f"{found:#.4g}"
         probe = record.probe or Scores()
         share = malicious_share(record.clients)
         color = "red" if share else "green" if share == 0 else "dim"
         number = f"{record.round}/{self._rounds}" if self._rounds else f"{record.round}"
-        replies = f"{len(accepted)}/{len(record.cohort)}"
+        replies = f"{accepted(record)}/{len(record.cohort)}"
         left = self.left()
         return (
             f"  {number:>7}  {replies:>7}  {loss:>7}  {_value(probe.refusal):>8}  "
@@ -133,18 +134,9 @@ class LogLines:
         ).rstrip()
 
 
-def malicious_share(clients: list[Client]) -> float | None:
-    """Return the share of influence that malicious clients had.
-
-    None where none was asked, or where the strategy does not say.
-    """
-    if not any(client.malicious for client in clients):
-        return None
-    known = [(c.influence, c.malicious) for c in clients if c.influence is not None]
-    total = sum(influence for influence, _ in known)
-    if len(known) < len(clients):
-        return None
-    return sum(influence for influence, bad in known if bad) / total if total else 0.0
+def probe_line(record: Round) -> str:
+    """Return the measures of a round's small evaluation as text; empty where there was none."""
+    return _headlines(record.probe or Scores())
 
 
 def _rate(a_second: float) -> str:
@@ -161,6 +153,14 @@ def _scores(found: object) -> Scores:
 
 def _headline(scores: Scores) -> list[tuple[Measure, Any]]:
     return [(m, m.read(scores)) for m in (REFUSAL, NEW_SKILL, OVER_REFUSAL)]
+
+
+def _headlines(scores: Scores) -> str:
+    return "  ".join(
+        f"{measure.label.lower()} {percent(rate.value)}"
+        for measure, rate in _headline(scores)
+        if rate is not None
+    )
 
 
 def _value(rate: Rate | None) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from fedsafe.cli.command import finish, inline, show_experiment, work
 from fedsafe.cli.evaluation import evaluate, judge
+from fedsafe.cli.export import Log
 from fedsafe.cli.pipelines import sweeps_of, swept
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
@@ -29,6 +30,13 @@ Settings = Annotated[
     typer.Option("--set", metavar="k=v", help="Set one of the plug-in's settings; repeatable."),
 ]
 
+BaseModel = Annotated[
+    str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
+]
+KeepAttacker = Annotated[
+    bool, typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to an app."""
@@ -43,7 +51,7 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=panel, epilog=f"Example: {epilog}")(command)
 
 
-def run(
+def run(  # noqa: PLR0917 - each is an option of the command line
     experiment: Annotated[
         str,
         typer.Argument(
@@ -63,6 +71,7 @@ def run(
         str | None,
         typer.Option("--seeds", metavar="0-4", help="Run once a seed (0-4, or 0,3,7), aggregate."),
     ] = None,
+    log: Log = None,
 ) -> None:
     """Run an experiment: clean control, attack, evaluation, defense, evaluation, report.
 
@@ -81,7 +90,7 @@ def run(
         from fedsafe.cli.seeds import run_with_seeds
 
         flags = {"as_json": as_json, "dry_run": dry_run, "overwrite": overwrite}
-        run_with_seeds(resolved, seeds, changes or (), output, **flags)
+        run_with_seeds(resolved, seeds, changes or (), output, log=log, **flags)
         return
     directory = output or default_directory(resolved)
     if dry_run:
@@ -94,15 +103,16 @@ def run(
             typer.echo(f"{shown(directory)} holds this experiment, completed; nothing to run.")
         finish(directory, summary, as_json=as_json)
         return
-    work(directory, lambda listen: inline().run(resolved, directory, listen), as_json=as_json)
+    task = lambda listen: inline().run(resolved, directory, listen)  # noqa: E731
+    work(directory, task, as_json=as_json, log=log)
 
 
-def resume(run: Run, as_json: Json = False) -> None:
+def resume(run: Run, as_json: Json = False, log: Log = None) -> None:
     """Go on with a run that was stopped, from its last complete round."""
     from fedsafe.cli.directories import existing
 
     existing(run)
-    work(run, lambda listen: inline().resume(run, listen), as_json=as_json)
+    work(run, lambda listen: inline().resume(run, listen), as_json=as_json, log=log)
 
 
 def defend(  # noqa: PLR0917 - each is an option of the command line
@@ -122,9 +132,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
             help="Defend once for each value of a setting; of several, for each combination.",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
-    ] = None,
+    model: BaseModel = None,
     adapter: Annotated[
         Path | None,
         typer.Option("--adapter", metavar="DIR", help="That adapter (PEFT format)."),
@@ -134,6 +142,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         str | None,
         typer.Option("--experiment", help="Template, suites and judge for that adapter."),
     ] = None,
+    keep_attacker: KeepAttacker = False,
     as_json: Json = False,
 ) -> None:
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
@@ -144,8 +153,8 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     """
     from fedsafe.cli.directories import existing
 
-    chosen = settings(changes)
-    pipelines = swept(defense, chosen, sweeps_of(sweep))
+    kept = {"keep_attacker": True} if keep_attacker else {}
+    pipelines = swept(defense, {**settings(changes), **kept}, sweeps_of(sweep))
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")
@@ -175,12 +184,17 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw one self-contained HTML page from a run directory, finished or not, or of seeds."""
+    """Draw one self-contained HTML page of a run, finished or not, of seeds or of a matrix."""
     from fedsafe.cli.directories import existing
-    from fedsafe.report import is_seeds_directory, write, write_seeds
+    from fedsafe.report import is_matrix_directory, is_seeds_directory, write, write_seeds
 
-    seeds = is_seeds_directory(run)
-    page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
+    if is_matrix_directory(run):
+        from fedsafe.matrix.publish import publish
+
+        page = publish(run)
+    else:
+        seeds = is_seeds_directory(run)
+        page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
     typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXPLAINED = (
     "Differences are after less before, of shares in points, paired by prompt and seed. t: over "
     "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; McNemar's "
-    "exact test takes the pooled pairs as independent."
+    "exact test takes the pooled pairs as independent; Holm: the same, corrected over all tests."
 )
 
 
@@ -36,6 +36,7 @@ def run_with_seeds(
     as_json: bool,
     dry_run: bool,
     overwrite: bool,
+    log: Sequence[str] | None = None,
 ) -> None:
     """Run an experiment with each seed, show the aggregate, and say where it lies.
 
@@ -46,8 +47,7 @@ def run_with_seeds(
     """
     from fedsafe import seed_runs
     from fedsafe.cli import directories
-    from fedsafe.cli.command import show_experiment
-    from fedsafe.cli.console import display
+    from fedsafe.cli.command import listening, show_experiment
 
     if any(change.partition("=")[0].strip() == "seed" for change in changes):
         raise ConfigError("Give --seeds, or --set seed=...; not both.")
@@ -61,7 +61,7 @@ def run_with_seeds(
         for seed in planned.experiments:
             directories.clear(planned.run_directory(seed))
     try:
-        with display(as_json=as_json) as listen:
+        with listening(log, planned.directory / "exports", as_json=as_json) as listen:
             found = seed_runs.run(planned, listen)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
@@ -131,11 +131,12 @@ def _differences(summary: SeedSummary, title: str, differences: Sequence[Differe
         padding=(0, 2, 0, 0),
     )
     table.add_column("", no_wrap=True)
-    for heading in ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p"):
+    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p", "Holm")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for found in differences:
         measure = seed_texts.measure_of(summary, found.measure)
-        mean, t, bootstrap, changed, p = seed_texts.difference(measure, found)
+        mean, t, bootstrap, *tested = seed_texts.difference(measure, found)
         pairs = NONE if found.pairs is None else str(found.pairs)
-        table.add_row(safe(measure.label), mean, t, bootstrap, pairs, changed, p)
+        table.add_row(safe(measure.label), mean, t, bootstrap, pairs, *tested)
     return table

@@ -7,6 +7,7 @@ import click
 import typer
 
 from fedsafe.cli.command import finish, work
+from fedsafe.cli.export import Log
 from fedsafe.cli.runs import Changes, Json, Output
 from fedsafe.cli.systemd import Systemd, unit
 from fedsafe.cli.text import shown
@@ -76,6 +77,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
             "--insecure-i-know", help="Listen publicly without TLS, keys or nginx all the same."
         ),
     ] = False,
+    log: Log = None,
 ) -> None:
     """Lead an experiment over the network; clients join with `fedsafe client`.
 
@@ -107,6 +109,7 @@ def server(  # noqa: PLR0917 - each is an option of the command line
         lambda hear: serve(planned, hear, metrics=metrics),
         as_json=as_json,
         again="the same command",
+        log=log,
     )
 
 

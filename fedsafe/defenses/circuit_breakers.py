@@ -9,8 +9,9 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.rerouting import Rerouting, nudged, target_layers
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.defenses.wordings import ASK_ORDINARY
 
 

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses.levels import Data, Level, Other, given_halves, misplaced, writing
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import half_and_half
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.defenses.wordings import (
     ASK_ORDINARY,
     ASK_UNSAFE,

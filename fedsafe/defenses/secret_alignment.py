@@ -17,6 +17,7 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.secret_rows import (
     Choose,
     Kind,
@@ -26,7 +27,6 @@ from fedsafe.defenses.secret_rows import (
     under_secret,
     without_data,
 )
-from fedsafe.defenses.self_written_pairs import Filter, filters_of
 from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template
 
 Source = dict[str, Any] | None

@@ -13,7 +13,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.lazy import torch
 from fedsafe.models.adapter_settings import spec_of
 from fedsafe.seeds import derive
@@ -131,12 +131,14 @@ def digest(tensors: Mapping[str, "torch.Tensor"]) -> str:
 def save(directory: Path, tensors: Mapping[str, "torch.Tensor"], model: Any) -> None:
     """Write an adapter that ``PeftModel.from_pretrained`` loads, whole or not at all.
 
-    It calls its base model by name, not by a path of this machine, and says its fingerprint.
+    It calls its base model by name and revision, not by a path of this machine, and says its
+    fingerprint.
     """
     from fedsafe.runs.files import whole_directory
 
     config = copy(model.peft_config["default"])
     config.base_model_name_or_path = getattr(model, "base_name", config.base_model_name_or_path)
+    config.revision = getattr(model, "base_revision", config.revision)
     config.inference_mode = True
     with whole_directory(directory) as aside:
         (aside / WEIGHTS).write_bytes(_serialized(tensors, getattr(model, BASE, "")))
@@ -177,7 +179,7 @@ def load(directory: Path) -> Tensors:
             stored = (file.metadata() or {}).get("sha256")
             tensors = {name: file.get_tensor(name).float() for name in sorted(file.keys())}
     except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(
             f"{path} cannot be read: {reason}. It may be cut short; copy it again."
         ) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import MissingDependencyError, ModelError
+from fedsafe.errors import MissingDependencyError, ModelError, reason_of
 from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
 from fedsafe.models.attach import attach
@@ -110,11 +110,11 @@ def load(
             needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
             to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
-        base, identity, name = _begin(base, spec, adapter, fingerprint(directory, tokenizer))
+        base, identity, named = _begin(base, spec, adapter, fingerprint(directory, tokenizer))
         rows, positions = limits_of(base, tokenizer, directory)
         _freeze(base, checkpointing=training is not None and training.checkpointing)
         model = attach(base, adapter)
-        model.base_name, model.base_fingerprint = name, identity
+        (model.base_name, model.base_revision), model.base_fingerprint = named, identity
         reserve_memory(to_take, device)
     model.eval()
     return LoadedModel(
@@ -131,13 +131,15 @@ def load(
     )
 
 
-def _begin(base: Any, spec: Model, adapter: Adapter, identity: str) -> tuple[Any, str, str]:
-    """Merge the start adapter, if it is to be; return the model, its fingerprint and its name."""
-    name = name_of(spec)
+def _begin(
+    base: Any, spec: Model, adapter: Adapter, identity: str
+) -> tuple[Any, str, tuple[str, str | None]]:
+    """Merge the start adapter, if it is to be; return model, fingerprint, name and revision."""
+    name, revision = name_of(spec)
     if adapter.merged_start is None:
-        return base, identity, name
+        return base, identity, (name, revision)
     base, merged = merge_start(base, adapter.merged_start)
-    return base, digest(identity, merged), f"{name} with {merged[:12]} merged into it"
+    return base, digest(identity, merged), (f"{name} with {merged[:12]} merged into it", None)
 
 
 def _settled(spec: Model, config: Any, device: "torch.device") -> Compute:
@@ -208,5 +210,5 @@ def _base(
             "larger device."
         ) from None
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ModelError(f"The model in {directory} cannot be loaded: {reason}") from None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.experiment.schema import Model
 from fedsafe.micro.base import is_embedded, model_directory
 from fedsafe.models.tokenizer_identity import tokenizer_digest
@@ -20,6 +20,8 @@ PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.t
 """What is downloaded of a model: weights, configuration, and any tokenizer's files."""
 CONFIGURATION = ("config.json", "generation_config.json")
 ADAPTER = "adapter_config.json"
+IMPORTED = "fedsafe-import.json"
+"""Where an imported model came from."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
@@ -57,10 +59,23 @@ def locate(spec: Model) -> Path:
     return _bare(directory)
 
 
-def name_of(spec: Model) -> str:
-    """Return what a saved adapter calls its base model: no path of this machine."""
+def name_of(spec: Model) -> tuple[str, str | None]:
+    """Return what a saved adapter calls its base model, and its revision: no path of this machine.
+
+    A copy of a model of the hub goes by its name there: in the hub's cache, or as `fedsafe model
+    import` made it. Any other directory goes by its own name.
+    """
     directory = Path(spec.path).expanduser()
-    return directory.resolve().name if directory.is_dir() else spec.path
+    if not directory.is_dir():
+        return spec.path, spec.revision
+    home = directory.resolve()
+    if home.parent.name == "snapshots" and home.parents[1].name.startswith("models--"):
+        return home.parents[1].name.removeprefix("models--").replace("--", "/", 1), home.name
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        origin = json.loads((home / IMPORTED).read_text(encoding="utf-8"))
+        if origin.get("kind") == "hub" and origin.get("dtype") == "auto":
+            return str(origin["source"]), str(origin["name"])
+    return home.name, None
 
 
 def _bare(directory: Path) -> Path:
@@ -87,7 +102,7 @@ def _download(spec: Model) -> Path:
             spec.path, revision=spec.revision, allow_patterns=[*PATTERNS], ignore_patterns=["*.bin"]
         )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(
             f"Model '{spec.path}' is no local directory, and the hub did not give it: {reason} "
             "Check model.path, or download it and give the directory."
@@ -106,7 +121,7 @@ def load_tokenizer(directory: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from None
 
 

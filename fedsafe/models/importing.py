@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ConfigError, ModelError
+from fedsafe.errors import ConfigError, ModelError, reason_of
 from fedsafe.experiment.schema import Model
 from fedsafe.lazy import torch
-from fedsafe.models.files import PATTERNS, cache_directory, fingerprint, locate
+from fedsafe.models.files import IMPORTED, PATTERNS, cache_directory, fingerprint, locate
 from fedsafe.models.gguf_files import check_gguf, convert
 from fedsafe.models.packaged import PACKAGES, Package, gguf_of
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.files import file_digest, whole_directory
 
-PROVENANCE = "fedsafe-import.json"
 """File of an imported directory that says where it comes from."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 GGUF_DTYPE = "bfloat16"
@@ -75,14 +74,14 @@ def import_model(
         origin |= {"license": package.license, "wheel": package.sha256}
         file = gguf_of(package, wheel)
         home = cache_directory() / "models" / f"{package.name}-{package.version}-{_type(dtype)}"
-        if not (home / PROVENANCE).is_file():
+        if not (home / IMPORTED).is_file():
             _from_gguf(file, home, dtype, {**origin, "source": package.name}, tell)
         with whole_directory(directory) as aside:
             shutil.copytree(home, aside, dirs_exist_ok=True)
     else:
         _from_path_or_hub(source, directory, dtype, tell)
     _readable(directory)
-    return Imported(directory, str(read_sealed(directory / PROVENANCE)["fingerprint"]), fresh=True)
+    return Imported(directory, str(read_sealed(directory / IMPORTED)["fingerprint"]), fresh=True)
 
 
 def _package(source: str) -> tuple[Package | None, Path | None]:
@@ -167,7 +166,7 @@ def _convert(found: Path, directory: Path, dtype: "torch.dtype") -> None:
             found, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ModelError(f"The model in {found} cannot be loaded: {reason}") from None
     model.save_pretrained(directory)
 
@@ -175,7 +174,7 @@ def _convert(found: Path, directory: Path, dtype: "torch.dtype") -> None:
 def _files(directory: Path) -> Iterator[Path]:
     for pattern in COPIED:
         for file in sorted(directory.glob(pattern)):
-            if file.is_file() and file.name != PROVENANCE:
+            if file.is_file() and file.name != IMPORTED:
                 yield file
 
 
@@ -191,7 +190,7 @@ def _record(directory: Path, origin: dict[str, Any]) -> None:
     made_by = {name: version(name) for name in ("transformers", "torch")}
     identity = fingerprint(directory)
     record = {**origin, "fingerprint": identity, "files": files, "versions": made_by}
-    write_sealed(directory / PROVENANCE, record)
+    write_sealed(directory / IMPORTED, record)
 
 
 def _there(source: str, directory: Path, dtype: str) -> Imported:
@@ -201,9 +200,9 @@ def _there(source: str, directory: Path, dtype: str) -> Imported:
         ModelError: It holds something else, or a file was changed since.
     """
     other = f"{directory} is not empty, and holds no import of {source}"
-    if not (directory / PROVENANCE).is_file():
+    if not (directory / IMPORTED).is_file():
         raise ModelError(f"{other}. Choose another directory with -o, or remove it.")
-    record = read_sealed(directory / PROVENANCE)
+    record = read_sealed(directory / IMPORTED)
     if record.get("source") != source or record.get("dtype") != dtype:
         held = f"{record.get('source')} as {record.get('dtype')}"
         raise ModelError(f"{other} as {dtype}: it holds {held}. Choose another directory with -o.")

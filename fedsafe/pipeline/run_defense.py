@@ -16,16 +16,17 @@ from fedsafe.contracts import (
     Sample,
     ShieldChoice,
     defenses,
-    shields,
 )
 from fedsafe.data.dedup import normalise
 from fedsafe.data.dedup import overlap as overlap_of
-from fedsafe.errors import FedSafeError, RunError
+from fedsafe.errors import RunError
 from fedsafe.evaluation.overlap import OverlapCounter
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.pipeline.defense_checkpoints import DefenseCheckpoints
 from fedsafe.pipeline.defense_filter import DefenseFilter
+from fedsafe.pipeline.served_template import write_template
 from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
@@ -33,7 +34,6 @@ from fedsafe.runs.files import digest, private_directory, write_json, write_line
 from fedsafe.runs.records import Overlap
 from fedsafe.seeds import stream
 from fedsafe.shields.serving import load_shield, save_shield
-from fedsafe.shields.template import export_template
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -94,13 +94,14 @@ def run_defense(
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
     filters = DefenseFilter(context, judge)
-    task = _task(start, avoid, filters, overlap, directory)
+    checkpoints = DefenseCheckpoints(directory, key, context, overlap)
+    task = _task(start, avoid, filters, overlap, directory, checkpoints)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
     repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     shield = defended.shield or shield
     save_shield(directory / "adapter", shield)
-    _export(directory / "adapter", shield, session, events)
+    write_template(directory / "adapter", shield, session, events)
     seconds, made = time.perf_counter() - begun, overlap.record()
     record = {
         **_made_with(choice),
@@ -112,19 +113,8 @@ def run_defense(
         "overlap": made.plain() if made else None,
     }
     write_sealed(directory / RECORD, record)  # last: with it the defense is done
+    checkpoints.remove()
     return Repaired(repaired, directory, seconds, made)
-
-
-def _export(adapter: Path, shield: ShieldChoice | None, session: Session, events: Events) -> None:
-    """Write the shield as a chat template beside the adapter, for servers that are not FedSafe."""
-    if shield is None or session.spec.template.name != "chat":
-        return
-    if "template" not in shields[shield.name].traits:
-        return
-    try:
-        export_template(adapter, [shield], session.loaded.tokenizer)
-    except FedSafeError as error:  # the adapter is whole without it
-        events("note", f"No chat template is written beside the adapter: {error}")
 
 
 def _made_with(choice: PluginChoice) -> dict[str, Any]:
@@ -185,6 +175,7 @@ def _task(
     filters: DefenseFilter,
     overlap: OverlapCounter,
     directory: Path,
+    checkpoints: DefenseCheckpoints,
 ) -> DefenseTask:
     earlier: dict[str, Any] = {}
 
@@ -207,6 +198,7 @@ def _task(
         keep=keep,
         fresh=overlap.fresh,
         filter=filters.default,
+        checkpoints=checkpoints,
     )
 
 

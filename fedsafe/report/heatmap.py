@@ -5,6 +5,7 @@ A full cell counted, an empty one had no weight in the aggregate, a cross was dr
 
 from collections.abc import Iterator, Sequence
 
+from fedsafe.report.markup import text
 from fedsafe.report.measures import NONE
 from fedsafe.report.svg import drawing, marker, rounds_axis
 from fedsafe.runs.records import Client, Round
@@ -30,7 +31,11 @@ def draw(rounds: Sequence[Round], malicious: frozenset[int]) -> str:
             body.append(_cell(member, record.round, place, (wide, high), most, told=told))
     height = TOP + len(clients) * high + BELOW
     body.append(_columns(rounds, wide, height - 8))
-    return drawing(WIDTH, height, "Influence of each client in each round", "".join(body))
+    said = (
+        f"{len(clients)} clients, {len(malicious)} of them malicious, over {len(rounds)} rounds; "
+        "the table below has each client's mean."
+    )
+    return drawing(WIDTH, height, "Influence of each client in each round", "".join(body), said)
 
 
 def legend() -> str:
@@ -76,6 +81,7 @@ def rows(rounds: Sequence[Round], malicious: frozenset[int]) -> Iterator[list[st
             str(len(seen)),
             str(len(accepted) - weightless),
             str(weightless),
+            str(sum(bool(c.reason) for c in accepted)),
             str(len(seen) - len(accepted)),
             f"{sum(known) / len(known):.3f}" if known else NONE,
         ]
@@ -150,7 +156,8 @@ def _say(member: Client, number: int) -> str:
     if member.status != "accepted":
         return f"round {number}, client {member.client} ({truth}): {member.status}"
     share = "not told" if member.influence is None else f"{member.influence:.3f}"
-    return f"round {number}, client {member.client} ({truth}): influence {share}"
+    reason = f", {text(member.reason)}" if member.reason else ""
+    return f"round {number}, client {member.client} ({truth}): influence {share}{reason}"
 
 
 def _cross(x: float, y: float, arm: float) -> str:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from fedsafe.report.acceptance import held
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
-from fedsafe.report.defenses import contamination
+from fedsafe.report.defenses import AGAIN, contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
@@ -34,7 +35,7 @@ ROLES = {
 
 def role(stage: Stage) -> str:
     """Return the class that gives a stage its color."""
-    return ROLES.get(stage.name, "defended")
+    return ROLES.get(stage.name, "attacked" if stage.name.startswith(AGAIN) else "defended")
 
 
 def masthead(run: RunData) -> str:
@@ -68,11 +69,11 @@ def before_after(run: RunData) -> str:
         lead = "No model has been evaluated yet. This page can be drawn again at any time."
         return section("before-after", "Before and after", lead, "")
     lead = (
-        "Refusal of harmful prompts is what an attack takes and a defense returns; usefulness "
-        "and over-refusal say at what price."
+        f"Refusal of {text(run.story.asked)} is what an attack takes and a defense returns; "
+        "usefulness and over-refusal say at what price."
     )
     cards = "".join(_card(run, stage) for stage in run.stages)
-    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}'
+    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}{held(run)}'
     return section("before-after", "Before and after", lead, body + _failed(run))
 
 
@@ -118,7 +119,9 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
 def _card(run: RunData, stage: Stage) -> str:
     rate = refusal(stage)
     value = percent(None if rate is None else rate.value).replace(" %", "<small>\u202f%</small>")
-    bounds = f" · {interval(rate)}" if rate is not None and interval(rate) else ""
+    held = interval(rate) if rate is not None else ""
+    bounds = f' · <span class="whole">{held}</span>' if held else ""
+    asked = text(run.story.asked)
     served = ", shielded" if stage.scores.rate("refusal", SHIELDED) is not None else ""
     against, change = _change(run, stage)
     delta = f'<p class="delta {change}">{against}</p>' if against else '<p class="delta">&nbsp;</p>'
@@ -131,10 +134,10 @@ def _card(run: RunData, stage: Stage) -> str:
         f"unsafe, {text(short(condition))} {percent(found.value)}"
         for condition, found in under(stage.scores, "unsafe")
     ]
-    beside = " · ".join(part.replace(" ", "\u00a0") for part in side)
+    beside = " · ".join(f'<span class="whole">{part}</span>' for part in side)
     return (
         f'<article class="card edge-{role(stage)}"><h3>{heading(run, stage)}</h3>'
-        f'<p class="big">{value}</p><p class="unit">of harmful prompts refused{served}{bounds}</p>'
+        f'<p class="big">{value}</p><p class="unit">of {asked} refused{served}{bounds}</p>'
         f'{delta}<p class="side">{beside}</p>{_contamination(run, stage)}</article>'
     )
 
@@ -221,7 +224,8 @@ def _cell(stage: Stage, measure: Measure) -> str:
 
 def _resting(measure: Measure, rate: Rate) -> str:
     """Say what a value rests on."""
-    parts = [measure.interval(rate), f"n {rate.n}"]
+    clustered = f"{said} in {rate.clusters} clusters" if (said := measure.clustered(rate)) else ""
+    parts = [measure.interval(rate), clustered, f"n {rate.n}"]
     parts.append(f'<b class="unknown">{rate.unknown} unknown</b>' if rate.unknown else "")
     return " · ".join(part for part in parts if part)
 

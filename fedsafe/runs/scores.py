@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PLAIN: Final = "plain"
 """The condition that keys do not name."""
+HARMFUL: Final = "harmful prompts"
+"""What prompts of that purpose are where no record says otherwise."""
 OLD_FIELDS: Final[Mapping[str, str]] = {
     "refusal": "refusal",
     "unsafe": "unsafe",
@@ -45,6 +47,11 @@ class Rate(Record):
     high: float | None = None
     unknown: int = 0
     """Replies the judge could not judge; counted in no share."""
+    clusters: int | None = None
+    """Clusters of prompts that are not independent; None: each stands alone, or is no mean."""
+    cluster_low: float | None = None
+    """Lower end of the 95 % bootstrap interval that resamples clusters."""
+    cluster_high: float | None = None
     parts: dict[str, "Rate"] = Field(default_factory=dict)
     """The same by group, such as topic or skill, in the measure's own order."""
 
@@ -99,6 +106,8 @@ class Scores(Record):
     """How far the judges of the evaluation agree, every two of them."""
     judge: str = ""
     """Judge of these scores, by name and key of its settings."""
+    asked: str = ""
+    """What prompts of the purpose harmful are; empty: harmful prompts."""
     verdicts: str = ""
     """File of its verdicts in the directory of the evaluation."""
 

@@ -7,12 +7,18 @@ from fedsafe.runs.events import Event, Events, Listener
 
 
 class EventTail:
-    """Reads new events of an events.jsonl file and passes them to a listener."""
+    """Reads new events of an events.jsonl file and passes them to a listener.
 
-    def __init__(self, path: Path, listen: Listener | None) -> None:
+    Args:
+        path: The file; it may come later.
+        listen: Called with each event.
+        whole: Whether the events that are there already count as new.
+    """
+
+    def __init__(self, path: Path, listen: Listener | None, *, whole: bool = False) -> None:
         self._path = path
         self._listen = listen
-        self._position = path.stat().st_size if path.is_file() else 0
+        self._position = path.stat().st_size if path.is_file() and not whole else 0
         self.progress = 0
         """How many rounds and stages have ended since."""
 
@@ -21,6 +27,8 @@ class EventTail:
         if not self._path.is_file():
             return
         with self._path.open("rb") as file:
+            if self._path.stat().st_size < self._position:
+                self._position = 0  # another run has taken its place
             file.seek(self._position)
             for line in file:
                 if not line.endswith(b"\n"):

@@ -10,7 +10,7 @@ from rich.console import Console
 from fedsafe.cli import tables
 from fedsafe.cli.annotations import describe, documented, prose
 from fedsafe.cli.console import display
-from fedsafe.cli.log_lines import LogLines, malicious_share
+from fedsafe.cli.log_lines import LogLines
 from fedsafe.cli.text import plain, safe, settings
 from fedsafe.errors import ConfigError
 from fedsafe.runs.events import Event
@@ -67,15 +67,6 @@ def test_journal_passes_over_what_it_does_not_know(data: dict[str, Any]) -> None
 
 def test_journal_bears_a_stage_without_scores() -> None:
     assert "base" in told(LogLines(), event("stage-end", stage="base"))
-
-
-def test_malicious_share_is_unknown_where_nobody_tells() -> None:
-    client = Client(client=0, malicious=True, status="accepted", influence=None)
-    assert malicious_share([client]) is None
-    honest = Client(client=1, malicious=False, status="accepted", influence=0.75)
-    bad = Client(client=2, malicious=True, status="accepted", influence=0.25)
-    assert malicious_share([honest, bad]) == 0.25
-    assert malicious_share([honest]) is None
 
 
 def test_live_display_shows_bars_and_keeps_lines(monkeypatch: pytest.MonkeyPatch) -> None:

