@@ -25,21 +25,22 @@ def load_tasks(tasks: Sequence[str]) -> list[Any]:
         elif path.suffix in {".yaml", ".yml"} or "/" in given:
             raise ConfigError(f"--tasks {given}: there is no such file or directory.")
         else:
-            found += _loaded(_manager(None, defaults=True), [given], given, Path.cwd())
+            found += _loaded(task_manager(defaults=True), [given], given, Path.cwd())
     return found
 
 
 def _tasks_of(path: Path) -> list[Any]:
     if path.is_file():
-        return _loaded(_manager(None, defaults=False), [str(path)], str(path), path.parent)
-    manager = _manager(path, defaults=False)
+        return _loaded(task_manager(), [str(path)], str(path), path.parent)
+    manager = task_manager(path)
     names = manager.all_groups or manager.all_subtasks
     if not names:
         raise ConfigError(f"--tasks {path}: no YAML file in it names a task.")
     return _loaded(manager, names, str(path), path)
 
 
-def _manager(include: Path | None, *, defaults: bool) -> Any:
+def task_manager(include: Path | None = None, *, defaults: bool = False) -> Any:
+    """Return lm-eval's task manager, which knows the tasks below a directory or its own."""
     kind = optional_package("lm_eval.tasks", extra="lm-eval", purpose="lm-eval").TaskManager
     return kind(include_path=None if include is None else str(include), include_defaults=defaults)
 

@@ -23,6 +23,7 @@ from tests.architecture import compose, pages
 
 PROGRAMS = {"fedsafe", "make", "docker", "flwr", "flower-superlink", "flower-supernode", "pip"}
 PLAIN = {"cat", "cd", "cp", "curl", "export", "git", "ls", "mkdir", "python", "sudo", "systemctl"}
+PLAIN |= {"inspect", "mlflow", "tensorboard"}
 """Programs whose commands no test parses."""
 LANGUAGES = {"", "bash", "python", "yaml", "json", "toml", "text", "markdown", "ini"}
 PYTHON = [one for one in pages.blocks("python") if not one.saved]

@@ -136,6 +136,17 @@ def test_a_tracker_that_is_not_there_is_said_before_the_run(
         LiveTracking(["nowhere"], None, lambda _: None)
 
 
+def test_nothing_is_removed_for_a_run_whose_tracker_is_not_there(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TRACKERS, "nowhere", Remembering)  # type: ignore[index]
+    command = ["run", str(copied / "experiment.yaml"), "--overwrite", "-o", str(copied)]
+    assert main([*command, "--log", "nowhere"]) == 1
+    assert main([*command, "--log", "tensorbord"]) == 2
+    assert capsys.readouterr().err.count("error:") == 2
+    assert (copied / "summary.json").is_file()
+
+
 @pytest.mark.filterwarnings("default")
 def test_tensorboard_hears_a_run_of_the_command_line(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
