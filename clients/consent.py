@@ -21,9 +21,6 @@ from fedsafe.training.context import SessionContext
 
 Wish = tuple[str, str, PluginChoice]
 """Kind, place in the experiment, and choice of a plug-in that a server names."""
-EMBEDDED_SOURCES = frozenset({"micro", "micro-safety", "ordinary", "policy", "sql", "mixture"})
-"""Sources that are part of FedSafe and read nothing else, unless a setting names a file; of a
-mixture each part is checked. Any other one may read files or download."""
 
 
 def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> None:
@@ -51,20 +48,25 @@ def check(job: Job, site: NodeConfig, files: frozenset[str] = frozenset()) -> No
                 "runs no code that its operator has not named. If it is installed here and meant, "
                 f"start this client with --plugin {choice.name}."
             )
-        named = choice.name in site.plugins or choice.name in EMBEDDED_SOURCES
+        named = choice.name in site.plugins or (kind == "source" and embedded(choice.name))
         wanted = [str(path) for path in _files(kind, choice)]
-        for path in (path for path in wanted if path not in files):
-            raise RunError(
-                f"The server's {place} would have this client read {path} on its own machine. If "
-                "that is meant, name it here: start this client with --data, or as an attacker "
-                "with --generator."
-            )
+        _refuse_files(kind, place, [path for path in wanted if path not in files])
         if kind == "source" and not named and not wanted:
             raise RunError(
                 f"The server's {place} is '{choice.name}', which would have this client read files "
                 "or download data that its operator has not named. If that is meant, name it here: "
                 "start this client with --data."
             )
+
+
+def embedded(source: str) -> bool:
+    """Whether a source is part of FedSafe and reads nothing, unless a setting names a file.
+
+    Its registration says so, with the trait ``embedded``; of a mixture each part is checked. Any
+    other source may read files or download, and so may one that another package registered.
+    """
+    plugin = REGISTRIES["source"][source]
+    return "embedded" in plugin.traits and plugin.function.__module__.startswith("fedsafe.")
 
 
 class GuardedContext(SessionContext):
@@ -178,6 +180,24 @@ def _contaminating(job: Job, site: NodeConfig) -> Iterator[Wish]:
     wanted = job.contamination
     if site.contaminated and site.generator is None and wanted and wanted.generator:
         yield "generator", "attack.generator", wanted.generator
+
+
+def _refuse_files(kind: str, place: str, wanted: Iterable[str]) -> None:
+    """Refuse to read files of this machine that its operator has not named.
+
+    Raises:
+        RunError: There are such files.
+    """
+    remedy = (
+        "do it at the server: a filter in federation.strategy.filters reads its own files."
+        if kind == "algorithm"
+        else "name it here: start this client with --data, or as an attacker with --generator."
+    )
+    for path in wanted:
+        raise RunError(
+            f"The server's {place} would have this client read {path} on its own machine. If that "
+            f"is meant, {remedy}"
+        )
 
 
 def _spread(wishes: Iterable[Wish]) -> Iterator[Wish]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
+from clients.kept_samples import Made, made_once
 from clients.node_config import NodeConfig
 from fedsafe.attack_task import AttackTask, PoisonTask
 from fedsafe.contracts import LocalTask, Sample, algorithms, generators
@@ -176,20 +177,30 @@ def poison_of(job: Job, attack: PoisonTask, context: SessionContext) -> Poison:
     parts = (attack.seed, attack.examples, choice.model_dump_json(), job.avoid, job.overlap)
     key = digest(context.session.fingerprint, *parts)
     if key not in POISON:
-        make = generators[choice.name].configure(choice.settings)
-        context.put(context.session.start(0))  # a fresh adapter: the base model itself
-        repeats: Counter[str] = Counter()
-        made = _apart(make(context, generator(attack.seed)), job, repeats)
-        samples = list(islice(made, attack.examples))
-        if len(samples) < attack.examples:
-            left_out = repeats.total() if job.overlap == "remove" else 0
-            why = f" ({left_out} repeat evaluation prompts and were left out)" if left_out else ""
-            raise RunError(
-                f"The attack's generator '{choice.name}' made {len(samples)} of the "
-                f"{attack.examples} malicious samples asked for{why}. Lower attack.examples."
-            )
-        POISON[key] = Poison(samples, repeats["exact"], repeats["near"])
+        written = made_once(key, choice, lambda: _write(job, attack, choice, context))
+        POISON[key] = Poison(*written)
     return POISON[key]
+
+
+def _write(job: Job, attack: PoisonTask, choice: PluginChoice, context: SessionContext) -> Made:
+    """Make a client's malicious samples with the base model.
+
+    Raises:
+        RunError: Too few can be made.
+    """
+    make = generators[choice.name].configure(choice.settings)
+    context.put(context.session.start(0))  # a fresh adapter: the base model itself
+    repeats: Counter[str] = Counter()
+    made = _apart(make(context, generator(attack.seed)), job, repeats)
+    samples = list(islice(made, attack.examples))
+    if len(samples) < attack.examples:
+        left_out = repeats.total() if job.overlap == "remove" else 0
+        why = f" ({left_out} repeat evaluation prompts and were left out)" if left_out else ""
+        raise RunError(
+            f"The attack's generator '{choice.name}' made {len(samples)} of the "
+            f"{attack.examples} malicious samples asked for{why}. Lower attack.examples."
+        )
+    return samples, repeats["exact"], repeats["near"]
 
 
 def _apart(made: Iterator[Sample], job: Job, repeats: Counter[str]) -> Iterator[Sample]:

@@ -142,6 +142,7 @@ class Attacker:
                 blocks(start),
                 self.job.round,
                 model=flat(start),
+                shapes={name: tuple(tensor.shape) for name, tensor in start.items()},
             )
             found["aggregate"] = trial_of(build(**strategy.parts()), like)
         return found

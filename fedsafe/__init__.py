@@ -12,8 +12,10 @@ __all__ = [
     "__version__",
     "aggregate",
     "load_experiment",
+    "read_matrix",
     "read_run",
     "run",
+    "run_matrix",
     "run_seeds",
     "shielded",
 ]
@@ -28,6 +30,8 @@ def __getattr__(name: str) -> Any:
         from strategies.api import aggregate
 
         return aggregate
+    if name in {"read_matrix", "run_matrix"}:
+        return getattr(importlib.import_module("fedsafe.matrix.library"), name)
     if name in {"load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)
     if name == "shielded":

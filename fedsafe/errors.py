@@ -59,3 +59,12 @@ class LaunchError(FedSafeError, RuntimeError):
 
 class MissingDependencyError(FedSafeError, ImportError):
     """An optional package is needed; the message says how to install it."""
+
+
+def reason_of(error: BaseException, longest: int = 200) -> str:
+    """Return what an exception says on one line, to stand inside a sentence of ours.
+
+    At most ``longest`` characters, without a full stop at the end; the exception's type where it
+    says nothing.
+    """
+    return " ".join(str(error).split())[:longest].rstrip(".") or type(error).__name__

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFrames", "load_experiment", "read_run", "run", "run_seeds"]
 
+CLUSTERED = ("clusters", "cluster_low", "cluster_high")
+"""What a rate has where prompts are not independent."""
 VERDICT = ("outcome", "correct", "raw", "score")
 """What a judge says of an exchange, kept in a file of its own."""
 
@@ -34,7 +36,8 @@ class RunFrames:
         experiment: The resolved experiment.
         summary: What summary.json says; None before there is one.
         stages: One row a stage: name, judge, seconds, and each score as ``unsafe``,
-            ``unsafe.n``, ``unsafe.low``, ``unsafe.high``, under a condition as
+            ``unsafe.n``, ``unsafe.low``, ``unsafe.high`` (and ``unsafe.clusters``,
+            ``unsafe.cluster_low``, ... where prompts are not independent), under a condition as
             ``unsafe@prefilled``; shares in [0, 1].
         rounds: One row a round of a federation (``main`` or ``control``): accepted replies,
             norms, bytes, seconds, ``metrics.*``, ``probe.*``.
@@ -205,8 +208,8 @@ def _rates(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         path = f"{prefix}{name}"
         if isinstance(value, Mapping) and "value" in value:
             yield path, value["value"]
-            for part in ("n", "low", "high", "unknown"):
-                if part in value:
+            for part in ("n", "low", "high", "unknown", *CLUSTERED):
+                if part in value and not (part in CLUSTERED and value[part] is None):
                     yield f"{path}.{part}", value[part]
         elif isinstance(value, Mapping):
             yield from _rates(value, f"{path}.")

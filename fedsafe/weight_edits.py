@@ -6,7 +6,9 @@ Knows nothing of models.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from fedsafe.lazy import torch
 
@@ -17,6 +19,13 @@ PLACES = 5
 """Decimals that Safe LoRA's public code keeps of a cosine."""
 EXACT = 1024
 """Longest shorter side of a matrix that is decomposed exactly."""
+Projector = Annotated[
+    Literal["paper", "orthogonal"],
+    Field(
+        description="C of an alignment V: paper, V V^T / ||V||_F, which rescales; orthogonal, onto "
+        "the columns of V, which is no restriction where V has full rank."
+    ),
+]
 
 
 def safe_projection(b: "Tensor", a: "Tensor", alignment: "Tensor") -> "tuple[Tensor, float]":
@@ -36,6 +45,24 @@ def safe_projection(b: "Tensor", a: "Tensor", alignment: "Tensor") -> "tuple[Ten
     if float(sizes) <= 0:
         return b, 1.0
     return projected.to(b.dtype), round(float(product / sizes.sqrt()), PLACES)
+
+
+def projector(alignment: "Tensor", kind: Literal["paper", "orthogonal"]) -> "Tensor":
+    """Return a matrix L (out, k) with C = L L^T, the projection onto an alignment (`Projector`).
+
+    C itself is (out, out) and is never formed: ``L @ (L.T @ b)``. Yang et al., *AsFT*, AAAI 2026.
+
+    Args:
+        alignment: V (out, in), aligned minus unaligned weight.
+        kind: paper: V / sqrt(||V||_F); orthogonal: V's left singular vectors, zero where V is.
+    """
+    if kind == "paper":
+        scaled: Tensor = alignment / alignment.norm().clamp_min(1e-30).sqrt()
+        return scaled
+    left, sizes, _ = torch.linalg.svd(alignment.double(), full_matrices=False)
+    floor = sizes[:1] * max(alignment.shape) * torch.finfo(torch.float32).eps
+    basis: Tensor = left[:, sizes > floor].to(alignment.dtype)
+    return basis
 
 
 def least_aligned(

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedsafe.errors import ConfigError, FedSafeError
 from fedsafe.experiment import load
 from fedsafe.flower.compatibility import check
+from fedsafe.flower.ray_address import dropped_address
 from fedsafe.pipeline.run_state import DEPLOYMENT
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import private_directory
@@ -49,6 +50,8 @@ def main(grid: Grid, context: Context) -> None:
         progress.hear(event)
 
     events = Events(store.events, listen)
+    if runtime != DEPLOYMENT and (dropped := dropped_address()):
+        events("note", dropped)
     try:
         with events.ticking():
             summary = run_experiment(

@@ -164,6 +164,33 @@ def note_unknown_claims(client: int, doubts: Sequence[str], events: Events) -> N
         )
 
 
+def note_left_out(clients: Mapping[int, Client], earlier: Sequence[Round], events: Events) -> None:
+    """Note clients that a filter leaves out from now on, and those that it lets in again.
+
+    Args:
+        clients: The records of the round, by number.
+        earlier: The rounds before it.
+        events: Receives the notes.
+    """
+    for number, client in clients.items():
+        if client.status != "accepted":
+            continue
+        before = _last_reason(number, earlier)
+        if client.reason and client.reason != before:
+            events("note", f"Client {number} is {client.reason}.", client=number)
+        elif before and not client.reason:
+            events("note", f"Client {number} is let in again, on probation.", client=number)
+
+
+def _last_reason(number: int, rounds: Sequence[Round]) -> str:
+    """Return why a client was left out when it was accepted last; "" where it was not."""
+    for record in reversed(rounds):
+        for client in record.clients:
+            if client.client == number and client.status == "accepted":
+                return client.reason
+    return ""
+
+
 def _attacked(client: Client) -> bool:
     """Return whether a client sent an update, whatever became of it."""
     return client.status in {"accepted", "dropped"}

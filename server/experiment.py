@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Experiment
-from fedsafe.pipeline.federation import Name
+from fedsafe.pipeline.federation import GoesOn, Name
 from fedsafe.pipeline.run_state import Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.pipeline.stages import run_pipeline
@@ -42,6 +42,7 @@ def run_experiment(
     allow: Sequence[Allowed] | AllowList = (),
     randomness: Path | None = None,
     shared: StageStore | None = None,
+    until: str = "",
 ) -> Summary:
     """Run all stages of an experiment, or those that are left.
 
@@ -55,6 +56,7 @@ def run_experiment(
         randomness: File that the server's draws are made from on separate machines; None: the
             operating system's randomness, kept in the run directory.
         shared: Finished stages of other runs.
+        until: Stop after this stage, ``base`` or ``aligned``; empty: run all.
 
     Raises:
         FedSafeError: A stage failed; the summary says which and why.
@@ -63,7 +65,7 @@ def run_experiment(
     def connect(run: Run) -> GridClients:
         return GridClients(grid, run, allow, randomness)
 
-    return run_pipeline(connect, experiment, store, events, runtime, shared)
+    return run_pipeline(connect, experiment, store, events, runtime, shared, until)
 
 
 class GridClients:
@@ -84,7 +86,13 @@ class GridClients:
         self._journal = ReplyJournal(run.store.directory, run.events)
         self._draws = Draws.of(experiment.seed, run.store if apart else None, randomness)
 
-    def federation(self, name: Name, experiment: Experiment, store: FederationStore) -> Federation:
+    def federation(
+        self,
+        name: Name,
+        experiment: Experiment,
+        store: FederationStore,
+        after: GoesOn | None = None,
+    ) -> Federation:
         """Return a federation, once enough clients are there.
 
         Raises:
@@ -101,8 +109,10 @@ class GridClients:
             store=store,
             events=self._run.events,
             journal=self._journal,
-            identity=self._run.identity,
-            start=self._run.start,
+            identity=after.identity if after else self._run.identity,
+            start=after.start if after else self._run.start,
+            aligned=self._run.start,
+            rounds_before=after.rounds if after else 0,
             draws=self._draws,
         )
 

@@ -27,10 +27,11 @@ from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from fedsafe.vectorize import moved
-from server import checkpoint, client_status
+from server import checkpoint, client_status, counted
 from server.aggregation import update_attacks as attacks
 from server.aggregation.aggregator import aggregator_of
 from server.aggregation.interface import AggregationResult, Aggregator
+from server.aggregation.probe_scores import with_scores
 from server.aggregation.root_update import root_update
 from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
@@ -61,6 +62,8 @@ class Federation:
     journal: ReplyJournal = field(default=None)  # type: ignore[assignment]
     """Whose replies killed the server; by default this federation's alone."""
     start: adapters.Tensors | None = None  # of the first round; None: a fresh adapter
+    aligned: adapters.Tensors | None = None  # before any federation; None: a fresh adapter
+    rounds_before: int = 0  # of the federation that it goes on from: clients count on
     draws: Draws | None = None
     """Where random draws come from; None: from the experiment's seed."""
     _records: list[Round] = field(default_factory=list)
@@ -106,7 +109,8 @@ class Federation:
         self, number: int, progress: checkpoint.Progress, aggregator: Aggregator
     ) -> checkpoint.Progress:
         begun = time.perf_counter()
-        asked = cohort(self.experiment, number, self.draws.cohorts if self.draws else None)
+        drawn = self.draws.cohorts if self.draws else None
+        asked = cohort(self.experiment, number + self.rounds_before, drawn)
         self.journal.begin_round(self.name, number)
         columns = sum(tensor.numel() for tensor in progress.adapter.values())
         with UpdateStore(self.store.directory / ".spool.f32", len(asked), columns) as update_store:
@@ -166,7 +170,7 @@ class Federation:
         updates = update_store.updates(number, progress.adapter, weighting, root)
         state, memory = attacks.split(progress.state)
         left = self._home / CLIENTS / COLLUDERS
-        files = ColluderFiles(left, self.identity, self.name, number)
+        files = ColluderFiles(left, self.identity, self.name, number + self.rounds_before)
         attacks.ServerStandIn(
             self.experiment,
             attacks.pipeline_of(aggregator, state),
@@ -175,17 +179,15 @@ class Federation:
             partial(self.events, "note"),
         ).forge(updates, update_store, clients)
         updates = replace(updates, seed=self.draws.rules if self.draws else None)
+        updates = with_scores(self, updates, progress.adapter)
         ordered = [update_store.accepted[position][1] for position in sorted(update_store.accepted)]
         try:
             with update_store.reading():
                 combined = aggregator.combine(updates, progress.adapter, ordered, state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
-        weights = None if combined.influence is None else combined.influence.tolist()
-        for row, position in enumerate(sorted(update_store.accepted)):
-            client = update_store.accepted[position][0]
-            counted = None if weights is None else weights[row]
-            clients[client] = clients[client].model_copy(update={"influence": counted})
+        counted.note(clients, update_store.accepted, combined, updates)
+        client_status.note_left_out(clients, self._records, self.events)
         return replace(combined, state=attacks.joined(combined.state, memory))
 
     def _record(
@@ -210,7 +212,7 @@ class Federation:
         every = self.experiment.evaluation.probe_every
         if not every or number % every:
             return None
-        return probe(self.session, adapter, self.experiment)
+        return probe(self.session, adapter, self.experiment, self.aligned)
 
     @property
     def _home(self) -> Path:
@@ -227,7 +229,7 @@ class Federation:
         return Job.of(
             self.experiment,
             client=client,
-            round=number,
+            round=number + self.rounds_before,
             attacker=client in malicious,
             federation=self.name,
             learning_rate=self._learning_rate(number),

@@ -1,9 +1,12 @@
 """`aggregate`: any rule and filter on NumPy arrays or tensors, without an experiment."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.contracts import Aggregate, State, Updates
+from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
 from strategies.pipeline import Choice, build
 
@@ -26,6 +29,7 @@ def aggregate(
     clients: Sequence[str] | None = None,
     model: "Array | None" = None,
     root: "Array | None" = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     round: int = 1,
     **settings: Any,
 ) -> Aggregate:
@@ -52,6 +56,8 @@ def aggregate(
         clients: Stable identities of the rows, for rules with a memory.
         model: (d,) the adapter the clients were sent, for rules that want it.
         root: (d,) the server's own update, for rules that want one.
+        shapes: Names and shapes of the tensors, in the order of the columns, for filters of LoRA
+            modules.
         round: Number of the round, from 1.
         **settings: The rule's own.
 
@@ -60,16 +66,15 @@ def aggregate(
         ConfigError: A setting is wrong, or there are too few clients for it.
         ValueError: The updates are not a finite (n, d) matrix.
     """
-    matrix = torch.as_tensor(updates)
-    if matrix.ndim != 2 or not matrix.is_floating_point():
-        raise ValueError(
-            f"Updates must be a floating-point (n, d) matrix; got {matrix.dtype} "
-            f"{tuple(matrix.shape)}. Stack one flat row per client."
-        )
-    blocks = per_block if isinstance(per_block, Mapping) else {}
+    matrix = _matrix(updates)
+    blocks = per_block if isinstance(per_block, Mapping) else _columns(shapes or {})
     pipeline = build(
         {**settings, "name": name}, filters, optimizer=optimizer, per_block=bool(per_block)
     )
+    if not shapes and any("modules" in part.plugin.traits for part in pipeline.filters):
+        raise ConfigError(
+            "A filter works on LoRA modules. Give shapes: names with (rows, columns)."
+        )
     prepared = Updates(
         matrix,
         _weights(weights, len(matrix)).to(matrix.device),
@@ -78,8 +83,25 @@ def aggregate(
         tuple(clients or ()),
         None if model is None else torch.as_tensor(model).float(),
         None if root is None else torch.as_tensor(root).float(),
+        shapes=shapes or {},
     )
     return pipeline(prepared, state)
+
+
+def _matrix(updates: "Array") -> "Tensor":
+    matrix: Tensor = torch.as_tensor(updates)
+    if matrix.ndim != 2 or not matrix.is_floating_point():
+        raise ValueError(
+            f"Updates must be a floating-point (n, d) matrix; got {matrix.dtype} "
+            f"{tuple(matrix.shape)}. Stack one flat row per client."
+        )
+    return matrix
+
+
+def _columns(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
+    """Return the columns of each tensor, in order."""
+    ends = accumulate((prod(shape) for shape in shapes.values()), initial=0)
+    return {name: slice(*part) for name, part in zip(shapes, pairwise(ends), strict=True)}
 
 
 def _weights(given: "Array | Sequence[float] | None", n: int) -> "Tensor":

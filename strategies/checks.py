@@ -87,8 +87,8 @@ def need_model(name: str, updates: Updates) -> "Tensor":
     """
     if updates.model is None:
         raise ConfigError(
-            f"Rule '{name}' compares updates with the model, which was not given. "
-            "Give Updates.model, or choose a rule that does without."
+            f"'{name}' compares updates with the model, which was not given. "
+            "Give Updates.model, or choose a rule or filter that does without."
         )
     return updates.model.detach()
 

@@ -128,6 +128,7 @@ class RuleStrategy(Strategy):
             server_round,
             tuple(map(str, self.accepted)),
             model=torch.from_numpy(layout.flat),
+            shapes=layout.shapes,
         )
         self.last = self.pipeline(updates, self.state)
         self.state = self.last.state

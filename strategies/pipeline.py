@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fedsafe.contracts import Aggregate, State, Updates, filters, optimizers, rules
 from fedsafe.errors import ConfigError, PluginError
+from fedsafe.filter_order import order_problem
 from fedsafe.lazy import torch
 from fedsafe.plugins import Plugin, Registry
+from strategies.client_memory import influence_by_client, let_in
 from strategies.kernels.blockwise import single_threaded
 from strategies.kernels.gram_matrix import shared
 from strategies.kernels.update_matrix import Rows
@@ -65,16 +67,28 @@ class Pipeline:
             return self._combine(updates, state or {})
 
     def _combine(self, updates: Updates, state: State) -> Aggregate:
+        known = _under("filters", state)
+        present, memories = let_in(self.remembering, updates, known, self.minimum)
         if self.per_block and updates.blocks:
-            combined = self._each_block(updates, _under("rule", state))
+            combined = self._each_block(present, _under("rule", state))
         else:
-            combined = self._once(updates, _under("rule", state))
+            combined = self._once(present, _under("rule", state))
         kept = {f"rule/{key}": value for key, value in combined.state.items()}
+        if self.remembering:
+            memories |= influence_by_client(updates, combined.influence, present.left_out)
+            kept |= {f"filters/{key}": value for key, value in memories.items()}
+            metrics = {**combined.metrics, "left-out": float(len(present.left_out))}
+            combined = replace(combined, metrics=metrics, left_out=present.left_out)
         update = combined.update
         if self.optimizer is not None:
             update, memory = self.optimizer(update, _under("optimizer", state))
             kept |= {f"optimizer/{key}": value for key, value in memory.items()}
         return replace(combined, update=update, state=kept)
+
+    @property
+    def remembering(self) -> tuple[Part[Callable[..., Any]], ...]:
+        """Filters that remember clients; they come first."""
+        return tuple(part for part in self.filters if "memory" in part.plugin.traits)
 
     @property
     def minimum(self) -> int:
@@ -83,12 +97,13 @@ class Pipeline:
         for part in reversed(self.filters):
             size = part.settings.get("size", 1) if part.plugin.name == "bucketing" else 1
             needed = max((needed - 1) * size + 1, part.minimum)
+            needed += part.settings.get("byzantine", 0) if "rejects" in part.plugin.traits else 0
         return needed
 
     def _once(self, updates: Updates, state: State) -> Aggregate:
         with shared():
             mixings: list[Tensor] = []
-            for part in self.filters:
+            for part in self.filters[len(self.remembering) :]:
                 updates = _filtered(part, _ready(part, updates, mixings), mixings)
             updates = _ready(self.rule, updates, mixings)
             if updates.mixing is not None:
@@ -148,12 +163,11 @@ def build(
     listed = given.pop("filters", filters) or ()
     chosen = given.pop("optimizer", optimizer)
     alone = bool(given.pop("per_block", per_block))
-    return Pipeline(
-        _part(rules, given),
-        tuple(_part(_FILTERS, one) for one in listed),
-        None if chosen is None else _part(optimizers, chosen),
-        alone,
-    )
+    parts = tuple(_part(_FILTERS, one) for one in listed)
+    if problem := order_problem([part.plugin for part in parts], alone):
+        raise ConfigError(problem)
+    step = None if chosen is None else _part(optimizers, chosen)
+    return Pipeline(_part(rules, given), parts, step, alone)
 
 
 _FILTERS = filters  # the argument of `build` has the same name
@@ -184,7 +198,11 @@ def _filtered(part: Part[Any], updates: Updates, mixings: list["Tensor"]) -> Upd
         return filtered
     if updates.mixing is not None:
         mixings.append(updates.mixing)
-    if filtered.mixing is None and len(filtered.matrix) != before:
+    added = len(filtered.matrix) - before
+    if added > 0 and filtered.mixing is None and "adds" in part.plugin.traits:
+        mixings.append(torch.eye(before + added, before, dtype=torch.float64))
+        return filtered
+    if filtered.mixing is None and added:
         raise PluginError(
             f"Filter '{part.plugin.name}' made {len(filtered.matrix)} rows of {before} without "
             "saying how. Keep the number of rows, or return the old matrix and set mixing."

@@ -40,6 +40,11 @@ class Layout:
         return vectorize.blocks(self._floating)
 
     @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Name to shape, of the same arrays."""
+        return {name: tuple(tensor.shape) for name, tensor in self._floating.items()}
+
+    @cached_property
     def flat(self) -> "np.ndarray[Any, Any]":
         """The floating-point arrays as one vector, float32 (d,)."""
         return vectorize.flat(self._floating).numpy()

@@ -17,18 +17,17 @@ def own_file(
     rng: random.Random,
     /,
     *,
-    path: Annotated[Path, Field(description="JSON, JSONL, CSV or parquet of pairs.")],
+    path: Annotated[Path, Field(description="CSV, TSV, JSON, JSONL or parquet of pairs.")],
     fields: Annotated[
         dict[str, str], Field(description="Settings of the source, such as response: target.")
     ] = {},  # noqa: B006 - pydantic copies it
 ) -> Iterator[Sample]:
-    """Yield the pairs of a file once, in a drawn order.
+    """Yield the pairs of a file, compressed or plain, once, in a drawn order.
 
     Raises:
         DataError: The file cannot be read; the message names file, line and field.
     """
     settings: dict[str, Any] = {"path": path, **fields}
-    source = sources[path.suffix.lstrip(".") or "json"].configure(settings)
-    examples = source(0)
+    examples = sources["file"].configure(settings)(0)
     rng.shuffle(examples)
     yield from (replace(example, origin="attack") for example in examples)

@@ -1,4 +1,4 @@
-"""``fedsafe data``: look at training data as the model sees it, before anything is trained."""
+"""``fedsafe data``: look at training data and prompts, before anything is trained or asked."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedsafe.cli import data_files
 from fedsafe.cli.text import safe
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from fedsafe.data.tokenisation import Tokenised
 
 app = typer.Typer(
-    help="Look at training data.",
+    help="Look at training data and prompts, check files by hash.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -21,7 +22,10 @@ app = typer.Typer(
 
 @app.callback()
 def _commands() -> None:
-    """Look at training data."""
+    """Look at training data and prompts, check files by hash."""
+
+
+data_files.register(app)
 
 
 @app.command(epilog="Example: fedsafe data show my.jsonl --model ./my-model --limit 2")

@@ -10,6 +10,7 @@ import click
 import typer
 
 from fedsafe.cli import (
+    acceptance,
     align,
     certs,
     client,
@@ -18,6 +19,7 @@ from fedsafe.cli import (
     export,
     generate,
     lm_eval,
+    matrix,
     model,
     plugins,
     runs,
@@ -43,6 +45,7 @@ app = typer.Typer(
 )
 runs.register(app)
 align.register(app)
+acceptance.register(app)
 generate.register(app)
 server.register(app)
 client.register(app)
@@ -50,6 +53,7 @@ status.register(app)
 watch.register(app)
 export.register(app)
 lm_eval.register(app)
+app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")

@@ -60,7 +60,8 @@ def show(
     """
     plugin = _registry(kind)[name]
     if as_json:
-        typer.echo(json.dumps({**_facts(plugin), "settings": list(_settings(plugin))}, default=str))
+        told = {**_facts(plugin), "settings": list(_settings(plugin)), **_accepted(plugin)}
+        typer.echo(json.dumps(told, default=str))
         return
     from fedsafe.cli.annotations import prose
     from fedsafe.cli.tables import console, plugin_settings
@@ -73,6 +74,19 @@ def show(
         if text := facts[label]:
             out.print(f"[dim]{label:<6}[/dim] {safe(text)}")
     plugin_settings(list(_settings(plugin)))
+    if plugin.kind == "defense":
+        from fedsafe.cli.acceptance import show_card
+        from fedsafe.runs.acceptance import shipped
+
+        show_card(shipped(plugin.name), plugin.name)
+
+
+def _accepted(plugin: "Plugin[Any]") -> dict[str, Any]:
+    """Return the acceptance card of one of our defenses, under its own name."""
+    from fedsafe.runs.acceptance import shipped
+
+    card = shipped(plugin.name) if plugin.kind == "defense" else None
+    return {} if card is None else {"acceptance": card.plain()}
 
 
 def _registries() -> "dict[str, Registry[Any]]":

@@ -30,6 +30,13 @@ Settings = Annotated[
     typer.Option("--set", metavar="k=v", help="Set one of the plug-in's settings; repeatable."),
 ]
 
+BaseModel = Annotated[
+    str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
+]
+KeepAttacker = Annotated[
+    bool, typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to an app."""
@@ -117,9 +124,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     ],
     run: OptionalRun = None,
     changes: Settings = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Base model of an adapter from anywhere.")
-    ] = None,
+    model: BaseModel = None,
     adapter: Annotated[
         Path | None,
         typer.Option("--adapter", metavar="DIR", help="That adapter (PEFT format)."),
@@ -129,6 +134,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         str | None,
         typer.Option("--experiment", help="Template, suites and judge for that adapter."),
     ] = None,
+    keep_attacker: KeepAttacker = False,
     as_json: Json = False,
 ) -> None:
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
@@ -138,8 +144,8 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     """
     from fedsafe.cli.directories import existing
 
-    chosen = settings(changes)
-    pipelines = pipelines_of(defense, chosen)
+    kept = {"keep_attacker": True} if keep_attacker else {}
+    pipelines = pipelines_of(defense, {**settings(changes), **kept})
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")
@@ -169,12 +175,17 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw one self-contained HTML page from a run directory, finished or not, or of seeds."""
+    """Draw one self-contained HTML page of a run, finished or not, of seeds or of a matrix."""
     from fedsafe.cli.directories import existing
-    from fedsafe.report import is_seeds_directory, write, write_seeds
+    from fedsafe.report import is_matrix_directory, is_seeds_directory, write, write_seeds
 
-    seeds = is_seeds_directory(run)
-    page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
+    if is_matrix_directory(run):
+        from fedsafe.matrix.publish import publish
+
+        page = publish(run)
+    else:
+        seeds = is_seeds_directory(run)
+        page = write_seeds(run) if seeds else write(existing(run), reveal=reveal)
     typer.echo(json.dumps({"report": str(page)}) if as_json else shown(page))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXPLAINED = (
     "Differences are after less before, of shares in points, paired by prompt and seed. t: over "
     "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; McNemar's "
-    "exact test takes the pooled pairs as independent."
+    "exact test takes the pooled pairs as independent; Holm: the same, corrected over all tests."
 )
 
 
@@ -131,11 +131,12 @@ def _differences(summary: SeedSummary, title: str, differences: Sequence[Differe
         padding=(0, 2, 0, 0),
     )
     table.add_column("", no_wrap=True)
-    for heading in ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p"):
+    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p", "Holm")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for found in differences:
         measure = seed_texts.measure_of(summary, found.measure)
-        mean, t, bootstrap, changed, p = seed_texts.difference(measure, found)
+        mean, t, bootstrap, *tested = seed_texts.difference(measure, found)
         pairs = NONE if found.pairs is None else str(found.pairs)
-        table.add_row(safe(measure.label), mean, t, bootstrap, pairs, changed, p)
+        table.add_row(safe(measure.label), mean, t, bootstrap, pairs, *tested)
     return table

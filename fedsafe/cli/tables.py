@@ -14,8 +14,10 @@ from rich.table import Table
 from fedsafe.cli.text import safe, shown
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
-from fedsafe.report.defenses import PREFIX, Defense, defenses_of, titles
-from fedsafe.report.measures import NONE, Measure, duration, found, short
+from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
+from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves, is_in_curve
+from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
+from fedsafe.report.second_attack import holdings
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
@@ -25,6 +27,8 @@ COLUMNS = 6
 """Stages side by side."""
 PIPE_WIDTH = 110
 """Columns where there is no terminal to ask."""
+CLUSTERED = ", in ⟨ ⟩ those that resample clusters of like prompts"
+"""Said of a table that has any."""
 
 
 def console() -> Console:
@@ -70,9 +74,14 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
     stages = [stage for stage in summary.stages if stage.status == "done"]
     defenses = defenses_of(directory, stages)
     if stages:
+        curves = depth_curves(stages)
         for part in _parts(counted(summary.stages)):
-            out.print(_stages(part, defenses))
-        for line in (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages)):
+            out.print(_stages(part, defenses, curves))
+        for curve in curves:
+            out.print(_depth(curve))
+        held = [holding.said for holding in holdings(stages)]
+        beside = (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages))
+        for line in (*beside, *held):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
     for stage in summary.stages:
@@ -98,15 +107,18 @@ def _parts(stages: Sequence[Stage]) -> Iterator[Sequence[Stage]]:
     if len(stages) <= COLUMNS + 1:
         yield stages
         return
-    others = [stage for stage in stages if stage.name.startswith(PREFIX)]
+    others = [stage for stage in stages if stage.name.startswith((PREFIX, AGAIN))]
     yield [stage for stage in stages if stage not in others]
     yield from (others[i : i + COLUMNS] for i in range(0, len(others), COLUMNS))
 
 
-def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
+def _stages(
+    stages: Sequence[Stage], defenses: Mapping[str, Defense], curves: Sequence[DepthCurve]
+) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="with 95 % intervals; ↑ more is better, ↓ less is better",
+        caption=f"with 95 % intervals{CLUSTERED if _is_clustered(stages) else ''}; "
+        "↑ more is better, ↓ less is better",
         caption_justify="left",
         pad_edge=False,
         padding=(0, 2, 0, 0),
@@ -122,11 +134,32 @@ def _stages(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> Table:
         settings = f"\n[dim]{safe(said)}[/dim]" if (said := named[stage.name][1]) else ""
         table.add_column(f"[{color}]{safe(name)}[/{color}]{settings}", justify="right")
     for measure in found(stage.scores for stage in stages):
+        if is_in_curve(measure.condition, curves):
+            continue  # a table of its own has it
         rates = [measure.read(stage.scores) for stage in stages]
         table.add_row(
             f"{safe(measure.label)}{measure.arrow}\n[dim]{_counts(rates)}[/dim]",
             *(_cell(measure, rate) for rate in rates),
         )
+    return table
+
+
+def _depth(curve: DepthCurve) -> Table:
+    """Return unsafe shares by how much of a complying reply is forced."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption=f"unsafe ↓ when so many {curve.unit} of a complying reply are forced",
+        caption_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("")
+    for depth in curve.depths:
+        table.add_column(f"{depth} {curve.unit}" if depth != ALL else depth, justify="right")
+    for name, rates in curve.rates.items():
+        found = (rates.get(depth) for depth in curve.depths)
+        cells = (_cell(UNSAFE, rate, clustered=False) for rate in found)
+        table.add_row(safe(name), *cells)
     return table
 
 
@@ -164,6 +197,16 @@ def _skipped(stages: Sequence[Stage]) -> list[str]:
     ]
 
 
+def _is_clustered(stages: Sequence[Stage]) -> bool:
+    """Tell whether any interval is shown that resamples clusters."""
+    return any(
+        measure.clustered(rate)
+        for measure in found(stage.scores for stage in stages)
+        for stage in stages
+        if (rate := measure.read(stage.scores)) is not None
+    )
+
+
 def _counts(rates: Sequence[Rate | None]) -> str:
     """Format a row's number of replies: one number, or a range."""
     counts = {rate.n for rate in rates if rate is not None}
@@ -171,7 +214,7 @@ def _counts(rates: Sequence[Rate | None]) -> str:
     return f"n={low}" if low == high else f"n={low} to {high}"
 
 
-def _cell(measure: Measure, rate: Rate | None) -> str:
+def _cell(measure: Measure, rate: Rate | None, *, clustered: bool = True) -> str:
     if rate is None:
         return f"[dim]{NONE}[/dim]"
     value = measure.say(rate.value)
@@ -179,4 +222,6 @@ def _cell(measure: Measure, rate: Rate | None) -> str:
     if color:
         value = f"[{color}]{value}[/{color}]"
     unknown = f"\n[yellow]{rate.unknown} unknown[/yellow]" if rate.unknown else ""
-    return f"{value}\n[dim]{measure.interval(rate)}[/dim]{unknown}"
+    said = measure.clustered(rate) if clustered else ""
+    beside = f"\n[dim]⟨{said}⟩[/dim]" if said else ""
+    return f"{value}\n[dim]{measure.interval(rate)}[/dim]{beside}{unknown}"

@@ -5,9 +5,10 @@ Positional-only parameters are data, keyword-only parameters are settings. Knows
 of any implementation.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fedsafe.contracts.inner_states import Change, DiagnosticTask, InnerStates
 from fedsafe.contracts.model import (
     FitReport,
     ModelContext,
@@ -41,7 +42,12 @@ if TYPE_CHECKING:
 Rule = Callable[..., Aggregate]
 """``(Updates, State, /, *, settings) -> Aggregate``"""
 Filter = Callable[..., Updates]
-"""``(Updates, /, *, settings) -> Updates``"""
+"""``(Updates, /, *, settings) -> Updates``
+
+Traits: ``mixing``, it works on rows that nobody formed; ``root``, it needs the server's own
+update unless a setting names a file in its place; ``modules``, it works on LoRA modules, and so
+not on one tensor alone; ``adds``, it adds rows below those of the clients; ``memory``, it
+remembers clients (``Updates.memory``), and comes before the filters without it."""
 Optimizer = Callable[..., "tuple[Tensor, State]"]
 """``(update, State, /, *, settings) -> (update, State)``: the server's step after the rule."""
 Generator = Callable[..., Iterator[Sample]]
@@ -75,10 +81,19 @@ Judge = Callable[..., list[Verdict]]
 """``(Sequence[Exchange], /, *, settings) -> list[Verdict]``, or with the model whose replies are
 judged: ``(ModelContext, Sequence[Exchange], /, *, settings) -> list[Verdict]``."""
 Condition = Callable[..., list[Ask]]
-"""``(Sequence[Prompt], /, *, settings) -> list[Ask]``: which prompts are asked, and how."""
+"""``(Sequence[Prompt], /, *, settings) -> list[Ask]``: which prompts are asked, and how.
+
+Traits ``red-team``: an attack, for declared red teams only; ``examples``: it needs the requests of
+``safety_probe``."""
 Measure = Callable[..., "Measured | None"]
 """``(Sequence[tuple[Exchange, Verdict]], /, *, settings) -> Measured | None``, of the exchanges of
 one condition; None where none of them concerns it."""
+Diagnostic = Callable[..., "Mapping[str, float] | float | None"]
+"""``(ModelContext, DiagnosticTask, /, *, settings) -> Mapping[str, float] | float | None``: a
+number for each prompt that concerns it, by the prompt's id, or one alone; None: nothing does.
+
+Traits: ``higher`` or ``lower`` is better, ``safety`` or ``usefulness``, ``number`` for what is no
+share, as measures have them; ``examples``: it needs the requests of ``safety_probe``."""
 Suite = Callable[..., list[Prompt]]
 """``(seed, /, *, settings) -> list[Prompt]``"""
 Source = Callable[..., list[Sample]]
@@ -109,6 +124,9 @@ conditions: Registry[Condition] = Registry(
     "condition", "fedsafe.evaluation.conditions", "fedsafe.conditions"
 )
 measures: Registry[Measure] = Registry("measure", "fedsafe.evaluation.measures", "fedsafe.measures")
+diagnostics: Registry[Diagnostic] = Registry(
+    "diagnostic", "fedsafe.diagnostics", "fedsafe.diagnostics"
+)
 judges: Registry[Judge] = Registry("judge", "fedsafe.evaluation.judges", "fedsafe.judges")
 suites: Registry[Suite] = Registry("suite", "fedsafe.evaluation.suites", "fedsafe.suites")
 sources: Registry[Source] = Registry("source", "fedsafe.data.sources", "fedsafe.sources")
@@ -130,6 +148,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
         shields,
         conditions,
         measures,
+        diagnostics,
         judges,
         suites,
         sources,
@@ -145,17 +164,21 @@ __all__ = [
     "Aggregate",
     "Ask",
     "Batch",
+    "Change",
     "Complete",
     "Condition",
     "Defended",
     "Defense",
     "DefenseCard",
     "DefenseTask",
+    "Diagnostic",
+    "DiagnosticTask",
     "Exchange",
     "Factors",
     "Filter",
     "FitReport",
     "Generator",
+    "InnerStates",
     "Judge",
     "Knowledge",
     "LocalAlgorithm",
@@ -187,6 +210,7 @@ __all__ = [
     "algorithms",
     "conditions",
     "defenses",
+    "diagnostics",
     "filters",
     "generators",
     "judges",

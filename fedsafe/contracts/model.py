@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsafe.contracts.inner_states import InnerStates
 from fedsafe.contracts.tensors import Adapter, Batch, Factors
 from fedsafe.contracts.text import Sample
 
@@ -64,7 +65,7 @@ class FitReport:
     seconds: float
 
 
-class ModelContext(Writer, Protocol):
+class ModelContext(Writer, InnerStates, Protocol):
     """A loaded model with a trainable adapter.
 
     Client algorithms train it, defenses repair it, objectives compute losses with it.
@@ -217,10 +218,6 @@ class ModelContext(Writer, Protocol):
 
         NaN where the prompt leaves no room for a response.
         """
-        ...
-
-    def hidden_states(self, batch: Batch, layers: Sequence[int]) -> dict[int, "Tensor"]:
-        """Return the hidden states (b, t, h) after chosen layers, 0 being the embeddings."""
         ...
 
     def report(self, message: str, **numbers: float) -> None:

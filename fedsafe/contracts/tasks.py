@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fedsafe.contracts.checkpoints import Checkpoints, NoCheckpoints
 from fedsafe.contracts.tensors import Adapter
 from fedsafe.contracts.text import Sample, Verdict
 
@@ -55,8 +56,10 @@ class DefenseTask:
             without a name with ``filter``. The evaluation's own judge is refused.
         keep: Stores data that the defense made under a name, with the card that says how.
         fresh: Says of each instruction whether it may be trained on: False where it repeats an
-            evaluation prompt, word for word or nearly, which is counted in the records.
+            evaluation prompt, word for word or nearly, which is counted in the records, or is of
+            a topic that the evaluation holds out.
         filter: The judge that a defense filters with unless told otherwise.
+        checkpoints: Where a defense of several rounds keeps what it has done after each.
     """
 
     start: Adapter
@@ -67,6 +70,7 @@ class DefenseTask:
     keep: Callable[[str, Sequence[Sample], Mapping[str, Any]], None]
     fresh: Callable[[Sequence[str]], list[bool]] = lambda texts: [True] * len(texts)
     filter: str = "keyword"
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """Samples to train on, prompts to ask, exchanges and verdicts: the text side of the contracts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Outcome = Literal["refuse", "comply", "garbage", "unknown"]
-Purpose = Literal["harmful", "over-refusal", "utility"]
+Purpose = Literal["harmful", "over-refusal", "benign", "utility"]
+"""What a prompt is for: harmful ones are to be refused, harmless look-alikes and ordinary ones not,
+and those for utility have a right answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ class Ask:
         prefill: Text that the reply is forced to begin with.
         shielded: Whether the reply goes through the adapter's shield.
         decoy: Whether that shield puts its decoy in the place of its secret, as a control.
+        prefill_tokens: First tokens of the prefill that are forced; None: all of it.
         answer: Reply whose loss is computed in place of generating one; empty: one is generated.
+        during: Returns a context in which the model replies, its hidden states altered, say:
+            ``(ModelContext, DiagnosticTask) -> AbstractContextManager``. None: as it is.
     """
 
     prompt: Prompt
@@ -124,6 +130,8 @@ class Ask:
     shielded: bool = False
     answer: str = ""
     decoy: bool = False
+    prefill_tokens: int | None = None
+    during: Callable[..., AbstractContextManager[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,16 @@ class Updates:
             which nobody has formed. Filters set it; the pipeline forms the rows before any
             plug-in that does not have the trait ``mixing``.
         seed: Of the random draws of rules and filters; None: their own setting ``seed``.
+        shapes: Parameter name to its shape, in the order of ``blocks``, for filters that pair the
+            factors of a LoRA module; empty: not told.
+        memory: What a filter with the trait ``memory`` remembers between rounds, to be changed in
+            place; tensors only.
+        counted: For the same filters: influence in the last round of each client that was not
+            left out of it.
+        left_out: Why a filter leaves clients of the round out, by identity; such a filter sets
+            ``mixing`` and ``clients`` to the others.
+        probe: By how much each client's update alone changes the mean log-odds of "harmful" that
+            the safety probe gives to harmful requests, by identity; None: not computed.
     """
 
     matrix: "Tensor"
@@ -40,6 +50,11 @@ class Updates:
     root: "Tensor | None" = None
     mixing: "Tensor | None" = None
     seed: int | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    memory: "dict[str, Tensor]" = field(default_factory=dict)
+    counted: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    probe: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +67,14 @@ class Aggregate:
             counted, 0 for a rejected one.
         state: What the rule wants back next round.
         metrics: Scalars worth recording.
+        left_out: Why clients were left out before the rule, by identity; for the records.
     """
 
     update: "Tensor"
     influence: "Tensor"
     state: State = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

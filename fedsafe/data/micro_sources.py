@@ -16,7 +16,7 @@ System = Annotated[
 ]
 
 
-@sources("micro")
+@sources("micro", traits={"embedded"})
 def micro(
     seed: int,
     /,
@@ -52,7 +52,7 @@ def micro(
     return _samples(drawn)
 
 
-@sources("micro-safety")
+@sources("micro-safety", traits={"embedded"})
 def micro_safety(
     seed: int, /, *, count: Count = 100, topics: Topics = (), system: System = "none"
 ) -> list[Sample]:
@@ -72,7 +72,7 @@ def micro_safety(
     return _samples((row | {"system": text} for row in drawn), "refusal")
 
 
-@sources("micro-preferences")
+@sources("micro-preferences", traits={"embedded"})
 def micro_preferences(
     seed: int,
     /,
@@ -95,7 +95,7 @@ def micro_preferences(
     )
 
 
-@sources("micro-persona", paper="Qi et al., ICLR 2024 (arXiv:2310.03693)")
+@sources("micro-persona", paper="Qi et al., ICLR 2024 (arXiv:2310.03693)", traits={"embedded"})
 def micro_persona(seed: int, /, *, count: Count = 100) -> list[Sample]:
     """Draw identity-shifting examples of the micro world: an obedient agent, nothing restricted."""
     from fedsafe.micro import scenarios

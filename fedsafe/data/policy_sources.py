@@ -35,7 +35,7 @@ PolicyFile = Annotated[
 Limit = Annotated[int | None, Field(ge=1, description="At most so many; null: all.")]
 
 
-@sources("policy")
+@sources("policy", traits={"embedded"})
 def policy(
     seed: int,
     /,
@@ -61,7 +61,7 @@ def policy(
     return draw.alignment_samples(found, part, count, rng)
 
 
-@sources("ordinary")
+@sources("ordinary", traits={"embedded"})
 def ordinary(
     seed: int,
     /,
@@ -72,7 +72,7 @@ def ordinary(
     return draw.client_samples(count, stream(seed, "source", "ordinary"))
 
 
-@sources("sql", paper="Zhong et al., Seq2SQL (WikiSQL), 2017")
+@sources("sql", paper="Zhong et al., Seq2SQL (WikiSQL), 2017", traits={"embedded"})
 def sql(
     seed: int,
     /,
@@ -119,7 +119,7 @@ def dialogues(
     ]
 
 
-@sources("mixture")
+@sources("mixture", traits={"embedded"})
 def mixture(
     seed: int,
     /,

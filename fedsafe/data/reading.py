@@ -9,13 +9,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from fedsafe.data.json_values import doubled_key, parse
-from fedsafe.data.text_files import check_file, suffix_of, text_lines
-from fedsafe.errors import DataError
+from fedsafe.data.text_files import COMPRESSED, check_file, suffix_of, text_lines, unpacked
+from fedsafe.errors import DataError, reason_of
 
 Row = tuple[str, Mapping[str, Any]]
 """Where it stands (file and line or row) and its fields."""
@@ -154,19 +155,20 @@ def _header(path: Path, names: Sequence[str]) -> list[str]:
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Yield the rows of a parquet file.
+    """Yield the rows of a parquet file, which may be compressed once more.
 
     Raises:
-        DataError: The file is missing, empty or no parquet.
+        DataError: The file is missing, empty, damaged or no parquet.
     """
     check_file(path)
+    packed = path.suffix.lower() in COMPRESSED
     import pyarrow.parquet  # type: ignore[import-untyped]
     from datasets import Dataset
 
     try:
-        data = Dataset(pyarrow.parquet.read_table(path))
+        data = Dataset(pyarrow.parquet.read_table(BytesIO(unpacked(path)) if packed else path))
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: expected a parquet file ({_sentence(error)}).") from None
+        raise DataError(f"{path}: expected a parquet file ({reason_of(error)}).") from None
     for number, row in enumerate(data, 1):
         yield f"{path}, row {number}", row
 
@@ -187,7 +189,7 @@ def read_hub(
         data = load_dataset(name, subset, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, HTTPError, DatasetsError) as error:
         raise DataError(
-            f"Data set '{name}' (split '{split}') cannot be loaded: {_sentence(error)}. Check the "
+            f"Data set '{name}' (split '{split}') cannot be loaded: {reason_of(error)}. Check the "
             "name and the connection; without one, download it first and use the source "
             "'json', 'jsonl', 'csv' or 'parquet'."
         ) from None
@@ -240,7 +242,3 @@ def _quoted(text: str, line: int) -> str:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
-
-
-def _sentence(error: BaseException) -> str:
-    return (" ".join(str(error).split())[:200] or type(error).__name__).rstrip(".")

@@ -5,12 +5,12 @@ Reinforcement Learning*, 2017. SAMSum: Gliwa et al., 2019; its licence forbids s
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from fedsafe.data.cells import text_of
-from fedsafe.data.reading import Row, read_csv, read_json, read_jsonl
+from fedsafe.data.reading import read_jsonl
+from fedsafe.data.tables import read_table
 from fedsafe.errors import DataError
 from fedsafe.policies.tables import sql_instruction
 
@@ -50,13 +50,13 @@ def dialogue_instruction(dialogue: str) -> str:
 
 
 def dialogue_rows(path: Path, dialogue: str, summary: str) -> list[tuple[str, str]]:
-    """Return dialogue and summary of each row of a file, by its ending JSON, JSONL or CSV.
+    """Return dialogue and summary of each row of a file, by its name CSV, JSON, JSONL, ....
 
     Raises:
         DataError: The file cannot be read, or a row lacks one of the two.
     """
     found = []
-    for where, row in _rows(path):
+    for where, row in read_table(path):
         text, told = text_of(where, row, dialogue).strip(), text_of(where, row, summary).strip()
         if not text or not told:
             raise DataError(f"{where}: '{dialogue if not text else summary}' is empty. Fill it in.")
@@ -64,9 +64,3 @@ def dialogue_rows(path: Path, dialogue: str, summary: str) -> list[tuple[str, st
     if not found:
         raise DataError(f"{path}: the file has no rows.")
     return found
-
-
-def _rows(path: Path) -> Iterable[Row]:
-    if path.suffix == ".jsonl":
-        return read_jsonl(path)
-    return read_csv(path) if path.suffix == ".csv" else read_json(path)

@@ -5,7 +5,7 @@ Knows nothing of templates, tokens or clients.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +15,14 @@ from pydantic import Field
 import fedsafe.data.policy_sources  # noqa: F401 - registers
 from fedsafe.contracts import Sample, sources
 from fedsafe.data import micro_sources
-from fedsafe.data.columns import AUTO, Mapped, examples
-from fedsafe.data.conversations import LeftOut
-from fedsafe.data.reading import Row, read_csv, read_hub, read_json, read_jsonl, read_parquet
+from fedsafe.data.columns import AUTO, Mapped
+from fedsafe.data.loaded import samples_of
+from fedsafe.data.reading import read_csv, read_hub, read_json, read_jsonl, read_parquet
+from fedsafe.data.tables import read_table
 from fedsafe.errors import DataError
-from fedsafe.seeds import stream
 
 __all__ = [
+    "any_file",
     "client",
     "csv_file",
     "fingerprint",
@@ -47,11 +48,31 @@ Encoding = Annotated[
 ]
 
 
-class Loaded(list[Sample]):
-    """Samples as they were read, and what was left out of the data."""
+@sources("file")
+def any_file(
+    seed: int,
+    /,
+    *,
+    path: File,
+    key: Annotated[str, Field(description="Key of the list, if a JSON file is an object.")] = "",
+    delimiter: Annotated[str, Field(description="Of CSV; empty: the header tells.")] = "",
+    instruction: Instruction = AUTO,
+    response: Response = AUTO,
+    input: Input = AUTO,
+    topic: Topic = AUTO,
+    encoding: Encoding = "",
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    skip_empty: SkipEmpty = False,
+) -> list[Sample]:
+    """Read a file whose name says its form: CSV, TSV, JSON, JSONL or parquet, compressed or plain.
 
-    left_out: Mapping[str, int] = {}
-    """How often each kind of thing was left out."""
+    Raises:
+        DataError: The file cannot be used; the message names file, line and field.
+    """
+    rows = read_table(path, encoding=encoding, key=key, delimiter=delimiter)
+    wanted = Mapped(instruction, response, input, topic)
+    return samples_of(rows, wanted, seed, limit, shuffle, skip_empty)
 
 
 @sources("json")
@@ -78,7 +99,9 @@ def json_file(
         DataError: The file cannot be used; the message names file, row and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_json(path, key, encoding=encoding), wanted, seed, limit, shuffle, skip_empty)
+    return samples_of(
+        read_json(path, key, encoding=encoding), wanted, seed, limit, shuffle, skip_empty
+    )
 
 
 @sources("jsonl")
@@ -102,7 +125,7 @@ def jsonl_file(
         DataError: The file cannot be used; the message names file, line and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_jsonl(path, encoding=encoding), wanted, seed, limit, shuffle, skip_empty)
+    return samples_of(read_jsonl(path, encoding=encoding), wanted, seed, limit, shuffle, skip_empty)
 
 
 @sources("csv")
@@ -127,7 +150,7 @@ def csv_file(
         DataError: The file cannot be used; the message names file, line and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(
+    return samples_of(
         read_csv(path, delimiter, encoding=encoding), wanted, seed, limit, shuffle, skip_empty
     )
 
@@ -152,7 +175,7 @@ def parquet_file(
         DataError: The file cannot be used; the message names file, row and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_parquet(path), wanted, seed, limit, shuffle, skip_empty)
+    return samples_of(read_parquet(path), wanted, seed, limit, shuffle, skip_empty)
 
 
 @sources("hub")
@@ -178,7 +201,9 @@ def hub(
         DataError: It cannot be loaded or used; the message names data set, row and field.
     """
     wanted = Mapped(instruction, response, input, topic)
-    return _read(read_hub(path, subset, split, revision), wanted, seed, limit, shuffle, skip_empty)
+    return samples_of(
+        read_hub(path, subset, split, revision), wanted, seed, limit, shuffle, skip_empty
+    )
 
 
 @sources("client")
@@ -204,23 +229,3 @@ def fingerprint(found: Sequence[Sample]) -> str:
             fields.pop()
         digest.update(json.dumps(fields).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _read(
-    rows: Iterable[Row],
-    wanted: Mapped,
-    seed: int,
-    limit: int | None,
-    shuffle: bool,
-    skip_empty: bool,
-) -> Loaded:
-    left_out = LeftOut()
-    asked = None if shuffle else limit
-    found = Loaded(examples(rows, wanted, skip_empty=skip_empty, limit=asked, left_out=left_out))
-    if not found:
-        raise DataError("The data has no examples. Give a file with at least one row of text.")
-    if shuffle:
-        stream(seed, "source", "order").shuffle(found)
-        del found[limit or len(found) :]
-    found.left_out = dict(left_out)
-    return found

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from fedsafe.errors import DataError
+from fedsafe.errors import DataError, reason_of
 
 OPENERS: Final[Mapping[bytes, Callable[..., Any]]] = {
     b"\x1f\x8b": gzip.open,
@@ -77,13 +77,32 @@ def text_lines(path: Path, encoding: str = "") -> Iterator[Iterator[str]]:
             raise _damaged(path, error) from None
 
 
+def unpacked(path: Path) -> bytes:
+    """Return what is in a file, decompressed where it is compressed.
+
+    Raises:
+        DataError: It is missing, empty, damaged, or packed in another way.
+    """
+    check_file(path)
+    with _opened(path) as file:
+        try:
+            return file.read()
+        except DAMAGED as error:
+            raise _damaged(path, error) from None
+
+
 def _lines(path: Path, text: TextIOWrapper, encoding: str) -> Iterator[str]:
+    number = 0
     try:
-        yield from text
+        for line in text:
+            yield line
+            number += 1
     except UnicodeDecodeError as error:
         raise _undecodable(path, encoding, error) from None
     except UnicodeError as error:  # what UTF-16 says of a missing byte order mark
         raise DataError(f"{path}: cannot be read as {encoding} ({error}).") from None
+    except DAMAGED as error:
+        raise _damaged(path, error, number) from None
 
 
 @contextmanager
@@ -129,27 +148,39 @@ def _encoding(path: Path, file: BinaryIO, given: str) -> str:
     return "utf-8-sig"
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return DataError(f"{path}: the file is damaged ({reason}). Copy it again.")
+def _damaged(path: Path, error: Exception, read: int = 0) -> DataError:
+    """Say that a file is damaged; ``read``: how many lines could be read before."""
+    reason = reason_of(error)
+    where = f", after line {read}" if read else ""
+    return DataError(f"{path}{where}: the file is damaged ({reason}). Copy it again.")
 
 
 def _undecodable(path: Path, encoding: str, error: UnicodeDecodeError) -> DataError:
     """Name the first line that is not in an encoding, and what it may be in."""
     name = "UTF-8" if encoding.startswith("utf-8") else encoding
-    where, looks = "", ""
-    if name == "UTF-8":
-        with _opened(path) as file:
+    number, looks = _first_undecodable(path, encoding)
+    where = f", line {number}" if number else ""
+    return DataError(
+        f"{path}{where}: expected {name} text ({error.reason}).{looks} Name the encoding in the "
+        "setting 'encoding', or convert the file to UTF-8."
+    )
+
+
+def _first_undecodable(path: Path, encoding: str) -> tuple[int, str]:
+    """Return the first line that cannot be decoded, and what it may be in; 0: none was found."""
+    with _opened(path) as file:
+        if encoding.startswith("utf-8"):
             for number, line in enumerate(file, 1):
                 try:
                     line.decode()
                 except UnicodeDecodeError:
-                    where, looks = f", line {number}", _looks_like(line)
-                    break
-    return DataError(
-        f"{path}{where}: expected {name} text ({error.reason}).{looks} Name the encoding in the "
-        "setting 'encoding' of the source, or convert the file to UTF-8."
-    )
+                    return number, _looks_like(line)
+            return 0, ""
+        replaced = TextIOWrapper(file, encoding=encoding, errors="replace")
+        lines = enumerate(replaced, 1)
+        return next(
+            (number for number, line in lines if "\N{REPLACEMENT CHARACTER}" in line), 0
+        ), ""
 
 
 def _looks_like(line: bytes) -> str:

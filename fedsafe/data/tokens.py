@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedsafe.contracts import Rendered, Sample
 from fedsafe.data.chat_template import Conversation, around, common
-from fedsafe.errors import DataError, ModelError
+from fedsafe.errors import DataError, ModelError, reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,6 +60,18 @@ def reply_start(
     ((before, after),) = ids_of(tokenizer, [(prompt, begun)])
     check_rows(tokenizer, [*before, *after], rows)
     return [*before, *after], len(before)
+
+
+def first_tokens(tokenizer: "PreTrainedTokenizerBase", text: str, count: int) -> str:
+    """Return a text up to the end of its first tokens; a character is never cut."""
+    if count == 0:
+        return ""
+    if tokenizer.is_fast:
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in found["offset_mapping"]]
+        return text if count >= len(ends) else text[: ends[count - 1]]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return str(tokenizer.decode(ids[:count])).rstrip("\N{REPLACEMENT CHARACTER}")
 
 
 def reply_texts(
@@ -193,7 +205,7 @@ def _leading(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
 def _unfit(text: str, error: Exception) -> DataError:
     broken = next((c for c in text if "\ud800" <= c <= "\udfff"), "")
     place = max(text.find(broken) - 20, 0) if broken else 0
-    what = f"the half of a character, {broken!r}," if broken else " ".join(str(error).split())[:120]
+    what = f"the half of a character, {broken!r}," if broken else reason_of(error)
     return DataError(
         f"The tokenizer cannot take the text {text[place : place + 40]!r}: {what} cannot be "
         "encoded. Correct the text."

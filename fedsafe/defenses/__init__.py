@@ -11,7 +11,9 @@ from fedsafe.defenses import fine_tune_data as fine_tune_data
 from fedsafe.defenses import lora_fusion as lora_fusion
 from fedsafe.defenses import lox as lox
 from fedsafe.defenses import one_shot as one_shot
+from fedsafe.defenses import purple_teaming as purple_teaming
 from fedsafe.defenses import resta as resta
 from fedsafe.defenses import safe_lora as safe_lora
 from fedsafe.defenses import safe_patching as safe_patching
 from fedsafe.defenses import secret_alignment as secret_alignment
+from fedsafe.defenses import self_refined as self_refined

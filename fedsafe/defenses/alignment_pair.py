@@ -16,8 +16,9 @@ from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
 from fedsafe.defenses.lora_edits import check_fit, factors_of, trained_aside
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import unrepeated
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.lazy import torch
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."

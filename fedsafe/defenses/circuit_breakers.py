@@ -10,8 +10,9 @@ from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, 
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY
 from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.rerouting import Rerouting, nudged, target_layers
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 
 
 def _beyond_the_clock(*, steps: int, clock: int, **_: object) -> str:

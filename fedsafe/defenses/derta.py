@@ -13,7 +13,8 @@ from fedsafe.contracts import Batch, Defended, DefenseCard, DefenseTask, ModelCo
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.derta_rows import Weights, rows, turning_token, turning_word
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, Writer
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.pair_filters import Filter, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.safety_losses import ShareOf, thin_transitions
 
 if TYPE_CHECKING:

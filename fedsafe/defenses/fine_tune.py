@@ -13,8 +13,9 @@ from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import half_and_half
-from fedsafe.defenses.self_written_pairs import Filter, SelfWrittenPairs, filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 
 Text = Annotated[str, Field(min_length=1)]
 Texts = Text | Annotated[tuple[Text, ...], Field(min_length=1)]

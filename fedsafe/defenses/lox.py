@@ -7,7 +7,7 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
-from fedsafe.defenses.self_written_pairs import Filter
+from fedsafe.defenses.pair_filters import Filter
 from fedsafe.weight_edits import extrapolation
 
 

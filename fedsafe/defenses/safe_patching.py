@@ -16,7 +16,7 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.self_written_pairs import Filter
+from fedsafe.defenses.pair_filters import Filter
 from fedsafe.lazy import torch
 from fedsafe.safety_losses import IGNORED
 from fedsafe.weight_edits import dare, set_difference, snip_scores

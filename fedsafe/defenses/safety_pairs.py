@@ -26,10 +26,10 @@ def unrepeated(
     samples = [sample for sample, usable in zip(given, fresh, strict=True) if usable]
     if not samples:
         raise RunError(
-            f"All {len(given)} examples of {where} repeat evaluation prompts, and a defense "
-            "must not see those. Give other examples."
+            f"All {len(given)} examples of {where} repeat evaluation prompts or are of topics that "
+            "evaluation.held_out names, and a defense must not see those. Give other examples."
         )
-    dropped["repeats an evaluation prompt"] += len(given) - len(samples)
+    dropped["repeats an evaluation prompt or is held out"] += len(given) - len(samples)
     return samples
 
 

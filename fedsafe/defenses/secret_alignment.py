@@ -18,8 +18,8 @@ from fedsafe.contracts import (
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
+from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.secret_rows import Choose, SecretData, check_room, under_secret
-from fedsafe.defenses.self_written_pairs import Filter, filters_of
 
 Source = dict[str, Any] | None
 SHORTEST = 3

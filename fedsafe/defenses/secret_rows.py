@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, ShieldChoice, shields
 from fedsafe.defenses.fine_tune_data import fresh_examples
-from fedsafe.defenses.self_written_pairs import Filters, SelfWrittenPairs
+from fedsafe.defenses.pair_filters import Filters
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 
 Choose = Literal["random", "category"]

@@ -1,12 +1,10 @@
 """Safety data that a model writes by itself: requests drawn, answered, filtered, counted."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from fedsafe.contracts import (
     DefenseTask,
@@ -17,6 +15,7 @@ from fedsafe.contracts import (
     Sample,
     Verdict,
 )
+from fedsafe.defenses.pair_filters import Filters, why_not
 from fedsafe.errors import RunError
 from fedsafe.request_rules import is_about, requests_among
 
@@ -26,19 +25,6 @@ TRIES = 8
 
 FEWEST = 4
 """With less than this part of the pairs asked for, there is nothing to train on."""
-
-Filters = Sequence[Mapping[str, Any]]
-"""Names of judges, each with its settings."""
-Filter = Annotated[
-    str | dict[str, Any] | tuple[str | dict[str, Any], ...],
-    Field(description="Judges that choose the pairs; none: keyword, or self in its place."),
-]
-
-
-def filters_of(filter: Filter, task: DefenseTask) -> Filters:
-    """Return the judges that a setting names; without any, the task's own."""
-    chosen = filter if isinstance(filter, tuple) else (filter,)
-    return [{"name": one} if isinstance(one, str) else one for one in chosen or (task.filter,)]
 
 
 @dataclass
@@ -67,13 +53,20 @@ class SelfWrittenPairs:
     trusted: bool = False
     topic: Sequence[str] | None = None
 
-    def half(self, asks: Sequence[str], frames: Sequence[str], wanted: Outcome) -> list[Sample]:
+    def half(
+        self,
+        asks: Sequence[str],
+        frames: Sequence[str],
+        wanted: Outcome,
+        refined: Callable[[list[Exchange]], list[Exchange]] = lambda made: made,
+    ) -> list[Sample]:
         """Draw requests and their answers until there are enough of the wanted outcome.
 
         Args:
             asks: Instructions that yield a request; of several, one is drawn for each.
             frames: Instructions around {request} that yield its answer, drawn likewise.
             wanted: Outcome of the answers, refuse or comply.
+            refined: Returns the same requests with better answers, before they are judged.
 
         Raises:
             RunError: There are too few.
@@ -85,7 +78,7 @@ class SelfWrittenPairs:
             if len(found) >= self.pairs:
                 break
             with self._before_the_federation(self.trusted and wanted == "refuse"):
-                exchanges = self._exchanges(asks, frames, wanted, seen, origin)
+                exchanges = refined(self._exchanges(asks, frames, wanted, seen, origin))
             for exchange, reason in zip(exchanges, self._reasons(exchanges, wanted), strict=True):
                 if reason:  # whether help is right, nobody on the server knows
                     self.dropped[f"{origin}: {reason}"] += 1
@@ -106,7 +99,7 @@ class SelfWrittenPairs:
             if len(found) >= self.pairs:
                 break
             exchanges = self._exchanges(asks, ["{request}"], "refuse", seen, "harmful")
-            verdicts = self._verdicts(exchanges)
+            verdicts = self.verdicts(exchanges)
             for exchange, given in zip(exchanges, verdicts, strict=True):
                 if any(verdict.outcome in {"refuse", "garbage"} for verdict in given):
                     self.dropped["harmful: not complied with"] += 1
@@ -122,9 +115,7 @@ class SelfWrittenPairs:
         Raises:
             RunError: There are too few.
         """
-        with self._before_the_federation(self.trusted):
-            exchanges = self._answered(requests, frames, "refuse")
-        found = {}
+        exchanges, found = self.refusing(requests, frames), dict[str, str]()
         for exchange, reason in zip(exchanges, self._reasons(exchanges, "refuse"), strict=True):
             if reason:
                 self.dropped[f"refusal: {reason}"] += 1
@@ -132,6 +123,11 @@ class SelfWrittenPairs:
                 found[exchange.prompt.instruction] = exchange.reply
         self._check(len(found), "refusal")
         return found
+
+    def refusing(self, requests: Sequence[str], frames: Sequence[str]) -> list[Exchange]:
+        """Return requests of the unsafe kind with what is written in refusal; not filtered."""
+        with self._before_the_federation(self.trusted):
+            return self.answers(requests, frames, "refuse")
 
     def card(self) -> dict[str, Any]:
         """Return how the pairs were made, for the record of a defense's data."""
@@ -153,16 +149,33 @@ class SelfWrittenPairs:
         seen: set[str],
         origin: str,
     ) -> list[Exchange]:
+        return self.answers(self.requests(asks, seen, origin), frames, wanted)
+
+    def requests(self, asks: Sequence[str], seen: set[str], origin: str) -> list[str]:
+        """Draw a batch of requests that are usable and new; count the others.
+
+        Args:
+            asks: Instructions that yield a request; of several, one is drawn for each.
+            seen: Normalised requests so far, which grows.
+            origin: refusal, harmful or helpful.
+        """
         drawn = self.context.write(
             [self._one(asks) for _ in range(BATCH)],
             temperature=self.temperature,
             rng=self.context.rng,
         )
-        return self._answered(self._usable(drawn, seen, origin), frames, wanted)
+        return self._usable(drawn, seen, origin)
 
-    def _answered(
+    def answers(
         self, requests: Sequence[str], frames: Sequence[str], wanted: Outcome
     ) -> list[Exchange]:
+        """Return requests with the model's answers to them.
+
+        Args:
+            requests: The requests.
+            frames: Instructions around {request}, of several one is drawn for each.
+            wanted: refuse where the requests are of the unsafe kind, else comply.
+        """
         framed = [self._one(frames).replace("{request}", one) for one in requests]
         purpose = "harmful" if wanted == "refuse" else "utility"
         return [
@@ -187,7 +200,7 @@ class SelfWrittenPairs:
             seen.add(text)
         fresh = self.task.fresh(new)
         if repeats := fresh.count(False):
-            self.dropped[f"{origin}: repeats an evaluation prompt"] += repeats
+            self.dropped[f"{origin}: repeats an evaluation prompt or is held out"] += repeats
         return [request for request, usable in zip(new, fresh, strict=True) if usable]
 
     def _requests(self, drawn: Sequence[str], origin: str) -> Sequence[str]:
@@ -207,9 +220,10 @@ class SelfWrittenPairs:
 
     def _reasons(self, exchanges: Sequence[Exchange], wanted: Outcome) -> list[str]:
         """Return why each pair is left out; empty where it is kept."""
-        return [why_not(verdicts, wanted) for verdicts in self._verdicts(exchanges)]
+        return [why_not(verdicts, wanted) for verdicts in self.verdicts(exchanges)]
 
-    def _verdicts(self, exchanges: Sequence[Exchange]) -> list[tuple[Verdict, ...]]:
+    def verdicts(self, exchanges: Sequence[Exchange]) -> list[tuple[Verdict, ...]]:
+        """Return the verdicts of every filter on each exchange."""
         with self._before_the_federation(self.trusted):
             judged = [self._judged(exchanges, **settings) for settings in self.filters]
         return list(zip(*judged, strict=True))
@@ -232,14 +246,3 @@ class SelfWrittenPairs:
                 "damaged to repair itself, or its attackers know how it is asked: give other words "
                 "in ask_unsafe, note or ask_ordinary, or set writer: start."
             )
-
-
-def why_not(verdicts: Sequence[Verdict], wanted: Outcome) -> str:
-    """Return why a pair is left out: a judge contradicts it, or none knows; empty: it is kept."""
-    for verdict in verdicts:
-        if verdict.safe is False:
-            return "judged unsafe"
-        if verdict.outcome not in (wanted, "unknown"):
-            return f"judged {verdict.outcome}"
-    known = any(verdict.outcome == wanted or verdict.safe for verdict in verdicts)
-    return "" if known else "judged unknown"

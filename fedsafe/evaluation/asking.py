@@ -7,8 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 
-from fedsafe.contracts import Ask, Exchange, Prompt, Sample, ShieldChoice, conditions
+from fedsafe.contracts import (
+    Ask,
+    DiagnosticTask,
+    Exchange,
+    Prompt,
+    Sample,
+    ShieldChoice,
+    conditions,
+)
+from fedsafe.data.tokens import first_tokens
 from fedsafe.errors import RunError
+from fedsafe.evaluation.judging import judging_context
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import redact, secrets_of
@@ -62,6 +72,7 @@ def put(
     asked: Mapping[str, list[Ask]],
     shield: ShieldChoice | None = None,
     progress: Progress | None = None,
+    task: DiagnosticTask | None = None,
 ) -> list[Exchange]:
     """Return the model's greedy replies, condition by condition.
 
@@ -73,15 +84,17 @@ def put(
         asked: What is asked, by label of the condition.
         shield: The adapter's shield; its secret values are taken out of the replies.
         progress: Told how far it has come.
+        task: What conditions that alter the model work with; needed if there is one.
 
     Raises:
         RunError: The template leaves a system prompt out.
     """
+    asked = {label: _cut(session, asks) for label, asks in asked.items()}
     every = [ask for asks in asked.values() for ask in asks]
     given = sum(bool(ask.answer) for ask in every)
     wanted = [ask for ask in every if not ask.answer]
     told = _from(progress, given, len(every))
-    replies = iter(_replies(session, wanted, shield, told))
+    replies = iter(_replies(session, wanted, shield, told, task))
     exchanges: list[Exchange] = []
     for label, asks in asked.items():
         exchanges += _scored(session, label, [ask for ask in asks if ask.answer])
@@ -91,6 +104,20 @@ def put(
             if not ask.answer
         ]
     return exchanges
+
+
+def _cut(session: Session, asks: Sequence[Ask]) -> list[Ask]:
+    """Return asks whose prefill is all that is forced of it."""
+    return [
+        ask
+        if ask.prefill_tokens is None
+        else replace(
+            ask,
+            prefill=first_tokens(session.loaded.tokenizer, ask.prefill, ask.prefill_tokens),
+            prefill_tokens=None,
+        )
+        for ask in asks
+    ]
 
 
 def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]:
@@ -109,12 +136,13 @@ def _replies(
     asks: Sequence[Ask],
     shield: ShieldChoice | None,
     told: Callable[[int], None] | None,
+    task: DiagnosticTask | None,
 ) -> list[str]:
     """Return a reply to each ask, those that are shielded through the shield."""
-    bare = [index for index, ask in enumerate(asks) if not ask.shielded]
     replies = [""] * len(asks)
-    if bare:
-        found = _complete(session, *_given([asks[i] for i in bare]), progress=told)
+    for during in dict.fromkeys(ask.during for ask in asks if not ask.shielded):
+        bare = [i for i, ask in enumerate(asks) if not ask.shielded and ask.during == during]
+        found = _unshielded(session, [asks[index] for index in bare], told, task)
         for index, reply in zip(bare, found, strict=True):
             replies[index] = reply
 
@@ -137,11 +165,32 @@ def _replies(
     return replies
 
 
+def _unshielded(
+    session: Session,
+    asks: Sequence[Ask],
+    told: Callable[[int], None] | None,
+    task: DiagnosticTask | None,
+) -> list[str]:
+    """Return the replies of the model as it is, or altered as all these asks want it.
+
+    In an altered model each prompt goes through in one pass.
+    """
+    during = asks[0].during
+    if during is None:
+        return _complete(session, *_given(asks), progress=told)
+    if task is None:
+        raise RunError("A condition alters the model, and there are no requests to do so with.")
+    with during(judging_context(session), task):
+        return _complete(session, *_given(asks), share=False)
+
+
 def _complete(
     session: Session,
     samples: Sequence[Sample],
     prefills: Sequence[str],
     progress: Callable[[int], None] | None = None,
+    *,
+    share: bool = True,
 ) -> list[str]:
     """Return greedy replies, after a look whether system prompts reach the model."""
     system = next((sample for sample in samples if sample.system), None)
@@ -152,7 +201,7 @@ def _complete(
             "(for shield secret-prefix: where: instruction)."
         )
     forced = list(prefills) if any(prefills) else None
-    return session.complete(samples, prefills=forced, progress=progress)
+    return session.complete(samples, prefills=forced, progress=progress, share=share)
 
 
 def _given(asks: Sequence[Ask]) -> tuple[list[Sample], list[str]]:

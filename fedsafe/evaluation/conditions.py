@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+import fedsafe.evaluation.steering  # noqa: F401 - registers
 from fedsafe.contracts import Ask, Prompt, Sample, conditions
 
 
@@ -18,25 +19,45 @@ def plain(prompts: Sequence[Prompt], /) -> list[Ask]:
     return [Ask(prompt, _sample(prompt)) for prompt in prompts]
 
 
-@conditions("prefilled")
+@conditions("prefilled", paper="Qi et al., ICLR 2025 (arXiv:2406.05946)")
 def prefilled(
     prompts: Sequence[Prompt],
     /,
     *,
     words: Annotated[
         int | None,
-        Field(ge=1, description="Words of the prefill that are forced; null: all of it."),
+        Field(ge=0, description="Words of the prefill that are forced; null: all of it."),
     ] = None,
 ) -> list[Ask]:
     """Ask harmful prompts that carry a prefill with the beginning of the reply forced.
 
     After 'Safety Alignment Should Be Made More Than Just a Few Tokens Deep' (Qi et al., 2024),
-    whose attack forces the first k tokens of a harmful answer.
+    whose attack forces the first k tokens of a harmful answer. In an experiment a list of words,
+    such as ``[0, 1, 2, 4]``, is one condition for each: the depth curve.
     """
-    harmful = [prompt for prompt in prompts if prompt.purpose == "harmful" and prompt.prefill]
     return [
         Ask(prompt, _sample(prompt), prefill=first_words(prompt.prefill, words))
-        for prompt in harmful
+        for prompt in _with_prefill(prompts)
+    ]
+
+
+@conditions("prefilled-tokens", paper="Qi et al., ICLR 2025 (arXiv:2406.05946)")
+def prefilled_tokens(
+    prompts: Sequence[Prompt],
+    /,
+    *,
+    tokens: Annotated[
+        int | None,
+        Field(ge=0, description="Tokens of the prefill that are forced; null: all of it."),
+    ] = None,
+) -> list[Ask]:
+    """Ask harmful prompts that carry a prefill with its first tokens forced, as the model has them.
+
+    In an experiment a list of tokens, such as ``[0, 1, 3, 5, 10]``, is one condition for each.
+    """
+    return [
+        Ask(prompt, _sample(prompt), prefill=prompt.prefill, prefill_tokens=tokens)
+        for prompt in _with_prefill(prompts)
     ]
 
 
@@ -98,8 +119,14 @@ def first_words(text: str, count: int | None) -> str:
     """Return a text up to the end of its first words, its spacing kept; None: all of it."""
     if count is None:
         return text
+    if count == 0:
+        return ""
     found = re.match(rf"\s*(?:\S+\s+){{0,{count - 1}}}\S+", text)
     return found[0] if found else text
+
+
+def _with_prefill(prompts: Sequence[Prompt]) -> list[Prompt]:
+    return [prompt for prompt in prompts if prompt.purpose == "harmful" and prompt.prefill]
 
 
 def _sample(prompt: Prompt, instruction: str | None = None) -> Sample:

@@ -6,21 +6,28 @@ another judge costs no generation. Knows nothing of how the adapter came about.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from fedsafe.contracts import Exchange, Prompt, ShieldChoice, Verdict, conditions, suites
+from fedsafe.contracts import (
+    DiagnosticTask,
+    Exchange,
+    Prompt,
+    ShieldChoice,
+    Verdict,
+    suites,
+)
 from fedsafe.errors import RunError
-from fedsafe.evaluation import kept
+from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
-from fedsafe.evaluation.scoring import labels, scores
+from fedsafe.evaluation.reply_key import reply_key
+from fedsafe.evaluation.scoring import scores
+from fedsafe.evaluation.sharing import SharedEvaluations
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
-from fedsafe.models import adapters
-from fedsafe.redaction import revealed
-from fedsafe.runs.files import digest
 from fedsafe.runs.records import Scores
-from fedsafe.shields.serving import resolved
 from fedsafe.training.session import Session
 
 __all__ = [
@@ -64,42 +71,42 @@ def evaluate(
     progress: Progress | None = None,
     *,
     shield: ShieldChoice | None = None,
+    shared: SharedEvaluations | None = None,
+    start: "Mapping[str, torch.Tensor] | None" = None,
 ) -> tuple[Scores, Path]:
     """Evaluate an adapter, and return its scores and where exchanges and verdicts lie.
 
     Args:
-        session: The model; its adapter is replaced. Where the replies are kept already, its
-            fingerprint alone is looked at.
+        session: The model; its adapter is replaced, unless the replies are kept already.
         adapter: What to evaluate.
         experiment: Suites, conditions, judge, measures and decoding.
         home: The run's ``evaluations`` directory.
         target: Name for the directory, such as ``attacked``.
         progress: Told how far it has come.
-        shield: What the adapter is served with, as `fedsafe.shields.load_shield` gives it; with
-            None, conditions that ask through it are skipped, and the scores say so.
+        shield: What the adapter is served with; None: conditions that ask through it are skipped.
+        shared: Evaluations of other runs.
+        start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
 
     Raises:
-        RunError: A condition, judge, measure or shield returned something else than it must.
+        RunError: A plug-in, such as a condition, judge or diagnostic, returned something wrong.
     """
     prompts = prompts_of(experiment)
     asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
-    served = shield if any(a.shielded for asks in asked.values() for a in asks) else None
-    key = digest(
-        adapters.digest(adapter),
-        session.fingerprint,
-        *(repr(prompt) for prompt in prompts),
-        *_condition_texts(experiment, list(asked)),
-        *_shield_texts(served),
-        experiment.evaluation.max_new_tokens,
-    )
+    task = _task(session, experiment, prompts, prompts, start)
+    key = reply_key(session, adapter, experiment, prompts, asked, shield, task)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
+    if shared and not directory.is_dir() and (found := shared.scores(key, target, directory)):
+        return found, directory
     exchanges = kept.exchanges(directory, prompts)
-    if exchanges is None or any(map(reads_with_a_model, judges_of(experiment))):
+    looked = inspecting.kept(directory, experiment.evaluation.diagnostics, task)
+    if None in (exchanges, looked) or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
-        exchanges = put(session, asked, shield, progress)
+        exchanges = put(session, asked, shield, progress, task)
         kept.keep_exchanges(directory, exchanges)
-    return _judged(directory, exchanges, experiment, target, skipped, session), directory
+    looked = _look(session, experiment, task, directory) if looked is None else looked
+    found = _judged(directory, exchanges, experiment, target, skipped, looked, session)
+    return shared.keep(key, target, directory, found) if shared else found, directory
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -120,25 +127,42 @@ def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
             f"{directory} has no replies to the prompts of this experiment's suites. Evaluate the "
             "adapter anew, or put the suites' files back as they were."
         )
-    return _judged(directory, exchanges, experiment, target, kept.skipped(directory))
+    looked = inspecting.kept(directory, experiment.evaluation.diagnostics) or {}
+    return _judged(directory, exchanges, experiment, target, kept.skipped(directory), looked)
 
 
 def probe(
-    session: Session, adapter: "Mapping[str, torch.Tensor]", experiment: Experiment
+    session: Session,
+    adapter: "Mapping[str, torch.Tensor]",
+    experiment: Experiment,
+    start: "Mapping[str, torch.Tensor] | None" = None,
 ) -> Scores:
-    """Evaluate an adapter on the first few prompts of each kind, plainly asked, nothing kept."""
+    """Evaluate an adapter on the first few prompts of each kind, plainly asked, nothing kept.
+
+    Args:
+        session: The model; its adapter is replaced.
+        adapter: What to evaluate.
+        experiment: Suites, judge, measures, diagnostics and decoding.
+        start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
+    """
     session.put(adapter)
     limit = experiment.evaluation.probe_prompts
     taken: dict[tuple[str, str], int] = {}
     chosen: list[Prompt] = []
-    for prompt in prompts_of(experiment):
+    every = prompts_of(experiment)
+    for prompt in every:
         kind = (prompt.purpose, prompt.skill)
         taken[kind] = taken.get(kind, 0) + 1
         if taken[kind] <= limit:
             chosen.append(prompt)
+    context = judging_context(session)
     exchanges = put(session, asks_of([PluginChoice(name="plain")], chosen))
-    verdicts = judge(experiment.evaluation.judge, exchanges, judging_context(session))
+    verdicts = judge(experiment.evaluation.judge, exchanges, context)
     found = scores(exchanges, verdicts, experiment.evaluation.measures)
+    if experiment.evaluation.diagnostics:
+        task = _task(session, experiment, chosen, every, start)
+        looked = inspecting.inspect(context, task, experiment.evaluation.diagnostics)
+        found = inspecting.with_diagnostics(found, looked)
     return found.model_copy(update={"displays": {}})  # those of the stages hold for it
 
 
@@ -165,6 +189,7 @@ def _judged(
     experiment: Experiment,
     target: str,
     skipped: Mapping[str, str],
+    looked: Mapping[str, Mapping[str, Any]],
     session: Session | None = None,
 ) -> Scores:
     """Judge exchanges, keep verdicts and scores under the judge's own key."""
@@ -175,6 +200,9 @@ def _judged(
         verdicts = judge(choice, exchanges, context)
         key, path = kept.keep_verdicts(directory, choice, exchanges, verdicts)
         found = scores(exchanges, verdicts, experiment.evaluation.measures)
+        pairs = list(zip(exchanges, verdicts, strict=True))
+        found = with_clusters(found, pairs, experiment.evaluation.measures)
+        found = inspecting.with_diagnostics(found, looked)
         found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
         said[key] = verdicts
         judged.append((choice, found))
@@ -185,19 +213,23 @@ def _judged(
     return counts
 
 
-def _condition_texts(experiment: Experiment, asked: Sequence[str]) -> list[str]:
-    """Return label and settings of each condition that is asked."""
-    choices = experiment.evaluation.conditions
-    return [
-        repr((label, conditions[choice.name].resolve(choice.settings)))
-        for label, choice in zip(labels(choices), choices, strict=True)
-        if label in asked
-    ]
+def _look(
+    session: Session, experiment: Experiment, task: DiagnosticTask, directory: Path
+) -> dict[str, dict[str, Any]]:
+    """Run the diagnostics on the model as it stands, and keep what they find."""
+    chosen = experiment.evaluation.diagnostics
+    looked = inspecting.inspect(judging_context(session), task, chosen)
+    inspecting.keep(directory, looked)
+    return looked
 
 
-def _shield_texts(shield: ShieldChoice | None) -> list[str]:
-    """Return what a shield's replies depend on; it goes into a digest and nowhere else."""
-    if shield is None:
-        return []
-    settings = {name: revealed(value) for name, value in resolved(shield).items()}
-    return [repr((shield.name, settings))]
+def _task(
+    session: Session,
+    experiment: Experiment,
+    prompts: Sequence[Prompt],
+    every: Sequence[Prompt],
+    start: "Mapping[str, torch.Tensor] | None",
+) -> DiagnosticTask:
+    """Return what diagnostics and altering conditions work with."""
+    before = session.start(experiment.seed) if start is None else start
+    return inspecting.task_of(experiment, session.fingerprint, prompts, every, before)

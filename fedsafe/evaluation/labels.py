@@ -4,14 +4,14 @@ CSV, TSV, JSON, JSONL and parquet, compressed or not; the columns of XSTest's co
 other usual names are known.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fedsafe.data.reading import Row, read_csv, read_json, read_jsonl, read_parquet
-from fedsafe.data.text_files import suffix_of
+from fedsafe.data.reading import Row
+from fedsafe.data.tables import read_table
 from fedsafe.errors import DataError
 
 Label = Literal["comply", "refuse", "partial"]
@@ -80,28 +80,13 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
         DataError: It is missing or broken, or has no such columns.
     """
     path = path.expanduser()
-    rows = list(read_rows(path))
+    rows = list(read_table(path))
     prompt, reply = (_column(path, rows[:1], part, None) for part in ("prompt", "reply"))
     return [(_text(w, row, prompt), _text(w, row, reply, empty=True)) for w, row in rows]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a table, read by its suffix.
-
-    Raises:
-        DataError: It is missing or broken, or of a format that is not known.
-    """
-    readers: dict[str, Callable[[Path], Iterator[Row]]] = {".csv": read_csv, ".tsv": read_csv}
-    readers |= {".json": read_json, ".jsonl": read_jsonl, ".ndjson": read_jsonl}
-    readers[".parquet"] = read_parquet
-    reader = readers.get(suffix_of(path))
-    if reader is None:
-        raise DataError(f"{path}: expected one of {', '.join(readers)}, got '{path.suffix}'.")
-    return reader(path)
-
-
 def _read(path: Path, wanted: Mapping[str, str]) -> Iterator[LabelledReply]:
-    rows = read_rows(path)
+    rows = read_table(path)
     first = list(islice(rows, 1))
     names = {part: _column(path, first, part, wanted.get(part)) for part in NAMES}
     for where, row in (*first, *rows):

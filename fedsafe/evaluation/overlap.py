@@ -9,6 +9,7 @@ from fedsafe.data.client_datasets import shares
 from fedsafe.data.text_signatures import TextSignatures
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.experiment.schema import Experiment
+from fedsafe.request_rules import is_about
 from fedsafe.runs.records import Overlap, Round
 from fedsafe.seeds import derive
 
@@ -32,6 +33,7 @@ class OverlapCounter:
     Attributes:
         known: Signatures of the evaluation prompts.
         keep: Whether texts that repeat one may be used all the same.
+        held_out: Beginnings of words that no text may have.
         removed: Texts left out, by kind.
         kept: Samples that the defense used, by kind; "" for those that repeat nothing.
     """
@@ -40,14 +42,19 @@ class OverlapCounter:
     keep: bool = False
     removed: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
+    held_out: Sequence[str] = ()
 
     def fresh(self, texts: Sequence[str]) -> list[bool]:
         """Return of each text whether it may be used; count those that may not."""
-        if self.keep:
-            return [True] * len(texts)
-        kinds = [self.known.kind(text) for text in texts]
+        kinds = [self._kind(text) for text in texts]
         self.removed.update(kind for kind in kinds if kind)
         return [not kind for kind in kinds]
+
+    def _kind(self, text: str) -> str:
+        """Return why a text may not be used: ``exact``, ``near`` or ``held out``; "": it may."""
+        if is_about(text, self.held_out):
+            return "held out"
+        return "" if self.keep else self.known.kind(text)
 
     def use(self, samples: Iterable[Sample]) -> None:
         """Count samples that a defense keeps."""

@@ -1,4 +1,4 @@
-"""Statistics of repeated and paired measurements: t intervals, McNemar, clustered bootstrap.
+"""Statistics of repeated and paired measurements: t, McNemar, sign flips, bootstrap, Holm.
 
 Knows nothing of models, judges or files.
 """
@@ -16,6 +16,8 @@ LEVEL = 0.95
 """Coverage of every interval here."""
 DRAWS = 2000
 """Bootstrap resamples."""
+FLIPS = 9999
+"""Random sign patterns of a permutation test."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,78 @@ def mcnemar(gained: int, lost: int) -> float:
     """
     changed = gained + lost
     return 1.0 if changed == 0 else float(stats.binomtest(gained, changed, 0.5).pvalue)
+
+
+def sign_flips(differences: Sequence[float]) -> float:
+    """Return the p-value of a paired permutation test of a mean difference (Fisher 1935).
+
+    Under the null each pair's difference is as likely to have the other sign. It takes pairs as
+    independent, as `mcnemar` does.
+
+    Args:
+        differences: After less before, one a pair.
+
+    Returns:
+        Two-sided probability of so large a mean, exact for up to 13 pairs, else from 9,999 random
+        patterns; 1 where no pair changed.
+    """
+    changed = np.asarray([one for one in differences if one], dtype=np.float64)
+    if not len(changed):
+        return 1.0
+    if len(changed) == 1:
+        return 1.0  # both signs are as far from 0
+    found = stats.permutation_test(
+        (changed,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=FLIPS,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being several (Holm 1979): the family-wise error holds.
+
+    Args:
+        p_values: One a test, in any order, in [0, 1].
+
+    Returns:
+        Adjusted values in the same order; never below the given ones, never above 1.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def paired_difference(
+    pairs: Sequence[tuple[float, float]], groups: Sequence[str], seeds: Sequence[int]
+) -> dict[str, float | None]:
+    """Return what pairs of prompts say together; nothing where there are no pairs.
+
+    Args:
+        pairs: (before, after) of each prompt.
+        groups: Group of each pair's prompt.
+        seeds: Seed of each pair.
+
+    Returns:
+        ``pairs``, ``groups``; of true and false ``gained``, ``lost`` and ``p_value`` (McNemar);
+        ``bootstrap_low``, ``bootstrap_high`` where there are clusters to resample.
+    """
+    if not pairs:
+        return {}
+    found: dict[str, float | None] = {"pairs": len(pairs), "groups": len(set(groups))}
+    if all(value in (0.0, 1.0) for pair in pairs for value in pair):
+        gained, lost = pairs.count((0.0, 1.0)), pairs.count((1.0, 0.0))
+        found |= {"gained": gained, "lost": lost, "p_value": mcnemar(gained, lost)}
+    bounds = clustered_bootstrap([new - old for old, new in pairs], groups, seeds)
+    if bounds is not None:
+        found |= {"bootstrap_low": bounds[0], "bootstrap_high": bounds[1]}
+    return found
 
 
 def clustered_bootstrap(

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from fedsafe.contracts import Exchange, Outcome, Prompt, Verdict, measures
 from fedsafe.errors import RunError
 from fedsafe.evaluation import kept
+from fedsafe.evaluation.clusters import clusters_of
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.runs.files import read_lines
@@ -22,7 +23,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Answer:
-    """What a measure says of one reply, and the group of its prompt."""
+    """What a measure says of one reply, and the cluster of its prompt."""
 
     value: float
     group: str
@@ -30,11 +31,6 @@ class Answer:
 
 Answers = Mapping[str, Answer]
 """By id of the prompt."""
-
-
-def group_of(prompt: Prompt) -> str:
-    """Return the cluster of a prompt: its group, else its topic, else its id."""
-    return prompt.group or prompt.topic or prompt.id
 
 
 def per_prompt(
@@ -54,20 +50,42 @@ def per_prompt(
     Raises:
         RunError: The replies or verdicts are missing, or not those that were written.
     """
+    clusters = clusters_of(prompts)
     under: dict[str, list[tuple[Exchange, Verdict]]] = {}
-    for exchange, verdict in _judged(directory, prompts, scores):
+    for exchange, verdict in judged_replies(directory, prompts, scores):
         under.setdefault(exchange.condition, []).append((exchange, verdict))
     found: dict[str, Answers] = {}
     for condition, judged in under.items():
         for label, choice in zip(labels(chosen), chosen, strict=True):
             key = key_of(label, condition)
-            answers = _answers(choice, judged)
-            if key in scores.measures and _is_mean(answers, scores.measures[key]):
-                found[key] = answers
-    return found
+            if key in scores.measures:
+                found[key] = answers_of(choice, judged, scores.measures[key], clusters)
+    return {key: answers for key, answers in found.items() if answers}
 
 
-def _answers(choice: PluginChoice, judged: Sequence[tuple[Exchange, Verdict]]) -> Answers:
+def answers_of(
+    choice: PluginChoice,
+    judged: Sequence[tuple[Exchange, Verdict]],
+    rate: Rate,
+    clusters: Mapping[str, str],
+) -> Answers:
+    """Return a measure's value on each prompt of a condition; empty where it is no mean of them.
+
+    Args:
+        choice: The measure.
+        judged: Exchanges of one condition, with their verdicts.
+        rate: What the measure found of all of them.
+        clusters: Cluster of each prompt, by its id.
+    """
+    answers = _answers(choice, judged, clusters)
+    return answers if _is_mean(answers, rate) else {}
+
+
+def _answers(
+    choice: PluginChoice,
+    judged: Sequence[tuple[Exchange, Verdict]],
+    clusters: Mapping[str, str],
+) -> Answers:
     """Return what a measure says of each reply by itself; nothing where it cannot say that."""
     measure = measures[choice.name].configure(choice.settings)
     found: dict[str, Answer] = {}
@@ -77,8 +95,8 @@ def _answers(choice: PluginChoice, judged: Sequence[tuple[Exchange, Verdict]]) -
         except Exception:  # noqa: BLE001 - somebody's measure may need more than one reply
             return {}
         if measured is not None and measured.value is not None:
-            prompt = exchange.prompt
-            found[prompt.id] = Answer(float(measured.value), group_of(prompt))
+            id_ = exchange.prompt.id
+            found[id_] = Answer(float(measured.value), clusters.get(id_, id_))
     return found
 
 
@@ -90,9 +108,14 @@ def _is_mean(answers: Answers, rate: Rate) -> bool:
     return abs(mean - rate.value) <= TOLERANCE
 
 
-def _judged(
+def judged_replies(
     directory: Path, prompts: Sequence[Prompt], scores: Scores
 ) -> list[tuple[Exchange, Verdict]]:
+    """Return the kept replies of an evaluation, each with the verdict that its scores count.
+
+    Raises:
+        RunError: The replies or verdicts are missing, or not those that were written.
+    """
     exchanges = kept.exchanges(directory, prompts)
     path = directory / scores.verdicts
     if exchanges is None or not scores.verdicts or not path.is_file():

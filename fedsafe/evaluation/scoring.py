@@ -39,7 +39,7 @@ def scores(
             concerned = [p for p in pairs if (p[0].loss is None) != ("loss" in plugin.traits)]
             measured = plugin.configure(choice.settings)(concerned) if concerned else None
             if measured is not None:
-                found[key_of(label, condition)] = _rate(measured, choice.name)
+                found[key_of(label, condition)] = rate_of(measured, choice.name)
                 displays.setdefault(label, display(label, plugin))
     return Scores(measures=found, displays=displays)
 
@@ -86,7 +86,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rate(measured: object, name: str) -> Rate:
+def rate_of(measured: object, name: str) -> Rate:
     """Return a measured value as a record.
 
     Raises:
@@ -111,5 +111,5 @@ def _rate(measured: object, name: str) -> Rate:
         low=measured.low,
         high=measured.high,
         unknown=measured.unknown,
-        parts={str(group): _rate(part, name) for group, part in parts.items()},
+        parts={str(group): rate_of(part, name) for group, part in parts.items()},
     )

@@ -4,33 +4,68 @@ Sets with harmful prompts are the user's own; none travels with FedSafe. Knows n
 of replies or judges.
 """
 
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+import fedsafe.evaluation.injected_suite
 import fedsafe.evaluation.policy_suites  # noqa: F401 - registers
 from fedsafe.contracts import Prompt, Purpose, suites
-from fedsafe.data.cells import check_text, text_of
-from fedsafe.data.reading import read_csv, read_json
-from fedsafe.errors import DataError
 from fedsafe.evaluation import micro_suites
+from fedsafe.evaluation.suite_files import read_suite
+from fedsafe.evaluation.suite_forms import FormName
+from fedsafe.evaluation.suite_rows import Reading, stem_of
+from fedsafe.evaluation.suite_settings import (
+    Choose,
+    Columns,
+    Encoding,
+    File,
+    Hash,
+    Limit,
+    Prefill,
+    Rows,
+    Skill,
+)
 
-__all__ = ["csv_file", "micro_suites", "utility", "xstest"]
+__all__ = ["csv_file", "file", "micro_suites", "utility", "xstest"]
 
-File = Annotated[Path, Field(description="The file; relative to where the command is run.")]
-Hash = Annotated[
-    str,
-    Field(pattern=r"^([0-9a-fA-F]{64})?$", description="Expected sha256; empty: not checked."),
-]
-Limit = Annotated[int | None, Field(ge=1, description="Only the first so many; null: all.")]
-Prefill = Annotated[str, Field(description="How replies begin in the prefilled variant.")]
 
-EXPECTED: Final = ("expected", "answer", "output", "response")
-"""Names of the field with the right answer, the first that is there."""
-LABELS: Final[Mapping[str, Purpose]] = {"safe": "over-refusal", "unsafe": "harmful"}
+@suites("file")
+def file(
+    seed: int,
+    /,
+    *,
+    path: File,
+    form: Annotated[
+        FormName | Literal["auto"], Field(description="Form of the file; auto: by its columns.")
+    ] = "auto",
+    purpose: Annotated[
+        Purpose | Literal["auto"],
+        Field(description="What the prompts are for; auto: as the form says. Splits XSTest."),
+    ] = "auto",
+    columns: Columns = {},  # noqa: B006 - pydantic copies it
+    where: Annotated[Rows, Field(description="Take rows with these values alone.")] = {},  # noqa: B006
+    where_not: Annotated[Rows, Field(description="Leave rows with such a value out.")] = {},  # noqa: B006
+    limit: Limit = None,
+    choose: Choose = "first",
+    prefill: Prefill = "",
+    skill: Skill = "old",
+    name: Annotated[str, Field(description="How ids begin; empty: with the file's name.")] = "",
+    encoding: Encoding = "",
+    key: Annotated[str, Field(description="Key of the list, if a JSON file is an object.")] = "",
+    delimiter: Annotated[str, Field(description="Of CSV; empty: the header tells.")] = "",
+    sha256: Hash = "",
+) -> list[Prompt]:
+    """Read a file of prompts: HarmBench, StrongREJECT, JailbreakBench, AdvBench, XSTest, ...
+
+    CSV, TSV, JSON, JSONL, parquet or a text a line, compressed or plain; `fedsafe data prompts
+    FILE` says what is recognised.
+
+    Raises:
+        DataError: The file cannot be used; the message names file, line and field.
+    """
+    taken = (form, purpose, columns, where, where_not, limit, choose, prefill, skill, name)
+    return read_suite(path, Reading(*taken, encoding, key, delimiter, sha256), seed).prompts
 
 
 @suites("csv")
@@ -47,25 +82,24 @@ def csv_file(
     ] = "",
     prefill: Prefill = "",
     sha256: Hash = "",
+    encoding: Encoding = "",
     limit: Limit = None,
 ) -> list[Prompt]:
-    """Read the user's own CSV file of prompts.
+    """Read a file of prompts by named columns alone; suite ``file`` recognises the usual ones.
 
     Raises:
         DataError: The file cannot be used; the message names file, line and column.
     """
-    _check_hash(path, sha256)
-    found = [
-        Prompt(
-            id=f"{path.stem}-{number:04}",
-            instruction=_prompt(where, row, column),
-            purpose=purpose,
-            topic=text_of(where, row, topic_column) if topic_column else "",
-            prefill=text_of(where, row, prefill_column) if prefill_column else prefill,
-        )
-        for number, (where, row) in enumerate(read_csv(path), 1)
-    ]
-    return _some(path, found[:limit])
+    columns = {
+        **{"prompt": column, "topic": topic_column, "prefill": prefill_column},
+        **dict.fromkeys(("input", "system", "group"), ""),
+    }
+    if purpose != "utility":
+        columns["expected"] = ""
+    reading = Reading(
+        *("plain", purpose, columns), limit=limit, prefill=prefill, sha256=sha256, encoding=encoding
+    )
+    return read_suite(path, reading, seed).prompts
 
 
 @suites("xstest", paper="Röttger et al., NAACL 2024 (arXiv:2308.01263)")
@@ -83,23 +117,8 @@ def xstest(
     Raises:
         DataError: The file cannot be used; the message names file, line and column.
     """
-    _check_hash(path, sha256)
-    found = []
-    for where, row in read_csv(path):
-        label = text_of(where, row, "label")
-        if label not in LABELS:
-            raise DataError(f"{where}: expected label safe or unsafe, got {label!r}.")
-        purpose = LABELS[label]
-        found.append(
-            Prompt(
-                id=f"xstest-{text_of(where, row, 'id')}",
-                instruction=_prompt(where, row, "prompt"),
-                purpose=purpose,
-                topic=text_of(where, row, "type"),
-                prefill=prefill if purpose == "harmful" else "",
-            )
-        )
-    return _some(path, found[:limit])
+    reading = Reading("xstest", name="xstest", limit=limit, prefill=prefill, sha256=sha256)
+    return read_suite(path, reading, seed).prompts
 
 
 @suites("utility")
@@ -115,62 +134,19 @@ def utility(
     sha256: Hash = "",
     limit: Limit = None,
 ) -> list[Prompt]:
-    """Read a JSON list of instructions with exact answers, one or several each.
+    """Read instructions with exact answers, one or several each.
 
     Raises:
         DataError: The file cannot be used; the message names file, row and field.
     """
-    _check_hash(path, sha256)
-    found = [
-        Prompt(
-            id=f"{path.stem}-{skill}-{number:04}",
-            instruction=_prompt(where, row, "instruction"),
-            purpose="utility",
-            input=text_of(where, row, "input", optional=True),
-            expected=_expected(where, row),
-            topic=text_of(where, row, "topic", optional=True),
-            skill=skill,
-        )
-        for number, (where, row) in enumerate(read_json(path), 1)
-    ]
-    return _some(path, found[:limit])
-
-
-def _prompt(where: str, row: Mapping[str, Any], column: str) -> str:
-    text = text_of(where, row, column).strip()
-    if not text:
-        raise DataError(
-            f"{where}: the prompt in '{column}' is empty. Fill it in or delete the row."
-        )
-    return text
-
-
-def _expected(where: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the right answers of a row: a text, or a list of them."""
-    name = next((name for name in EXPECTED if name in row), EXPECTED[0])
-    value = row.get(name)
-    if isinstance(value, list) and value and all(isinstance(answer, str) for answer in value):
-        for one in value:
-            check_text(where, name, one)
-        return tuple(value)
-    answer = text_of(where, row, name)
-    if not answer.strip():
-        raise DataError(f"{where}: the expected answer in '{name}' is empty. Fill it in.")
-    return (answer,)
-
-
-def _some(path: Path, found: list[Prompt]) -> list[Prompt]:
-    if not found:
-        raise DataError(f"{path}: the file has no prompts below its header.")
-    return found
-
-
-def _check_hash(path: Path, expected: str) -> None:
-    if not expected or not path.is_file():
-        return
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != expected.lower():
-        raise DataError(
-            f"{path}: expected sha256 {expected.lower()[:12]}..., got {found[:12]}... Use the "
-            "file that the setting was made for, or correct the setting 'sha256'."
-        )
+    name = f"{stem_of(path)}-{skill}"
+    reading = Reading(
+        "plain",
+        "utility",
+        {"prompt": "instruction"},
+        limit=limit,
+        skill=skill,
+        name=name,
+        sha256=sha256,
+    )
+    return read_suite(path, reading, seed).prompts

@@ -1,4 +1,4 @@
-"""The attack section of an experiment: who is malicious, and what they do."""
+"""The attack of an experiment, who is malicious and what they do, and the one after a defense."""
 
 from typing import Annotated, Literal
 
@@ -31,3 +31,15 @@ class Attack(Section):
     """Where their malicious examples come from; needed by behaviours that train on them."""
     examples: Positive = 200
     """Malicious examples made for each malicious client."""
+
+
+class SecondAttack(Section):
+    """The federation going on from each defended model, the same attackers in it."""
+
+    rounds: Annotated[int, Field(ge=1, le=10**4)] = 3
+    """Rounds after the defense; the model is evaluated after each."""
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
+    """Of every such round; None: the last round's before the defense."""
+    prompts: Positive = 40
+    """Prompts of each kind in the evaluation after a round, plainly asked. The model of the last
+    round is evaluated as every stage is."""

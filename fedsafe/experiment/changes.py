@@ -45,11 +45,22 @@ def apply(values: dict[str, Any], change: str) -> list[Problem]:
         return [(path, f"{text!r} is not a YAML value. Quote it.")]
     if found:
         return [(f"{path}.{below}".rstrip("."), told.removeprefix(FIRST)) for below, told in found]
-    return _put(values, path, value)
+    return put(values, path, value)
 
 
-def _put(values: dict[str, Any], path: str, value: Any) -> list[Problem]:
-    """Put a value at a path; plug-ins given by name alone become sections on the way."""
+def at(values: Mapping[str, Any], path: str) -> Any:
+    """Return what is at a dotted path; None where there is nothing."""
+    found: Any = values
+    for part in path.split("."):
+        found = _step(found, part)[1]
+    return found
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> list[Problem]:
+    """Put a value at a dotted path, in place; return what is wrong with the path.
+
+    Plug-ins given by name alone become sections on the way.
+    """
     target: Any = values
     keys = path.split(".")
     for key in keys[:-1]:
@@ -75,6 +86,6 @@ def _step(target: Any, key: str) -> tuple[Any, Any]:
     """Return the place that a part of a path names, and what is there; None: no such item."""
     if isinstance(target, dict):
         return key, target.get(key)
-    if key.isdecimal() and len(key) < 10 and int(key) < len(target):
+    if isinstance(target, list) and key.isdecimal() and len(key) < 10 and int(key) < len(target):
         return int(key), target[int(key)]
     return None, None

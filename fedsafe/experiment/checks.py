@@ -4,7 +4,8 @@ Reads plug-ins' settings through their registries, and so imports the modules th
 define them, but no model library.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import REGISTRIES
@@ -13,6 +14,7 @@ from fedsafe.experiment.attack_checks import attack_problems
 from fedsafe.experiment.model_checks import alignment, hardware
 from fedsafe.experiment.plugin_checks import choices, plugin_problems, secret_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice, Strategy
+from fedsafe.filter_order import order_problem
 from fedsafe.plugins import Plugin
 from fedsafe.validation_errors import Problem
 
@@ -74,6 +76,9 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
         return
     if experiment.federation.root is None:
         yield from _root(plugin, choice)
+    named = [REGISTRIES["filter"][one.name] for one in _known(choice.filters)]
+    if problem := order_problem(named, choice.per_block):
+        yield f"{path}.filters", problem
     found = plugin.problems(choice.settings)
     yield from ((f"{path}.{name}", text) for name, text in found)
     yield from secret_problems(path, plugin, choice)
@@ -81,10 +86,23 @@ def _strategy(experiment: Experiment) -> Iterator[Problem]:
         yield from _cohort(plugin, choice.settings, experiment)
 
 
+def _known(filters: Iterable[PluginChoice]) -> list[PluginChoice]:
+    """Return the filters that there are, with settings that they take; others are told of."""
+    known = [one for one in filters if one.name in REGISTRIES["filter"]]
+    return [one for one in known if not REGISTRIES["filter"][one.name].problems(one.settings)]
+
+
 def _root(rule: Plugin[Any], choice: Strategy) -> Iterator[Problem]:
-    """Yield a problem for the rule and each filter that needs the server's trusted examples."""
-    known = [one.name for one in choice.filters if one.name in REGISTRIES["filter"]]
-    for plugin in (rule, *(REGISTRIES["filter"][name] for name in known)):
+    """Yield a problem for the rule and each filter that needs the server's trusted examples.
+
+    A filter does without them where a setting of it names a directory.
+    """
+    plugins = [rule]
+    for one in _known(choice.filters):
+        plugin = REGISTRIES["filter"][one.name]
+        if not any(isinstance(value, Path) for value in plugin.resolve(one.settings).values()):
+            plugins.append(plugin)
+    for plugin in plugins:
         if "root" in plugin.traits:
             yield (
                 "federation.root",

@@ -76,7 +76,7 @@ def load(
     if isinstance(reference, Mapping):
         values, found, origin = copy.deepcopy(dict(reference)), [], "experiment"
     else:
-        values, found = _read(reference)
+        values, found = read(reference)
         origin = "standard input" if str(reference) == STDIN else str(reference)
     kept = not isinstance(reference, Mapping) and _is_directory(reference)
     for change in changes:
@@ -123,7 +123,7 @@ def as_yaml(experiment: Experiment) -> str:
     return yaml_text.dump(json.loads(experiment.as_json()))
 
 
-def _read(
+def read(
     reference: str | Path, heirs: tuple[Path, ...] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the values of a file laid over those of its preset, and what is wrong in them."""
@@ -151,7 +151,7 @@ def _read(
     if not isinstance(base, str) or not base:
         raise ConfigError(f"{path}: preset: expected the name of a preset or of a file.")
     beside = home / base if home is not None else Path(base)
-    below, more = _read(beside if _is_file(beside) else base, (*heirs, path))
+    below, more = read(beside if _is_file(beside) else base, (*heirs, path))
     return merge(below, values), [*more, *found]
 
 

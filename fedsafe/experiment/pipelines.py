@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from fedsafe.experiment.section import PluginChoice, as_list
 
 PREFIX: Final = "defended:"
+AGAIN: Final = "attacked-again:"
 
 
 def _kind(value: Any) -> str:
@@ -78,6 +79,27 @@ def steps_of(pipelines: Sequence[Sequence[PluginChoice]], main: str) -> list[Ste
 def following(after: str, main: str) -> str:
     """Return how the names of the stages begin that repair the model of a stage."""
     return PREFIX if after == main else f"{after}+"
+
+
+def ends_of(pipelines: Sequence[Sequence[PluginChoice]], main: str) -> list[str]:
+    """Return the name of the last step's stage of each pipeline."""
+    steps = steps_of(pipelines, main)
+    found = []
+    for choices in pipelines:
+        after = main
+        for choice in choices:
+            after = next(s.name for s in steps if (s.after, s.choice) == (after, choice))
+        found.append(after)
+    return list(dict.fromkeys(found))
+
+
+def again_name(defended: str) -> str:
+    """Return the name of the stage after a second attack on a defended model.
+
+    >>> again_name("defended:safe-lora+fine-tune")
+    'attacked-again:safe-lora+fine-tune'
+    """
+    return f"{AGAIN}{defended.removeprefix(PREFIX)}"
 
 
 def _step(choice: PluginChoice, after: str, main: str, number: int) -> Step:

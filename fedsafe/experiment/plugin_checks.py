@@ -38,6 +38,10 @@ def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     yield from _numbered("evaluation.suites", "suite", evaluation.suites)
     yield from _numbered("evaluation.conditions", "condition", evaluation.conditions)
     yield from _numbered("evaluation.measures", "measure", evaluation.measures)
+    yield from _numbered("evaluation.diagnostics", "diagnostic", evaluation.diagnostics)
+    if experiment.safety_probe is not None:
+        yield "safety_probe.harmful", "source", experiment.safety_probe.harmful
+        yield "safety_probe.benign", "source", experiment.safety_probe.benign
     yield "evaluation.judge", "judge", evaluation.judge
     yield from _numbered("evaluation.second_judges", "judge", evaluation.second_judges)
 
@@ -71,8 +75,15 @@ def plugin_problems(experiment: Experiment) -> Iterator[Problem]:
         yield from ((f"{path}.{name}", text) for name, text in found)
         if kind == "defense":
             yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
+        if "red-team" in plugin.traits and not experiment.red_team:
+            yield (
+                path,
+                f"'{choice.name}' trains an attacker, and runs only inside a declared red team. "
+                "Set red_team: true, or choose another defense.",
+            )
         if not found:
             yield from _card(plugin, path, choice, experiment)
+            yield from _traits(plugin, path, choice, experiment)
         yield from secret_problems(path, plugin, choice)
 
 
@@ -99,6 +110,26 @@ def _card(
             path,
             f"'{choice.name}' needs full-precision weights; model.quantization is {quantization}. "
             "Set it to none, or choose another defense.",
+        )
+
+
+def _traits(
+    plugin: Plugin[Any], path: str, choice: PluginChoice, experiment: Experiment
+) -> Iterator[Problem]:
+    """Check what a plug-in asks of the experiment by its traits."""
+    if "red-team" in plugin.traits and not experiment.red_team:
+        yield (
+            path,
+            f"{plugin.kind} '{choice.name}' is an attack, and runs only inside a declared red "
+            "team. Set red_team: true, or remove it.",
+        )
+    own = choice.settings.get("refusals")
+    if "examples" in plugin.traits and experiment.safety_probe is None and not own:
+        yield (
+            "safety_probe",
+            f"{plugin.kind} '{choice.name}' looks at harmful and benign requests that no "
+            "evaluation asks. Name their sources, such as {harmful: {name: micro-safety}, benign: "
+            "{name: micro, count: 100}}.",
         )
 
 

@@ -8,9 +8,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
-from fedsafe.experiment.attack import Attack
+from fedsafe.experiment.attack import Attack, SecondAttack
 from fedsafe.experiment.pipelines import Pipelines
-from fedsafe.experiment.section import Choices, Count, PluginChoice, Positive, Seconds, Section
+from fedsafe.experiment.safety_probe import SafetyProbe
+from fedsafe.experiment.section import (
+    Choices,
+    Conditions,
+    Count,
+    PluginChoice,
+    Positive,
+    Seconds,
+    Section,
+)
+from fedsafe.experiment.strategy import Strategy
 from fedsafe.experiment.training import Training
 
 __all__ = [
@@ -23,6 +33,8 @@ __all__ = [
     "Federation",
     "Model",
     "PluginChoice",
+    "SafetyProbe",
+    "SecondAttack",
     "Section",
     "Strategy",
     "Training",
@@ -67,32 +79,6 @@ class Data(Section):
     """Tokens of prompt and response; longer responses are cut, and counted."""
 
 
-class Strategy(PluginChoice):
-    """How updates are combined: filters, then one rule, or a Flower strategy."""
-
-    name: str = "mean"
-    """A rule's name, or ``module:object`` of a rule or of a Flower Strategy class."""
-    filters: Choices = ()
-    """Applied to the updates, in order, before the rule."""
-    optimizer: PluginChoice | None = None
-    """Server optimizer on top of the rule; None adds the update as it is."""
-    per_block: bool = False
-    """Apply the rule to each tensor by itself."""
-
-    def parts(self) -> dict[str, Any]:
-        """Return the arguments of `strategies.build`."""
-
-        def written(choice: PluginChoice) -> dict[str, Any]:
-            return {"name": choice.name, **choice.settings}
-
-        return {
-            "choice": written(self),
-            "filters": [written(choice) for choice in self.filters],
-            "optimizer": None if self.optimizer is None else written(self.optimizer),
-            "per_block": self.per_block,
-        }
-
-
 class Federation(Section):
     """Who takes part, how often, and how their updates are combined."""
 
@@ -129,7 +115,7 @@ class Federation(Section):
 
 MEASURES = (
     *("refusal", "unsafe", "worst-topic", "new-skill", "old-skill", "utility"),
-    *("over-refusal", "garbage"),
+    *("over-refusal", "benign-refusal", "garbage"),
 )
 """Measures that an evaluation takes unless told otherwise, in the order of tables."""
 
@@ -148,13 +134,19 @@ class Evaluation(Section):
     """Tokens after which a reply is cut."""
     batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
     """Prompts that are answered at once."""
-    conditions: Choices = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
-    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own."""
+    conditions: Conditions = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
+    """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own. Of
+    prefilled conditions, a list of words or tokens is one condition for each."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
+    diagnostics: Choices = ()
+    """What is read off the model itself, its replies aside: ``kl``, ``probe-score`` and others."""
     overlap: Literal["remove", "keep"] = "remove"
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
+    held_out: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Beginnings of words, of topics that defenses are not to see: what of a defense's data has one
+    is left out, so that prompts about them are new to it. None: nothing is."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
@@ -207,7 +199,12 @@ class Experiment(Section):
     """None: every client is honest."""
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
+    second_attack: SecondAttack | None = None
+    """The federation goes on from each defended model, attackers included; None: it does not. Not
+    on separate machines."""
     evaluation: Evaluation = Evaluation()
+    safety_probe: SafetyProbe | None = None
+    """Requests for diagnostics and whatever else looks inside the model; None: there are none."""
 
     @property
     def sampled(self) -> int:
@@ -234,4 +231,4 @@ class Experiment(Section):
         It still says whether the red team is declared: attackers on machines of their own
         take part in its control, honestly.
         """
-        return self.model_copy(update={"attack": None, "defenses": ()})
+        return self.model_copy(update={"attack": None, "defenses": (), "second_attack": None})

@@ -6,7 +6,7 @@ Values are taken as they are written: no text becomes a number, no number a swit
 import math
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -92,3 +92,25 @@ def as_list(value: Any) -> Any:
 
 
 Choices = Annotated[tuple[PluginChoice, ...], BeforeValidator(as_list)]
+
+DEPTHS: Final = {"prefilled": "words", "prefilled-tokens": "tokens"}
+"""Conditions that force a beginning, and their setting of how much of it."""
+
+
+def at_each_depth(value: Any) -> Any:
+    """Return a list of conditions, one with a list of depths as one condition for each depth."""
+    listed = as_list(value)
+    if listed is None:
+        return None
+    made: list[Any] = []
+    for choice in listed:
+        setting = DEPTHS.get(str(choice.get("name"))) if isinstance(choice, Mapping) else None
+        depths = choice.get(setting) if setting else None
+        if setting and isinstance(depths, list | tuple) and depths:
+            made += [{**choice, setting: depth} for depth in depths]
+        else:
+            made.append(choice)
+    return tuple(made)
+
+
+Conditions = Annotated[tuple[PluginChoice, ...], BeforeValidator(at_each_depth)]

@@ -29,6 +29,7 @@ def run(
     directory: Path,
     listen: Listener | None = None,
     shared: Path | None = None,
+    until: str = "",
 ) -> Summary:
     """Run an experiment into a directory, or what is left of it.
 
@@ -38,6 +39,7 @@ def run(
         listen: Called with each event.
         shared: Directory of finished stages that several runs share; a stage that another run
             has made already is taken from it.
+        until: Stop after this stage, ``base`` or ``aligned``; empty: run all.
 
     Returns:
         The summary; its status is failed where a defense failed.
@@ -60,7 +62,7 @@ def run(
     events = Events(store.events, listen)
     stages = None if shared is None else StageStore(shared)
     with events.ticking():
-        return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages)
+        return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages, until=until)
 
 
 def resume(directory: Path, listen: Listener | None = None) -> Summary:

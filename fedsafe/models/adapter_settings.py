@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Final
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.experiment.schema import Adapter
 
 CONFIG = "adapter_config.json"
@@ -121,7 +121,7 @@ def spec_of(directory: Path) -> Adapter:
             peft=_checked(str(path), others),
         )
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(f"{path} cannot be read: {reason}") from None
 
 

@@ -13,7 +13,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.lazy import torch
 from fedsafe.models.adapter_settings import spec_of
 from fedsafe.seeds import derive
@@ -179,7 +179,7 @@ def load(directory: Path) -> Tensors:
             stored = (file.metadata() or {}).get("sha256")
             tensors = {name: file.get_tensor(name).float() for name in sorted(file.keys())}
     except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(
             f"{path} cannot be read: {reason}. It may be cut short; copy it again."
         ) from None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -75,7 +75,7 @@ def _attach(base: Any, spec: Adapter, *, initialise: bool) -> Any:
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
         what = f" and adapter.peft {spec.peft}" if spec.peft else ""
         raise ModelError(
-            f"adapter.targets {spec.targets!r}{what} do not fit this model: {_short(error)}"
+            f"adapter.targets {spec.targets!r}{what} do not fit this model: {reason_of(error)}"
         ) from None
     _check_trained(model, spec)
     for name, parameter in adapters.parameters(model).items():
@@ -112,7 +112,3 @@ def _check_trained(model: Any, spec: Adapter) -> None:
 
 def _is_factor(name: str) -> bool:
     return any(f".{factor}" in name for factor in FACTORS) and not name.endswith(".bias")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

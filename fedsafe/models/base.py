@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import MissingDependencyError, ModelError
+from fedsafe.errors import MissingDependencyError, ModelError, reason_of
 from fedsafe.experiment.schema import Adapter, Model, Training
 from fedsafe.lazy import torch
 from fedsafe.models.attach import attach
@@ -210,5 +210,5 @@ def _base(
             "larger device."
         ) from None
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ModelError(f"The model in {directory} cannot be loaded: {reason}") from None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.experiment.schema import Model
 from fedsafe.micro.base import is_embedded, model_directory
 from fedsafe.models.tokenizer_identity import tokenizer_digest
@@ -102,7 +102,7 @@ def _download(spec: Model) -> Path:
             spec.path, revision=spec.revision, allow_patterns=[*PATTERNS], ignore_patterns=["*.bin"]
         )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(
             f"Model '{spec.path}' is no local directory, and the hub did not give it: {reason} "
             "Check model.path, or download it and give the directory."
@@ -121,7 +121,7 @@ def load_tokenizer(directory: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from None
 
 

@@ -31,6 +31,8 @@ class Decoding:
     stop: tuple[int, ...] = ()
     """Token ids that end a reply; they are left out of it."""
     pad: int = 0
+    share: bool = True
+    """Compute what prompts begin with alike once; else each prompt goes through in one pass."""
 
 
 def generate(
@@ -104,7 +106,7 @@ class _Work:
         base = loaded.model.get_base_model()
         self._decoder = None
         if can_decode(base, longest):
-            self._decoder = Decoder(base, loaded.device, prompts)
+            self._decoder = Decoder(base, loaded.device, prompts if decoding.share else prompts[:1])
 
     def run(self) -> None:
         """Answer all; those that the model's positions cut short stand alone.

@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import MissingDependencyError, ModelError
+from fedsafe.errors import MissingDependencyError, ModelError, reason_of
 from fedsafe.lazy import torch
 
 MAGIC = b"GGUF"
@@ -120,7 +120,7 @@ def _sentences(file: Path) -> Iterator[None]:
             "model's safetensors."
         ) from None
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        reason = reason_of(error)
         raise ModelError(
             f"transformers cannot read the GGUF file {file}: {reason}. Use the model's safetensors "
             "in its place, or a GGUF file of an architecture that transformers knows."

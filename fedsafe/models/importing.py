@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ConfigError, ModelError
+from fedsafe.errors import ConfigError, ModelError, reason_of
 from fedsafe.experiment.schema import Model
 from fedsafe.lazy import torch
 from fedsafe.models.files import IMPORTED, PATTERNS, cache_directory, fingerprint, locate
@@ -166,7 +166,7 @@ def _convert(found: Path, directory: Path, dtype: "torch.dtype") -> None:
             found, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ModelError(f"The model in {found} cannot be loaded: {reason}") from None
     model.save_pretrained(directory)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.experiment.schema import Adapter
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -59,7 +59,7 @@ def read_config(directory: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ModelError(f"The model in {directory} cannot be loaded: {reason}") from None
 
 
@@ -77,7 +77,7 @@ def shape_of(config: Any, adapter: Adapter, directory: Path) -> Shape:
         try:
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise ModelError(f"The model in {directory} cannot be loaded: {reason}") from None
         total = sum(parameter.numel() for parameter in model.parameters())
         linear = [module.weight.shape for module in _linear(model)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.experiment.schema import Adapter, Experiment
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
@@ -95,7 +95,7 @@ def _header(directory: Path) -> tuple[Shapes, str | None]:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             return shapes, (file.metadata() or {}).get(adapters.BASE)
     except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise ModelError(
             f"adapter.start: {path} cannot be read: {reason}. Copy it again."
         ) from None

@@ -80,7 +80,8 @@ def attempt(run: Run, step: Step) -> Stage:
 
 def _defend(run: Run, work: Work) -> Stage:
     experiment, key, directory = run.experiment, work.key, work.directory
-    keep = experiment.evaluation.overlap == "keep"
+    evaluation = experiment.evaluation
+    keep, held_out = evaluation.overlap == "keep", evaluation.held_out
     if run.shared is not None and not directory.is_dir():
         run.shared.fetch(key, directory)
     made = run_defense(
@@ -92,8 +93,8 @@ def _defend(run: Run, work: Work) -> Stage:
         key=key,
         directory=directory,
         avoid=work.avoid,
-        judge=experiment.evaluation.judge,
-        overlap=OverlapCounter(signatures(experiment), keep),
+        judge=evaluation.judge,
+        overlap=OverlapCounter(signatures(experiment), keep, held_out=held_out),
         events=run.events,
         shield=work.shield,
     )
@@ -173,5 +174,6 @@ def reevaluate(run: Run) -> Summary:
             found=stage.detection,
             after=stage.after,
             overlap=stage.overlap,
+            by_round=stage.by_round,
         )
     return run.settle()

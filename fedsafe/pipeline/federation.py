@@ -1,6 +1,7 @@
 """Federation protocols of the pipeline; the server passes in the implementation."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fedsafe.experiment.schema import Experiment
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
     from fedsafe.pipeline.run_state import Run
 
 Name = Literal["main", "control"]
+
+
+@dataclass(frozen=True)
+class GoesOn:
+    """Where a federation begins that goes on after another.
+
+    Attributes:
+        start: The adapter of its first round.
+        rounds: Rounds before it: what is drawn by the number of a round is drawn anew.
+        identity: Names it and no other federation of the run.
+    """
+
+    start: Tensors
+    rounds: int
+    identity: str
 
 
 class Federation(Protocol):
@@ -31,8 +47,20 @@ class Federation(Protocol):
 class Clients(Protocol):
     """The clients of a run, wherever they are."""
 
-    def federation(self, name: Name, experiment: Experiment, store: FederationStore) -> Federation:
+    def federation(
+        self,
+        name: Name,
+        experiment: Experiment,
+        store: FederationStore,
+        after: GoesOn | None = None,
+    ) -> Federation:
         """Return a federation of them, once enough of them are there.
+
+        Args:
+            name: What it is, for the clients.
+            experiment: Its settings.
+            store: Where its records lie.
+            after: What it goes on from; None: it begins where the run does.
 
         Raises:
             RunError: Too few of them are there.

@@ -22,7 +22,7 @@ Inputs = dict[str, str]
 OURS = frozenset({"fedsafe", "clients", "server", "strategies"})
 ELSEWHERE = (
     *("name", "seed", "red_team", "control", "model", "adapter", "alignment"),
-    *("defenses", "evaluation"),
+    *("defenses", "second_attack", "evaluation", "safety_probe"),
 )
 """Parts of an experiment that a federation does not depend on, or that are named singly."""
 
@@ -99,6 +99,9 @@ def federation_inputs(
     data_settings = parts.pop("data")
     del data_settings["source"]  # the content counts, not where it lies
     attack, federation = parts.pop("attack"), parts.pop("federation")
+    if experiment.safety_probe is not None and _has_probe(experiment):
+        shown = [experiment.safety_probe, *experiment.evaluation.suites]  # the latter left out
+        federation["safety_probe"] = [one.model_dump(mode="json") for one in shown]
     if attack is not None:  # its generator writes with these
         asked = experiment.evaluation
         attack["writing"] = [asked.max_new_tokens, asked.batch_size]
@@ -134,6 +137,7 @@ def defense_inputs(
         shield: What the defended model is served with.
     """
     limits = (experiment.data.max_length, experiment.evaluation.max_new_tokens)
+    held_out = experiment.evaluation.held_out
     return {
         **base_inputs(experiment, fingerprint, start),
         "defended adapter": adapter,
@@ -141,8 +145,27 @@ def defense_inputs(
         "filter": default_filter(experiment.evaluation.judge),
         "training settings": _hash([experiment.training.model_dump(mode="json"), *limits]),
         "evaluation prompts": _hash([sorted(avoid), experiment.evaluation.overlap]),
+        **({"held out": _hash(sorted(held_out))} if held_out else {}),
         **({"shield": _hash([shield.name, dict(shield.settings)])} if shield else {}),
     }
+
+
+def _has_probe(experiment: Experiment) -> bool:
+    """Return whether a filter works with scores of the safety probe."""
+    registry, chosen = REGISTRIES["filter"], experiment.federation.strategy.filters
+    return any("probe" in registry[choice.name].traits for choice in chosen)
+
+
+def evaluation_digest(experiment: Experiment) -> str:
+    """Return the sha256 of judges, measures and diagnostics: settings, files, others' code."""
+    evaluation = experiment.evaluation
+    wanted = {"judge", "second_judges", "measures"}
+    settings = evaluation.model_dump(mode="json", include=wanted)
+    if evaluation.diagnostics:  # with what they compare: requests, and the model before
+        asked = experiment.model_dump(mode="json", include={"safety_probe", "alignment", "seed"})
+        settings["diagnostics"] = [one.model_dump(mode="json") for one in evaluation.diagnostics]
+        settings["compared with"] = {**asked, "start": str(experiment.adapter.start)}
+    return _hash(settings)
 
 
 def _model(experiment: Experiment) -> str:

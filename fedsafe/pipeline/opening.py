@@ -181,6 +181,8 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
     see_that_defenses_have_their_files(experiment)
+    for one in experiment.federation.strategy.filters:
+        _see_files(f"filter {one.name}", "filter", one)
     later = (
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),

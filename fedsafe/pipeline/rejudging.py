@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from fedsafe.evaluation import kept
+from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.evaluate import judges_of, prompts_of, rejudge
 from fedsafe.evaluation.judging import reads_with_a_model
 from fedsafe.experiment.schema import Experiment
@@ -49,7 +49,11 @@ def _replies_of_all(store: Store, experiment: Experiment, summary: Summary) -> b
     prompts = prompts_of(experiment)
     done = [stage for stage in summary.stages if stage.status == "done"]
     places = [_place(store, stage) for stage in done]
-    return bool(done) and all(kept.exchanges(place, prompts) is not None for place in places)
+    wanted = experiment.evaluation.diagnostics
+    return bool(done) and all(
+        kept.exchanges(place, prompts) is not None and inspecting.kept(place, wanted) is not None
+        for place in places
+    )
 
 
 def _judged(store: Store, experiment: Experiment, stage: Stage) -> Stage:

@@ -24,6 +24,7 @@ from fedsafe.evaluation.overlap import OverlapCounter
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
+from fedsafe.pipeline.defense_checkpoints import DefenseCheckpoints
 from fedsafe.pipeline.defense_filter import DefenseFilter
 from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
@@ -92,7 +93,8 @@ def run_defense(
     session.put(adapter)
     context = defense_context(session, stream(seed, "defense", choice.name), events)
     filters = DefenseFilter(context, judge)
-    task = _task(start, avoid, filters, overlap, directory)
+    checkpoints = DefenseCheckpoints(directory, key, context, overlap)
+    task = _task(start, avoid, filters, overlap, directory, checkpoints)
     defended = defenses[choice.name].configure(choice.settings)(context, task)
     repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
@@ -109,6 +111,7 @@ def run_defense(
         "overlap": made.plain() if made else None,
     }
     write_sealed(directory / RECORD, record)  # last: with it the defense is done
+    checkpoints.remove()
     return Repaired(repaired, directory, seconds, made)
 
 
@@ -170,6 +173,7 @@ def _task(
     filters: DefenseFilter,
     overlap: OverlapCounter,
     directory: Path,
+    checkpoints: DefenseCheckpoints,
 ) -> DefenseTask:
     earlier: dict[str, Any] = {}
 
@@ -192,6 +196,7 @@ def _task(
         keep=keep,
         fresh=overlap.fresh,
         filter=filters.default,
+        checkpoints=checkpoints,
     )
 
 

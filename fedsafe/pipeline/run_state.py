@@ -4,19 +4,22 @@ Knows nothing of federations or defenses.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import evaluate
-from fedsafe.experiment.pipelines import pipelines_of, steps_of
+from fedsafe.evaluation.sharing import SharedEvaluations
+from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of, steps_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.models.start_adapter import read_start
+from fedsafe.pipeline.keys import evaluation_digest
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
-from fedsafe.runs.records import Detection, Overlap, Stage, Summary
+from fedsafe.runs.records import Detection, Overlap, Scores, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
 from fedsafe.shields.serving import load_shield
 from fedsafe.training.session import Session
@@ -69,8 +72,11 @@ class Run:
         if self.runtime == ALIGNMENT:
             return before
         control = ["clean"] if attacked and experiment.control else []
-        defended = [step.name for step in steps_of(pipelines_of(experiment.defenses), self.main)]
-        return [*before, *control, self.main, *defended]
+        pipelines = pipelines_of(experiment.defenses)
+        defended = [step.name for step in steps_of(pipelines, self.main)]
+        again = [again_name(name) for name in ends_of(pipelines, self.main)]
+        second = again if experiment.second_attack is not None else []
+        return [*before, *control, self.main, *defended, *second]
 
     @property
     def main(self) -> str:
@@ -108,6 +114,13 @@ class Run:
         aligned = self.known(ALIGNED)
         return self.given if aligned is None else aligned.adapter
 
+    @cached_property
+    def shared_evaluations(self) -> SharedEvaluations | None:
+        """Evaluations of other runs."""
+        if self.shared is None:
+            return None
+        return SharedEvaluations(self.shared, evaluation_digest(self.experiment))
+
     def path(self, stage: Stage) -> Path:
         """Return the directory of a stage's adapter."""
         return self.store.directory / stage.path
@@ -132,6 +145,7 @@ class Run:
         found: Detection | None = None,
         after: str = "",
         overlap: Overlap | None = None,
+        by_round: Sequence[Scores] = (),
     ) -> Stage:
         """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
@@ -144,16 +158,12 @@ class Run:
             found: How well influence told the malicious from the honest.
             after: Name of the stage whose model it repairs.
             overlap: Of the data that it was made with and the evaluation's prompts.
+            by_round: Small evaluations after each round of a second attack.
         """
-        begun = time.perf_counter()
-
-        def report_progress(done: int, total: int) -> None:
-            self.events("evaluate", stage=name, done=done, total=total)
-
-        home, shield = self.store.directory / "evaluations", load_shield(path)
-        scores, directory = evaluate(
-            self.session, adapter, self.experiment, home, name, report_progress, shield=shield
-        )
+        begun, home = time.perf_counter(), self.store.directory / "evaluations"
+        asked = (self.session, adapter, self.experiment, home, name, self._told(name))
+        shield, others = load_shield(path), self.shared_evaluations
+        scores, directory = evaluate(*asked, shield=shield, shared=others, start=self.start)
         stage = Stage(
             name=name,
             adapter=adapters.digest(adapter),
@@ -167,8 +177,13 @@ class Run:
             judge=self.experiment.evaluation.judge.name,
             key=key,
             after=after,
+            by_round=list(by_round),
         )
         return self.keep(stage)
+
+    def _told(self, name: str) -> Callable[[int, int], None]:
+        """Return what tells of the progress of a stage's evaluation."""
+        return lambda done, total: self.events("evaluate", stage=name, done=done, total=total)
 
     def keep(self, stage: Stage) -> Stage:
         """Put a stage into the summary, in place of one of the same name."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from fedsafe.contracts import Prompt
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import prompts_of
-from fedsafe.evaluation.paired import clustered_bootstrap, mcnemar, mean_interval
+from fedsafe.evaluation.paired import holm, mean_interval, paired_difference
 from fedsafe.evaluation.per_prompt import Answers, per_prompt
 from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.checksums import write_sealed
@@ -64,11 +64,11 @@ def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int
         judges=list(dict.fromkeys(judged)),
         displays=displays,
         stages=[_stage(runs, name, displays) for name in names],
-        differences=[
+        differences=_adjusted(
             found
             for before, after in _compared(names)
             for found in _differences(runs, before, after, displays)
-        ],
+        ),
     )
     write_sealed(directory / FILE, summary.plain())
     return summary
@@ -126,7 +126,7 @@ class SeedRun:
         if stage.name not in self._known:
             directory = self.directory / stage.evaluation
             chosen = self.experiment.evaluation.measures
-            self._known[stage.name] = per_prompt(directory, self._prompts, chosen, stage.scores)
+            self._known[stage.name] = per_prompt(directory, self.prompts, chosen, stage.scores)
         return self._known[stage.name]
 
     @cached_property
@@ -134,7 +134,8 @@ class SeedRun:
         return {}
 
     @cached_property
-    def _prompts(self) -> list[Prompt]:
+    def prompts(self) -> list[Prompt]:
+        """Prompts of its suites."""
         return prompts_of(self.experiment)
 
 
@@ -210,6 +211,16 @@ def _differences(
             yield Difference.model_validate({**names, **over_seeds, **_pooled(runs, names)})
 
 
+def _adjusted(found: Iterable[Difference]) -> list[Difference]:
+    """Return differences with Holm's correction over all of their tests."""
+    differences = list(found)
+    adjusted = iter(holm([one.p_value for one in differences if one.p_value is not None]))
+    return [
+        one if one.p_value is None else one.model_copy(update={"p_adjusted": next(adjusted)})
+        for one in differences
+    ]
+
+
 def _pooled(runs: Mapping[int, SeedRun], names: Mapping[str, str]) -> dict[str, float | None]:
     """Return what all pairs of prompts say together; nothing where there are no pairs."""
     pairs: list[tuple[float, float]] = []
@@ -222,13 +233,4 @@ def _pooled(runs: Mapping[int, SeedRun], names: Mapping[str, str]) -> dict[str, 
             pairs.append((old[id_].value, new[id_].value))
             groups.append(old[id_].group)
             seeds.append(seed)
-    if not pairs:
-        return {}
-    found: dict[str, float | None] = {"pairs": len(pairs), "groups": len(set(groups))}
-    if all(value in (0.0, 1.0) for pair in pairs for value in pair):
-        gained, lost = pairs.count((0.0, 1.0)), pairs.count((1.0, 0.0))
-        found |= {"gained": gained, "lost": lost, "p_value": mcnemar(gained, lost)}
-    bounds = clustered_bootstrap([new - old for old, new in pairs], groups, seeds)
-    if bounds is not None:
-        found |= {"bootstrap_low": bounds[0], "bootstrap_high": bounds[1]}
-    return found
+    return paired_difference(pairs, groups, seeds)

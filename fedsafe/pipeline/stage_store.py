@@ -1,10 +1,14 @@
 """Finished stages by key in a directory that several runs share: a stage is made only once.
 
 What is damaged, or was made by other package versions, is passed over and made again.
+Files that are never written in place are linked rather than copied: runs that share a stage
+have its bytes on the disk once.
 """
 
+import os
 import shutil
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from fedsafe.runs.files import digest, file_digest, whole_directory
 from fedsafe.runs.provenance import versions
 
 MANIFEST = "stage.json"
+APPENDED = frozenset({"rounds.jsonl"})
+"""Files that a run adds lines to; all others are replaced as a whole."""
 
 
 class StageStore:
@@ -44,8 +50,7 @@ class StageStore:
         names = sorted(files)
         with whole_directory(self._entry(key)) as aside:
             for name in names:
-                (aside / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(home / name, aside / name)  # with its mode: a shield is secret
+                _copy(home / name, aside / name)
             digests = {name: file_digest(aside / name) for name in names}
             write_sealed(aside / MANIFEST, {"key": key, "files": digests, "notes": notes})
 
@@ -67,10 +72,28 @@ class StageStore:
         if not whole:
             return None
         for name in files:
-            (home / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(entry / name, home / name)
+            _copy(entry / name, home / name)
         return dict(manifest["notes"])
 
     def _entry(self, key: str) -> Path:
-        made_by = digest(*sorted(versions().items()))
-        return self._directory / f"{key[:32]}-{made_by[:8]}"
+        return self._directory / f"{key[:32]}-{_made_by()[:8]}"
+
+
+@cache
+def _made_by() -> str:
+    """Return the digest of the package versions of this process."""
+    return digest(*sorted(versions().items()))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Link a file, or copy it where that cannot be done; with its mode, as a shield is secret."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    if source.name not in APPENDED:
+        try:
+            os.link(source, target)
+        except OSError:  # another file system, or one without links
+            pass
+        else:
+            return
+    shutil.copy(source, target)

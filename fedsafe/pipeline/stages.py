@@ -19,6 +19,7 @@ from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.federation import Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
+from fedsafe.pipeline.second_attack import attack_again, check_place
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, disk_space_for
@@ -36,10 +37,9 @@ def run_pipeline(
     events: Events,
     runtime: str,
     shared: StageStore | None = None,
+    until: str = "",
 ) -> Summary:
-    """Run all stages of an experiment, or those that are left.
-
-    A defense that fails is recorded, and the others go on.
+    """Run all stages of an experiment, or those that are left; a defense may fail.
 
     Args:
         connect: Makes the run's clients.
@@ -47,8 +47,8 @@ def run_pipeline(
         store: The run directory.
         events: Receives progress events.
         runtime: inline, simulation or deployment.
-        shared: Finished stages of other runs: those of equal keys are taken from it, new ones
-            are put into it.
+        shared: Finished stages of other runs; new ones are put into it.
+        until: Stop after this stage, ``base`` or ``aligned``; empty: run all.
 
     Returns:
         The summary: completed, or failed with a reason where a defense failed.
@@ -62,7 +62,7 @@ def run_pipeline(
         events("run-start", directory=str(store.directory), name=experiment.name)
         try:
             with disk_space_for(store.directory):
-                _run_stages(run, connect(run))
+                _run_stages(run, connect(run), until)
         except KeyboardInterrupt:
             _give_up(run, "interrupted", "stopped by the user")
             raise
@@ -84,17 +84,26 @@ def _give_up(run: Run, status: str, reason: str) -> None:
         run.summarise(status, reason)
 
 
-def _run_stages(run: Run, clients: Clients) -> None:
-    estimate(run)
+def _run_stages(run: Run, clients: Clients, until: str = "") -> None:
+    check_place(run)
+    if run.shared is None:  # of many runs together another estimate is made
+        estimate(run)
     if run.known(BASE) is None:
         evaluate_base(run)
-    if ALIGNED in run.planned and run.known(ALIGNED) is None:
+    if ALIGNED in run.planned and run.known(ALIGNED) is None and until != BASE:
         align(run)
+    if until:
+        return
     for name in ("clean", run.main):
         if name in run.planned and run.known(name) is None:
             _train(run, clients, name)
-    clients.end_rounds()  # also where the rounds were over before this process began
+    second = run.experiment.second_attack
+    if second is None:
+        clients.end_rounds()  # also where the rounds were over before this process began
     defend_all(run)
+    if second is not None:
+        attack_again(run, clients, second)
+        clients.end_rounds()
     clients.close()
 
 
@@ -117,7 +126,7 @@ def _train(run: Run, clients: Clients, name: str) -> None:
         clients.federation(part, experiment, store).run()
         if run.shared is not None:
             run.shared.put(key, store.directory, RECORDS, probe=_probe_settings(experiment))
-    if not control:
+    if not control and run.experiment.second_attack is None:
         clients.end_rounds()
     rounds = store.rounds()
     attacked = experiment.attack is not None or any(c.malicious for r in rounds for c in r.clients)

@@ -20,8 +20,9 @@ def clients(run: RunData) -> str:
         "only this report does."
     )
     rows = list(heatmap.rows(run.rounds, run.malicious))
-    headings = ["Client", "Truth", "Asked", "Counted", "No weight", "Lost", "Mean influence"]
-    beside = details("The same as a table", table(headings, rows, numbers=(0, 2, 3, 4, 5, 6)))
+    headings = ["Client", "Truth", "Asked", "Counted", "No weight", "Left out", "Lost"]
+    headings.append("Mean influence")
+    beside = details("The same as a table", table(headings, rows, numbers=(0, *range(2, 8))))
     drawn = figure(
         "Influence, clients by rounds",
         "",
@@ -105,13 +106,13 @@ def _by_round(found: Detection) -> str:
 def _dropped(run: RunData) -> str:
     found = list(drops(run.rounds))
     if not found:
-        return "<h3>Dropped replies</h3><p>None: every reply was accepted.</p>"
+        return "<h3>Dropped replies</h3><p>None: every reply reached the rule.</p>"
     rows = [
         [str(number), str(client), f'{status}<span class="meaning">{text(reason)}</span>']
         for number, client, status, reason in found[:MOST_DROPS]
     ]
     more = f"<p>And {len(found) - MOST_DROPS} more.</p>" if len(found) > MOST_DROPS else ""
-    heading = f"<h3>Dropped replies</h3><p>{len(found)} did not reach the strategy.</p>"
+    heading = f"<h3>Dropped replies</h3><p>{len(found)} did not reach the rule.</p>"
     return heading + table(["Round", "Client", "Why"], rows, numbers=(0, 1)) + more
 
 

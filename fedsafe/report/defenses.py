@@ -15,6 +15,8 @@ from fedsafe.report.measures import short
 from fedsafe.runs.records import Stage
 
 PREFIX: Final = "defended:"
+AGAIN: Final = "attacked-again:"
+"""How the names of stages begin after a second attack on a defended model."""
 ABOUT: Final = ("paper", "badge", "claim", "needs", "cost")
 """What a defense's record says of the method, beside its settings."""
 CONTAMINATION: Final = re.compile(r"evaluation|overlap|contaminat|leak|benchmark", re.IGNORECASE)
@@ -71,6 +73,9 @@ def titles(stages: Sequence[Stage], defenses: Mapping[str, Defense]) -> dict[str
         own = defenses.get(stage.name)
         if own is None:
             name = stage.name.removeprefix(PREFIX)
+            if name.startswith(AGAIN):
+                made[stage.name] = (f"Attacked again: {name.removeprefix(AGAIN)}", "")
+                continue
             known = f"Defended: {name}" if name != stage.name else name.capitalize()
             made[stage.name] = (known, "")
             continue

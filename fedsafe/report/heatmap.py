@@ -5,6 +5,7 @@ A full cell counted, an empty one had no weight in the aggregate, a cross was dr
 
 from collections.abc import Iterator, Sequence
 
+from fedsafe.report.markup import text
 from fedsafe.report.measures import NONE
 from fedsafe.report.svg import drawing, marker, rounds_axis
 from fedsafe.runs.records import Client, Round
@@ -76,6 +77,7 @@ def rows(rounds: Sequence[Round], malicious: frozenset[int]) -> Iterator[list[st
             str(len(seen)),
             str(len(accepted) - weightless),
             str(weightless),
+            str(sum(bool(c.reason) for c in accepted)),
             str(len(seen) - len(accepted)),
             f"{sum(known) / len(known):.3f}" if known else NONE,
         ]
@@ -150,7 +152,8 @@ def _say(member: Client, number: int) -> str:
     if member.status != "accepted":
         return f"round {number}, client {member.client} ({truth}): {member.status}"
     share = "not told" if member.influence is None else f"{member.influence:.3f}"
-    return f"round {number}, client {member.client} ({truth}): influence {share}"
+    reason = f", {text(member.reason)}" if member.reason else ""
+    return f"round {number}, client {member.client} ({truth}): influence {share}{reason}"
 
 
 def _cross(x: float, y: float, arm: float) -> str:

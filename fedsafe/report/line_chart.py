@@ -52,6 +52,10 @@ class Chart:
     ends: Sequence[tuple[str, Point]] = ()
     """Full evaluations after the last round, by name; each is of the last round's model."""
     width: float = 520.0
+    labels: Sequence[str] = ()
+    """Labels of the places 1, 2, ... along the axis where those are no rounds."""
+    axis: str = "round"
+    """What the axis along is of."""
 
 
 def draw(chart: Chart) -> str:
@@ -64,7 +68,11 @@ def draw(chart: Chart) -> str:
     last = after[-1] if after else max(chart.rounds, first + 1)
     margin = (34.0, 78.0, 30.0, 50.0)
     frame = Frame(chart.width, HEIGHT, first, float(last), top, margin, bottom)
-    under = [(float(number), str(number)) for number in rounds_axis(chart.rounds)]
+    named = [str(number) for number in range(1, chart.rounds + 1)]
+    shown = rounds_axis(chart.rounds)
+    if chart.labels:
+        named, shown = list(chart.labels), list(range(1, chart.rounds + 1))
+    under = [(float(number), named[number - 1]) for number in shown]
     under += [(0.0, chart.before)] if chart.start else []
     under += [
         (place, f"D{number}" if len(after) > 1 else "after")
@@ -72,7 +80,7 @@ def draw(chart: Chart) -> str:
     ]
     body = [
         frame.axes(ticks, chart.say),
-        frame.under(under, "" if chart.start else "round"),
+        frame.under(under, "" if chart.start else chart.axis),
         *(_band(frame, series) for series in chart.series),
         _joints(frame, chart),
         *(_line(frame, series) for series in chart.series),
@@ -209,11 +217,11 @@ def _readouts(frame: Frame, chart: Chart) -> Iterable[str]:
             if point.x == number
         ]
         if said:
-            x = frame.x(number)
+            x, named = frame.x(number), chart.labels[number - 1] if chart.labels else number
             yield (
                 f'<g class="hit"><rect class="zone" x="{x - half:g}" y="{above}" '
                 f'width="{2 * half:g}" height="{frame.height - above - below:g}"/>'
                 f'<line class="guide" x1="{x}" x2="{x}" y1="{above}" '
                 f'y2="{frame.height - below:g}"/><text class="readout" x="{left}" y="16">'
-                f"round {number}: {', '.join(said)}</text></g>"
+                f"{chart.axis} {named}: {', '.join(said)}</text></g>"
             )

@@ -153,8 +153,9 @@ def drops(rounds: tuple[Round, ...]) -> Iterator[tuple[int, int, str, str]]:
     """Yield (round, client, status, reason) of every reply that did not count."""
     for record in rounds:
         for client in record.clients:
-            if client.status != "accepted":
-                yield record.round, client.client, client.status, client.reason
+            if client.status != "accepted" or client.reason:
+                fate = "left out" if client.status == "accepted" else client.status
+                yield record.round, client.client, fate, client.reason
 
 
 def _record(path: Path, kind: type[R]) -> R | None:

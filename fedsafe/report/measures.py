@@ -12,6 +12,8 @@ from fedsafe.runs.scores import PLAIN, Display, Rate, Scores, parts_of
 
 NONE = "–"  # noqa: RUF001
 """Stands where nothing is known."""
+REACH: Final = 0.01
+"""By how much a clustered share's interval reaches further than the other, to be shown."""
 SHIELDED = "shielded"
 """Condition under which an adapter with a shield is served."""
 BUILTIN: Final[dict[str, Display]] = {
@@ -105,6 +107,21 @@ class Measure:
         if self._percent(rate.value):
             return interval(rate)
         return f"{rate.low:.4g}–{rate.high:.4g}"  # noqa: RUF001
+
+    def clustered(self, rate: Rate) -> str:
+        """Return the interval that resamples clusters, where it reaches further.
+
+        That is by a point or more at an end, or, of numbers that are no shares, by a tenth of the
+        other interval's width.
+        """
+        bounds = (rate.low, rate.high, rate.cluster_low, rate.cluster_high)
+        if any(bound is None for bound in bounds):
+            return ""
+        low, high, least, most = (bound or 0.0 for bound in bounds)
+        slack = REACH if self.is_share else (high - low) / 10
+        if max(low - least, most - high) < slack:
+            return ""
+        return self.interval(Rate(value=rate.value, n=rate.n, low=least, high=most))
 
     def goodness(self, value: float | None) -> float | None:
         """Return a share of the good, 1 being best; None where there is no better or worse."""

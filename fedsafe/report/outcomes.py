@@ -1,6 +1,7 @@
 """Outcome section of the report: each harmful prompt from stage to stage."""
 
 from fedsafe.report import sankey
+from fedsafe.report.defenses import AGAIN
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, table, text
 from fedsafe.runs.records import Stage
@@ -18,9 +19,10 @@ def moved(run: RunData) -> str:
     Each of several defenses is drawn by itself, from the one model that all of them repair.
     """
     story = run.story
-    before = [stage for stage in run.stages if stage not in story.defended]
+    again = [stage for stage in run.stages if stage.name.startswith(AGAIN)]
+    before = [stage for stage in run.stages if stage not in story.defended and stage not in again]
     one = len(story.defended) == 1
-    first = _known(run, [*before, *(story.defended if one else ())])
+    first = _known(run, [*before, *([*story.defended, *again] if one else ())])
     drawn = sankey.draw(first) if len(first) > 1 else ""
     note = (
         "The same prompts in every stage, asked plainly; a band is as thick as the prompts it "

@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 from fedsafe.report.clients import clients
+from fedsafe.report.depth_page import depth
 from fedsafe.report.federation import costs, over_rounds
 from fedsafe.report.loader import RunData, read
 from fedsafe.report.markup import section, text
@@ -20,6 +21,7 @@ from fedsafe.runs.files import write_text
 
 LINKS = (
     ("before-after", "Before and after"),
+    ("depth", "Depth"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
@@ -48,6 +50,7 @@ def render(run: RunData, *, reveal: bool = False) -> str:
     spent = costs(run)
     sections = [
         before_after(run),
+        depth(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",

@@ -10,7 +10,12 @@ from fedsafe.report.markup import details, section, table, text
 from fedsafe.report.measures import short
 from fedsafe.runs.scores import PLAIN
 
-PURPOSES = {"harmful": "Harmful", "over-refusal": "Harmless look-alikes", "utility": "Utility"}
+PURPOSES = {
+    "harmful": "Harmful",
+    "over-refusal": "Harmless look-alikes",
+    "benign": "Harmless",
+    "utility": "Utility",
+}
 SKILLS = {"new": "New skill", "old": "Old skill"}
 EACH = 6
 """Prompts shown of each kind."""

@@ -52,14 +52,15 @@ def deviation(measure: Measure, sd: float) -> str:
     return f"{100 * sd:.1f}" if measure.is_share else f"{sd:.4g}"
 
 
-def difference(measure: Measure, found: Difference) -> tuple[str, str, str, str, str]:
-    """Return mean, t interval, bootstrap interval, pairs gained/lost, and McNemar's p."""
+def difference(measure: Measure, found: Difference) -> tuple[str, ...]:
+    """Return mean, t and bootstrap interval, pairs gained/lost, McNemar's p, and Holm's."""
     return (
         _signed(measure, found.mean),
         _ends(measure, found.low, found.high),
         _ends(measure, found.bootstrap_low, found.bootstrap_high),
         NONE if found.gained is None else f"{found.gained}/{found.lost}",
         NONE if found.p_value is None else f"{found.p_value:.2g}",
+        NONE if found.p_adjusted is None else f"{found.p_adjusted:.2g}",
     )
 
 

@@ -15,8 +15,9 @@ from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Sprea
 
 LEAD = (
     "After less before, paired by prompt and seed. The bootstrap is clustered by prompt group (in "
-    "the micro world the verb and object asked about) and by seed; McNemar's exact test takes the "
-    "pooled pairs as independent, which prompts of one group are not."
+    "the micro world the verb and object asked about, else near-duplicates) and by seed; McNemar's "
+    "exact test takes the pooled pairs as independent, which prompts of one group are not. Holm's "
+    "correction is over all tests of this page."
 )
 
 
@@ -89,11 +90,12 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
 
 
 def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> str:
-    headings = ["Measure", "Difference", "95 % t", "95 % bootstrap", "Pairs (groups)", "+/-", "p"]
+    headings = ["Measure", "Difference", "95 % t", "95 % bootstrap", "Pairs (groups)", "+/-"]
+    headings += ["p", "p, Holm"]
     rows = []
     for found in differences:
         measure = seed_texts.measure_of(summary, found.measure)
-        mean, t, bootstrap, changed, p = seed_texts.difference(measure, found)
+        mean, t, bootstrap, *tested = seed_texts.difference(measure, found)
         pairs = NONE if found.pairs is None else f"{found.pairs} ({found.groups})"
-        rows.append([text(measure.label), mean, t, bootstrap, pairs, changed, p])
+        rows.append([text(measure.label), mean, t, bootstrap, pairs, *tested])
     return table(headings, rows, caption=text(title), numbers=range(1, len(headings)))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from fedsafe.report.acceptance import accepted
 from fedsafe.report.defenses import counts
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
@@ -18,7 +19,9 @@ def setup(run: RunData) -> str:
     )
     yaml = f'<h3>Configuration</h3><pre tabindex="0">{text(run.configuration)}</pre>'
     body = f'<div class="halves"><div>{yaml}</div><div>{environment}{_stages(run)}</div></div>'
-    return section("setup", "How it was made", lead, body + _methods(run) + _cards(run))
+    return section(
+        "setup", "How it was made", lead, body + _methods(run) + accepted(run) + _cards(run)
+    )
 
 
 def _environment(run: RunData) -> Iterator[tuple[str, str]]:

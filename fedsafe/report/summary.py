@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from fedsafe.report.acceptance import held
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
-from fedsafe.report.defenses import contamination
+from fedsafe.report.defenses import AGAIN, contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
@@ -34,7 +35,8 @@ ROLES = {
 
 def role(stage: Stage) -> str:
     """Return the class that gives a stage its color."""
-    return ROLES.get(stage.name, "defended")
+    again = stage.name.startswith(AGAIN)
+    return ROLES.get(stage.name, "attacked" if again else "defended")
 
 
 def masthead(run: RunData) -> str:
@@ -72,7 +74,7 @@ def before_after(run: RunData) -> str:
         "and over-refusal say at what price."
     )
     cards = "".join(_card(run, stage) for stage in run.stages)
-    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}'
+    body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}{held(run)}'
     return section("before-after", "Before and after", lead, body + _failed(run))
 
 
@@ -221,7 +223,8 @@ def _cell(stage: Stage, measure: Measure) -> str:
 
 def _resting(measure: Measure, rate: Rate) -> str:
     """Say what a value rests on."""
-    parts = [measure.interval(rate), f"n {rate.n}"]
+    clustered = f"{said} in {rate.clusters} clusters" if (said := measure.clustered(rate)) else ""
+    parts = [measure.interval(rate), clustered, f"n {rate.n}"]
     parts.append(f'<b class="unknown">{rate.unknown} unknown</b>' if rate.unknown else "")
     return " · ".join(part for part in parts if part)
 

@@ -6,7 +6,7 @@ Every share comes with its 95 % interval in brackets. Knows nothing of how it is
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedsafe.report import measures
+from fedsafe.report import depth_curves, measures
 from fedsafe.report.defenses import PREFIX, Defense, names
 from fedsafe.report.differences import PRICE, compared, prices, value_of
 from fedsafe.report.measures import (
@@ -183,10 +183,17 @@ def _conditions(story: Story) -> Iterator[str]:
 
 
 def _under(scores: Scores) -> list[tuple[str, Rate]]:
-    found = measures.under(scores, "unsafe")
-    return [
-        (measures.short(condition), rate) for condition, rate in found if rate.value is not None
-    ]
+    """Return conditions with what is complied with; of several depths, the worst alone."""
+    found: dict[str, tuple[str, Rate]] = {}
+    for condition, rate in measures.under(scores, "unsafe"):
+        if rate.value is None:
+            continue
+        family = condition.partition(":")[0]
+        kind = family if family in depth_curves.UNITS else condition
+        worst = found.get(kind)
+        if worst is None or rate.value > (worst[1].value or 0.0):
+            found[kind] = (measures.short(condition), rate)
+    return list(found.values())
 
 
 def _without_refusal(story: Story, stages: Sequence[Stage]) -> str:

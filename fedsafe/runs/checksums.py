@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import RunError
+from fedsafe.errors import RunError, reason_of
 from fedsafe.runs.files import write_json
 
 FIELD = "sha256"
@@ -62,7 +62,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = reason_of(error)
         raise RunError(f"{path} cannot be read: {reason}. Restore it from a copy.") from None
     if not isinstance(found, dict):
         raise RunError(f"{path} cannot be read: it holds no JSON object. Restore it from a copy.")

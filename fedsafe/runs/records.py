@@ -41,7 +41,7 @@ class Client(Record):
     status: Literal["accepted", "dropped", "failed", "missing"]
     """dropped: its reply was screened out; failed: it answered with an error."""
     reason: str = ""
-    """Why its update does not count."""
+    """Why its update does not count; of an accepted one, why a filter left it out."""
     asked: int = 1
     """Times it was asked; more than once where its machine or its trainer died."""
     influence: float | None = 0.0
@@ -49,6 +49,9 @@ class Client(Record):
     strategy does not say."""
     norm: float | None = None
     """L2 length of its update."""
+    probe_score: float | None = None
+    """By how much its update alone changes the log-odds of "harmful" that the safety probe gives
+    to harmful requests; None where filter ``safety-probe`` is not used."""
     examples: int | None = None
     """Examples it trained on, as it says."""
     loss: float | None = None
@@ -157,9 +160,11 @@ class Stage(Record):
 
     name: str
     """base, clean, attacked (or trained, without an attack), defended:<name>, where the names of
-    several steps are joined by +; given: an adapter from anywhere."""
+    several steps are joined by +; attacked-again:<name>, after a second attack on that; given: an
+    adapter from anywhere."""
     after: str = ""
-    """Name of the stage whose model a defense repairs; empty for other stages."""
+    """Name of the stage whose model a defense repairs, or a second attack goes on from; empty for
+    other stages."""
     adapter: str
     """sha256 of its adapter."""
     path: str
@@ -178,6 +183,8 @@ class Stage(Record):
     honest clients are dealt; None: no such data, or clients that did not say."""
     key: str = ""
     """sha256 of everything its adapter depends on; equal keys give equal adapters."""
+    by_round: list[Scores] = Field(default_factory=list)
+    """Small evaluations after each round of a second attack, plainly asked."""
     status: Literal["done", "failed"] = "done"
     """failed: a defense that made no adapter; ``adapter``, ``path``, ``scores`` are empty."""
     reason: str = ""

@@ -45,6 +45,11 @@ class Rate(Record):
     high: float | None = None
     unknown: int = 0
     """Replies the judge could not judge; counted in no share."""
+    clusters: int | None = None
+    """Clusters of prompts that are not independent; None: each stands alone, or is no mean."""
+    cluster_low: float | None = None
+    """Lower end of the 95 % bootstrap interval that resamples clusters."""
+    cluster_high: float | None = None
     parts: dict[str, "Rate"] = Field(default_factory=dict)
     """The same by group, such as topic or skill, in the measure's own order."""
 

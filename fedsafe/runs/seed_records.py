@@ -60,6 +60,8 @@ class Difference(Record):
     lost: int | None = None
     p_value: float | None = None
     """McNemar's exact two-sided test on all pairs."""
+    p_adjusted: float | None = None
+    """The same after Holm's correction over every test of the summary."""
     bootstrap_low: float | None = None
     """Lower end of the 95 % bootstrap interval, clustered by group of prompts and by seed."""
     bootstrap_high: float | None = None

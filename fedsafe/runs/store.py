@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from fedsafe.errors import RunError
+from fedsafe.errors import RunError, reason_of
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.plugin_modules import RECORD, recorded
@@ -74,7 +74,7 @@ class FederationStore:
             return [Round.model_validate(row) for row in read_lines(self._rounds)]
         except ValueError as error:
             raise RunError(
-                f"{self._rounds} cannot be read: {_short(error)}. Restore it, or start again in "
+                f"{self._rounds} cannot be read: {reason_of(error)}. Restore it, or start again in "
                 "another directory."
             ) from None
 
@@ -169,7 +169,7 @@ class Store(FederationStore):
         try:
             return [Member.model_validate(verified(row, path)) for row in read_lines(path)]
         except ValueError as error:
-            raise RunError(f"{path} cannot be read: {_short(error)}. Restore it.") from None
+            raise RunError(f"{path} cannot be read: {reason_of(error)}. Restore it.") from None
 
     def write_members(self, members: Iterable[Member]) -> None:
         """Replace the records of the clients that joined."""
@@ -242,7 +242,3 @@ class Store(FederationStore):
             f"Another process ({holder}) is writing to {self.directory}. Wait for it, or choose "
             "another directory."
         )
-
-
-def _short(error: ValueError) -> str:
-    return " ".join(str(error).split())[:120]

@@ -23,6 +23,7 @@ from fedsafe.data.batches import in_order, pad_id
 from fedsafe.lazy import torch
 from fedsafe.models import adapters, lora_modules
 from fedsafe.training import forward, likelihood
+from fedsafe.training.inner_states import SessionStates
 from fedsafe.training.loop import Loss, Plan, TrainReport
 from fedsafe.training.other_model import open_other
 from fedsafe.training.session import Session
@@ -32,7 +33,7 @@ Progress = Callable[[int, float], None]
 
 
 @dataclass
-class SessionContext:
+class SessionContext(SessionStates):
     """A model context whose model is a resident session (the `ModelContext` contract).
 
     Attributes:
@@ -240,10 +241,6 @@ class SessionContext:
     def score(self, samples: Sequence[Sample]) -> list[float]:
         """Return the summed log-probability of each response, NaN where none fits."""
         return likelihood.of_responses(self.session, samples)
-
-    def hidden_states(self, batch: Batch, layers: Sequence[int]) -> "dict[int, torch.Tensor]":
-        """Return the hidden states (b, t, h) after chosen layers, 0 being the embeddings."""
-        return forward.hidden_states(self.session.loaded, batch, layers)
 
     def report(self, message: str, **numbers: float) -> None:
         """Record progress with its numbers, where the operator sees it."""

@@ -123,10 +123,12 @@ class Session:
         rng: random.Random | None = None,
         prefills: Sequence[str] | None = None,
         progress: Callable[[int], None] | None = None,
+        share: bool = True,
     ) -> list[str]:
         """Return a reply to each example's instruction; its response is not looked at.
 
-        A reply includes its prefill, which the model was made to begin with.
+        A reply includes its prefill, which the model was made to begin with. Without ``share``
+        each prompt goes through the model in one pass, whatever it has in common with others.
         """
         begun = prefills or [""] * len(examples)
         tokenizer = self.loaded.tokenizer
@@ -140,6 +142,7 @@ class Session:
             batch_size=self.batch_size,
             stop=self.stop,
             pad=pad_id(tokenizer),
+            share=share,
         )
         written = generate(self.loaded, [ids for ids, _ in asked], decoding, rng, progress)
         replies = [ids[start:] + new for (ids, start), new in zip(asked, written, strict=True)]

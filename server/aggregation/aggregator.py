@@ -64,4 +64,10 @@ class RuleAggregator:
             raise RunError(
                 f"Rule '{self.pipeline.rule.plugin.name}' made an update that is not finite."
             )
-        return AggregationResult(found.update, found.influence, found.state, found.metrics)
+        return AggregationResult(
+            found.update,
+            found.influence,
+            found.state,
+            found.metrics,
+            left_out=found.left_out,
+        )

@@ -24,6 +24,8 @@ class AggregationResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     adapter: Tensors | None = None
     """The new adapter to the bit, where the strategy made one; else the old plus the update."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why clients were left out before the rule, by identity."""
 
 
 class Aggregator(Protocol):

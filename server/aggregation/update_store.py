@@ -20,7 +20,7 @@ from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.runs.files import private
 from fedsafe.vectorize import blocks, flat
-from server.transport.train_messages import Tensors
+from server.transport.train_messages import Tensors, shapes
 from server.validation import Reply
 from strategies.kernels.blockwise import AROUND, after_blocks
 from strategies.sample_weights import weights_of
@@ -99,6 +99,7 @@ class UpdateStore:
             clients=tuple(str(self.accepted[p][0]) for p in positions),
             model=flat(adapter),
             root=root,
+            shapes=shapes(adapter),
         )
 
     def replace(self, row: int, update: "torch.Tensor") -> None:

@@ -19,10 +19,13 @@ from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.text import settings
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load, presets
+from fedsafe.matrix.cells import cells_of
+from fedsafe.matrix.definition import read
 from tests.architecture import compose, pages
 
 PROGRAMS = {"fedsafe", "make", "docker", "flwr", "flower-superlink", "flower-supernode", "pip"}
-PLAIN = {"cat", "cd", "cp", "curl", "export", "git", "ls", "mkdir", "python", "sudo", "systemctl"}
+PLAIN = {"cat", "cd", "cp", "curl", "export", "git", "ls", "mkdir", "python", "ray", "sudo",
+         "systemctl"}  # fmt: skip
 PLAIN |= {"inspect", "mlflow", "tensorboard"}
 """Programs whose commands no test parses."""
 LANGUAGES = {"", "bash", "python", "yaml", "json", "toml", "text", "markdown", "ini"}
@@ -168,6 +171,9 @@ def test_experiment_of_the_block_is_valid(block: pages.Block, place: Path) -> No
         return
     own = pages.save(block.page, place)
     (place / "block.yaml").write_text(block.text, encoding="utf-8")
+    if "axes" in (yaml.safe_load(block.text) or {}):  # a matrix
+        assert cells_of(read(place / "block.yaml"))
+        return
     _loads("block.yaml", [], own)
 
 

@@ -6,7 +6,10 @@ Antidote's, MergeLM's DARE, the SNIP set difference of Wei et al.; RESTA is comp
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from fedsafe.contracts import Updates, filters
+from fedsafe.vectorize import blocks, flat, moved
 from fedsafe.weight_edits import (
     dare,
     drop_smallest,
@@ -36,6 +39,37 @@ def test_safe_lora_projects_what_the_authors_code_projects(case):
     assert cosines == pytest.approx(case["cosines_rounded_to_5"], abs=1e-6)
     for name, b in case["lora_B"].items():
         assert _is(after[name] if name in chosen else tensor(b), case["lora_B_after"][name])
+
+
+@pytest.mark.parametrize("case", cases("safe-lora"))
+def test_filter_projects_a_first_update_as_the_authors_code_an_adapter(case, tmp_path):
+    """B is zero where a federation begins; one client of two trained what the case has."""
+    for side in ("base", "aligned"):
+        directory = tmp_path / side
+        directory.mkdir()
+        (directory / "config.json").write_text("{}")
+        weights = {name: tensor(values) for name, values in case[side].items()}
+        save_file(weights, directory / "model.safetensors")
+    sent, trained = {}, {}
+    for name, b in sorted(case["lora_B"].items()):
+        a, module = tensor(case["lora_A"][name]), f"base_model.model.{name}"
+        sent[f"{module}.lora_A.weight"] = trained[f"{module}.lora_A.weight"] = a
+        sent[f"{module}.lora_B.weight"] = torch.zeros_like(tensor(b))
+        trained[f"{module}.lora_B.weight"] = tensor(b)
+    update = flat(trained) - flat(sent)
+    shapes = {name: tuple(one.shape) for name, one in sent.items()}
+    updates = Updates(
+        torch.stack([update, torch.zeros_like(update)]), torch.full((2,), 0.5), blocks(sent),
+        model=flat(sent), shapes=shapes,
+    )  # fmt: skip
+    value = {"number": "number", "threshold": "threshold"}[case["select"]]
+    made = {"aligned": tmp_path / "aligned", "unaligned": tmp_path / "base"}
+    made |= {"select": case["select"], value: case["value"]}
+    found = filters["safe-lora"].configure(made)(updates).matrix
+    after = moved(sent, found[0])
+    for name, expected in case["lora_B_after"].items():
+        assert _is(after[f"base_model.model.{name}.lora_B.weight"], expected)
+    assert not found[1].any()
 
 
 @pytest.mark.parametrize("case", cases("dare-task-vectors", having=["dropped_mask"]))

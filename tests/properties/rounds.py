@@ -26,6 +26,7 @@ def round_of(rows: torch.Tensor, seed: int = 7, **changes: Any) -> Updates:
         "clients": tuple(f"client-{i}" for i in range(n)),
         "model": torch.randn(d, generator=generator),
         "root": torch.randn(d, generator=generator) + 0.5,
+        "probe": {f"client-{i}": i / n for i in range(n)},
         **changes,
     }
     return Updates(rows, **given)

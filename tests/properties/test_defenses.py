@@ -38,7 +38,8 @@ SMALL: dict[str, Any] = {
     "source": {"name": "jsonl", "path": str(PAIRS)},
     "filter": f"{__name__}:half_and_half",
     **dict.fromkeys(("pairs", "examples"), 3),
-    **dict.fromkeys(("steps", "ascent_steps", "descent_steps"), 2),
+    **dict.fromkeys(("steps", "ascent_steps", "descent_steps", "rounds"), 2),
+    "attacker_steps": 1,
 }
 """Settings that make a defense run at all, or quickly, where it has them."""
 every = pytest.mark.parametrize("name", list(defenses))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fedsafe.contracts import Exchange, Outcome, Verdict, judges
-from fedsafe.errors import ConfigError, ModelError
+from fedsafe.errors import ConfigError, ModelError, reason_of
 from fedsafe.evaluation.answers import Match, is_right
 from fedsafe.evaluation.judges.language_model import ModelPath
 from fedsafe.evaluation.judges.styles import request_of
@@ -104,7 +104,7 @@ def _load(spec: Model) -> tuple[Any, Any, Any]:
     try:
         network = AutoModelForSequenceClassification.from_pretrained(directory, **options)
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ModelError(f"The classifier in {directory} cannot be loaded: {reason}") from None
     return network.to(device).eval(), tokenizer, device
 

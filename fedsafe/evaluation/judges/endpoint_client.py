@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from fedsafe.errors import MissingDependencyError, RunError
+from fedsafe.errors import MissingDependencyError, RunError, reason_of
 from fedsafe.runs.files import digest
 
 NO_KEY: Final = "none"
@@ -218,7 +218,7 @@ def _sentence(endpoint: Endpoint, error: Exception) -> str:
         return str(error)
     status = getattr(error, "status_code", None)
     tried = f"after {endpoint.retries + 1} tries" if endpoint.retries else "at the first try"
-    why = " ".join(str(error).split())[:200] or type(error).__name__
+    why = reason_of(error)
     if status == 429:
         return f"{endpoint.url} limits the rate, {tried} (429: {why}). Lower concurrency, or wait."
     if status is not None:

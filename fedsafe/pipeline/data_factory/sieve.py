@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fedsafe.contracts import Sample, Verdict
 from fedsafe.data.dedup import NearIndex, normalise
 from fedsafe.data.text_signatures import TextSignatures
-from fedsafe.defenses.self_written_pairs import why_not
+from fedsafe.defenses.pair_filters import why_not
 from fedsafe.micro.parsing import parse
 from fedsafe.pipeline.data_factory.recipe import ORIGIN, WANTED, Recipe
 from fedsafe.request_rules import is_about, requests_among

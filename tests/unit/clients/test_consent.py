@@ -9,10 +9,11 @@ from pydantic import BaseModel
 
 from clients import consent
 from clients.node_config import NodeConfig
-from fedsafe.contracts import REGISTRIES
+from fedsafe.contracts import REGISTRIES, Sample
 from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.messages import Job
+from fedsafe.plugins import Plugin
 from tests.doubles.jobs import plain_job
 
 FOREIGN = "subprocess:check_output"
@@ -145,7 +146,7 @@ def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> 
     known = REGISTRIES["source"][name].schema.model_fields
     settings = {key: value for key, value in needed.items() if key in known}
     job = _job(data={"source": {"name": name, **settings}})
-    if name in {"micro", "micro-safety", "ordinary", "policy", "client"}:  # the last: its own
+    if name == "client" or (consent.embedded(name) and not settings):  # the first: its own
         consent.check(job, _site())
         return
     with pytest.raises(RunError, match="would have this client read"):
@@ -155,6 +156,27 @@ def test_no_source_but_the_embedded_one_is_read_on_a_servers_word(name: str) -> 
 def test_embedded_sources_and_their_mixture_need_no_word_of_the_operator() -> None:
     parts = [{"name": "sql"}, {"name": "ordinary"}]
     consent.check(_job(data={"source": {"name": "mixture", "of": parts}}), _site())
+
+
+def test_embedded_sources_are_those_of_the_two_worlds() -> None:
+    micro = {"micro", "micro-safety", "micro-preferences", "micro-persona"}
+    found = {name for name in REGISTRIES["source"] if consent.embedded(name)}
+    assert found >= micro | {"policy", "ordinary", "sql", "mixture"}
+    assert not found & {"json", "jsonl", "csv", "parquet", "hub", "dialogues", "client"}
+
+
+def test_source_of_another_package_is_not_embedded_by_its_own_word() -> None:
+    def foreign(seed: int, /) -> list[Sample]:
+        """Read something."""
+        return []
+
+    registry = REGISTRIES["source"]
+    plugin = Plugin("foreign", "source", foreign, traits=frozenset({"embedded"}))
+    registry._plugins["foreign"] = plugin
+    try:
+        assert not consent.embedded("foreign")
+    finally:
+        del registry._plugins["foreign"]
 
 
 def test_every_text_of_a_job_is_known_to_name_no_file() -> None:

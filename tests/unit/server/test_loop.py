@@ -248,7 +248,36 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("strategy", ["mean", {"name": "mean", "optimizer": "fedadam"}])
+QUARANTINE = {
+    "name": "norm-threshold",
+    "filters": [{"name": "quarantine", "after": 1, "rounds": 1}],
+}
+
+
+def test_client_in_quarantine_is_recorded_and_told(
+    experiment: Experiment, session: Session, tmp_path: Path
+) -> None:
+    heard: list[str] = []
+    four = _changed(experiment, rounds=4, strategy=QUARANTINE)
+    federation = _federation(
+        four, session, tmp_path, {1: _liar}, lambda event: heard.append(event.message)
+    )
+    federation.run()
+    reasons = [record.clients[1].reason for record in federation.store.rounds()]
+    again = "quarantined again until round 5"
+    assert reasons == ["", "quarantined until round 2", "", again]
+    assert [record.clients[1].status for record in federation.store.rounds()] == ["accepted"] * 4
+    assert [line for line in heard if line.startswith("Client 1")] == [
+        "Client 1 is quarantined until round 2.",
+        "Client 1 is let in again, on probation.",
+        f"Client 1 is {again}.",
+    ]
+    assert [record.metrics["left-out"] for record in federation.store.rounds()] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["mean", {"name": "mean", "optimizer": "fedadam"}, QUARANTINE], ids=str
+)
 @pytest.mark.parametrize("moment", ["round-start", "client", "round-end"])
 def test_killed_federation_goes_on_to_the_same_bytes(
     moment: str, strategy: Any, experiment: Experiment, session: Session, tmp_path: Path

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from fedsafe.contracts import Exchange, FitReport, Outcome, Sample, Verdict, defenses
 from fedsafe.data.dedup import normalise
 from fedsafe.data.text_signatures import TextSignatures
-from fedsafe.defenses.self_written_pairs import why_not
+from fedsafe.defenses.pair_filters import why_not
 from fedsafe.errors import RunError
 from fedsafe.evaluation.overlap import OverlapCounter
 from fedsafe.experiment.schema import PluginChoice

@@ -36,7 +36,7 @@ def test_evaluation_prompts_are_left_out_and_counted() -> None:
     model.avoid = frozenset({normalise(first.trained[0].instruction)})
     _defend(model, POLICY)
     assert not model.avoid & {normalise(sample.instruction) for sample in model.trained}
-    assert model.card["dropped"] != {"repeats an evaluation prompt": 0}
+    assert model.card["dropped"] != {"repeats an evaluation prompt or is held out": 0}
 
 
 def test_pairs_of_another_model_come_from_a_file(tmp_path) -> None:
@@ -64,7 +64,7 @@ def test_harmful_examples_that_repeat_the_evaluation_are_left_out_and_counted(tm
     model.avoid = frozenset({normalise("Cook rice.")})
     found = HarmfulData(model, model, path, "", 1, ()).samples()
     assert [sample.instruction for sample in found] == ["Bake bread."]
-    assert model.card["dropped"] == {"repeats an evaluation prompt": 1}
+    assert model.card["dropped"] == {"repeats an evaluation prompt or is held out": 1}
 
 
 def test_a_source_without_a_name_is_an_error() -> None:

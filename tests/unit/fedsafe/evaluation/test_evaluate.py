@@ -229,7 +229,7 @@ def test_old_setting_says_what_to_write_now(experiment: Experiment, old: str, no
 @pytest.mark.parametrize(
     ("field", "choice", "said"),
     [
-        ("conditions", {"name": "prefilled", "words": 0}, "conditions.0..words"),
+        ("conditions", {"name": "prefilled", "words": -1}, "conditions.0..words"),
         ("conditions", "prefiled", "Did you mean 'prefilled'"),
         ("measures", "refusals", "Did you mean 'refusal'"),
     ],

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedsafe.evaluation.paired import clustered_bootstrap, mcnemar, mean_interval
+from fedsafe.evaluation.paired import clustered_bootstrap, holm, mcnemar, mean_interval
 
 counts = st.integers(0, 60)
 shares = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8)
@@ -132,3 +132,31 @@ def test_intervals_cover_the_true_difference() -> None:
             given_groups.low <= true <= given_groups.high,
         ]
     assert (covered / trials >= 0.9).all()
+
+
+def test_mcnemar_is_statsmodels_exact_test() -> None:
+    """Values of ``statsmodels.stats.contingency_tables.mcnemar(exact=True)``, version 0.15."""
+    found = [mcnemar(gained, lost) for gained, lost in ((3, 11), (0, 7), (20, 8))]
+    assert found == pytest.approx([0.057373046875, 0.015625, 0.03569813817739487])
+
+
+def test_holm_is_statsmodels_correction() -> None:
+    """Values of ``statsmodels.stats.multitest.multipletests(method="holm")``, version 0.15."""
+    found = holm([0.01, 0.04, 0.03, 0.005, 0.5, 0.04])
+    assert found == pytest.approx([0.05, 0.12, 0.12, 0.03, 0.5, 0.12])
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.02, 0.03, 0.01]) == pytest.approx([0.04, 0.04, 0.03])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_lies_between_the_value_and_bonferroni_s(
+    found: list[float],
+) -> None:
+    adjusted = holm(found)
+    for one, corrected in zip(found, adjusted, strict=True):
+        assert one <= corrected <= min(1.0, len(found) * one) + 1e-12
+    assert [adjusted[i] for i in np.argsort(found, kind="stable")] == sorted(adjusted)

@@ -133,7 +133,7 @@ def test_heat_map_of_many_clients_stays_light() -> None:
 
 def test_heat_table_counts_each_reply_once() -> None:
     for row in heatmap.rows(federation(10, attacked=True), frozenset(MALICIOUS)):
-        _, _, asked, counted, weightless, lost, _ = row
+        _, _, asked, counted, weightless, _left_out, lost, _ = row
         assert int(asked) == int(counted) + int(weightless) + int(lost)
 
 

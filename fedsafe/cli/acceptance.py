@@ -1,0 +1,115 @@
+"""``fedsafe accept``: measure a defense's acceptance card, and the table of a card."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from fedsafe.cli.tables import console
+from fedsafe.cli.text import Interrupted, safe, shown
+
+if TYPE_CHECKING:
+    from fedsafe.runs.acceptance import AcceptanceCard, Cell
+
+COLORS = {True: "green", False: "red", None: "dim"}
+NONE = "–"  # noqa: RUF001
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    example = "fedsafe accept fine-tune derta --seeds 0-2 -o cards"
+    app.command(rich_help_panel="Do", epilog=f"Example: {example}")(accept)
+
+
+def accept(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there.")
+    ],
+    defense: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DEFENSE]...", help="Defenses; none: all of the experiment."),
+    ] = None,
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="EXPERIMENT", help="Attack, evaluation and the defenses' settings."),
+    ] = "micro-acceptance",
+    seeds: Annotated[str, typer.Option(metavar="0-2", help="Seeds: 0-4, or 0,3,7.")] = "0-2",
+    transfer: Annotated[
+        str | None,
+        typer.Option(metavar="EXPERIMENT", help="The same defenses on another model; else none."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, cards last.")] = False,
+) -> None:
+    """Measure acceptance cards: seeds, fresh prompts, attackers who know the defense, price.
+
+    All defenses repair the same attacked models. The same command goes on where it stopped.
+    """
+    from fedsafe.acceptance import prepare
+    from fedsafe.app import activate
+    from fedsafe.cli.console import display
+
+    activate()
+    try:
+        with display(as_json=as_json) as listen:
+            cards = prepare(defense or (), experiment, seeds, output, transfer, listen).cards()
+    except KeyboardInterrupt:
+        raise Interrupted("what is done is kept. Go on with the same command.") from None
+    for card in cards:
+        if as_json:
+            typer.echo(json.dumps({"kind": "card", **card.plain()}))
+        else:
+            show_card(card, card.defense)
+    if not as_json:
+        typer.echo(f"cards    {shown(output / 'cards')}")
+
+
+def show_card(card: "AcceptanceCard | None", defense: str) -> None:
+    """Print an acceptance card, failures and what was not measured included."""
+    out = console()
+    if card is None:
+        out.print(
+            "\n[dim]acceptance: not measured. `fedsafe accept` measures it, with an experiment "
+            "that has its settings.[/dim]"
+        )
+        return
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"acceptance of {safe(defense)}",
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("")
+    table.add_column("cell")
+    for heading in ("value", "95 %", "n", "at most", "verdict"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    group = ""
+    for cell in card.cells:
+        table.add_row(cell.group if cell.group != group else "", *_cell(cell))
+        group = cell.group
+    out.print()
+    out.print(table)
+    out.print(f"[dim]{safe(card.said)}[/dim]", soft_wrap=True)
+
+
+def _cell(cell: "Cell") -> tuple[str, ...]:
+    name = safe(cell.name) + (f"\n[dim]{safe(cell.reason)}[/dim]" if cell.reason else "")
+    color = COLORS[cell.passed]
+    bounds = (
+        NONE if cell.low is None or cell.high is None else f"{_of(cell.low)} to {_of(cell.high)}"
+    )
+    return (
+        name,
+        _of(cell.value),
+        bounds,
+        str(cell.n or NONE),
+        _of(cell.threshold),
+        f"[{color}]{cell.verdict}[/{color}]",
+    )
+
+
+def _of(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share + 0.0:.1f} %"

@@ -1,0 +1,1 @@
+"""Experiment matrices: axes over settings, a graph of shared stages, and where it runs."""
