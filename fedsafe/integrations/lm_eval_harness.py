@@ -15,9 +15,9 @@ from typing import Any
 
 from fedsafe.app import activate
 from fedsafe.contracts import Rendered, Sample, Turn
-from fedsafe.errors import ConfigError, RunError
+from fedsafe.errors import ConfigError, RunError, reason_of
 from fedsafe.integrations.lm_eval_results import FILE, read_lm_eval, task_results
-from fedsafe.integrations.lm_eval_tasks import load_tasks, sentence_of, task_manager
+from fedsafe.integrations.lm_eval_tasks import load_tasks, task_manager
 from fedsafe.integrations.packages import optional_package
 from fedsafe.models import adapters
 from fedsafe.runs.files import write_json
@@ -169,7 +169,9 @@ def _evaluate(
             task_manager=task_manager(),  # else lm-eval reads the thousands of files that it ships
         )
     except Exception as error:  # noqa: BLE001 - whatever a task's code or data brings about
-        raise RunError(f"lm-eval failed: {sentence_of(error)}") from None
+        raise RunError(
+            f"lm-eval failed: {type(error).__name__}: {reason_of(error, 300)}."
+        ) from None
     asked = {"limit": options.limit, "template": options.template}
     return {task: {**task_results(found, task), **asked} for task in found["results"]}
 

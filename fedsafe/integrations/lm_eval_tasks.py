@@ -5,7 +5,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ConfigError, DataError
+from fedsafe.errors import ConfigError, DataError, reason_of
 from fedsafe.integrations.packages import optional_package
 
 
@@ -69,10 +69,6 @@ def _loaded(manager: Any, specs: Sequence[str], given: str, home: Path) -> list[
             inner = {name for names in found["group_map"].values() for name in names}
             named = {**found["groups"], **found["tasks"]}
             return [one for name, one in named.items() if name not in inner]
-    raise DataError(f"--tasks {given} cannot be loaded: {sentence_of(failure)}")
-
-
-def sentence_of(error: Exception) -> str:
-    """Return another program's error as one line."""
-    said = " ".join(str(error).split())[:300].rstrip(".")
-    return f"{type(error).__name__}: {said}." if said else f"{type(error).__name__}."
+    raise DataError(
+        f"--tasks {given} cannot be loaded: {type(failure).__name__}: {reason_of(failure, 300)}."
+    )
