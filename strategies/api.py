@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fedsafe.contracts import Aggregate, State, Updates
 from fedsafe.errors import ConfigError
 from fedsafe.lazy import torch
-from strategies.pipeline import Choice, build
+from strategies.pipeline import Choice, Pipeline, build
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +56,7 @@ def aggregate(
         clients: Stable identities of the rows, for rules with a memory.
         model: (d,) the adapter the clients were sent, for rules that want it.
         root: (d,) the server's own update, for rules that want one.
-        shapes: Names and shapes of the tensors, in the order of the columns, for filters of LoRA
-            modules.
+        shapes: Names and shapes of the tensors, in order, for filters of LoRA modules.
         round: Number of the round, from 1.
         **settings: The rule's own.
 
@@ -67,7 +66,6 @@ def aggregate(
         ValueError: The updates are not a finite (n, d) matrix.
     """
     matrix = _matrix(updates)
-    blocks = per_block if isinstance(per_block, Mapping) else _columns(shapes or {})
     pipeline = build(
         {**settings, "name": name}, filters, optimizer=optimizer, per_block=bool(per_block)
     )
@@ -98,10 +96,21 @@ def _matrix(updates: "Array") -> "Tensor":
     return matrix
 
 
-def _columns(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
-    """Return the columns of each tensor, in order."""
+def _blocks(
+    pipeline: Pipeline, per_block: bool | Mapping[str, slice], shapes: Mapping[str, tuple[int, ...]]
+) -> Mapping[str, slice]:
+    """Return the columns of each tensor, in order.
+
+    Raises:
+        ConfigError: A filter works on LoRA modules, and no shapes were given.
+    """
+    if not shapes and any("modules" in part.plugin.traits for part in pipeline.filters):
+        raise ConfigError(
+            "A filter works on LoRA modules. Give shapes: each tensor's name with (rows, columns)."
+        )
     ends = accumulate((prod(shape) for shape in shapes.values()), initial=0)
-    return {name: slice(*part) for name, part in zip(shapes, pairwise(ends), strict=True)}
+    columns = {name: slice(*part) for name, part in zip(shapes, pairwise(ends), strict=True)}
+    return per_block if isinstance(per_block, Mapping) else columns
 
 
 def _weights(given: "Array | Sequence[float] | None", n: int) -> "Tensor":
