@@ -69,10 +69,7 @@ def aggregate(
     pipeline = build(
         {**settings, "name": name}, filters, optimizer=optimizer, per_block=bool(per_block)
     )
-    if not shapes and any("modules" in part.plugin.traits for part in pipeline.filters):
-        raise ConfigError(
-            "A filter works on LoRA modules. Give shapes: names with (rows, columns)."
-        )
+    blocks = _blocks(pipeline, per_block, shapes or {})
     prepared = Updates(
         matrix,
         _weights(weights, len(matrix)).to(matrix.device),
