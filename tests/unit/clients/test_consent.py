@@ -1,5 +1,6 @@
 """What a server's experiment may have a client do on a machine of its own."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -205,7 +206,7 @@ def _texts(kind: type[BaseModel], before: str = "") -> Iterator[str]:
                 yield before + name
             else:
                 yield from _texts(one, f"{before}{name}.")
-        if "str" in text or "Path" in text or "Literal" in text or "Any" in text:
+        if re.search(r"\bstr\b", text) or "Path" in text or "Literal" in text or "Any" in text:
             yield before + name
 
 
