@@ -1,11 +1,14 @@
 """Comparison of runs: what differs, paired tests, flips; what cannot be compared is refused."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from scipy import stats
 
+from fedsafe.contracts import Purpose
 from fedsafe.errors import RunError
+from fedsafe.pipeline.compared_stages import GOOD
 from fedsafe.pipeline.comparison import compare
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.comparison_records import Comparison, MeasureChange, StagePair
@@ -184,3 +187,7 @@ def test_damaged_aggregate_of_seeds_is_a_sentence(tmp_path: Path) -> None:
     write_sealed(tmp_path / "seeds.json", {"name": "x"})
     with pytest.raises(RunError, match=r"seeds\.json cannot be read: experiment"):
         compare([tmp_path, tmp_path])
+
+
+def test_every_purpose_has_an_outcome_that_is_wanted() -> None:
+    assert set(GOOD) == set(get_args(Purpose))
