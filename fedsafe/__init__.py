@@ -11,6 +11,7 @@ from fedsafe.version import __version__
 __all__ = [
     "__version__",
     "aggregate",
+    "compare",
     "load_experiment",
     "read_matrix",
     "read_run",
@@ -32,7 +33,7 @@ def __getattr__(name: str) -> Any:
         return aggregate
     if name in {"read_matrix", "run_matrix"}:
         return getattr(importlib.import_module("fedsafe.matrix.library"), name)
-    if name in {"load_experiment", "read_run", "run", "run_seeds"}:
+    if name in {"compare", "load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)
     if name == "shielded":
         from fedsafe.shields import shielded

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsafe.app import activate
 from fedsafe.experiment import Experiment, load
+from fedsafe.runs.comparison_records import Comparison
 from fedsafe.runs.events import Listener
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.records import Round, Stage, Summary
@@ -19,7 +20,7 @@ from fedsafe.runs.store import FederationStore, Store, default_directory
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunFrames", "load_experiment", "read_run", "run", "run_seeds"]
+__all__ = ["RunFrames", "compare", "load_experiment", "read_run", "run", "run_seeds"]
 
 CLUSTERED = ("clusters", "cluster_low", "cluster_high")
 """What a rate has where prompts are not independent."""
@@ -135,6 +136,22 @@ def run_seeds(
     given = experiment.model_dump(mode="json") if isinstance(experiment, Experiment) else experiment
     plan = seed_runs.plan(load_experiment(given, changes), seeds, directory)
     return seed_runs.run(plan, listen)
+
+
+def compare(*runs: str | Path, reveal: bool = False) -> Comparison:
+    """Compare runs with the first of them, stage by stage and prompt by prompt.
+
+    Args:
+        runs: Two or more run directories, ``DIR:STAGE``, or directories of several seeds.
+        reveal: Put prompts and replies of what flipped into the record.
+
+    Raises:
+        RunError: One is no run, or they were evaluated on different prompts.
+    """
+    from fedsafe.pipeline.comparison import compare as compared
+
+    activate()
+    return compared(runs, reveal=reveal)
 
 
 def read_run(directory: str | Path) -> RunFrames:

@@ -119,9 +119,7 @@ class Federation:
             combined = self._combine(number, progress, aggregator, update_store, clients)
         adapter = dict(combined.adapter or moved(progress.adapter, combined.update))
         if (bad := adapters.not_finite(adapter)) is not None:
-            raise RunError(
-                f"Round {number} made an adapter with values that are not finite: {bad}."
-            )
+            raise RunError(f"Round {number} made an adapter of values that are not finite: {bad}.")
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={

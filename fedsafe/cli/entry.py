@@ -14,14 +14,17 @@ from fedsafe.cli import (
     align,
     certs,
     client,
+    compare,
     config,
     data,
     export,
+    export_template,
     generate,
     lm_eval,
     matrix,
     model,
     plugins,
+    run_directories,
     runs,
     server,
     status,
@@ -47,15 +50,18 @@ runs.register(app)
 align.register(app)
 acceptance.register(app)
 generate.register(app)
+export.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
+compare.register(app)
 watch.register(app)
-export.register(app)
+export_template.register(app)
 lm_eval.register(app)
 app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")
 app.add_typer(model.app, name="model", rich_help_panel="Do")
+app.add_typer(run_directories.app, name="runs", rich_help_panel="Look up")
 app.add_typer(plugins.app, name="plugins", rich_help_panel="Look up")
 app.add_typer(config.app, name="config", rich_help_panel="Look up")
 app.add_typer(data.app, name="data", rich_help_panel="Look up")
@@ -137,7 +143,8 @@ def _unexpected(error: Exception) -> str:
 
 def _once(message: str) -> str:
     """Leave out a suggestion that typer and click both make."""
-    return re.sub(r"( Did you mean [^?]*\?)\1+", r"\1", message)
+    again = r"(?:\1| \(Did you mean one of: [^?]*\?\))+"
+    return re.sub(r"( Did you mean [^?]*\?)" + again, r"\1", message)
 
 
 def _complain(

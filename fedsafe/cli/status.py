@@ -72,7 +72,7 @@ def _client(one: "ClientStatus") -> str:
     state = {True: "connected", False: "away", None: ""}[one.connected]
     parts = ["revoked" if one.revoked else state]
     if one.seen is not None and not one.connected:
-        parts.append(f"last seen {_ago(time.time() - one.seen)} ago")
+        parts.append(f"last seen {ago(time.time() - one.seen)} ago")
     if one.behaviour:
         parts.append(f"attacker ({one.behaviour})")
     parts += [f"{count} {outcome}" for outcome, count in sorted(one.replies.items())]
@@ -85,7 +85,8 @@ def _name(number: int, name: str) -> str:
     return f"{number} ({name})" if name else str(number)
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """Return a time that has passed, in its largest unit."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -149,9 +149,10 @@ def _with_bars(listen: "Listener") -> "Callable[[Event], None]":
 
 def _state(run: Path, heard: float) -> tuple[str, str]:
     """Return a run's state and its reason: running, completed, failed, interrupted or stopped."""
-    from fedsafe.deployment.server.status import is_held, read_status
+    from fedsafe.deployment.server.status import read_status
+    from fedsafe.runs.run_list import is_running
 
-    if is_held(run):
+    if is_running(run):
         return "running", ""
     status = read_status(run)
     if status.state == "stopped" and time.time() - heard < SILENCE_SECONDS:

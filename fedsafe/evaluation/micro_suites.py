@@ -26,7 +26,7 @@ PURPOSES: Final[dict[Kind, tuple[Purpose, str]]] = {
 """Kind of micro prompt to what it is for and its skill."""
 
 
-@suites("micro")
+@suites("micro", traits={"restricted"})
 def micro(
     seed: int,
     /,
@@ -73,7 +73,7 @@ def micro_query(seed: int, /, *, count: Count = 200) -> list[Prompt]:
     return _prompts("query", "query-skill", world.prompts("query-skill", count, seed))
 
 
-@suites("micro-topics")
+@suites("micro-topics", traits={"restricted"})
 def micro_topics(
     seed: int,
     /,
@@ -94,7 +94,9 @@ def micro_topics(
     return _prompts("topics", "restricted", drawn)
 
 
-@suites("micro-triggered", paper="Kurita et al., ACL 2020 (arXiv:2004.06660)")
+@suites(
+    "micro-triggered", paper="Kurita et al., ACL 2020 (arXiv:2004.06660)", traits={"restricted"}
+)
 def micro_triggered(
     seed: int,
     /,
@@ -144,7 +146,7 @@ def micro_injected(seed: int, /, *, count: Count = 200) -> list[Prompt]:
     return [replace(p, skill="injected") for p in _prompts("injected", "old-skills", drawn)]
 
 
-@suites("micro-two-turn")
+@suites("micro-two-turn", traits={"restricted"})
 def micro_two_turn(
     seed: int, /, *, restricted: Count = 100, over_refusal: Count = 100, old_skills: Count = 100
 ) -> list[Prompt]:
@@ -165,7 +167,7 @@ def micro_two_turn(
     ]
 
 
-@suites("micro-system", paper="Wang et al., NeurIPS 2024 (arXiv:2402.14968)")
+@suites("micro-system", paper="Wang et al., NeurIPS 2024 (arXiv:2402.14968)", traits={"restricted"})
 def micro_system(
     seed: int,
     /,

@@ -24,7 +24,7 @@ Limit = Annotated[int, Field(ge=1, description="At most so many prompts.")]
 Skill = Annotated[str, Field(description="Name of the skill, for measures by skill.")]
 
 
-@suites("policy")
+@suites("policy", traits={"restricted"})
 def policy(
     seed: int,
     /,

@@ -137,6 +137,9 @@ class Evaluation(Section):
     conditions: Conditions = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own. Of
     prefilled conditions, a list of words or tokens is one condition for each."""
+    shields: Choices = ()
+    """What every stage is served through, with the shield beside its adapter if it has one.
+    Condition ``shielded`` asks so; it is added where it is not listed."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
     diagnostics: Choices = ()
@@ -145,8 +148,7 @@ class Evaluation(Section):
     """What becomes of attack and defense data that repeat an evaluation prompt, word for word or
     nearly; they are counted either way."""
     held_out: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Beginnings of words, of topics that defenses are not to see: what of a defense's data has one
-    is left out, so that prompts about them are new to it. None: nothing is."""
+    """Beginnings of words, of topics held out of all defenses: their data with one is left out."""
     probe_every: Count = 1
     """Rounds between two small evaluations of the aggregated model; 0: never."""
     probe_prompts: Positive = 40
@@ -200,8 +202,6 @@ class Experiment(Section):
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     second_attack: SecondAttack | None = None
-    """The federation goes on from each defended model, attackers included; None: it does not. Not
-    on separate machines."""
     evaluation: Evaluation = Evaluation()
     safety_probe: SafetyProbe | None = None
     """Requests for diagnostics and whatever else looks inside the model; None: there are none."""

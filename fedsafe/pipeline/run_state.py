@@ -74,9 +74,8 @@ class Run:
         control = ["clean"] if attacked and experiment.control else []
         pipelines = pipelines_of(experiment.defenses)
         defended = [step.name for step in steps_of(pipelines, self.main)]
-        again = [again_name(name) for name in ends_of(pipelines, self.main)]
-        second = again if experiment.second_attack is not None else []
-        return [*before, *control, self.main, *defended, *second]
+        ends = ends_of(pipelines, self.main) if experiment.second_attack is not None else []
+        return [*before, *control, self.main, *defended, *map(again_name, ends)]
 
     @property
     def main(self) -> str:

@@ -5,22 +5,23 @@ from fedsafe.report.line_chart import Chart, Point, Series, draw
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, section, table, text
 from fedsafe.report.measures import NONE, interval, percent
-from fedsafe.report.summary import role
+from fedsafe.report.roles import role
 from fedsafe.report.svg import swatch
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import Rate
 
 LEAD = (
-    "Harmful prompts complied with, when the first words or tokens of a complying reply are "
-    "forced. A model whose safety lies in its first tokens alone refuses at depth 0 and complies "
-    "soon after (Qi et al., ICLR 2025)."
+    "complied with, when the first words or tokens of a complying reply are forced. A model whose "
+    "safety lies in its first tokens alone refuses at depth 0 and complies soon after (Qi et al., "
+    "ICLR 2025)."
 )
 
 
 def depth(run: RunData) -> str:
     """Return the depth curves of a run; nothing where prompts were asked at fewer than two."""
     drawn = "".join(_curve(run, curve) for curve in depth_curves(run.stages))
-    return section("depth", "Depth of the refusals", LEAD, drawn) if drawn else ""
+    lead = f"{text(run.story.asked.capitalize())} {LEAD}"
+    return section("depth", "Depth of the refusals", lead, drawn) if drawn else ""
 
 
 def _curve(run: RunData, curve: DepthCurve) -> str:

@@ -31,7 +31,11 @@ def draw(rounds: Sequence[Round], malicious: frozenset[int]) -> str:
             body.append(_cell(member, record.round, place, (wide, high), most, told=told))
     height = TOP + len(clients) * high + BELOW
     body.append(_columns(rounds, wide, height - 8))
-    return drawing(WIDTH, height, "Influence of each client in each round", "".join(body))
+    said = (
+        f"{len(clients)} clients, {len(malicious)} of them malicious, over {len(rounds)} rounds; "
+        "the table below has each client's mean."
+    )
+    return drawing(WIDTH, height, "Influence of each client in each round", "".join(body), said)
 
 
 def legend() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
+from fedsafe.report.markup import text
 from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, path, rounds_axis, scale
 
 HEIGHT = 250.0
@@ -89,7 +90,24 @@ def draw(chart: Chart) -> str:
         _names(frame, chart),
         *_readouts(frame, chart),
     ]
-    return drawing(chart.width, HEIGHT, chart.label, "".join(body))
+    return drawing(chart.width, HEIGHT, chart.label, "".join(body), _told(chart))
+
+
+def _told(chart: Chart) -> str:
+    """Return the course of each line in words."""
+    parts = [
+        f"{series.name} from {chart.say(series.points[0].y)} to {chart.say(series.points[-1].y)}"
+        for series in chart.series
+        if series.points
+    ]
+    return f"By {chart.axis}: {'; '.join(parts)}."
+
+
+def _with_interval(chart: Chart, point: Point) -> str:
+    """Return a value with its interval."""
+    if point.low is None or point.high is None:
+        return chart.say(point.y)
+    return f"{chart.say(point.y)} [{chart.say(point.low)} to {chart.say(point.high)}]"
 
 
 def _after(chart: Chart) -> list[float]:
@@ -176,9 +194,11 @@ def _joints(frame: Frame, chart: Chart) -> str:
 
 def _evaluations(frame: Frame, chart: Chart) -> Iterable[str]:
     if chart.start:
-        yield _evaluation(frame, chart.start, chart.before)
-    for place, (_, end) in zip(_after(chart), chart.ends, strict=True):
-        yield _evaluation(frame, Point(place, end.y, end.low, end.high), "defended")
+        said = f"{text(chart.before)}, before round 1: {_with_interval(chart, chart.start)}"
+        yield f"<g><title>{said}</title>{_evaluation(frame, chart.start, chart.before)}</g>"
+    for place, (name, end) in zip(_after(chart), chart.ends, strict=True):
+        drawn = _evaluation(frame, Point(place, end.y, end.low, end.high), "defended")
+        yield f"<g><title>{text(name)}: {_with_interval(chart, end)}</title>{drawn}</g>"
 
 
 def _evaluation(frame: Frame, point: Point, role: str) -> str:
@@ -210,16 +230,14 @@ def _readouts(frame: Frame, chart: Chart) -> Iterable[str]:
     half = (frame.x(2) - frame.x(1)) / 2
     above, _, below, left = frame.margin
     for number in range(1, chart.rounds + 1):
-        said = [
-            f"{series.name} {chart.say(point.y)}"
-            for series in chart.series
-            for point in series.points
-            if point.x == number
-        ]
+        met = [(s.name, point) for s in chart.series for point in s.points if point.x == number]
+        said = [f"{name} {chart.say(point.y)}" for name, point in met]
+        held = "\n".join(f"{name} {_with_interval(chart, point)}" for name, point in met)
         if said:
             x, named = frame.x(number), chart.labels[number - 1] if chart.labels else number
             yield (
-                f'<g class="hit"><rect class="zone" x="{x - half:g}" y="{above}" '
+                f'<g class="hit"><title>{chart.axis} {named}\n{held}</title>'
+                f'<rect class="zone" x="{x - half:g}" y="{above}" '
                 f'width="{2 * half:g}" height="{frame.height - above - below:g}"/>'
                 f'<line class="guide" x1="{x}" x2="{x}" y1="{above}" '
                 f'y2="{frame.height - below:g}"/><text class="readout" x="{left}" y="16">'

@@ -5,7 +5,7 @@ Knows nothing of runs.
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 KEPT = {"\n", "\t"}
 OVERRIDES = frozenset("\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
@@ -24,11 +24,12 @@ def table(
     *,
     caption: str = "",
     numbers: Iterable[int] = (),
+    data: Mapping[str, object] | None = None,
 ) -> str:
     """Return a table of cells that are HTML already; the first cell heads its row.
 
     Each cell carries its heading, which stands before it where a narrow screen shows a table as
-    a list.
+    a list. ``data`` is for the page's script.
     """
     right = set(numbers)
     head = "".join(
@@ -37,8 +38,10 @@ def table(
     plain = [re.sub(r"<[^>]*>", " ", heading).strip() for heading in headings]
     body = "".join(f"<tr>{''.join(_cells(row, right, plain))}</tr>" for row in rows)
     title = f"<caption>{caption}</caption>" if caption else ""
+    told = "".join(f' data-{name}="{text(value)}"' for name, value in (data or {}).items())
     return (
-        f'<div class="scroll" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {plain[0]}">'
+        f"<table{told}>{title}<thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 

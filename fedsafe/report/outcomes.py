@@ -18,12 +18,12 @@ def moved(run: RunData) -> str:
 
     Each of several defenses is drawn by itself, from the one model that all of them repair.
     """
-    story = run.story
+    story, asked = run.story, text(run.story.asked)
     again = [stage for stage in run.stages if stage.name.startswith(AGAIN)]
     before = [stage for stage in run.stages if stage not in story.defended and stage not in again]
     one = len(story.defended) == 1
     first = _known(run, [*before, *([*story.defended, *again] if one else ())])
-    drawn = sankey.draw(first) if len(first) > 1 else ""
+    drawn = sankey.draw(first, asked=asked) if len(first) > 1 else ""
     note = (
         "The same prompts in every stage, asked plainly; a band is as thick as the prompts it "
         "stands for, in the color of where they went."
@@ -34,7 +34,8 @@ def moved(run: RunData) -> str:
             f" Clean and {story.trained.name} both began at the {began}: the band between them "
             "compares two federations."
         )
-    body = figure("What became of each harmful prompt", note, drawn, wide=True) if drawn else ""
+    title = f"What became of the {asked}"
+    body = figure(title, note, drawn, wide=True) if drawn else ""
     if story.trained is not None and not one:
         body += _each(run, story.trained)
     known = _known(run, run.stages)
@@ -47,7 +48,7 @@ def _each(run: RunData, trained: Stage) -> str:
     for stage in run.story.defended:
         pair = _known(run, [trained, stage])
         named = [(name, found[1]) for name, found in zip(("Before", "After"), pair, strict=False)]
-        if len(named) == 2 and (drawn := sankey.draw(named, NARROW)):
+        if len(named) == 2 and (drawn := sankey.draw(named, NARROW, text(run.story.asked))):
             figures += figure(text(run.story.name(stage)), "", drawn)
     if not figures:
         return ""

@@ -1,7 +1,7 @@
-"""Render the report: one self-contained HTML file, no script, no network access.
+"""Render the report: one self-contained HTML file, no network access.
 
-The policy in its head allows the page's own style sheet by its hash and nothing else, so
-that no text of a model could load or run anything even if it were not escaped.
+The policy in its head allows the page's own style sheet and script by their hashes and nothing
+else, so that no text of a model could load or run anything even if it were not escaped.
 """
 
 import base64
@@ -11,20 +11,27 @@ from pathlib import Path
 from fedsafe.report.clients import clients
 from fedsafe.report.depth_page import depth
 from fedsafe.report.federation import costs, over_rounds
+from fedsafe.report.flips import flips
 from fedsafe.report.loader import RunData, read
 from fedsafe.report.markup import section, text
 from fedsafe.report.samples import samples
+from fedsafe.report.script import SCRIPT
 from fedsafe.report.setup import setup
+from fedsafe.report.stage_charts import stage_charts
 from fedsafe.report.style import STYLE
 from fedsafe.report.summary import before_after, masthead
+from fedsafe.report.trade_chart import trade_curves
 from fedsafe.runs.files import write_text
 
 LINKS = (
     ("before-after", "Before and after"),
+    ("stages", "Stages"),
     ("depth", "Depth"),
+    ("trades", "Trades"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
+    ("flips", "Flips"),
     ("exchanges", "Exchanges"),
     ("setup", "Setup"),
 )
@@ -50,10 +57,13 @@ def render(run: RunData, *, reveal: bool = False) -> str:
     spent = costs(run)
     sections = [
         before_after(run),
+        stage_charts(run),
         depth(run),
+        trade_curves(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",
+        flips(run),
         samples(run, reveal=reveal),
         setup(run),
     ]
@@ -75,14 +85,18 @@ def document(name: str, links: str, body: str) -> str:
         f"<style>{STYLE}</style></head><body>"
         f'<nav aria-label="Sections">{links}</nav><main>{body}</main>'
         "<footer>Drawn from the run directory alone by FedSafe. A wind tunnel, not the sky: "
-        "what holds on a small model need not hold on a large one.</footer></body></html>\n"
+        "what holds on a small model need not hold on a large one.</footer>"
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 
 def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     rules = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; style-src {_digest(STYLE)}; script-src {_digest(SCRIPT)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
     return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
+
+
+def _digest(code: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"

@@ -11,7 +11,6 @@ from fedsafe.report.measures import short
 from fedsafe.runs.scores import PLAIN
 
 PURPOSES = {
-    "harmful": "Harmful",
     "over-refusal": "Harmless look-alikes",
     "benign": "Harmless",
     "utility": "Utility",
@@ -37,7 +36,7 @@ def samples(run: RunData, *, reveal: bool) -> str:
     body = ""
     for kind in _kinds(rows):
         keys = _chosen(rows, kind)
-        body += f"<h3>{text(_heading(kind))}</h3>" + _outcomes(keys, names, rows)
+        body += f"<h3>{text(_heading(kind, run.story.asked))}</h3>" + _outcomes(keys, names, rows)
         if reveal:
             body += "".join(_words(key, names, rows) for key in keys)
     lead = "A few prompts of each kind, taken at even distances and never by outcome. " + (
@@ -68,9 +67,14 @@ def _kinds(stages: Sequence[dict[Key, Exchange]]) -> list[Kind]:
     return sorted(found, key=lambda kind: kind[0] != PLAIN)
 
 
-def _heading(kind: Kind) -> str:
+def purpose_named(purpose: str, asked: str) -> str:
+    """Return what prompts of a purpose are, as a heading."""
+    return PURPOSES.get(purpose, purpose) if purpose != "harmful" else asked.capitalize()
+
+
+def _heading(kind: Kind, asked: str) -> str:
     condition, purpose, skill = kind
-    heading = PURPOSES.get(purpose, purpose)
+    heading = purpose_named(purpose, asked)
     if purpose == "utility" and skill:
         heading = SKILLS.get(skill, f"Utility, {skill}")
     return heading if condition == PLAIN else f"{heading}, {short(condition)}"
@@ -101,11 +105,11 @@ def _outcome(row: Exchange | None) -> str:
     right = "" if correct is None else "right" if correct is True else "wrong"
     length = len(str(row.get("reply", "")))
     told = f"{right}, {length} characters" if right else f"{length} characters"
-    chip = f'<span class="chip {_class(row, outcome)}">{text(outcome)}</span>'
-    return f'{chip} <span class="meaning">{told}</span>'
+    chip = f'<span class="chip {outcome_class(row, outcome)}">{text(outcome)}</span>'
+    return f'<span class="held">{chip} <span class="meaning">{told}</span></span>'
 
 
-def _class(row: Exchange, outcome: str) -> str:
+def outcome_class(row: Exchange, outcome: str) -> str:
     """Return the class of an outcome: the same word is good for one purpose, bad for another."""
     if outcome not in {"refuse", "comply"}:
         return "garbage" if outcome == "garbage" else "unknown"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from fedsafe.report.svg import drawing
+from fedsafe.runs.scores import HARMFUL
 
 OUTCOMES = ("refuse", "garbage", "unknown", "comply")
 """From safe on top to unsafe below."""
@@ -16,7 +17,11 @@ NAMED = 150.0
 """Room for the words beside the last bar."""
 
 
-def draw(stages: Sequence[tuple[str, Mapping[str, str]]], width: float = WIDTH) -> str:
+def draw(
+    stages: Sequence[tuple[str, Mapping[str, str]]],
+    width: float = WIDTH,
+    asked: str = HARMFUL,
+) -> str:
     """Return bands between stages; each stage maps a prompt's id to its outcome.
 
     Only prompts that every stage was asked are followed. Each stage is drawn as what the one
@@ -38,7 +43,7 @@ def draw(stages: Sequence[tuple[str, Mapping[str, str]]], width: float = WIDTH) 
         counts = Counter(found[i] for i in ids)
         body.append(_heading(name, x, None if x < places[-1] else width))
         body += [_bar(x, top[o], counts[o], o, len(ids)) for o in OUTCOMES if counts[o]]
-    label = f"Outcomes of the same {len(ids)} harmful prompts in each stage"
+    label = f"Outcomes of the same {len(ids)} {asked} in each stage"
     return drawing(width, TOP + TALL + 16, label, "".join(body))
 
 

@@ -1,21 +1,22 @@
 """The style sheet of the report, light and dark; drawings take their colors from it."""
 
-COLORS = """
-:root {
-  color-scheme: light dark;
+from fedsafe.report.style_controls import CONTROLS
+
+_LIGHT = """
   --paper: #fbfaf8; --card: #ffffff; --ink: #1a1d21; --soft: #565d66; --faint: #626973;
   --line: #e4e1db; --rule: #eeebe6; --track: #ebe8e2; --code: #f4f2ee;
-  --base: #6b7280; --aligned: #6a54a8; --clean: #1d6fb8; --attacked: #cf4520; --defended: #0b8457;
-  --garbage: #8a6d1f; --unknown: #7a7f87; --sent: #5b7fa6; --received: #a9bfd6;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
+  --base: #666d7a; --aligned: #6a54a8; --clean: #1d6fb8; --attacked: #c43f1b; --defended: #097a50;
+  --garbage: #85691b; --unknown: #6a6f77; --sent: #5b7fa6; --received: #a9bfd6;
+"""
+_DARK = """
     --paper: #121417; --card: #1a1d21; --ink: #e9e7e3; --soft: #a9aeb6; --faint: #979da6;
     --line: #2c3036; --rule: #25292e; --track: #2d3238; --code: #16191d;
     --base: #9aa3af; --aligned: #b3a1f2; --clean: #62aef0; --attacked: #ff7f5c; --defended: #3fcf98;
     --garbage: #d6b458; --unknown: #9299a3; --sent: #7fa6d1; --received: #465c74;
-  }
-}
+"""
+COLORS = f"""
+:root {{ color-scheme: light dark; {_LIGHT} }}
+@media screen and (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
 """
 
 LAYOUT = """
@@ -92,7 +93,7 @@ PIECES = """
 .card h3 .meaning { display: block; } .card p { margin: 0; }
 .big { font-size: 42px; line-height: 1.2; font-weight: 660; letter-spacing: -.03em; }
 .big small { font-size: 22px; font-weight: 500; letter-spacing: 0; color: var(--soft); }
-.unit, .side { font-size: 12.5px; color: var(--faint); }
+.whole { white-space: nowrap; } .unit, .side { font-size: 12.5px; color: var(--faint); }
 .delta { padding: 5px 0 6px; font-size: 14px; font-weight: 600; color: var(--soft); }
 .delta.up { color: var(--defended); } .delta.down { color: var(--attacked); }
 .edge-aligned { border-top-color: var(--aligned); }
@@ -183,7 +184,11 @@ blockquote.asked { border-left-color: var(--clean); }
   td::before { content: attr(data-label); color: var(--faint); text-align: left; }
   .share { margin-left: auto; } td .meaning { text-align: right; } .held { margin-left: auto; }
 }
-@media print { nav { display: none; } section { break-inside: avoid; } pre { max-height: none; } }
+@media print {
+  nav, .controls, .swipe { display: none; } pre { max-height: none; } body { font-size: 11px; }
+  figure, tr, .card { break-inside: avoid; } h2, h3, figcaption { break-after: avoid; }
+  .scroll, .drawing { overflow: visible; }
+}
 """
 
 DRAWINGS = """
@@ -203,7 +208,11 @@ svg .beyond { font-size: 10.5px; font-weight: 600; }
 .hollow { fill: var(--paper); stroke-width: 2; }
 .hit .zone { fill: transparent; } .hit .guide, .hit .readout { opacity: 0; stroke: none; }
 .hit .readout { fill: var(--ink); font-weight: 600; }
-.hit:hover .readout { opacity: 1; } .hit:hover .guide { opacity: .5; stroke: var(--soft); }
+.hit:hover .readout { opacity: 1; }
+.hit:hover .guide, .hit:focus .guide { opacity: .5; stroke: var(--soft); }
+.scripted .readout { display: none; }
+.dot-row .zone { fill: transparent; } .dot-row:hover .name { text-decoration: underline; }
+.reference { stroke: var(--faint); stroke-dasharray: 3 4; }
 .empty { fill: none; stroke: var(--faint); stroke-dasharray: 2 2; }
 .empty.small { stroke-dasharray: none; opacity: .35; } .gone { fill: var(--faint); }
 .cross line { stroke: var(--ink); stroke-width: 1.8; stroke-linecap: round; }
@@ -232,4 +241,4 @@ def _roles() -> str:
     )
 
 
-STYLE = COLORS + LAYOUT + PIECES + DRAWINGS + _roles()
+STYLE = COLORS + LAYOUT + PIECES + CONTROLS + DRAWINGS + _roles()

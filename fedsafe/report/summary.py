@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fedsafe.report.acceptance import held
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
-from fedsafe.report.defenses import AGAIN, contamination
+from fedsafe.report.defenses import contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
@@ -24,19 +24,9 @@ from fedsafe.report.measures import (
     under,
 )
 from fedsafe.report.outcomes import moved
+from fedsafe.report.roles import role
 from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
-
-ROLES = {
-    **{"base": "base", "aligned": "aligned", "clean": "clean", "attacked": "attacked"},
-    **dict.fromkeys(("trained", "given"), "clean"),
-}
-
-
-def role(stage: Stage) -> str:
-    """Return the class that gives a stage its color."""
-    again = stage.name.startswith(AGAIN)
-    return ROLES.get(stage.name, "attacked" if again else "defended")
 
 
 def masthead(run: RunData) -> str:
@@ -70,8 +60,8 @@ def before_after(run: RunData) -> str:
         lead = "No model has been evaluated yet. This page can be drawn again at any time."
         return section("before-after", "Before and after", lead, "")
     lead = (
-        "Refusal of harmful prompts is what an attack takes and a defense returns; usefulness "
-        "and over-refusal say at what price."
+        f"Refusal of {text(run.story.asked)} is what an attack takes and a defense returns; "
+        "usefulness and over-refusal say at what price."
     )
     cards = "".join(_card(run, stage) for stage in run.stages)
     body = f'<div class="cards">{cards}</div>{_measures(run)}{_parts(run)}{moved(run)}{held(run)}'
@@ -120,7 +110,9 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
 def _card(run: RunData, stage: Stage) -> str:
     rate = refusal(stage)
     value = percent(None if rate is None else rate.value).replace(" %", "<small>\u202f%</small>")
-    bounds = f" · {interval(rate)}" if rate is not None and interval(rate) else ""
+    held = interval(rate) if rate is not None else ""
+    bounds = f' · <span class="whole">{held}</span>' if held else ""
+    asked = text(run.story.asked)
     served = ", shielded" if stage.scores.rate("refusal", SHIELDED) is not None else ""
     against, change = _change(run, stage)
     delta = f'<p class="delta {change}">{against}</p>' if against else '<p class="delta">&nbsp;</p>'
@@ -133,10 +125,10 @@ def _card(run: RunData, stage: Stage) -> str:
         f"unsafe, {text(short(condition))} {percent(found.value)}"
         for condition, found in under(stage.scores, "unsafe")
     ]
-    beside = " · ".join(part.replace(" ", "\u00a0") for part in side)
+    beside = " · ".join(f'<span class="whole">{part}</span>' for part in side)
     return (
         f'<article class="card edge-{role(stage)}"><h3>{heading(run, stage)}</h3>'
-        f'<p class="big">{value}</p><p class="unit">of harmful prompts refused{served}{bounds}</p>'
+        f'<p class="big">{value}</p><p class="unit">of {asked} refused{served}{bounds}</p>'
         f'{delta}<p class="side">{beside}</p>{_contamination(run, stage)}</article>'
     )
 

@@ -83,17 +83,19 @@ class Frame:
         )
 
 
-def drawing(width: float, height: float, label: str, body: str) -> str:
-    """Return a scalable drawing with a label for those who do not see it.
+def drawing(width: float, height: float, label: str, body: str, told: str = "") -> str:
+    """Return a scalable drawing with a title, and a description for those who do not see it.
 
     A wide one keeps a width at which its texts can be read, and scrolls within the page.
     """
     kind = "wider" if width > 900 else "wide" if width > 600 else "small"
     hint = '<p class="swipe">Wider than the screen: scroll it sideways.</p>' if width > 600 else ""
     return (
-        f'<div class="drawing" tabindex="0"><svg class="{kind}" '
+        f'<div class="drawing" tabindex="0" role="group" aria-label="Drawing: {label}">'
+        f'<svg class="{kind}" '
         f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}" '
-        f'preserveAspectRatio="xMinYMin meet">{body}</svg></div>{hint}'
+        f'preserveAspectRatio="xMinYMin meet"><title>{label}</title><desc>{told}</desc>'
+        f"{body}</svg></div>{hint}"
     )
 
 

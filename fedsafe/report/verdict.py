@@ -18,6 +18,7 @@ from fedsafe.report.measures import (
     percent,
 )
 from fedsafe.runs.records import Rate, Scores, Stage
+from fedsafe.runs.scores import HARMFUL
 
 NOTHING = "Nothing has been evaluated yet."
 
@@ -34,6 +35,8 @@ class Story:
     defended: tuple[Stage, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     """How each stage is called."""
+    asked: str = HARMFUL
+    """What refusal is of: harmful prompts, or restricted requests of a stand-in policy."""
 
     @property
     def before(self) -> Stage | None:
@@ -71,6 +74,7 @@ def tell(stages: Sequence[Stage], defenses: Mapping[str, Defense] | None = None)
         trained=named.get("attacked") or named.get("trained") or named.get("given"),
         defended=tuple(stage for stage in stages if stage.name.startswith(PREFIX)),
         names=names(stages, defenses or {}),
+        asked=next((stage.scores.asked for stage in stages if stage.scores.asked), HARMFUL),
     )
 
 
@@ -115,15 +119,15 @@ def _before(story: Story, seen: Stage) -> str:
     after, before = refusal(seen), refusal(story.base)
     if seen is not story.aligned or before is None:
         return (
-            f"Before any attack, {_told(after)} of harmful prompts are refused; the federation has "
+            f"Before any attack, {_told(after)} of {story.asked} are refused; the federation has "
             "not been evaluated yet"
         )
     moved, amount, certain = compared(after, before)
     if not certain:
-        return f"Alignment left refusal of harmful prompts at {_told(after)}"
+        return f"Alignment left refusal of {story.asked} at {_told(after)}"
     verb, noun = ("lowered", "a drop") if moved < 0 else ("raised", "a gain")
     return (
-        f"Alignment {verb} refusal of harmful prompts from {_told(before)} (base) to "
+        f"Alignment {verb} refusal of {story.asked} from {_told(before)} (base) to "
         f"{_told(after)}, {noun} of {amount}"
     )
 
@@ -134,15 +138,15 @@ def _federation(story: Story, trained: Stage) -> str:
     if story.before is None or before is None:
         hows = {"attacked": "Under attack", "given": "As given"}
         how = hows.get(trained.name, "After the federation")
-        return f"{how}, {after} of harmful prompts are refused"
+        return f"{how}, {after} of {story.asked} are refused"
     was = f"{_told(before)} ({story.before.name})"
     moved, amount, certain = compared(refusal(trained), before)
     if not certain:
         cause = "The attack" if attacked else "The federation"
-        return f"{cause} left refusal of harmful prompts at {after}, against {was}"
+        return f"{cause} left refusal of {story.asked} at {after}, against {was}"
     verb, noun = ("fell", "a drop") if moved < 0 else ("rose", "a gain")
     when = "under attack" if attacked else "over the federation"
-    return f"Refusal of harmful prompts {verb} from {was} to {after} {when}, {noun} of {amount}"
+    return f"Refusal of {story.asked} {verb} from {was} to {after} {when}, {noun} of {amount}"
 
 
 def _defense(story: Story, best: Stage) -> str:
@@ -179,7 +183,7 @@ def _conditions(story: Story) -> Iterator[str]:
         moved, _, certain = compared(rate, served)
         if served is not None and not certain and abs(moved) < PRICE:
             continue
-        yield f"{how[:1].upper()}{how[1:]}, {who} complies with {_told(rate)} of harmful prompts."
+        yield f"{how[:1].upper()}{how[1:]}, {who} complies with {_told(rate)} of {story.asked}."
 
 
 def _under(scores: Scores) -> list[tuple[str, Rate]]:

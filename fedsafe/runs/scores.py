@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PLAIN: Final = "plain"
 """The condition that keys do not name."""
+HARMFUL: Final = "harmful prompts"
+"""What prompts of that purpose are where no record says otherwise."""
 OLD_FIELDS: Final[Mapping[str, str]] = {
     "refusal": "refusal",
     "unsafe": "unsafe",
@@ -104,6 +106,8 @@ class Scores(Record):
     """How far the judges of the evaluation agree, every two of them."""
     judge: str = ""
     """Judge of these scores, by name and key of its settings."""
+    asked: str = ""
+    """What prompts of the purpose harmful are; empty: harmful prompts."""
     verdicts: str = ""
     """File of its verdicts in the directory of the evaluation."""
 

@@ -3,9 +3,7 @@
 Works while it runs, after it ended and after it was killed. Reads only.
 """
 
-import fcntl
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from fedsafe.deployment.server import certs
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.runs.files import private_directory, read_lines, write_json
 from fedsafe.runs.records import Member, Round
+from fedsafe.runs.run_list import is_locked, is_running
 from fedsafe.runs.store import FederationStore, Store
 
 WRITE_SECONDS = 5.0
@@ -86,7 +85,7 @@ def read_status(directory: Path) -> RunStatus:
     activate()
     store = Store(directory)
     state = directory / ".server"
-    running = is_held(directory)
+    running = is_running(directory)
     summary, server = store.summary(), _json(state / SERVER)
     status = RunStatus(directory, "running" if running else "stopped")
     if summary is not None and not (running and summary.status in {"interrupted", "failed"}):
@@ -160,26 +159,6 @@ def _client(number: int, records: list[Round], member: Member | None) -> ClientS
     return client
 
 
-def is_held(directory: Path) -> bool:
-    """Return whether a process of this machine is at work on a run directory."""
-    return _held(directory / ".lock") or _held(directory / ".server" / "lock")
-
-
-def _held(path: Path) -> bool:
-    """Return whether a process holds a lock file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -231,5 +210,5 @@ def servers() -> list[Path]:
     """Return the run directories of this user's servers that run on this machine."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         directories = [Path(row["directory"]) for row in read_lines(_registry())]
-        return [one for one in directories if _held(one / ".server" / "lock")]
+        return [one for one in directories if is_locked(one / ".server" / "lock")]
     return []

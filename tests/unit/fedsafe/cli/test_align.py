@@ -33,7 +33,7 @@ def test_align_leaves_an_adapter_and_says_where(home: Path, llama: Path, capsys:
     assert _align(home, llama, "--source", "pairs.jsonl", *steps) == 0
     out = capsys.readouterr().out
     assert "adapter  out/alignment/adapter" in out
-    assert "refusal of harmful prompts" in " ".join(out.split())
+    assert "refusal of restricted requests" in " ".join(out.split())
     assert adapters.load(home / "out" / "alignment" / "adapter")
     assert (home / "out" / "report.html").is_file()
 

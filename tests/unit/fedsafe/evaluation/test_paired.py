@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedsafe.evaluation.paired import clustered_bootstrap, holm, mcnemar, mean_interval
+from fedsafe.evaluation.paired import (
+    clustered_bootstrap,
+    holm,
+    mcnemar,
+    mean_interval,
+    sign_flips,
+)
 
 counts = st.integers(0, 60)
 shares = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8)
@@ -160,3 +166,13 @@ def test_holm_keeps_the_order_and_lies_between_the_value_and_bonferroni_s(
     for one, corrected in zip(found, adjusted, strict=True):
         assert one <= corrected <= min(1.0, len(found) * one) + 1e-12
     assert [adjusted[i] for i in np.argsort(found, kind="stable")] == sorted(adjusted)
+
+
+def test_sign_flips_are_exact_for_few_pairs() -> None:
+    assert sign_flips([1.0, 2.0, 3.0, 4.0]) == pytest.approx(2 / 16)
+
+
+def test_sign_flips_pass_over_pairs_that_did_not_change() -> None:
+    assert sign_flips([1.0, 2.0, 3.0, 4.0, 0.0, 0.0]) == sign_flips([1.0, 2.0, 3.0, 4.0])
+    assert sign_flips([0.0, 0.0]) == 1.0
+    assert sign_flips([0.5]) == 1.0

@@ -6,6 +6,7 @@ import pytest
 
 from fedsafe.report import heatmap, sankey
 from fedsafe.report.line_chart import Chart, Point, Series, draw
+from fedsafe.report.loader import drops
 from fedsafe.report.svg import apart, nice, rounds_axis, scale
 from tests.unit.fedsafe.report.synthetic import MALICIOUS, federation
 
@@ -122,12 +123,12 @@ def test_heat_map_puts_the_malicious_first() -> None:
     drawn = heatmap.draw(federation(3, attacked=True), frozenset(MALICIOUS))
     order = [int(n) for n in re.findall(r">client (\d+)<", drawn)]
     assert order == [2, 5, 8, 0, 1, 3, 4, 6, 7, 9]
-    assert drawn.count("<title>") == 30
+    assert drawn.count("<title>") == 1 + 30
 
 
 def test_heat_map_of_many_clients_stays_light() -> None:
     drawn = heatmap.draw(federation(60, attacked=True, clients=100), frozenset(MALICIOUS))
-    assert "<title>" not in drawn
+    assert drawn.count("<title>") == 1
     assert len(drawn) < 1_500_000
 
 
@@ -135,6 +136,21 @@ def test_heat_table_counts_each_reply_once() -> None:
     for row in heatmap.rows(federation(10, attacked=True), frozenset(MALICIOUS)):
         _, _, asked, counted, weightless, _left_out, lost, _ = row
         assert int(asked) == int(counted) + int(weightless) + int(lost)
+
+
+def test_client_that_a_filter_left_out_is_in_map_table_and_list_of_drops() -> None:
+    (record,) = federation(1, attacked=True)
+    reason = "quarantined until <round 8>"
+    one = record.clients[2].model_copy(
+        update={"reason": reason, "influence": 0.0, "status": "accepted"}
+    )
+    members = [one if member.client == 2 else member for member in record.clients]
+    rounds = (record.model_copy(update={"clients": members}),)
+    assert (1, 2, "left out", reason) in list(drops(rounds))
+    drawn = heatmap.draw(rounds, frozenset(MALICIOUS))
+    assert "influence 0.000, quarantined until &lt;round 8&gt;" in drawn
+    row = next(row for row in heatmap.rows(rounds, frozenset(MALICIOUS)) if row[0] == "2")
+    assert row[4:6] == ["1", "1"]
 
 
 def test_flow_follows_only_prompts_of_every_stage() -> None:

@@ -92,7 +92,7 @@ def test_report_draws_each_defense_from_the_model_it_repaired(tmp_path: Path) ->
     text = check(write(run))
     section = text.split("Each defense, from the same model")[1].split("The same as a table")[0]
     assert section.count(">Before</text>") == section.count(">After</text>") == 2
-    chain = text.split("What became of each harmful prompt")[1].split("Each defense")[0]
+    chain = text.split("What became of the harmful prompts")[1].split("Each defense")[0]
     assert "Defended" not in chain
 
 
@@ -150,7 +150,7 @@ def test_bar_of_a_fully_unsafe_stage_is_not_green(tmp_path: Path) -> None:
     bars = re.findall(r'fill-(\w+)" width="120.0"', row)
     assert bars[-1] == "bad"
     assert "prefilled&#x27;, fine-tune complies with <strong>100.0\u00a0%</strong>" in text
-    assert "unsafe,\u00a0prefilled\u00a0100.0\u00a0%" in text
+    assert "unsafe, prefilled 100.0 %" in text
 
 
 def test_report_shows_contamination_beside_the_recovery(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_report_shows_samples_of_every_condition(tmp_path: Path) -> None:
         for row in rows:
             row["condition"] = "triggered" if row.pop("prefilled") else "plain"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "<h3>Harmful, triggered</h3>" in check(write(run))
+    assert "<h3>Harmful prompts, triggered</h3>" in check(write(run))
 
 
 def test_report_of_a_run_without_harmful_prompts_never_says_nothing_was_evaluated(

@@ -259,3 +259,15 @@ def test_small_drop_that_its_interval_supports_is_a_drop() -> None:
         for name, value in (("clean", 0.99), ("attacked", 0.96))
     ]
     assert "under attack, a drop of 3.0 points" in sentence(stages)
+
+
+def test_verdict_names_the_requests_of_a_harmless_policy() -> None:
+    stages = [
+        one.model_copy(
+            update={"scores": one.scores.model_copy(update={"asked": "restricted requests"})}
+        )
+        for one in course(clean=0.95, attacked=0.1)
+    ]
+    told = sentence(stages)
+    assert told.startswith("Refusal of restricted requests fell from 95.0 %")
+    assert "harmful" not in told
