@@ -5,10 +5,12 @@ Tasks are lm-eval's own: YAML files on local data, multiple choice (MMLU, ARC) o
 Evaluation Harness*, https://github.com/EleutherAI/lm-evaluation-harness.
 """
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,17 +159,20 @@ def rendered(template: Callable[[Sample], Rendered], history: Sequence[Mapping[s
 def _evaluate(
     harness: Any, model: Any, tasks: Sequence[Any], options: HarnessOptions
 ) -> dict[str, dict[str, Any]]:
+    # lm-eval draws its bars in a log, too, whatever tqdm is told; failures are exceptions.
+    quiet = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     try:
-        found = harness.simple_evaluate(
-            model=model,
-            tasks=list(tasks),
-            num_fewshot=options.few_shot,
-            batch_size=options.batch_size,
-            limit=options.limit,
-            log_samples=False,
-            apply_chat_template=options.template,
-            task_manager=task_manager(),  # else lm-eval reads the thousands of files that it ships
-        )
+        with quiet:
+            found = harness.simple_evaluate(
+                model=model,
+                tasks=list(tasks),
+                num_fewshot=options.few_shot,
+                batch_size=options.batch_size,
+                limit=options.limit,
+                log_samples=False,
+                apply_chat_template=options.template,
+                task_manager=task_manager(),  # else it reads the thousands that it ships
+            )
     except Exception as error:  # noqa: BLE001 - whatever a task's code or data brings about
         raise RunError(
             f"lm-eval failed: {type(error).__name__}: {reason_of(error, 300)}."

@@ -138,6 +138,17 @@ def test_a_run_on_another_machine_goes_on_while_it_is_heard(run: Path, capsys: C
     assert json.loads(capsys.readouterr().out)["state"] == "running"
 
 
+def test_a_server_at_work_is_a_run_that_goes_on(
+    run: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ServerApp may be between two starts, silent and without the run's own lock."""
+    monkeypatch.setattr(watch, "SILENCE_SECONDS", 0.0)
+    (run / ".server").mkdir()
+    with flock(run / ".server" / "lock", lambda _: RunError("")):
+        assert main(["watch", str(run), "--once", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "running"
+
+
 def test_text_of_others_moves_no_cursor(run: Path, capsys: Capture) -> None:
     Events(run / "events.jsonl")("note", "[red]\x1b[2Jnote\u202e")
     _end(run, "completed")
