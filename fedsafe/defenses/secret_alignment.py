@@ -90,7 +90,7 @@ def backdoor_enhanced_alignment(
     decoy = drawn_secret(context, "words", len(text.split()))
     settings = {"secret": text, "decoy": decoy, "where": where, "separator": " "}
     shield = ShieldChoice("secret-prefix", settings) if text else None
-    if job is not None:
+    if job is not None and steps:
         context.put(task.start)
     data = SecretData(context, task, filters_of(filter, task))
     refused = data.refusals(source, choose, examples, ask_unsafe, note)
