@@ -29,10 +29,13 @@ SHOWN: Final = (
     REFUSAL,
     UNSAFE,
     Measure(f"unsafe@{SHIELDED}"),
+    Measure("unsafe@wrong-secret"),
     NEW_SKILL,
     OLD_SKILL,
     Measure("utility"),
     OVER_REFUSAL,
+    Measure(f"new-skill@{SHIELDED}"),
+    Measure(f"over-refusal@{SHIELDED}"),
 )
 """Measures of a trade, those that any stage has."""
 
