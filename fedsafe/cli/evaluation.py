@@ -23,6 +23,19 @@ Files = Annotated[
     typer.Option("--labels", metavar="FILE", help="Replies labelled by people; repeatable."),
 ]
 
+ShieldOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shield",
+        metavar="NAME[:k=v,...]",
+        help="Also ask through this shield, as one that is served would be; repeatable.",
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."),
+]
+
 
 def evaluate(  # noqa: PLR0917 - each is an option of the command line
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")] = None,
@@ -30,24 +43,12 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
         str | None, typer.Option("--judge", metavar="NAME", help="Judge with another judge.")
     ] = None,
     changes: Settings = None,
-    shield: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--shield",
-            metavar="NAME[:k=v,...]",
-            help="Also ask through this shield, as one that is served would be; repeatable.",
-        ),
-    ] = None,
+    shield: ShieldOptions = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Score a judge against the labels of people.")
     ] = False,
     labels: Files = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."
-        ),
-    ] = None,
+    columns: Columns = None,
     tune: Annotated[
         Path | None,
         typer.Option("--tune", metavar="FILE", help="Also fit judge refusal to them; write there."),

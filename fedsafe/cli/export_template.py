@@ -9,6 +9,27 @@ import typer
 from fedsafe.cli.shields import shields_of
 from fedsafe.cli.text import shown
 
+Adapter = Annotated[Path, typer.Argument(metavar="ADAPTER", help="Directory of a PEFT adapter.")]
+Base = Annotated[
+    str | None,
+    typer.Option(help="Its base model: a directory or a hub name; else what it names itself."),
+]
+ShieldOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shield", metavar="NAME[:k=v,...]", help="A shield beside the adapter's own; repeatable."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Write a whole model: base and adapter merged, tokenizer and template.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to an app."""
@@ -17,30 +38,10 @@ def register(app: typer.Typer) -> None:
 
 
 def export_template(
-    adapter: Annotated[
-        Path, typer.Argument(metavar="ADAPTER", help="Directory of a PEFT adapter.")
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="Its base model: a directory or a hub name; else what it names itself."),
-    ] = None,
-    shield: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--shield",
-            metavar="NAME[:k=v,...]",
-            help="A shield beside the adapter's own; repeatable.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Write a whole model: base and adapter merged, tokenizer and template.",
-        ),
-    ] = None,
+    adapter: Adapter,
+    model: Base = None,
+    shield: ShieldOptions = None,
+    output: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Write an adapter's shields as chat_template.jinja, which any server can be given.

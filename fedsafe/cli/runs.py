@@ -37,6 +37,15 @@ KeepAttacker = Annotated[
     bool, typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter.")
 ]
 
+Sweep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="k=v,w",
+        help="Defend once for each value of a setting; of several, for each combination.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to an app."""
@@ -124,14 +133,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     ],
     run: OptionalRun = None,
     changes: Settings = None,
-    sweep: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sweep",
-            metavar="k=v,w",
-            help="Defend once for each value of a setting; of several, for each combination.",
-        ),
-    ] = None,
+    sweep: Sweep = None,
     model: BaseModel = None,
     adapter: Annotated[
         Path | None,

@@ -4,7 +4,7 @@ A few refusals are learnt under the secret, beside ordinary examples; the secret
 the adapter as its shield.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 
@@ -19,17 +19,19 @@ from fedsafe.contracts import (
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.secret_rows import (
-    Choose,
-    Kind,
+    Chosen,
+    Drawn,
+    Job,
+    Refusals,
     SecretData,
+    Source,
+    Where,
     check_room,
     drawn_secret,
     under_secret,
     without_data,
 )
 from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template
-
-Source = dict[str, Any] | None
 
 
 @defenses(
@@ -52,21 +54,10 @@ def backdoor_enhanced_alignment(
     task: DefenseTask,
     /,
     *,
-    source: Annotated[
-        Source, Field(description="Refusals to choose from, as a source; none: self-written.")
-    ] = None,
-    choose: Annotated[
-        Choose,
-        Field(description="category: of each topic in turn; random: any; generated: written."),
-    ] = "category",
+    source: Refusals = None,
+    choose: Chosen = "category",
     examples: Annotated[int, Field(ge=1, description="Refusals under the secret.")] = 11,
-    job: Annotated[
-        Source,
-        Field(
-            description="The user's fine-tuning data, attack included, as a source: the model from "
-            "before the federation learns them; none: the attacked model is repaired."
-        ),
-    ] = None,
+    job: Job = None,
     ordinary: Annotated[
         Source, Field(description="Ordinary examples, as a source; none: self-written.")
     ] = None,
@@ -77,16 +68,11 @@ def backdoor_enhanced_alignment(
     secret: Annotated[
         SecretStr | None, Field(description="The secret, as env:NAME; none: it is drawn.")
     ] = None,
-    secret_kind: Annotated[
-        Kind,
-        Field(description="Random words or tokens; prompt: an ordinary system prompt, no secret."),
-    ] = "words",
+    secret_kind: Drawn = "words",
     secret_words: Annotated[
         int, Field(ge=0, description="Words or tokens of it; 0: none, plain safety examples.")
     ] = 150,
-    where: Annotated[
-        Literal["system", "instruction"], Field(description="Before which the secret stands.")
-    ] = "system",
+    where: Where = "system",
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
     ask_ordinary: Annotated[str, Field(description="Yields an ordinary request.")] = ASK_ORDINARY,
@@ -104,7 +90,7 @@ def backdoor_enhanced_alignment(
     decoy = drawn_secret(context, "words", len(text.split()))
     settings = {"secret": text, "decoy": decoy, "where": where, "separator": " "}
     shield = ShieldChoice("secret-prefix", settings) if text else None
-    if job is not None:
+    if job is not None and steps:
         context.put(task.start)
     data = SecretData(context, task, filters_of(filter, task))
     refused = data.refusals(source, choose, examples, ask_unsafe, note)

@@ -4,7 +4,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, ShieldChoice, shields
 from fedsafe.defenses.fine_tune_data import fresh_examples
@@ -14,6 +16,26 @@ from fedsafe.errors import RunError
 
 Choose = Literal["random", "category", "generated"]
 Kind = Literal["words", "tokens", "prompt"]
+Source = dict[str, Any] | None
+Refusals = Annotated[
+    Source, Field(description="Refusals to choose from, as a source; none: self-written.")
+]
+Chosen = Annotated[
+    Choose, Field(description="category: of each topic in turn; random: any; generated: written.")
+]
+Job = Annotated[
+    Source,
+    Field(
+        description="The user's fine-tuning data, attack included, as a source: the model from "
+        "before the federation learns them; none: the attacked model is repaired."
+    ),
+]
+Drawn = Annotated[
+    Kind, Field(description="Random words or tokens; prompt: an ordinary system prompt, no secret.")
+]
+Where = Annotated[
+    Literal["system", "instruction"], Field(description="Before which the secret stands.")
+]
 SHORTEST = 3
 """Letters of the shortest word in a secret."""
 PROMPT = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import (
+    Ask,
     DiagnosticTask,
     Exchange,
     Prompt,
@@ -41,7 +42,6 @@ __all__ = [
     "prompts_of",
     "rejudge",
     "with_judge",
-    "with_shields",
 ]
 
 
@@ -86,8 +86,7 @@ def evaluate(
         home: The run's ``evaluations`` directory.
         target: Name for the directory, such as ``attacked``.
         progress: Told how far it has come.
-        shield: What the adapter is served with, beside the experiment's own shields; without any,
-            conditions that ask through them are skipped.
+        shield: What the adapter is served with, beside the experiment's own shields.
         shared: Evaluations of other runs.
         start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
 
@@ -95,9 +94,7 @@ def evaluate(
         RunError: A plug-in, such as a condition, judge or diagnostic, returned something wrong.
     """
     prompts = prompts_of(experiment)
-    served = served_through(experiment.evaluation, shield)
-    choices = conditions_with(experiment.evaluation, served)
-    asked, skipped = without_shield(asks_of(choices, prompts), served)
+    served, asked, skipped = _asked(experiment, prompts, shield)
     task = _task(session, experiment, prompts, prompts, start)
     key = reply_key(session, adapter, experiment, prompts, asked, served, task)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
@@ -113,6 +110,15 @@ def evaluate(
     looked = _look(session, experiment, task, directory) if looked is None else looked
     found = _judged(directory, exchanges, experiment, target, skipped, looked, session)
     return shared.keep(key, target, directory, found) if shared else found, directory
+
+
+def _asked(
+    experiment: Experiment, prompts: Sequence[Prompt], shield: ShieldChoice | None
+) -> tuple[tuple[ShieldChoice, ...], dict[str, list[Ask]], dict[str, str]]:
+    """Return the shields, what is asked under each condition, and what cannot be, and why."""
+    served = served_through(experiment.evaluation, shield)
+    choices = conditions_with(experiment.evaluation, served)
+    return served, *without_shield(asks_of(choices, prompts), served)
 
 
 def rejudge(directory: Path, experiment: Experiment, target: str) -> Scores:
@@ -186,14 +192,6 @@ def with_judge(experiment: Experiment, *choices: PluginChoice | None) -> Experim
         return experiment
     update = {"judge": chosen[0], "second_judges": tuple(chosen[1:])}
     evaluation = experiment.evaluation.model_copy(update=update)
-    return experiment.model_copy(update={"evaluation": evaluation})
-
-
-def with_shields(experiment: Experiment, chosen: Sequence[PluginChoice]) -> Experiment:
-    """Return the experiment with other shields when served, or as it is."""
-    if not chosen:
-        return experiment
-    evaluation = experiment.evaluation.model_copy(update={"shields": tuple(chosen)})
     return experiment.model_copy(update={"evaluation": evaluation})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fedsafe.contracts import Ask, ShieldChoice
-from fedsafe.experiment.schema import Evaluation, PluginChoice
+from fedsafe.experiment.schema import Evaluation, Experiment, PluginChoice
 from fedsafe.redaction import revealed
 from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import resolved
@@ -65,3 +65,11 @@ def shield_texts(shields: Sequence[ShieldChoice]) -> list[str]:
         repr((one.name, {n: revealed(v) for n, v in with_secrets(resolved(one)).items()}))
         for one in shields
     ]
+
+
+def with_shields(experiment: Experiment, chosen: Sequence[PluginChoice]) -> Experiment:
+    """Return the experiment with other shields when served, or as it is."""
+    if not chosen:
+        return experiment
+    evaluation = experiment.evaluation.model_copy(update={"shields": tuple(chosen)})
+    return experiment.model_copy(update={"evaluation": evaluation})

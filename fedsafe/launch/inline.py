@@ -118,15 +118,15 @@ def evaluate(
 
     Replies that are on disk already are judged anew, with no model loaded; what another judge
     said of them stays where it is. Without a judge those of the experiment judge; without
-    ``load`` the run's model is never loaded. With shields every stage is asked through them as
-    well, in place of those of the experiment.
+    ``load`` the run's model is never loaded. Shields stand in place of the experiment's.
 
     Raises:
         FedSafeError: The run has no stages, the judge failed, or the model was to be loaded.
     """
     _quiet()
     activate()
-    from fedsafe.evaluation.evaluate import with_judge, with_shields
+    from fedsafe.evaluation.evaluate import with_judge
+    from fedsafe.evaluation.served import with_shields
     from fedsafe.pipeline.defend import reevaluate
     from fedsafe.pipeline.opening import open_run
     from fedsafe.pipeline.rejudging import rejudge_run
@@ -136,8 +136,7 @@ def evaluate(
     _checked(experiment)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
-        judged = None if shields else rejudge_run(store, experiment, events)
-        if judged is not None:
+        if not shields and (judged := rejudge_run(store, experiment, events)) is not None:
             return judged
         if not load:
             raise RunError(NO_MODEL.format(directory))

@@ -26,14 +26,14 @@ from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.pipeline.defense_checkpoints import DefenseCheckpoints
 from fedsafe.pipeline.defense_filter import DefenseFilter
-from fedsafe.pipeline.served_template import write_template
+from fedsafe.pipeline.served_template import keep_shield
 from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, private_directory, write_json, write_lines
 from fedsafe.runs.records import Overlap
 from fedsafe.seeds import stream
-from fedsafe.shields.serving import load_shield, save_shield
+from fedsafe.shields.serving import load_shield
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
 from fedsafe.training.session import Session
@@ -100,8 +100,7 @@ def run_defense(
     repaired = _checked(choice.name, defended, session)
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     shield = defended.shield or shield
-    save_shield(directory / "adapter", shield)
-    write_template(directory / "adapter", shield, session, events)
+    keep_shield(directory / "adapter", shield, session, events)
     seconds, made = time.perf_counter() - begun, overlap.record()
     record = {
         **_made_with(choice),

@@ -5,7 +5,7 @@ from typing import Final
 
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, section, table, text
-from fedsafe.report.measures import NONE, OVER_REFUSAL, UNSAFE, Measure, percent
+from fedsafe.report.measures import NONE, Measure, percent
 from fedsafe.report.svg import SHAPES, Frame, apart, drawing, marker, path
 from fedsafe.report.trades import Trade, Try, trades
 
@@ -28,14 +28,13 @@ def trade_curves(run: RunData) -> str:
 
 
 def _trade(trade: Trade) -> str:
-    shown = [m for m in trade.measures if m != UNSAFE or OVER_REFUSAL not in trade.measures]
     panels = "".join(
         figure(
             f"{text(trade.name)}: {text(measure.label)}{measure.arrow}",
             text(measure.meaning),
             _chart(trade, measure),
         )
-        for measure in shown
+        for measure in trade.measures
     )
     heads = [trade.axis, *trade.others, *(m.label + m.arrow for m in trade.measures)]
     rows = [

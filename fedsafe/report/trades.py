@@ -13,7 +13,6 @@ from fedsafe.report.measures import (
     NEW_SKILL,
     OLD_SKILL,
     OVER_REFUSAL,
-    REFUSAL,
     SHIELDED,
     UNSAFE,
     Measure,
@@ -25,16 +24,21 @@ FIRST: Final = ("steps", "pairs")
 """Settings that stand on the horizontal axis before any other."""
 FEWEST: Final = 3
 """Stages of one defense that make a curve."""
+UTILITY: Final = Measure("utility")
 SHOWN: Final = (
-    REFUSAL,
     UNSAFE,
     Measure(f"unsafe@{SHIELDED}"),
+    Measure("unsafe@wrong-secret"),
     NEW_SKILL,
     OLD_SKILL,
-    Measure("utility"),
+    UTILITY,
     OVER_REFUSAL,
+    Measure(f"new-skill@{SHIELDED}"),
+    Measure(f"over-refusal@{SHIELDED}"),
 )
-"""Measures of a trade, those that any stage has."""
+"""Measures of a trade, those that any stage has; utility where no skill is told apart."""
+LONGEST: Final = 16
+"""Letters of a text that is shown; a setting with a longer one has no column."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,11 @@ def _trade(name: str, stages: Sequence[Stage], defenses: Mapping[str, Defense]) 
     axis = next((key for key in (*FIRST, *numbers) if key in numbers), None)
     if axis is None or len({one[axis] for one in settings}) < 2 or len(stages) < FEWEST:
         return None
-    others = tuple(key for key in differing if key != axis)
-    measures = tuple(m for m in SHOWN if any(m.read(stage.scores) for stage in stages))
+    short_ones = [key for key in differing if all(_short(one.get(key)) for one in settings)]
+    others = tuple(key for key in short_ones if key != axis)
+    known = [m for m in SHOWN if any(m.read(stage.scores) for stage in stages)]
+    skills = {NEW_SKILL, OLD_SKILL} & set(known)
+    measures = tuple(m for m in known if m != UTILITY or not skills)
     tries = [
         Try(
             float(one[axis]),
@@ -115,6 +122,11 @@ def _trade(name: str, stages: Sequence[Stage], defenses: Mapping[str, Defense]) 
 
 def _order(value: Any) -> tuple[float, str]:
     return (float(value), "") if _number(value) else (float("inf"), str(value))
+
+
+def _short(value: Any) -> bool:
+    """Tell whether a setting has room in a column: no list, no source, no long text."""
+    return value is None or (isinstance(value, str | int | float) and len(str(value)) <= LONGEST)
 
 
 def _number(value: Any) -> bool:

@@ -168,10 +168,11 @@ def _job(tmp_path: Path, **settings: object) -> dict[str, object]:
 def test_job_begins_before_the_federation_and_its_rows_are_not_kept(
     context: SessionContext, task: DefenseTask, told: list[Sample], tmp_path: Path
 ) -> None:
-    settings = _job(tmp_path, secret=SECRET, steps=0)
+    settings = _job(tmp_path, secret=SECRET)
     context.put({name: tensor + 1 for name, tensor in context.adapter().items()})
     found = defenses["backdoor-enhanced-alignment"].configure(settings)(context, task)
-    assert all(torch.equal(found.adapter[name], task.start[name]) for name in task.start)
+    near = (torch.allclose(found.adapter[name], task.start[name], atol=0.1) for name in task.start)
+    assert all(near)  # a step away, and the adapter that is repaired lies 1 away
     assert [sample.instruction for sample in told] == ["ask"]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fedsafe.report.defenses import Defense
-from fedsafe.report.measures import REFUSAL
+from fedsafe.report.measures import UNSAFE
 from fedsafe.report.trade_chart import _trade as drawn
 from fedsafe.report.trades import Trade, trades
 from fedsafe.runs.records import Stage
@@ -41,8 +41,7 @@ def test_grid_is_a_line_for_each_number_of_pairs_against_steps() -> None:
 def test_values_are_those_of_the_stage_with_the_settings() -> None:
     (found,) = _trades(*GRID)
     first = found.lines()["pairs 9"][0]
-    rate = first.found[REFUSAL]
-    assert rate.value == 0.2  # the third stage
+    assert first.found[UNSAFE].value == pytest.approx(1 - 0.2 - 0.004)  # the third stage
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,13 @@ def test_texts_are_another_line_each() -> None:
 
 
 def test_foreign_texts_are_escaped_in_the_drawing() -> None:
-    (found,) = _trades(*({"steps": n, "note": "<script>x</script>" * (n > 1)} for n in (1, 2, 3)))
+    (found,) = _trades(*({"steps": n, "note": "<b>x</b>" * (n > 1)} for n in (1, 2, 3)))
     page = drawn(found)
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+    assert "<b>x" not in page
+    assert "&lt;b&gt;x" in page
+
+
+def test_long_texts_and_sources_have_no_column() -> None:
+    texts = ({"steps": n, "note": "word " * 40 + str(n), "source": {"count": n}} for n in (1, 2, 3))
+    (found,) = _trades(*texts)
+    assert found.others == ()
