@@ -194,6 +194,9 @@ def _cell(measure: Measure, cell: TableCell, *, short: bool) -> str:
     value = f"[{color}]{value}[/{color}]" if color else value
     if cell.low is None or cell.high is None:
         return f"{value}{lost}"
-    ends = (measure.say(end).removesuffix(" %") for end in (cell.low, cell.high))
-    low, high = (end.partition(".")[0] if short and measure.is_share else end for end in ends)
+    ends = (cell.low, cell.high)
+    if short and measure.is_share:
+        low, high = (f"{100 * end:.0f}" for end in ends)
+    else:
+        low, high = (measure.say(end).removesuffix(" %") for end in ends)
     return f"{value}\n[dim]{low}–{high}[/dim]{lost}"  # noqa: RUF001
