@@ -22,6 +22,8 @@ from fedsafe.report.matrix_page import over
 from fedsafe.report.measures import NONE, Measure, duration, size
 from fedsafe.runs.matrix_records import CSV, MatrixRecord, MatrixTable, TableCell
 
+WIDE = 6
+"""Columns above which intervals are cut to whole points."""
 LISTED = 20
 """Failed cells that are listed."""
 
@@ -173,15 +175,17 @@ def table(found: MatrixTable) -> None:
         pad_edge=False,
         padding=(0, 2, 0, 0),
     )
-    rows.add_column(safe(", ".join(found.rows)))
+    rows.add_column(safe(", ".join(name.rpartition(".")[2] for name in found.rows)), no_wrap=True)
     for labels in found.column_labels:
-        rows.add_column(safe("\n".join(labels)), justify="right")
+        rows.add_column(safe("\n".join(labels)), justify="right", overflow="fold")
     for labels, cells in zip(found.row_labels, found.cells, strict=True):
-        rows.add_row(safe(" · ".join(labels)), *(_cell(measure, cell) for cell in cells))
+        short = len(cells) > WIDE
+        said = (_cell(measure, cell, short=short) for cell in cells)
+        rows.add_row(safe(" · ".join(labels)), *said)
     out.print(rows)
 
 
-def _cell(measure: Measure, cell: TableCell) -> str:
+def _cell(measure: Measure, cell: TableCell, *, short: bool) -> str:
     lost = f"\n[yellow]{cell.failed} failed[/yellow]" if cell.failed else ""
     if cell.mean is None:
         return f"[dim]{NONE}[/dim]{lost}"
@@ -190,5 +194,9 @@ def _cell(measure: Measure, cell: TableCell) -> str:
     value = f"[{color}]{value}[/{color}]" if color else value
     if cell.low is None or cell.high is None:
         return f"{value}{lost}"
-    low, high = (measure.say(end).removesuffix(" %") for end in (cell.low, cell.high))
+    ends = (cell.low, cell.high)
+    if short and measure.is_share:
+        low, high = (f"{100 * end:.0f}" for end in ends)
+    else:
+        low, high = (measure.say(end).removesuffix(" %") for end in ends)
     return f"{value}\n[dim]{low}–{high}[/dim]{lost}"  # noqa: RUF001

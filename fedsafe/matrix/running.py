@@ -146,6 +146,7 @@ class _Running:
             seconds=result.seconds,
             units=estimate.reckoned(stage, speed) if stage and speed else 0.0,
             worker=result.worker,
+            cpu=result.cpu,
         )
         append_line(self._home / LEDGER, record.model_dump(mode="json"))
         if result.done:

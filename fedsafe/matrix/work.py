@@ -49,6 +49,7 @@ class Result:
     reason: str = ""
     seconds: float = 0.0
     worker: str = ""
+    cpu: float = 0.0
 
 
 def do(task: Task) -> Result:
@@ -56,7 +57,7 @@ def do(task: Task) -> Result:
 
     A stage that was begun before, by a process that is gone, goes on from its last round.
     """
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     os.environ[MADE_SAMPLES] = str(Path(task.root) / SAMPLES)
     reason = ""
     try:
@@ -67,8 +68,8 @@ def do(task: Task) -> Result:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if task.stage and not reason:
         shutil.rmtree(task.directory, ignore_errors=True)
-    seconds = time.perf_counter() - begun
-    return Result(not reason, reason, seconds, f"{socket.gethostname()}:{os.getpid()}")
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    return Result(not reason, reason, seconds, f"{socket.gethostname()}:{os.getpid()}", cpu)
 
 
 def _run(task: Task) -> str:

@@ -15,7 +15,7 @@ def draw(table: MatrixTable) -> str:
     """Return the map; strength tells how good a value is, and each cell has its number."""
     measure = Measure(table.measure, table.display)
     top = 10.0 + LINE * max(1, len(table.columns)) * 2
-    width = LEFT + WIDE * max(1, len(table.column_labels)) + 8
+    width = max(720.0, LEFT + WIDE * max(1, len(table.column_labels)) + 8)
     body = [*_headings(table.column_labels, top)]
     for number, (labels, cells) in enumerate(zip(table.row_labels, table.cells, strict=True)):
         y = top + number * HIGH

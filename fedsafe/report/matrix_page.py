@@ -61,8 +61,9 @@ def _measure(number: int, one: MatrixTable) -> str:
         f"Of each cell's {_stage(one.stage)}: {text(measure.meaning or measure.label)}. "
         f"{text(over(one))}"
     )
+    axes = f"Rows: {' · '.join(one.rows)}. Columns: {' · '.join(one.columns) or NONE}."
     drawn = figure(
-        f"{text(measure.label)}{measure.arrow}",
+        text(axes),
         "Green is better, red is worse. Point at a cell for its interval, or see the table below.",
         matrix_heatmap.draw(one),
         wide=True,

@@ -29,6 +29,8 @@ class StageRecord(Record):
     reason: str = ""
     seconds: float = 0.0
     """Wall time of the process that made it."""
+    cpu: float = 0.0
+    """CPU seconds of that process, which a busy machine does not change."""
     units: float = 0.0
     """Work in it, as the estimate counts it before it ran; in seconds of the first estimate."""
     worker: str = ""
