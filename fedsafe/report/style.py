@@ -137,6 +137,7 @@ td .chip + .meaning { display: inline; white-space: nowrap; }
 figcaption { margin: 0 0 4px; font-weight: 620; } figcaption span { margin-left: 6px; }
 .drawing { overflow-x: auto; overflow-y: hidden; }
 .drawing > svg { display: block; width: 100%; height: auto; }
+.figure.wide .drawing > svg.small { max-width: 640px; }
 .drawing > svg.wide { min-width: 640px; } .drawing > svg.wider { min-width: 940px; }
 .swipe { display: none; margin: 2px 0 0; color: var(--faint); font-size: 12.5px; }
 .legend {
@@ -200,6 +201,7 @@ svg .value {
   fill: var(--ink); font-size: 12px; paint-order: stroke; stroke: var(--paper);
   stroke-width: 3px;
 }
+svg .label { fill: var(--ink); }
 .axis { stroke: var(--faint); } .rule { stroke: var(--rule); } .track { fill: var(--track); }
 .line { fill: none; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
 .band { opacity: .13; } .joint { stroke-width: 1.4; stroke-dasharray: 2 4; }
