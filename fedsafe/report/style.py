@@ -30,7 +30,7 @@ body {
 }
 main, footer { max-width: 1160px; margin: 0 auto; padding: 0 32px; }
 nav {
-  position: sticky; top: 0; z-index: 2; display: flex; gap: 22px; flex-wrap: wrap;
+  position: sticky; top: 0; z-index: 2; display: flex; gap: 4px 22px; flex-wrap: wrap;
   padding: 11px max(32px, calc((100vw - 1096px) / 2)); background: var(--paper);
   border-bottom: 1px solid var(--line); font-size: 13px;
 }
@@ -79,6 +79,7 @@ header .note + dl { margin-top: 20px; }
 .split + .split { margin-top: 26px; }
 @media (max-width: 860px) {
   .split, .halves { grid-template-columns: minmax(0, 1fr); }
+  nav { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; padding: 11px 18px; }
   main, footer { padding: 0 18px; } h1 { font-size: 31px; } .verdict { font-size: 19px; }
 }
 footer { padding-top: 26px; padding-bottom: 46px; color: var(--faint); font-size: 13px; }
