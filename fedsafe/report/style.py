@@ -30,7 +30,7 @@ body {
 }
 main, footer { max-width: 1160px; margin: 0 auto; padding: 0 32px; }
 nav {
-  position: sticky; top: 0; z-index: 2; display: flex; gap: 22px; flex-wrap: wrap;
+  position: sticky; top: 0; z-index: 2; display: flex; gap: 4px 22px; flex-wrap: wrap;
   padding: 11px max(32px, calc((100vw - 1096px) / 2)); background: var(--paper);
   border-bottom: 1px solid var(--line); font-size: 13px;
 }
@@ -79,6 +79,7 @@ header .note + dl { margin-top: 20px; }
 .split + .split { margin-top: 26px; }
 @media (max-width: 860px) {
   .split, .halves { grid-template-columns: minmax(0, 1fr); }
+  nav { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; padding: 11px 18px; }
   main, footer { padding: 0 18px; } h1 { font-size: 31px; } .verdict { font-size: 19px; }
 }
 footer { padding-top: 26px; padding-bottom: 46px; color: var(--faint); font-size: 13px; }
@@ -137,6 +138,7 @@ td .chip + .meaning { display: inline; white-space: nowrap; }
 figcaption { margin: 0 0 4px; font-weight: 620; } figcaption span { margin-left: 6px; }
 .drawing { overflow-x: auto; overflow-y: hidden; }
 .drawing > svg { display: block; width: 100%; height: auto; }
+.figure.wide .drawing > svg.small { max-width: 640px; }
 .drawing > svg.wide { min-width: 640px; } .drawing > svg.wider { min-width: 940px; }
 .swipe { display: none; margin: 2px 0 0; color: var(--faint); font-size: 12.5px; }
 .legend {
@@ -200,6 +202,7 @@ svg .value {
   fill: var(--ink); font-size: 12px; paint-order: stroke; stroke: var(--paper);
   stroke-width: 3px;
 }
+svg .label { fill: var(--ink); }
 .axis { stroke: var(--faint); } .rule { stroke: var(--rule); } .track { fill: var(--track); }
 .line { fill: none; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
 .band { opacity: .13; } .joint { stroke-width: 1.4; stroke-dasharray: 2 4; }
