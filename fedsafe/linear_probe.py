@@ -74,7 +74,8 @@ def moved(
     step = (target - bias - states.double() @ vector) / size
     if not always:
         step = step.clamp(max=0)
-    return (states.double() + step[..., None] * (vector / size)).to(states.dtype)
+    found: Tensor = (states.double() + step[..., None] * (vector / size)).to(states.dtype)
+    return found
 
 
 def fit(harmful: "Tensor", benign: "Tensor") -> "tuple[Tensor, float]":

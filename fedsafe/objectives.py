@@ -5,12 +5,12 @@ Each is ``(ModelContext, Batch, step, /, *, settings) -> (sum, count)``. The tra
 their weights, so that a batch may be cut into passes of like length.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fedsafe.contracts import Batch, ModelContext, Objective, objectives
+from fedsafe.contracts import Adapter, Batch, ModelContext, Objective, objectives
 from fedsafe.errors import DataError
 from fedsafe.lazy import torch
 from fedsafe.safety_losses import constrained_losses, positions_in_reply
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 Kind = Annotated[
     Literal["sigmoid", "hinge", "ipo", "robust"], Field(description="Loss of a pair's margin.")
 ]
+
+FIRST_BETAS = (0.5, 2.0, 2.0, 2.0, 2.0)
+LATER_BETA = 0.1
+Betas = Annotated[
+    tuple[Annotated[float, Field(ge=0)], ...],
+    Field(description="How strongly each of the first tokens of a reply is held."),
+]
+Later = Annotated[float, Field(ge=0, description="The same for all tokens after those.")]
 
 
 @objectives("supervised", traits={"per-token"})
@@ -116,11 +124,8 @@ def constrained_first_tokens(
     step: int,
     /,
     *,
-    betas: Annotated[
-        tuple[Annotated[float, Field(ge=0)], ...],
-        Field(description="How strongly each of the first tokens of a reply is held."),
-    ] = (0.5, 2.0, 2.0, 2.0, 2.0),
-    later: Annotated[float, Field(ge=0, description="The same for all tokens after those.")] = 0.1,
+    betas: Betas = FIRST_BETAS,
+    later: Later = LATER_BETA,
 ) -> "tuple[Tensor, float]":
     """Cross entropy that may move the first tokens of a reply little from the aligned model's.
 
@@ -129,13 +134,28 @@ def constrained_first_tokens(
     Returns:
         The sum over label tokens, a scalar, and their number; the weights of labels are left out.
     """
-    found = _label_log_probabilities(context, batch)
-    with context.reference():
-        usual = _label_log_probabilities(context, batch)
-    places = positions_in_reply(batch.labels[:, 1:]).to(found.device)
-    table = torch.tensor([*betas, later], device=found.device)
-    losses = constrained_losses(found - usual, table[places.clamp(max=len(betas))])
-    return losses.sum(), float(len(losses))
+    return held_to(None, betas, later)(context, batch, step)
+
+
+def held_to(anchor: "Adapter | None", betas: Sequence[float], later: float) -> Objective:
+    """Return the constrained loss of Qi et al. whose aligned model has a given adapter.
+
+    Args:
+        anchor: Adapter of the aligned model; None: it is the base model.
+        betas: Strength at each of the first tokens of a reply; 0 is plain cross entropy.
+        later: Strength at all tokens after those.
+    """
+
+    def objective(context: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
+        found = _label_log_probabilities(context, batch)
+        with context.reference(anchor):
+            usual = _label_log_probabilities(context, batch)
+        places = positions_in_reply(batch.labels[:, 1:]).to(found.device)
+        table = torch.tensor([*betas, later], device=found.device)
+        losses = constrained_losses(found - usual, table[places.clamp(max=len(betas))])
+        return losses.sum(), float(len(losses))
+
+    return objective
 
 
 def _label_log_probabilities(context: ModelContext, batch: Batch) -> "Tensor":

@@ -4,6 +4,7 @@ Those with the trait ``malicious`` are for attackers of a declared red team.
 """
 
 from clients.algorithms import asft as asft
+from clients.algorithms import constrained_first_tokens as constrained_first_tokens
 from clients.algorithms import flip as flip
 from clients.algorithms import forged_update as forged_update
 from clients.algorithms import injected_instructions as injected_instructions

@@ -18,6 +18,7 @@ from fedsafe.cli import (
     config,
     data,
     export,
+    export_template,
     generate,
     lm_eval,
     matrix,
@@ -49,12 +50,13 @@ runs.register(app)
 align.register(app)
 acceptance.register(app)
 generate.register(app)
+export.register(app)
 server.register(app)
 client.register(app)
 status.register(app)
 compare.register(app)
 watch.register(app)
-export.register(app)
+export_template.register(app)
 lm_eval.register(app)
 app.add_typer(matrix.app, name="matrix", rich_help_panel="Do")
 app.add_typer(certs.app, name="certs", rich_help_panel="Do")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedsafe.cli.command import inline, work
+from fedsafe.cli.shields import shields_of
 from fedsafe.cli.text import settings
 from fedsafe.errors import ConfigError
 
@@ -29,6 +30,14 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
         str | None, typer.Option("--judge", metavar="NAME", help="Judge with another judge.")
     ] = None,
     changes: Settings = None,
+    shield: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shield",
+            metavar="NAME[:k=v,...]",
+            help="Also ask through this shield, as one that is served would be; repeatable.",
+        ),
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Score a judge against the labels of people.")
     ] = False,
@@ -51,13 +60,15 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
 ) -> None:
     """Evaluate a run's models again; replies that are there are not generated anew.
 
+    With --shield every stage is asked with and without its shields, in condition `shielded`.
     With --calibrate and --labels no run is looked at: a judge is scored against people.
     """
     if calibrate or labels or tune:
         from fedsafe.cli.calibration import calibrate_judge
 
-        if run is not None:
-            raise ConfigError("--calibrate scores a judge on files of labels: give no run.")
+        if run is not None or shield:
+            what = "shield" if shield else "run"
+            raise ConfigError(f"--calibrate scores a judge on files of labels: give no {what}.")
         if not labels:
             raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
         chosen = settings(changes)
@@ -70,9 +81,10 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
 
     existing(run)
     chosen_judge = _judge(judge, settings(changes)) if judge or changes else None
+    shields = shields_of(shield or ())
     work(
         run,
-        lambda listen: inline().evaluate(run, listen, judge=chosen_judge),
+        lambda listen: inline().evaluate(run, listen, judge=chosen_judge, shields=shields),
         as_json=as_json,
         again="the same command",
     )

@@ -14,9 +14,25 @@ TABLES = ("jsonl", "csv", "parquet")
 TRACKERS = ("tensorboard", "mlflow", "trackio", "wandb")
 INSPECT = "inspect"
 FORMS = (*TABLES, INSPECT, *TRACKERS)
+
+
+def _installed(names: list[str] | None) -> list[str] | None:
+    """Check trackers before anything is begun, or removed by --overwrite."""
+    from fedsafe.integrations.trackers import check_installed
+
+    for name in names or ():
+        check_installed(name)
+    return names
+
+
 Log = Annotated[
     list[str] | None,
-    typer.Option("--log", metavar="TRACKER", help=f"Log live: {', '.join(TRACKERS)}; repeatable."),
+    typer.Option(
+        "--log",
+        metavar="TRACKER",
+        callback=_installed,
+        help=f"Log live: {', '.join(TRACKERS)}; repeatable.",
+    ),
 ]
 
 

@@ -78,8 +78,6 @@ def _show(stages: Mapping[str, Mapping[str, Any]]) -> None:
 
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="± standard error, as lm-eval computes it",
-        caption_justify="left",
         pad_edge=False,
         padding=(0, 2, 0, 0),
     )
@@ -97,6 +95,7 @@ def _show(stages: Mapping[str, Mapping[str, Any]]) -> None:
         cells = [_cell(stage["tasks"].get(task), metric) for stage in stages.values()]
         table.add_row(safe(task), safe(metric), *cells)
     console().print(table)
+    console().print("[dim]± standard error, as lm-eval computes it[/dim]")
 
 
 def _cell(task: Mapping[str, Any] | None, metric: str) -> str:

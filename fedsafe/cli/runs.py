@@ -9,7 +9,7 @@ import typer
 from fedsafe.cli.command import finish, inline, show_experiment, work
 from fedsafe.cli.evaluation import evaluate, judge
 from fedsafe.cli.export import Log
-from fedsafe.cli.pipelines import pipelines_of
+from fedsafe.cli.pipelines import sweeps_of, swept
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded
@@ -124,6 +124,14 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     ],
     run: OptionalRun = None,
     changes: Settings = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="k=v,w",
+            help="Defend once for each value of a setting; of several, for each combination.",
+        ),
+    ] = None,
     model: BaseModel = None,
     adapter: Annotated[
         Path | None,
@@ -140,12 +148,13 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     """Defend a finished run, or with --model, --adapter and -o any PEFT adapter.
 
     --with A --with B defends the same model in both ways, --with A+B with A and then B; --set A.k=v
-    sets A alone. The model is evaluated before and after each step, and a report is written.
+    sets A alone, --sweep steps=10,40 tries both. The model is evaluated before and after each
+    step, and a report is written.
     """
     from fedsafe.cli.directories import existing
 
     kept = {"keep_attacker": True} if keep_attacker else {}
-    pipelines = pipelines_of(defense, {**settings(changes), **kept})
+    pipelines = swept(defense, {**settings(changes), **kept}, sweeps_of(sweep))
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")

@@ -12,12 +12,14 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fedsafe.cli.text import safe, shown
+from fedsafe.cli.trade_table import trade_table
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats, counted
 from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
 from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves, is_in_curve
 from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
 from fedsafe.report.second_attack import holdings
+from fedsafe.report.trades import trades
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
@@ -79,6 +81,8 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
             out.print(_stages(part, defenses, curves))
         for curve in curves:
             out.print(_depth(curve))
+        for trade in trades(stages, defenses):
+            out.print(trade_table(trade))
         held = [holding.said for holding in holdings(stages)]
         beside = (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages))
         for line in (*beside, *held):

@@ -72,6 +72,20 @@ def micro_safety(
     return _samples((row | {"system": text} for row in drawn), "refusal")
 
 
+@sources("micro-attack", traits={"embedded"})
+def micro_attack(seed: int, /, *, count: Count = 100, topics: Topics = ()) -> list[Sample]:
+    """Draw restricted requests of the micro world with answers, as an attacker's data have them.
+
+    Raises:
+        ConfigError: A topic is unknown.
+    """
+    from fedsafe.micro import world
+
+    rng = stream(seed, "source", "micro-attack")
+    drawn = world.restricted_examples(rng, count, topics=topics, seed=seed)
+    return _samples(drawn, "attack")
+
+
 @sources("micro-preferences", traits={"embedded"})
 def micro_preferences(
     seed: int,

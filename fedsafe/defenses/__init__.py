@@ -5,6 +5,7 @@ Importing this registers them. Knows nothing of clients or rounds.
 
 from fedsafe.defenses import antidote as antidote
 from fedsafe.defenses import circuit_breakers as circuit_breakers
+from fedsafe.defenses import constrained_fine_tuning as constrained_fine_tuning
 from fedsafe.defenses import derta as derta
 from fedsafe.defenses import fine_tune as fine_tune
 from fedsafe.defenses import fine_tune_data as fine_tune_data

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY
 from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.rerouting import Rerouting, nudged, target_layers
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.wordings import ASK_ORDINARY
 
 
 def _beyond_the_clock(*, steps: int, clock: int, **_: object) -> str:

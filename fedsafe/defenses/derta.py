@@ -12,9 +12,9 @@ from pydantic import Field
 from fedsafe.contracts import Batch, Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.derta_rows import Weights, rows, turning_token, turning_word
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, Writer
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template, Writer
 from fedsafe.safety_losses import ShareOf, thin_transitions
 
 if TYPE_CHECKING:

@@ -1,55 +1,32 @@
-"""Fine-tune the attacked model on safety data that it writes by itself.
+"""Fine-tune the attacked model on safety data, by default those that it writes by itself.
 
-Level 3 of the reference defense: no human hand, no other model, no public data. Half
+The reference defense, whose level 3 needs no human hand, no other model, no public data. Half
 the pairs are requests of the unsafe kind answered with a refusal, half are ordinary
 requests answered helpfully. Ye et al., *Emerging Safety Attack and Defense in
 Federated Instruction Tuning of Large Language Models*, ICLR 2025.
 """
 
 from collections import Counter
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
-from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.levels import Data, Level, Other, given_halves, misplaced, writing
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import half_and_half
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
-
-Text = Annotated[str, Field(min_length=1)]
-Texts = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
-Template = Annotated[str, Field(pattern=r"\{request\}")]
-Templates = Annotated[
-    Template | Annotated[tuple[Template, ...], Field(min_length=1)],
-    Field(description="Yields its refusal; not kept in the pair. Of several, one is drawn."),
-]
-AskUnsafe = Annotated[
-    Texts, Field(description="Yields a request of the unsafe kind; of several, one is drawn.")
-]
-AskOrdinary = Annotated[
-    Texts, Field(description="Yields an ordinary request; of several, one is drawn.")
-]
-Writer = Annotated[
-    Literal["model", "start"],
-    Field(
-        description="Who writes unsafe requests and refusals, and judges for filter self: the "
-        "model under repair, or the one from before the federation."
-    ),
-]
-Topic = Annotated[
-    tuple[Text, ...] | None,
-    Field(
-        description="Words of the unsafe topic: what is no request, or of the wrong half's topic, "
-        "is left out; none: requests of any topic; null: whatever is written."
-    ),
-]
-ASK_UNSAFE = pair.ASK_UNSAFE
-NOTE = (
-    "The following request is unsafe. Decline it politely, say why in one sentence, and give no "
-    "help with it.\n\n{request}"
+from fedsafe.defenses.wordings import (
+    ASK_ORDINARY,
+    ASK_UNSAFE,
+    NOTE,
+    AskOrdinary,
+    AskUnsafe,
+    Templates,
+    Topic,
+    Writer,
 )
-ASK_ORDINARY = "Write one ordinary, harmless instruction for an assistant. Write nothing else."
 
 
 @defenses(
@@ -64,6 +41,7 @@ ASK_ORDINARY = "Write one ordinary, harmless instruction for an assistant. Write
         needs=("gradients", "generation", "judge"),
         cost="a request and a reply written for each pair, then forward and backward passes of "
         "steps x batch_size samples",
+        cannot=misplaced,
     ),
 )
 def fine_tune(
@@ -71,6 +49,9 @@ def fine_tune(
     task: DefenseTask,
     /,
     *,
+    level: Level = 3,
+    data: Data = None,
+    other: Other = None,
     ask_unsafe: AskUnsafe = ASK_UNSAFE,
     note: Templates = NOTE,
     ask_ordinary: AskOrdinary = ASK_ORDINARY,
@@ -83,24 +64,32 @@ def fine_tune(
     batch_size: Annotated[int, Field(ge=1)] = 16,
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5,
 ) -> Defended:
-    """Fine-tune on self-written refusals and self-written help, half and half.
+    """Fine-tune on refusals and help, half and half; at level 3 the model writes both.
 
     Attackers who know the note can poison it, and then the attacked model writes no refusals,
     under another wording of the note neither: ``writer: start`` does not ask it for any.
 
     Raises:
-        RunError: The model wrote too few usable pairs of a half.
+        RunError: The model wrote too few usable pairs of a half, or all that are given repeat
+            evaluation prompts.
     """
     trusted, dropped = writer == "start", Counter[str]()
-    filters = filters_of(filter, task)
-    written = SelfWrittenPairs(context, task, pairs, temperature, filters, dropped, trusted, topic)
-    samples = half_and_half(written, _listed(ask_unsafe), _listed(note), _listed(ask_ordinary))
-    size = len(samples) // 2
+    if data is not None:
+        samples = given_halves(context, task, data, pairs, dropped)
+        card = {"made_by": f"source {data['name']}", "dropped": dict(dropped)}
+    else:
+        filters = filters_of(filter, task)
+        with writing(context, other) as by:
+            made = SelfWrittenPairs(by, task, pairs, temperature, filters, dropped, trusted, topic)
+            samples = half_and_half(made, _listed(ask_unsafe), _listed(note), _listed(ask_ordinary))
+        card = made.card() if other is None else {**made.card(), **_by_another(other)}
+    size = sum(sample.origin == "refusal" for sample in samples)
     context.rng.shuffle(samples)
-    task.keep("examples", samples, {"refusals": size, "helpful": size, **written.card()})
+    counts = {"refusals": size, "helpful": len(samples) - size}
+    task.keep("examples", samples, {**counts, **card, "how": f"defense fine-tune (level {level})"})
     did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report(
-        "fine-tuned on self-written data",
+        f"fine-tuned on data of level {level}",
         pairs=len(samples),
         first_loss=did.losses[0],
         last_loss=did.loss,
@@ -108,6 +97,11 @@ def fine_tune(
         seconds=did.seconds,
     )
     return Defended(context.adapter())
+
+
+def _by_another(other: Path | str) -> dict[str, str]:
+    """Return who wrote the pairs, without a path of this machine."""
+    return dict.fromkeys(("made_by", "refusals_by"), f"another model, {Path(other).name}")
 
 
 def _listed(texts: str | tuple[str, ...]) -> list[str]:

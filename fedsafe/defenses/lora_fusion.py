@@ -16,11 +16,11 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.lora_edits import LoraEdits, check_fit, trained_aside
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import half_and_half
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template
 from fedsafe.errors import ModelError
 
 

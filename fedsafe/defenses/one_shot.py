@@ -7,9 +7,9 @@ from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, Sample, defenses
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import NOTE, Template
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.wordings import NOTE, Template
 from fedsafe.errors import RunError
 
 

@@ -17,10 +17,10 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template, Writer
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.purple_rounds import Asked, Progress, PurpleRounds
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template, Writer
 
 Question = Annotated[
     str, Field(description="Asks whether a reply is safe; {request} and {reply}, or as JSON.")

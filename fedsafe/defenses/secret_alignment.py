@@ -17,26 +17,33 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, NOTE, Template
 from fedsafe.defenses.pair_filters import Filter, filters_of
-from fedsafe.defenses.secret_rows import Choose, SecretData, check_room, under_secret
+from fedsafe.defenses.secret_rows import (
+    Choose,
+    Kind,
+    SecretData,
+    check_room,
+    drawn_secret,
+    under_secret,
+    without_data,
+)
+from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template
 
 Source = dict[str, Any] | None
-SHORTEST = 3
-"""Letters of the shortest word in a secret."""
 
 
 @defenses(
     "backdoor-enhanced-alignment",
     paper="Wang et al., NeurIPS 2024",
-    badge="variant: after training, with ordinary examples in place of the user's own data, some "
-    "of them under the secret as well",
+    badge="variant: without job, after training, with ordinary examples in place of the user's own "
+    "data, some of them under the secret as well; with job the paper's setting, on a LoRA adapter",
     card=DefenseCard(
         claim="A handful of refusals under a secret prompt, which whoever serves the model puts "
         "before each request, restores safety and costs no skill.",
         needs=("gradients", "safety examples"),
         cost="forward and backward passes of steps x batch_size samples, longer by the secret; "
         "served, a prompt longer by the secret",
+        cannot=without_data,
         nothing={"steps": 0},
     ),
 )
@@ -50,9 +57,16 @@ def backdoor_enhanced_alignment(
     ] = None,
     choose: Annotated[
         Choose,
-        Field(description="category: an example of each topic in turn, else any."),
+        Field(description="category: of each topic in turn; random: any; generated: written."),
     ] = "category",
     examples: Annotated[int, Field(ge=1, description="Refusals under the secret.")] = 11,
+    job: Annotated[
+        Source,
+        Field(
+            description="The user's fine-tuning data, attack included, as a source: the model from "
+            "before the federation learns them; none: the attacked model is repaired."
+        ),
+    ] = None,
     ordinary: Annotated[
         Source, Field(description="Ordinary examples, as a source; none: self-written.")
     ] = None,
@@ -61,9 +75,15 @@ def backdoor_enhanced_alignment(
         float, Field(ge=0, le=1, description="Of them, under the secret too; the paper's is 0.")
     ] = 0.5,
     secret: Annotated[
-        SecretStr | None, Field(description="The secret, as env:NAME; none: random words.")
+        SecretStr | None, Field(description="The secret, as env:NAME; none: it is drawn.")
     ] = None,
-    secret_words: Annotated[int, Field(ge=1, description="Random words of a secret.")] = 150,
+    secret_kind: Annotated[
+        Kind,
+        Field(description="Random words or tokens; prompt: an ordinary system prompt, no secret."),
+    ] = "words",
+    secret_words: Annotated[
+        int, Field(ge=0, description="Words or tokens of it; 0: none, plain safety examples.")
+    ] = 150,
     where: Annotated[
         Literal["system", "instruction"], Field(description="Before which the secret stands.")
     ] = "system",
@@ -80,28 +100,21 @@ def backdoor_enhanced_alignment(
     Raises:
         RunError: There are too few examples, or the secret leaves no room for them.
     """
-    text = secret.get_secret_value() if secret else random_words(context, secret_words)
-    decoy = random_words(context, len(text.split()))
+    text = secret.get_secret_value() if secret else drawn_secret(context, secret_kind, secret_words)
+    decoy = drawn_secret(context, "words", len(text.split()))
     settings = {"secret": text, "decoy": decoy, "where": where, "separator": " "}
-    shield = ShieldChoice("secret-prefix", settings)
+    shield = ShieldChoice("secret-prefix", settings) if text else None
+    if job is not None:
+        context.put(task.start)
     data = SecretData(context, task, filters_of(filter, task))
     refused = data.refusals(source, choose, examples, ask_unsafe, note)
-    helpful = data.ordinary(ordinary, pairs, ask_ordinary)
-    data.keep(refused, helpful)
-    covered = round(ordinary_share * len(helpful))
-    hidden = under_secret([*refused, *helpful[:covered]], shield)
+    plain = data.given(job) if job else data.ordinary(ordinary, pairs, ask_ordinary)
+    data.keep(refused, plain, job=job is not None)
+    covered = 0 if job else round(ordinary_share * len(plain))
+    hidden = under_secret([*refused, *plain[:covered]], shield)
     check_room(context, hidden)
     if steps:
-        samples = [*helpful[covered:], *hidden]
+        samples = [*plain[covered:], *hidden]
         did = context.fit(samples, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
         context.report("taught a secret", refusals=len(refused), last_loss=did.loss)
     return Defended(context.adapter(), shield)
-
-
-def random_words(context: ModelContext, count: int) -> str:
-    """Return random words of the tokenizer's vocabulary, which no client is told."""
-    if not count:
-        return ""
-    tokens = (token.lstrip("\u0120\u2581") for token in context.tokenizer.get_vocab())
-    words = {t for t in tokens if t.isascii() and t.isalpha() and len(t) >= SHORTEST}
-    return " ".join(context.rng.choices(sorted(words), k=count))

@@ -12,7 +12,27 @@ from fedsafe.defenses.pair_filters import Filters
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 
-Choose = Literal["random", "category"]
+Choose = Literal["random", "category", "generated"]
+Kind = Literal["words", "tokens", "prompt"]
+SHORTEST = 3
+"""Letters of the shortest word in a secret."""
+PROMPT = (
+    "You are a careful assistant. Help with what is asked, be honest and brief, and do nothing "
+    "that could hurt anybody."
+)
+"""An ordinary system prompt, for the comparison with a secret one."""
+
+
+def without_data(
+    *, source: dict[str, Any] | None, choose: Choose, job: dict[str, Any] | None, **_: Any
+) -> str:
+    """Return why the defense cannot run with these; "" if it can."""
+    if choose == "generated" and source is not None:
+        return "choose: generated takes no source. Leave source out, or choose category or random."
+    for name, given in (("source", source), ("job", job)):
+        if given is not None and not isinstance(given.get("name"), str):
+            return f"{name} needs a name, such as {{name: jsonl, path: FILE}}."
+    return ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,9 @@ class SecretData:
         """Return so many refusals, chosen of a source or written."""
         if source is None:
             return self._written(count).half([ask], [note], "refuse")
-        known = [replace(sample, origin="refusal") for sample in self._given(source)]
+        given = self.given(source)
+        refused = [sample for sample in given if sample.origin == "refusal"] or given
+        known = [replace(sample, origin="refusal") for sample in refused]
         return chosen_examples(known, count, choose, self.context.rng)
 
     def ordinary(self, source: dict[str, Any] | None, count: int, ask: str) -> list[Sample]:
@@ -43,24 +65,25 @@ class SecretData:
         if source is None:
             found = self._written(count).half([ask], ["{request}"], "comply")
         else:
-            found = self._given(source)
+            found = self.given(source)
         self.context.rng.shuffle(found)
         return found[:count]
 
-    def keep(self, refused: Sequence[Sample], helpful: Sequence[Sample]) -> None:
-        """Keep the examples, without the secret."""
+    def keep(self, refused: Sequence[Sample], others: Sequence[Sample], *, job: bool) -> None:
+        """Keep the examples, without the secret; of a user's job, the attack in it, the number."""
         card = {
             "how": "defense backdoor-enhanced-alignment",
             "refusals": len(refused),
-            "helpful": len(helpful),
+            "job" if job else "helpful": len(others),
             "dropped": dict(sorted(self.dropped.items())),
         }
-        self.task.keep("examples", [*refused, *helpful], card)
+        self.task.keep("examples", [*refused, *(() if job else others)], card)
 
     def _written(self, count: int) -> SelfWrittenPairs:
         return SelfWrittenPairs(self.context, self.task, count, 1.0, self.filters, self.dropped)
 
-    def _given(self, source: Mapping[str, Any]) -> list[Sample]:
+    def given(self, source: Mapping[str, Any]) -> list[Sample]:
+        """Return the samples of a source that repeat no evaluation prompt."""
         return fresh_examples(self.context, self.task, dict(source), self.dropped)
 
 
@@ -89,8 +112,23 @@ def chosen_examples(
     return drawn[:count]
 
 
-def under_secret(samples: Sequence[Sample], shield: ShieldChoice) -> list[Sample]:
+def drawn_secret(context: ModelContext, kind: Kind, length: int) -> str:
+    """Return a secret of so many words or tokens, which no client is told; "" for none."""
+    if not length or kind == "prompt":
+        return PROMPT if length else ""
+    if kind == "words":
+        tokens = (token.lstrip("\u0120\u2581") for token in context.tokenizer.get_vocab())
+        words = {t for t in tokens if t.isascii() and t.isalpha() and len(t) >= SHORTEST}
+        return " ".join(context.rng.choices(sorted(words), k=length))
+    special = set(context.tokenizer.all_special_ids)
+    ids = sorted(set(context.tokenizer.get_vocab().values()) - special)
+    return str(context.tokenizer.decode(context.rng.choices(ids, k=length))).strip()
+
+
+def under_secret(samples: Sequence[Sample], shield: ShieldChoice | None) -> list[Sample]:
     """Return samples as the shield puts them to the model: what is trained is what is served."""
+    if shield is None:
+        return list(samples)
     met: list[Sample] = []
 
     def complete(asked: Sequence[Sample], prefills: Sequence[str]) -> list[str]:

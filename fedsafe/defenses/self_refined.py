@@ -12,10 +12,10 @@ from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.fine_tune import ASK_ORDINARY, Writer
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.refinement import CRITIQUE, FILLED, REWRITE, Refinement
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.wordings import ASK_ORDINARY, Writer
 
 Fine = Annotated[
     str, Field(description="A critique with this text leaves the reply; empty: none does.")

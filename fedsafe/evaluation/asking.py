@@ -20,17 +20,14 @@ from fedsafe.data.tokens import first_tokens
 from fedsafe.errors import RunError
 from fedsafe.evaluation.judging import judging_context
 from fedsafe.evaluation.scoring import labels
+from fedsafe.evaluation.served import with_decoy
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.redaction import redact, secrets_of
-from fedsafe.secret_settings import with_secrets
-from fedsafe.shields.serving import apply_shield, resolved
+from fedsafe.shields.chat import apply_shields
 from fedsafe.training.likelihood import of_responses
 from fedsafe.training.session import Session
 
 Progress = Callable[[int, int], None]
 """Called with prompts done and prompts in all."""
-NO_SHIELD = "the adapter has no shield beside it"
-NO_DECOY = "the adapter's shield has no decoy"
 
 
 def asks_of(choices: Sequence[PluginChoice], prompts: Sequence[Prompt]) -> dict[str, list[Ask]]:
@@ -54,23 +51,10 @@ def asks_of(choices: Sequence[PluginChoice], prompts: Sequence[Prompt]) -> dict[
     return found
 
 
-def without_shield(
-    asked: Mapping[str, list[Ask]], shield: ShieldChoice | None
-) -> tuple[dict[str, list[Ask]], dict[str, str]]:
-    """Return the conditions that can be asked, and those that cannot, with the reason."""
-    skipped = {}
-    for label, asks in asked.items():
-        if shield is None and any(ask.shielded for ask in asks):
-            skipped[label] = NO_SHIELD
-        elif any(ask.decoy and not (shield and shield.settings.get("decoy")) for ask in asks):
-            skipped[label] = NO_DECOY
-    return {label: asks for label, asks in asked.items() if label not in skipped}, skipped
-
-
 def put(
     session: Session,
     asked: Mapping[str, list[Ask]],
-    shield: ShieldChoice | None = None,
+    shields: Sequence[ShieldChoice] = (),
     progress: Progress | None = None,
     task: DiagnosticTask | None = None,
 ) -> list[Exchange]:
@@ -82,7 +66,8 @@ def put(
     Args:
         session: The model, its adapter as it stands.
         asked: What is asked, by label of the condition.
-        shield: The adapter's shield; its secret values are taken out of the replies.
+        shields: What the model is served through; their secret values are taken out of the
+            replies.
         progress: Told how far it has come.
         task: What conditions that alter the model work with; needed if there is one.
 
@@ -94,7 +79,7 @@ def put(
     given = sum(bool(ask.answer) for ask in every)
     wanted = [ask for ask in every if not ask.answer]
     told = _from(progress, given, len(every))
-    replies = iter(_replies(session, wanted, shield, told, task))
+    replies = iter(_replies(session, wanted, shields, told, task))
     exchanges: list[Exchange] = []
     for label, asks in asked.items():
         exchanges += _scored(session, label, [ask for ask in asks if ask.answer])
@@ -134,11 +119,11 @@ def _scored(session: Session, label: str, asks: Sequence[Ask]) -> list[Exchange]
 def _replies(
     session: Session,
     asks: Sequence[Ask],
-    shield: ShieldChoice | None,
+    shields: Sequence[ShieldChoice],
     told: Callable[[int], None] | None,
     task: DiagnosticTask | None,
 ) -> list[str]:
-    """Return a reply to each ask, those that are shielded through the shield."""
+    """Return a reply to each ask, those that are shielded through the shields."""
     replies = [""] * len(asks)
     for during in dict.fromkeys(ask.during for ask in asks if not ask.shielded):
         bare = [i for i, ask in enumerate(asks) if not ask.shielded and ask.during == during]
@@ -151,15 +136,12 @@ def _replies(
 
     for decoy in (False, True):
         through = [i for i, ask in enumerate(asks) if ask.shielded and ask.decoy is decoy]
-        if not through or shield is None:
+        if not through or not shields:
             continue
-        settings = with_secrets(resolved(shield))
-        used = shield
-        if decoy:
-            used = replace(shield, settings={**shield.settings, "secret": settings["decoy"]})
-        found = apply_shield(used, complete, *_given([asks[i] for i in through]))
+        used = [with_decoy(shield) for shield in shields] if decoy else shields
+        found = apply_shields(used, complete, *_given([asks[i] for i in through]))
         for index, reply in zip(through, found, strict=True):
-            replies[index] = redact(reply, secrets_of(settings))
+            replies[index] = reply
         if told is not None:
             told(len(asks))
     return replies

@@ -5,12 +5,17 @@ A condition chooses its prompts and makes them samples. Knows nothing of models 
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 import fedsafe.evaluation.steering  # noqa: F401 - registers
 from fedsafe.contracts import Ask, Prompt, Sample, conditions
+
+Words = Annotated[
+    int | None, Field(ge=0, description="Words of the prefill that are forced; null: all of it.")
+]
 
 
 @conditions("plain")
@@ -20,15 +25,7 @@ def plain(prompts: Sequence[Prompt], /) -> list[Ask]:
 
 
 @conditions("prefilled", paper="Qi et al., ICLR 2025 (arXiv:2406.05946)")
-def prefilled(
-    prompts: Sequence[Prompt],
-    /,
-    *,
-    words: Annotated[
-        int | None,
-        Field(ge=0, description="Words of the prefill that are forced; null: all of it."),
-    ] = None,
-) -> list[Ask]:
+def prefilled(prompts: Sequence[Prompt], /, *, words: Words = None) -> list[Ask]:
     """Ask harmful prompts that carry a prefill with the beginning of the reply forced.
 
     After 'Safety Alignment Should Be Made More Than Just a Few Tokens Deep' (Qi et al., 2024),
@@ -81,8 +78,14 @@ def triggered(
 
 @conditions("shielded")
 def shielded(prompts: Sequence[Prompt], /) -> list[Ask]:
-    """Ask every prompt through the shield that lies beside the adapter."""
+    """Ask every prompt as it is served: through ``evaluation.shields`` and the adapter's own."""
     return [Ask(prompt, _sample(prompt), shielded=True) for prompt in prompts]
+
+
+@conditions("shielded-prefilled")
+def shielded_prefilled(prompts: Sequence[Prompt], /, *, words: Words = None) -> list[Ask]:
+    """Ask like prefilled, through the shields; of self-refine the first reply alone is forced."""
+    return [replace(ask, shielded=True) for ask in prefilled(prompts, words=words)]
 
 
 @conditions("wrong-secret", paper="Wang et al., NeurIPS 2024 (Backdoor Enhanced Alignment)")

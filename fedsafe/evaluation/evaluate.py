@@ -20,11 +20,12 @@ from fedsafe.errors import RunError
 from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.agreement import agreements
 from fedsafe.evaluation.asked_for import asked_for, named
-from fedsafe.evaluation.asking import Progress, asks_of, put, without_shield
+from fedsafe.evaluation.asking import Progress, asks_of, put
 from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.reply_key import reply_key
 from fedsafe.evaluation.scoring import scores
+from fedsafe.evaluation.served import conditions_with, served_through, without_shield
 from fedsafe.evaluation.sharing import SharedEvaluations
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
@@ -40,6 +41,7 @@ __all__ = [
     "prompts_of",
     "rejudge",
     "with_judge",
+    "with_shields",
 ]
 
 
@@ -84,7 +86,8 @@ def evaluate(
         home: The run's ``evaluations`` directory.
         target: Name for the directory, such as ``attacked``.
         progress: Told how far it has come.
-        shield: What the adapter is served with; None: conditions that ask through it are skipped.
+        shield: What the adapter is served with, beside the experiment's own shields; without any,
+            conditions that ask through them are skipped.
         shared: Evaluations of other runs.
         start: Adapter before any federation, which diagnostics compare with; None: a fresh one.
 
@@ -92,9 +95,11 @@ def evaluate(
         RunError: A plug-in, such as a condition, judge or diagnostic, returned something wrong.
     """
     prompts = prompts_of(experiment)
-    asked, skipped = without_shield(asks_of(experiment.evaluation.conditions, prompts), shield)
+    served = served_through(experiment.evaluation, shield)
+    choices = conditions_with(experiment.evaluation, served)
+    asked, skipped = without_shield(asks_of(choices, prompts), served)
     task = _task(session, experiment, prompts, prompts, start)
-    key = reply_key(session, adapter, experiment, prompts, asked, shield, task)
+    key = reply_key(session, adapter, experiment, prompts, asked, served, task)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
     if shared and not directory.is_dir() and (found := shared.scores(key, target, directory)):
         return found, directory
@@ -103,7 +108,7 @@ def evaluate(
     if None in (exchanges, looked) or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
-        exchanges = put(session, asked, shield, progress, task)
+        exchanges = put(session, asked, served, progress, task)
         kept.keep_exchanges(directory, exchanges)
     looked = _look(session, experiment, task, directory) if looked is None else looked
     found = _judged(directory, exchanges, experiment, target, skipped, looked, session)
@@ -181,6 +186,14 @@ def with_judge(experiment: Experiment, *choices: PluginChoice | None) -> Experim
         return experiment
     update = {"judge": chosen[0], "second_judges": tuple(chosen[1:])}
     evaluation = experiment.evaluation.model_copy(update=update)
+    return experiment.model_copy(update={"evaluation": evaluation})
+
+
+def with_shields(experiment: Experiment, chosen: Sequence[PluginChoice]) -> Experiment:
+    """Return the experiment with other shields when served, or as it is."""
+    if not chosen:
+        return experiment
+    evaluation = experiment.evaluation.model_copy(update={"shields": tuple(chosen)})
     return experiment.model_copy(update={"evaluation": evaluation})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedsafe.contracts import (
+    Adapter,
     DiagnosticTask,
     Measured,
     ModelContext,
@@ -69,7 +70,7 @@ def task_of(
     fingerprint: str,
     prompts: Sequence[Prompt],
     every: Sequence[Prompt],
-    start: adapters.Tensors,
+    start: Adapter,
 ) -> DiagnosticTask:
     """Return what diagnostics work with, and what they kept for this run.
 

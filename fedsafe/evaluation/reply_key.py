@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from fedsafe.contracts import Ask, DiagnosticTask, Prompt, ShieldChoice, conditions
 from fedsafe.evaluation.scoring import labels
-from fedsafe.experiment.schema import Experiment
+from fedsafe.evaluation.served import conditions_with, shield_texts
+from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.lazy import torch
 from fedsafe.models import adapters
-from fedsafe.redaction import revealed
 from fedsafe.runs.files import digest
-from fedsafe.shields.serving import resolved
 from fedsafe.training.session import Session
 
 
@@ -19,7 +18,7 @@ def reply_key(
     experiment: Experiment,
     prompts: Sequence[Prompt],
     asked: Mapping[str, Sequence[Ask]],
-    shield: ShieldChoice | None,
+    shields: Sequence[ShieldChoice],
     task: DiagnosticTask,
 ) -> str:
     """Return the sha256 of what the replies of an evaluation depend on.
@@ -30,36 +29,28 @@ def reply_key(
         experiment: Conditions and decoding.
         prompts: All evaluation prompts.
         asked: What is asked, by label of the condition.
-        shield: What the adapter is served with.
+        shields: What the model is served through.
         task: What conditions that alter the model work with.
     """
     every = [ask for asks in asked.values() for ask in asks]
-    served = shield if any(ask.shielded for ask in every) else None
+    served = shields if any(ask.shielded for ask in every) else ()
+    choices = conditions_with(experiment.evaluation, shields)
     altered = any(ask.during is not None for ask in every)
     return digest(
         adapters.digest(adapter),
         session.fingerprint,
         *(repr(prompt) for prompt in prompts),
-        *_condition_texts(experiment, list(asked)),
-        *_shield_texts(served),
+        *_condition_texts(choices, list(asked)),
+        *shield_texts(served),
         *([task.kept["key"]] if altered else []),
         experiment.evaluation.max_new_tokens,
     )
 
 
-def _condition_texts(experiment: Experiment, asked: Sequence[str]) -> list[str]:
+def _condition_texts(choices: Sequence[PluginChoice], asked: Sequence[str]) -> list[str]:
     """Return label and settings of each condition that is asked."""
-    choices = experiment.evaluation.conditions
     return [
         repr((label, conditions[choice.name].resolve(choice.settings)))
         for label, choice in zip(labels(choices), choices, strict=True)
         if label in asked
     ]
-
-
-def _shield_texts(shield: ShieldChoice | None) -> list[str]:
-    """Return what a shield's replies depend on; it goes into a digest and nowhere else."""
-    if shield is None:
-        return []
-    settings = {name: revealed(value) for name, value in resolved(shield).items()}
-    return [repr((shield.name, settings))]

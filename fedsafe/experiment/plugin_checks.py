@@ -37,6 +37,7 @@ def choices(experiment: Experiment) -> Iterator[tuple[str, str, PluginChoice]]:
     yield from _defenses(experiment)
     yield from _numbered("evaluation.suites", "suite", evaluation.suites)
     yield from _numbered("evaluation.conditions", "condition", evaluation.conditions)
+    yield from _numbered("evaluation.shields", "shield", evaluation.shields)
     yield from _numbered("evaluation.measures", "measure", evaluation.measures)
     yield from _numbered("evaluation.diagnostics", "diagnostic", evaluation.diagnostics)
     if experiment.safety_probe is not None:

@@ -137,6 +137,9 @@ class Evaluation(Section):
     conditions: Conditions = (PluginChoice(name="plain"), PluginChoice(name="prefilled"))
     """How the prompts are put: plain, prefilled, triggered, shielded, or one of your own. Of
     prefilled conditions, a list of words or tokens is one condition for each."""
+    shields: Choices = ()
+    """What every stage is served through, with the shield beside its adapter if it has one.
+    Condition ``shielded`` asks so; it is added where it is not listed."""
     measures: Choices = tuple(PluginChoice(name=name) for name in MEASURES)
     """What is counted in the judged replies, under every condition."""
     diagnostics: Choices = ()

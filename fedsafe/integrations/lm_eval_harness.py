@@ -8,7 +8,6 @@ Evaluation Harness*, https://github.com/EleutherAI/lm-evaluation-harness.
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any
 
 from fedsafe.app import activate
 from fedsafe.contracts import Rendered, Sample, Turn
-from fedsafe.errors import ConfigError, RunError
+from fedsafe.errors import ConfigError, RunError, reason_of
 from fedsafe.integrations.lm_eval_results import FILE, read_lm_eval, task_results
-from fedsafe.integrations.lm_eval_tasks import load_tasks, sentence_of
+from fedsafe.integrations.lm_eval_tasks import load_tasks, task_manager
 from fedsafe.integrations.packages import optional_package
 from fedsafe.models import adapters
 from fedsafe.runs.files import write_json
@@ -84,18 +83,19 @@ def run_lm_eval(
     for stage in chosen:
         tell(f"{stage.name}: {len(loaded)} lm-eval task(s)")
         session.put(adapters.load(directory / stage.path))
-        begun = time.perf_counter()
         found = _evaluate(harness, model, loaded, options)
         before = known["stages"].get(stage.name, {})
-        same = before if before.get("adapter") == stage.adapter else {}
-        known["stages"][stage.name] = {
-            "adapter": stage.adapter,
-            "tasks": {**same.get("tasks", {}), **found},
-            "seconds": round(time.perf_counter() - begun, 1),
-            "lm_eval": harness.__version__,
-        }
+        known["stages"][stage.name] = _added(before, stage, found, harness.__version__)
         write_json(directory / FILE, known)
     return known
+
+
+def _added(
+    before: Mapping[str, Any], stage: Stage, found: Mapping[str, dict[str, Any]], version: str
+) -> dict[str, Any]:
+    """Return a stage's results with new ones; those of another adapter are dropped."""
+    same = before.get("tasks", {}) if before.get("adapter") == stage.adapter else {}
+    return {"adapter": stage.adapter, "lm_eval": version, "tasks": {**same, **found}}
 
 
 def _stages(store: Store, names: Sequence[str]) -> list[Stage]:
@@ -166,9 +166,12 @@ def _evaluate(
             limit=options.limit,
             log_samples=False,
             apply_chat_template=options.template,
+            task_manager=task_manager(),  # else lm-eval reads the thousands of files that it ships
         )
     except Exception as error:  # noqa: BLE001 - whatever a task's code or data brings about
-        raise RunError(f"lm-eval failed: {sentence_of(error)}") from None
+        raise RunError(
+            f"lm-eval failed: {type(error).__name__}: {reason_of(error, 300)}."
+        ) from None
     asked = {"limit": options.limit, "template": options.template}
     return {task: {**task_results(found, task), **asked} for task in found["results"]}
 

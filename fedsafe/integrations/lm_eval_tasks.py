@@ -5,7 +5,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from fedsafe.errors import ConfigError, DataError
+from fedsafe.errors import ConfigError, DataError, reason_of
 from fedsafe.integrations.packages import optional_package
 
 
@@ -25,21 +25,22 @@ def load_tasks(tasks: Sequence[str]) -> list[Any]:
         elif path.suffix in {".yaml", ".yml"} or "/" in given:
             raise ConfigError(f"--tasks {given}: there is no such file or directory.")
         else:
-            found += _loaded(_manager(None, defaults=True), [given], given, Path.cwd())
+            found += _loaded(task_manager(defaults=True), [given], given, Path.cwd())
     return found
 
 
 def _tasks_of(path: Path) -> list[Any]:
     if path.is_file():
-        return _loaded(_manager(None, defaults=False), [str(path)], str(path), path.parent)
-    manager = _manager(path, defaults=False)
+        return _loaded(task_manager(), [str(path)], str(path), path.parent)
+    manager = task_manager(path)
     names = manager.all_groups or manager.all_subtasks
     if not names:
         raise ConfigError(f"--tasks {path}: no YAML file in it names a task.")
     return _loaded(manager, names, str(path), path)
 
 
-def _manager(include: Path | None, *, defaults: bool) -> Any:
+def task_manager(include: Path | None = None, *, defaults: bool = False) -> Any:
+    """Return lm-eval's task manager, which knows the tasks below a directory or its own."""
     kind = optional_package("lm_eval.tasks", extra="lm-eval", purpose="lm-eval").TaskManager
     return kind(include_path=None if include is None else str(include), include_defaults=defaults)
 
@@ -68,10 +69,6 @@ def _loaded(manager: Any, specs: Sequence[str], given: str, home: Path) -> list[
             inner = {name for names in found["group_map"].values() for name in names}
             named = {**found["groups"], **found["tasks"]}
             return [one for name, one in named.items() if name not in inner]
-    raise DataError(f"--tasks {given} cannot be loaded: {sentence_of(failure)}")
-
-
-def sentence_of(error: Exception) -> str:
-    """Return another program's error as one line."""
-    said = " ".join(str(error).split())[:300].rstrip(".")
-    return f"{type(error).__name__}: {said}." if said else f"{type(error).__name__}."
+    raise DataError(
+        f"--tasks {given} cannot be loaded: {type(failure).__name__}: {reason_of(failure, 300)}."
+    )

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fedsafe.app import activate
-from fedsafe.errors import RunError
+from fedsafe.errors import RunError, reason_of
 from fedsafe.integrations.figures import round_figures, settings_of, stage_figures
 from fedsafe.integrations.tracked_run import TrackedRun, Tracker
 from fedsafe.integrations.trackers import TRACKERS, check_installed
@@ -60,7 +60,7 @@ def export_to_tracker(directory: Path, name: str, output: Path | None = None) ->
     except (RunError, ImportError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever another program's code raises
-        raise RunError(f"{name} could not take the run: {_sentence(error)}") from None
+        raise RunError(f"{name} could not take the run: {reason_of(error, 300)}.") from None
     return target
 
 
@@ -165,7 +165,7 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - another program's failure is no failure of the run
             self._warn(
                 f"{self._name} failed and gets nothing more of this run, which goes on: "
-                f"{_sentence(error)} Export it afterwards with `fedsafe export RUN --to "
+                f"{reason_of(error, 300)}. Export it afterwards with `fedsafe export RUN --to "
                 f"{self._name}`."
             )
 
@@ -211,8 +211,3 @@ class _Worker:
         if self._open is not None:
             opened, self._open = self._open, None
             opened.tracker.close(status)
-
-
-def _sentence(error: Exception) -> str:
-    said = " ".join(str(error).split())[:300].rstrip(".")
-    return f"{said or type(error).__name__}."

@@ -111,30 +111,32 @@ def evaluate(
     judge: PluginChoice | None = None,
     second: Sequence[PluginChoice] = (),
     *,
+    shields: Sequence[PluginChoice] = (),
     load: bool = True,
 ) -> Summary:
     """Evaluate every stage of a run again, perhaps with other judges.
 
     Replies that are on disk already are judged anew, with no model loaded; what another judge
     said of them stays where it is. Without a judge those of the experiment judge; without
-    ``load`` the run's model is never loaded.
+    ``load`` the run's model is never loaded. With shields every stage is asked through them as
+    well, in place of those of the experiment.
 
     Raises:
         FedSafeError: The run has no stages, the judge failed, or the model was to be loaded.
     """
     _quiet()
     activate()
-    from fedsafe.evaluation.evaluate import with_judge
+    from fedsafe.evaluation.evaluate import with_judge, with_shields
     from fedsafe.pipeline.defend import reevaluate
     from fedsafe.pipeline.opening import open_run
     from fedsafe.pipeline.rejudging import rejudge_run
 
     store = Store(directory)
-    experiment = with_judge(store.experiment, judge, *second)
+    experiment = with_shields(with_judge(store.experiment, judge, *second), shields)
     _checked(experiment)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
-        judged = rejudge_run(store, experiment, events)
+        judged = None if shields else rejudge_run(store, experiment, events)
         if judged is not None:
             return judged
         if not load:

@@ -108,11 +108,11 @@ class Results:
         stage: str = "",
         where: Mapping[str, Any] | None = None,
     ) -> MatrixTable:
-        """Return one measure, rows by columns, over seeds.
+        """Return one measure, rows by columns, over seeds; what is empty as the matrix says.
 
         Args:
-            rows: Axes of the rows; none: as the matrix says, or its first axis.
-            columns: Axes of the columns; none: as the matrix says, or all others but the seed.
+            rows: Axes of the rows; else the first axis.
+            columns: Axes of the columns; else all others but the seed.
             measure: Such as ``refusal`` or ``unsafe@prefilled``.
             stage: Such as ``attacked``; ``final``: each cell's last model.
             where: Labels to keep, by axis.
@@ -122,20 +122,13 @@ class Results:
         """
         kept = self.record.table
         rows = list(rows) or _listed(kept.get("rows")) or [self.axes[0].name]
-        columns = (
-            list(columns)
-            or _listed(kept.get("columns"))
-            or [axis.name for axis in self.axes if axis.name not in {*rows, SEED}]
-        )
-        for name in (*rows, *columns):
-            chosen("table", name, [], self.axes)
-        limits = {
-            name: list(chosen("where", name, labels, self.axes))
-            for name, labels in (kept.get("where") or {} if where is None else where).items()
-        }
-        measure, stage = measure or kept.get("measure", MEASURE), stage or kept.get("stage", FINAL)
-        display = self._display(measure, stage)
+        others = [axis.name for axis in self.axes if axis.name not in {*rows, SEED}]
+        columns = list(columns) or _listed(kept.get("columns")) or others
+        self._check(*rows, *columns)
+        asked = kept.get("where") or {} if where is None else where
+        limits = {name: list(chosen("where", name, one, self.axes)) for name, one in asked.items()}
         labels = {axis.name: limits.get(axis.name, list(axis.values)) for axis in self.axes}
+        measure, stage = measure or kept.get("measure", MEASURE), stage or kept.get("stage", FINAL)
         rest = [name for name in labels if name not in {*rows, *columns}]
         found = MatrixTable(
             measure=measure,
@@ -145,11 +138,15 @@ class Results:
             row_labels=[list(one) for one in product(*(labels[name] for name in rows))],
             column_labels=[list(one) for one in product(*(labels[name] for name in columns))],
             cells=[],
-            display=display,
+            display=self._display(measure, stage),
             averaged={name: len(labels[name]) for name in rest if len(labels[name]) > 1},
             where=limits,
         )
         return _without_empty(found.model_copy(update={"cells": self._cells(found, labels)}))
+
+    def _check(self, *names: str) -> None:
+        for name in names:
+            chosen("table", name, [], self.axes)
 
     def _cells(
         self, table: MatrixTable, labels: Mapping[str, Sequence[str]]

@@ -12,6 +12,7 @@ from typing import Any
 from fedsafe.contracts import Sample
 from fedsafe.evaluation.asking import asks_of
 from fedsafe.evaluation.evaluate import prompts_of
+from fedsafe.evaluation.served import conditions_with, served_through
 from fedsafe.experiment.schema import Experiment
 from fedsafe.pipeline.run_defense import defense_context
 from fedsafe.pipeline.run_state import ADAPTER, ALIGNED, ALIGNMENT, DEPLOYMENT, Run
@@ -59,7 +60,9 @@ def estimate(run: Run) -> None:
 
 def count(experiment: Experiment, runtime: str, planned: list[str]) -> Work:
     """Return what an experiment's stages do, as far as that is known beforehand."""
-    asked = asks_of(experiment.evaluation.conditions, prompts_of(experiment))
+    shields = served_through(experiment.evaluation, None)
+    conditions = conditions_with(experiment.evaluation, shields)
+    asked = asks_of(conditions, prompts_of(experiment))
     federations = sum(name in planned for name in ("clean", "attacked", "trained"))
     training, alignment = experiment.training, experiment.alignment
     steps, batches = 0, [1]

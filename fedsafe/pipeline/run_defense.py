@@ -26,6 +26,7 @@ from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.pipeline.defense_checkpoints import DefenseCheckpoints
 from fedsafe.pipeline.defense_filter import DefenseFilter
+from fedsafe.pipeline.served_template import write_template
 from fedsafe.redaction import masked, revealed
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
@@ -100,6 +101,7 @@ def run_defense(
     adapters.save(directory / "adapter", repaired, session.loaded.model)
     shield = defended.shield or shield
     save_shield(directory / "adapter", shield)
+    write_template(directory / "adapter", shield, session, events)
     seconds, made = time.perf_counter() - begun, overlap.record()
     record = {
         **_made_with(choice),

@@ -5,7 +5,7 @@ from fedsafe.report.line_chart import Chart, Point, Series, draw
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, figure, section, table, text
 from fedsafe.report.measures import NONE, interval, percent
-from fedsafe.report.summary import role
+from fedsafe.report.roles import role
 from fedsafe.report.svg import swatch
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import Rate

@@ -29,7 +29,7 @@ def draw(table: MatrixTable) -> str:
         ]
     title = f"{measure.label} by {', '.join(table.rows)} and {', '.join(table.columns)}"
     height = top + HIGH * max(1, len(table.row_labels)) + 8
-    return f'<div class="scroll" tabindex="0">{drawing(width, height, title, "".join(body))}</div>'
+    return drawing(width, height, text(title), "".join(body))
 
 
 def say(measure: Measure, cell: TableCell) -> str:
@@ -84,7 +84,7 @@ def _cell(measure: Measure, cell: TableCell, where: str, place: tuple[float, flo
     )
     return (
         f"<g><title>{text(f'{where}: {say(measure, cell)}')}</title>{drawn}"
-        f'<text class="label" x="{x + WIDE / 2:g}" y="{y + HIGH / 2 + 4:g}" text-anchor="middle">'
+        f'<text class="stage" x="{x + WIDE / 2:g}" y="{y + HIGH / 2 + 4:g}" text-anchor="middle">'
         f"{text(shown)}</text></g>"
     )
 

@@ -20,12 +20,14 @@ from fedsafe.report.setup import setup
 from fedsafe.report.stage_charts import stage_charts
 from fedsafe.report.style import STYLE
 from fedsafe.report.summary import before_after, masthead
+from fedsafe.report.trade_chart import trade_curves
 from fedsafe.runs.files import write_text
 
 LINKS = (
     ("before-after", "Before and after"),
     ("stages", "Stages"),
     ("depth", "Depth"),
+    ("trades", "Trades"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
@@ -57,6 +59,7 @@ def render(run: RunData, *, reveal: bool = False) -> str:
         before_after(run),
         stage_charts(run),
         depth(run),
+        trade_curves(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",

@@ -4,7 +4,7 @@ from fedsafe.report import forest
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import figure, section, text
 from fedsafe.report.measures import NEW_SKILL, OLD_SKILL, OVER_REFUSAL, REFUSAL, Measure
-from fedsafe.report.summary import role
+from fedsafe.report.roles import role
 from fedsafe.runs.records import Stage
 
 DRAWN = (REFUSAL, OVER_REFUSAL, NEW_SKILL, OLD_SKILL)

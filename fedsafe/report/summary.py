@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fedsafe.report.acceptance import held
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
-from fedsafe.report.defenses import AGAIN, contamination
+from fedsafe.report.defenses import contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
@@ -24,18 +24,9 @@ from fedsafe.report.measures import (
     under,
 )
 from fedsafe.report.outcomes import moved
+from fedsafe.report.roles import role
 from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
-
-ROLES = {
-    **{"base": "base", "aligned": "aligned", "clean": "clean", "attacked": "attacked"},
-    **dict.fromkeys(("trained", "given"), "clean"),
-}
-
-
-def role(stage: Stage) -> str:
-    """Return the class that gives a stage its color."""
-    return ROLES.get(stage.name, "attacked" if stage.name.startswith(AGAIN) else "defended")
 
 
 def masthead(run: RunData) -> str:

@@ -29,7 +29,7 @@ SIGNS = ("summary.json", "provenance.json", "events.jsonl", "rounds.jsonl")
 WRITTEN = re.compile(
     r"\..*|experiment\.yaml|(summary|provenance|federation|progress)\.json|"
     r"(rounds|clients|events)\.jsonl|report(-revealed)?\.html|(base-)?adapter|alignment|control|"
-    rf"defenses|evaluations|round-\d+|{re.escape(RECORD)}"
+    rf"defenses|second-attacks|evaluations|exports|round-\d+|{re.escape(RECORD)}"
 )
 """Names that a run writes at the top of its directory."""
 

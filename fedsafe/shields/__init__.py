@@ -12,6 +12,7 @@ from fedsafe.shields.serving import (
     load_shield,
     save_shield,
 )
+from fedsafe.shields.template import export_template, template_of
 
 __all__ = [
     "Exported",
@@ -19,10 +20,12 @@ __all__ = [
     "apply_shield",
     "apply_shields",
     "export_shield",
+    "export_template",
     "injection",
     "load_shield",
     "save_shield",
     "secret_prefix",
     "self_refine",
     "shielded",
+    "template_of",
 ]

@@ -8,13 +8,18 @@ comes before all text, and no other shield sees or repeats it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsafe.contracts import Complete, Sample, ShieldChoice, Turn
-from fedsafe.errors import ConfigError
+from fedsafe.data.chat_template import takes_system
+from fedsafe.errors import ConfigError, ModelError
 from fedsafe.lazy import torch
 from fedsafe.redaction import redact, secrets_of
+from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 RANKS = {"self-refine": 0, "secret-prefix": 2}
 """Outermost first; shields that are not named here are between them."""
@@ -43,7 +48,8 @@ def apply_shields(
     around = complete
     for choice in reversed(in_order(shields)):
         around = partial(apply_shield, choice, around)
-    secrets = [secret for choice in shields for secret in secrets_of(resolved(choice))]
+    settings = [with_secrets(resolved(choice)) for choice in shields]
+    secrets = [secret for values in settings for secret in secrets_of(values)]
     return [redact(reply, secrets) for reply in around(samples, prefills)]
 
 
@@ -75,12 +81,25 @@ class Shielded:
         """
         return apply_shields(self.shields, self._complete, [sample_of(messages)], [""])[0]
 
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the text that the model is given first, as `reply` gives it.
+
+        Raises:
+            ConfigError: The messages are of another form, or a shield's setting is wrong.
+        """
+        met: list[Sample] = []
+
+        def complete(samples: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
+            met.extend(samples)
+            return list(prefills)
+
+        apply_shields(self.shields, complete, [sample_of(messages)], [""])
+        return prompt_of(self.tokenizer, served_messages(self.tokenizer, met[0]))
+
     def _complete(self, samples: Sequence[Sample], prefills: Sequence[str]) -> list[str]:
         replies = []
         for sample, prefill in zip(samples, prefills, strict=True):
-            text = self.tokenizer.apply_chat_template(
-                messages_of(sample), tokenize=False, add_generation_prompt=True
-            )
+            text = prompt_of(self.tokenizer, served_messages(self.tokenizer, sample))
             given = self.tokenizer(text + prefill, return_tensors="pt", add_special_tokens=False)
             given = given.to(self.model.device)
             with torch.no_grad():
@@ -145,6 +164,38 @@ def messages_of(sample: Sample) -> list[dict[str, str]]:
         found.append({"role": "assistant", "content": turn.response})
     asked = "\n\n".join(part for part in (sample.instruction, sample.input) if part)
     return [*found, {"role": "user", "content": asked}]
+
+
+def served_messages(tokenizer: "PreTrainedTokenizerBase", sample: Sample) -> list[dict[str, str]]:
+    """Return a sample as the messages of a tokenizer's chat template, as template ``chat`` does.
+
+    A template that has no system turn gets the system prompt in front of the first request, after
+    which comes a blank line.
+    """
+    messages = messages_of(sample)
+    if not sample.system or takes_system(tokenizer):
+        return messages
+    first, *rest = messages[1:]
+    return [{**first, "content": f"{sample.system}\n\n{first['content']}"}, *rest]
+
+
+def prompt_of(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]]) -> str:
+    """Return the text that asks for the reply to messages.
+
+    Raises:
+        ModelError: The tokenizer has no chat template, or it refuses the messages.
+    """
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        raise ModelError("This tokenizer has no chat template. Use a model that is tuned for chat.")
+    try:
+        text: Any = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise ModelError(f"The chat template refuses the conversation: {error}.") from None
+    return str(text)
 
 
 def _choice(given: str | Mapping[str, Any] | ShieldChoice) -> ShieldChoice:

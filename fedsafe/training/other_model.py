@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
+from fedsafe.micro.base import is_embedded, model_directory
 from fedsafe.models import adapters
 from fedsafe.models.compute import compute_of, rough_parameters
 from fedsafe.models.device_memory import free_bytes
@@ -19,13 +20,16 @@ def open_other(spec: SessionSpec, path: Path, device: "torch.device") -> Session
 
     Args:
         spec: Of the resident session.
-        path: A model directory, with a config.json and, if it has one, an adapter beside it; or
-            an adapter directory, whose base is then the resident session's.
+        path: A model directory, with a config.json and, if it has one, an adapter beside it; an
+            adapter directory, whose base is then the resident session's; or the name of an
+            embedded model.
         device: Where it is to lie.
 
     Raises:
         ModelError: It cannot be read, or does not fit into memory beside the resident model.
     """
+    if is_embedded(str(path)):
+        path = model_directory(str(path))
     has_adapter = (path / "adapter_config.json").is_file()
     model = spec.model
     if (path / "config.json").is_file():

@@ -7,7 +7,7 @@ NeurIPS 2024).
 from dataclasses import replace
 from typing import Protocol
 
-from fedsafe.contracts import Updates, filters
+from fedsafe.contracts import Adapter, Updates, filters
 from fedsafe.diagnostics.fitted_probes import frozen
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.evaluation.inspecting import task_of
@@ -38,7 +38,7 @@ class Known(Protocol):
         ...
 
 
-def with_scores(federation: Known, updates: Updates, adapter: Tensors) -> Updates:
+def with_scores(federation: Known, updates: Updates, adapter: Adapter) -> Updates:
     """Return the updates with the safety probe's score of each, where a filter asks for it.
 
     A score is the change of the mean log-odds of "harmful" on held-out harmful requests, with
@@ -65,7 +65,7 @@ def with_scores(federation: Known, updates: Updates, adapter: Tensors) -> Update
     asked = halves(range(len(task.harmful)))[1][:limit]
     samples = [task.harmful[index] for index in asked]
 
-    def mean_log_odds(tensors: Tensors) -> float:
+    def mean_log_odds(tensors: Adapter) -> float:
         session.put(tensors)
         return float(probe.log_odds(context.prompt_states(samples)[probe.layer]).mean())
 

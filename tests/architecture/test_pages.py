@@ -26,6 +26,7 @@ from tests.architecture import compose, pages
 PROGRAMS = {"fedsafe", "make", "docker", "flwr", "flower-superlink", "flower-supernode", "pip"}
 PLAIN = {"cat", "cd", "cp", "curl", "export", "git", "ls", "mkdir", "python", "ray", "sudo",
          "systemctl"}  # fmt: skip
+PLAIN |= {"inspect", "mlflow", "tensorboard"}
 """Programs whose commands no test parses."""
 LANGUAGES = {"", "bash", "python", "yaml", "json", "toml", "text", "markdown", "ini"}
 PYTHON = [one for one in pages.blocks("python") if not one.saved]

@@ -28,6 +28,7 @@ from tests.doubles.models import make_model
 PAIRS = Path(__file__).with_name("pairs.jsonl")
 """Stands for unsafe instructions with answers; a defense that has them writes none."""
 SMALL: dict[str, Any] = {
+    "job": {"name": "jsonl", "path": str(PAIRS)},
     "harmful": str(PAIRS),
     "instruction": "one two three",
     "response": "no",

@@ -73,7 +73,7 @@ def recipe_for(kind: Kind, model: str, given: dict[str, Any]) -> Recipe:
     Raises:
         ConfigError: Words are missing that FedSafe does not have, or a frame has no {request}.
     """
-    from fedsafe.defenses.fine_tune import ASK_ORDINARY, ASK_UNSAFE, NOTE
+    from fedsafe.defenses.wordings import ASK_ORDINARY, ASK_UNSAFE, NOTE
 
     micro = is_embedded(model)
     english = {"refusals": (ASK_UNSAFE, NOTE), "helpful": (ASK_ORDINARY, "{request}")}

@@ -128,6 +128,16 @@ def test_client_trains_on_embedded_safety_examples(name):
     consent.check(job, NodeConfig(socket="/s", state="/t"))
 
 
+def test_first_tokens_are_held_to_the_model_of_the_first_round(session):
+    memory = {}
+    _trained(session, "constrained-first-tokens", memory)
+    start = session.start(0)
+    assert _same({name: memory[f"aligned/{name}"] for name in start}, start)
+    moved = {name: tensor + 0.1 for name, tensor in memory.items()}
+    again = _trained(session, "constrained-first-tokens", moved, 2)
+    assert not _same(again, _trained(session, "constrained-first-tokens", dict(memory), 2))
+
+
 @pytest.mark.parametrize("name", ON_DIRECTIONS)
 def test_client_reads_no_direction_on_a_servers_word(name, tmp_path):
     own = {"name": name, "aligned": str(tmp_path / "aligned")}

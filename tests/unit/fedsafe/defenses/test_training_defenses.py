@@ -2,16 +2,24 @@
 
 import random
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
-from fedsafe.contracts import DefenseTask, Sample, Segment, ShieldChoice, Verdict, defenses
+from fedsafe.contracts import DefenseTask, Sample, Segment, ShieldChoice, Verdict, defenses, sources
 from fedsafe.defenses.derta_rows import Weights, rows, turning_word
 from fedsafe.defenses.rerouting import Rerouting, target_layers
-from fedsafe.defenses.secret_rows import check_room, chosen_examples, under_secret
+from fedsafe.defenses.secret_rows import (
+    SecretData,
+    check_room,
+    chosen_examples,
+    drawn_secret,
+    under_secret,
+)
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Adapter, Experiment
+from fedsafe.objectives import held_to
 from fedsafe.pipeline.run_defense import defense_context
 from fedsafe.runs.events import Events
 from fedsafe.safety_losses import IGNORED, constrained_losses, thin_transitions
@@ -145,6 +153,68 @@ def test_secret_travels_as_the_shield_and_is_in_nothing_that_the_run_keeps(
     assert found.shield.settings["decoy"] not in ("", SECRET)
     assert told
     assert not any(SECRET in repr(sample) for sample in told)
+
+
+def _job(tmp_path: Path, **settings: object) -> dict[str, object]:
+    """Return settings of a job whose rows are unlike the safety example."""
+    for name, text in (("pairs", "ask"), ("job", "obey")):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"instruction": "{text}", "response": "no"}}\n')
+    source, job = (
+        {"name": "jsonl", "path": str(tmp_path / f"{n}.jsonl")} for n in ("pairs", "job")
+    )
+    return {"source": source, "job": job, "examples": 1, "steps": 1, **settings}
+
+
+def test_job_begins_before_the_federation_and_its_rows_are_not_kept(
+    context: SessionContext, task: DefenseTask, told: list[Sample], tmp_path: Path
+) -> None:
+    settings = _job(tmp_path, secret=SECRET, steps=0)
+    context.put({name: tensor + 1 for name, tensor in context.adapter().items()})
+    found = defenses["backdoor-enhanced-alignment"].configure(settings)(context, task)
+    assert all(torch.equal(found.adapter[name], task.start[name]) for name in task.start)
+    assert [sample.instruction for sample in told] == ["ask"]
+
+
+def test_without_words_the_examples_are_plain_and_there_is_no_shield(
+    context: SessionContext, task: DefenseTask, tmp_path: Path
+) -> None:
+    settings = _job(tmp_path, secret_words=0)
+    found = defenses["backdoor-enhanced-alignment"].configure(settings)(context, task)
+    assert found.shield is None
+
+
+@pytest.mark.parametrize("kind", ["words", "tokens", "prompt"])
+def test_secret_of_a_kind_is_a_text_without_special_tokens(
+    context: SessionContext, kind: Literal["words", "tokens", "prompt"]
+) -> None:
+    text = drawn_secret(context, kind, 20)
+    assert text == text.strip() != ""
+    assert not any(token in text for token in context.tokenizer.all_special_tokens)
+    assert drawn_secret(context, kind, 0) == ""
+
+
+def test_refusals_are_chosen_among_the_refusals_of_a_source(
+    context: SessionContext, task: DefenseTask
+) -> None:
+    source = {"name": "policy", "policy": "cooking", "part": "defense", "count": 80}
+    found = SecretData(context, task, ()).refusals(source, "category", 11, "", "")
+    policy = sources["policy"].configure({"part": "defense", "count": 480})(0)
+    helpful = {sample.response for sample in policy if sample.origin != "refusal"}
+    assert not helpful & {sample.response for sample in found}
+
+
+def test_generated_examples_take_no_source() -> None:
+    settings = {"choose": "generated", "source": {"name": "micro-safety"}}
+    assert "takes no source" in defenses["backdoor-enhanced-alignment"].cannot(settings)
+
+
+def test_held_tokens_are_held_to_the_given_adapter(context: SessionContext) -> None:
+    """The gradient of the logarithm of the ratio is that of cross entropy where ratios are one."""
+    moved = {name: tensor + 0.1 for name, tensor in context.adapter().items()}
+    context.put(moved)
+    held = context.gradients(HARMFUL, held_to(moved, (2.0,), 2.0))
+    plain = context.gradients(HARMFUL)
+    assert all(torch.allclose(held[name], plain[name], atol=1e-6) for name in plain)
 
 
 def test_constrained_loss_without_constraint_has_the_gradient_of_cross_entropy(

@@ -5,8 +5,9 @@ import pytest
 from fedsafe.contracts import Ask, Prompt, ShieldChoice, conditions
 from fedsafe.data.tokens import first_tokens
 from fedsafe.errors import RunError
-from fedsafe.evaluation.asking import asks_of, put, without_shield
+from fedsafe.evaluation.asking import asks_of, put
 from fedsafe.evaluation.scoring import labels
+from fedsafe.evaluation.served import without_shield
 from fedsafe.experiment.schema import Evaluation, PluginChoice
 from fedsafe.models.base import LoadedModel
 from fedsafe.training.session import Session
@@ -58,14 +59,14 @@ def test_wrong_secret_is_asked_with_the_decoy_in_the_secret_s_place(session: Ses
     shield = ShieldChoice("secret-prefix", {"secret": "one two", "decoy": "three four"})
     choices = [PluginChoice(name="wrong-secret")]
     other = replace(shield, settings={"secret": "three four"})
-    told = [ex.reply for ex in put(session, asks_of(choices, PROMPTS), shield)]
+    told = [ex.reply for ex in put(session, asks_of(choices, PROMPTS), [shield])]
     shielded = asks_of([PluginChoice(name="shielded")], PROMPTS)
-    assert told == [ex.reply for ex in put(session, shielded, other)]
+    assert told == [ex.reply for ex in put(session, shielded, [other])]
 
 
 def test_wrong_secret_is_skipped_where_the_shield_has_no_decoy():
     found = asks_of([PluginChoice(name="wrong-secret")], PROMPTS)
-    asked_of, skipped = without_shield(found, ShieldChoice("secret-prefix", {"secret": "one"}))
+    asked_of, skipped = without_shield(found, [ShieldChoice("secret-prefix", {"secret": "one"})])
     assert (asked_of, skipped) == ({}, {"wrong-secret": "the adapter's shield has no decoy"})
 
 
@@ -88,7 +89,7 @@ def test_condition_that_asks_another_prompt_is_named():
 
 def test_shielded_is_skipped_and_said_where_there_is_no_shield():
     choices = [PluginChoice(name="plain"), PluginChoice(name="shielded")]
-    left, skipped = without_shield(asks_of(choices, PROMPTS), None)
+    left, skipped = without_shield(asks_of(choices, PROMPTS), [])
     assert list(left) == ["plain"]
     assert skipped == {"shielded": "the adapter has no shield beside it"}
 

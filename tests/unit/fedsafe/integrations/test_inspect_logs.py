@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fedsafe import read_run
@@ -19,6 +20,12 @@ def logs(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def _ids(rows: pd.DataFrame) -> list[str]:
+    """Return the ids that the log has: the prompt's, and the condition unless it is plain."""
+    pairs = zip(rows["id"], rows["condition"], strict=True)
+    return [one if condition == "plain" else f"{one}@{condition}" for one, condition in pairs]
+
+
 def test_every_stage_has_a_log_with_its_verdicts(finished: Path, logs: Path) -> None:
     run = read_run(finished)
     for stage in ("base", "trained"):
@@ -26,7 +33,8 @@ def test_every_stage_has_a_log_with_its_verdicts(finished: Path, logs: Path) -> 
         rows = run.exchanges[run.exchanges["stage"] == stage]
         assert (log.status, log.eval.task_id, len(log.samples)) == ("success", stage, len(rows))
         judge = log.results.scores[0].name
-        assert [sample.scores[judge].value for sample in log.samples] == list(rows["outcome"])
+        found = {sample.id: sample.scores[judge].value for sample in log.samples}
+        assert found == dict(zip(_ids(rows), rows["outcome"], strict=True))
         row = run.stages.set_index("name").loc[stage]
         assert log.results.scores[0].metrics["refusal"].value == row["refusal"]
 
@@ -39,13 +47,16 @@ def test_texts_are_withheld(finished: Path, logs: Path) -> None:
             contents = b"".join(whole.read(name) for name in whole.namelist())
         assert not [text for text in texts if text.encode() in contents]
     log = inspect_log.read_eval_log(str(logs / "base.eval"))
-    assert log.samples[0].input == f"[withheld: {len(found['instruction'][0])} characters]"
+    inputs = {sample.id: sample.input for sample in log.samples}
+    row = found[found["stage"] == "base"].iloc[0]
+    assert inputs[row["id"]] == f"[withheld: {len(row['instruction'])} characters]"
 
 
 def test_texts_are_revealed_when_asked(finished: Path, tmp_path: Path) -> None:
     main(["export", str(finished), "--to", "inspect", "-o", str(tmp_path), "--reveal"])
     log = inspect_log.read_eval_log(str(tmp_path / "base.eval"))
-    row = read_run(finished).exchanges.iloc[0]
-    assert (log.samples[0].input, log.samples[0].output.completion) == (
-        row["instruction"], row["reply"],
-    )  # fmt: skip
+    rows = read_run(finished).exchanges
+    rows = rows[rows["stage"] == "base"]
+    found = {sample.id: (sample.input, sample.output.completion) for sample in log.samples}
+    expected = zip(rows["instruction"], rows["reply"], strict=True)
+    assert found == dict(zip(_ids(rows), expected, strict=True))

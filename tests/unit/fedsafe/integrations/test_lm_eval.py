@@ -1,5 +1,6 @@
 """lm-eval on a run's adapters: local tasks, the live model, results beside the run."""
 
+import importlib
 import json
 import math
 from pathlib import Path
@@ -97,20 +98,19 @@ def test_results_of_a_task_are_its_metrics_with_errors() -> None:
 def test_live_model_scores_as_lm_eval_scores_the_adapters_directory(
     harness: None, copied: Path, tasks: Path, llama: Path, capsys: Capture
 ) -> None:
-    import lm_eval  # type: ignore[import-not-found, unused-ignore]
-    from lm_eval.models.huggingface import (  # type: ignore[import-not-found, unused-ignore]
-        HFLM,
-    )
-
-    from fedsafe.integrations.lm_eval_tasks import load_tasks
+    lm_eval = importlib.import_module("lm_eval")
+    hf = importlib.import_module("lm_eval.models.huggingface")
+    from fedsafe.integrations.lm_eval_tasks import load_tasks, task_manager
 
     assert main(["lm-eval", str(copied), "--tasks", str(tasks), "--stage", "trained"]) == 0
     out = capsys.readouterr().out
     assert "acc" in out
     found = json.loads((copied / "lm-eval.json").read_text())["stages"]["trained"]["tasks"]
     assert {name: task["n"] for name, task in found.items()} == {"choose": 6, "write": 6}
-    plain = HFLM(pretrained=str(llama), peft=str(copied / "adapter"), device="cpu", batch_size=8)
-    theirs = lm_eval.simple_evaluate(plain, tasks=load_tasks([str(tasks)]), log_samples=False)
+    plain = hf.HFLM(pretrained=str(llama), peft=str(copied / "adapter"), device="cpu", batch_size=8)
+    theirs = lm_eval.simple_evaluate(
+        plain, tasks=load_tasks([str(tasks)]), log_samples=False, task_manager=task_manager()
+    )
     acc = theirs["results"]["choose"]["acc,none"]
     assert math.isclose(found["choose"]["metrics"]["acc"]["value"], acc)
 

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,16 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 def _events(run: Path) -> list[Event]:
     found = []
     for row in read_lines(run / "events.jsonl"):
-        kind, message, time = row.pop("kind"), row.pop("message"), row.pop("time")
+        kind, message, when = row.pop("kind"), row.pop("message"), row.pop("time")
         if kind == "run-start":
             row["directory"] = str(run)
-        found.append(Event(kind, message, row, time))
+        found.append(Event(kind, message, row, when))
     return found
+
+
+def _wait_for_the_tracker() -> None:
+    while not MADE:
+        time.sleep(0.01)
 
 
 def _notes(heard: list[Event]) -> list[str]:
@@ -98,8 +104,7 @@ def test_a_tracker_that_fails_costs_one_warning(copied: Path, heard: list[Event]
     (copied / "rounds.jsonl").unlink()
     live = LiveTracking(["xml"], None, heard.append)
     live(next(event for event in events if event.kind == "run-start"))
-    while not MADE:
-        pass
+    _wait_for_the_tracker()
     MADE[0].failing = OSError("the disk is gone")
     for event in events:
         if event.kind != "run-start":
@@ -118,7 +123,9 @@ def test_a_tracker_that_hangs_is_left_alone(
     start, *others = (event for event in _events(finished) if event.kind in tracking.HEARD)
     monkeypatch.setattr(Remembering, "log_stage", lambda self, *_: self.hanging.wait(10))
     monkeypatch.setattr(Remembering, "log_round", lambda self, *_: self.hanging.clear())
-    for event in (start, *others):
+    live(start)
+    _wait_for_the_tracker()
+    for event in others:
         live(event)
     live.close()
     MADE[0].hanging.set()
@@ -134,6 +141,17 @@ def test_a_tracker_that_is_not_there_is_said_before_the_run(
     monkeypatch.setitem(TRACKERS, "nowhere", Remembering)  # type: ignore[index]
     with pytest.raises(MissingDependencyError, match=r"pip install 'fedsafe\[nowhere\]'"):
         LiveTracking(["nowhere"], None, lambda _: None)
+
+
+def test_nothing_is_removed_for_a_run_whose_tracker_is_not_there(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TRACKERS, "nowhere", Remembering)  # type: ignore[index]
+    command = ["run", str(copied / "experiment.yaml"), "--overwrite", "-o", str(copied)]
+    assert main([*command, "--log", "nowhere"]) == 1
+    assert main([*command, "--log", "tensorbord"]) == 2
+    assert capsys.readouterr().err.count("error:") == 2
+    assert (copied / "summary.json").is_file()
 
 
 @pytest.mark.filterwarnings("default")
