@@ -116,8 +116,9 @@ class Run:
     @cached_property
     def shared_evaluations(self) -> SharedEvaluations | None:
         """Evaluations of other runs."""
-        shared = self.shared
-        return shared and SharedEvaluations(shared, evaluation_digest(self.experiment))
+        if self.shared is None:
+            return None
+        return SharedEvaluations(self.shared, evaluation_digest(self.experiment))
 
     def path(self, stage: Stage) -> Path:
         """Return the directory of a stage's adapter."""
