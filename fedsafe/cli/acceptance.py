@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
-from fedsafe.cli.tables import console
 from fedsafe.cli.text import Interrupted, safe, shown
 
 if TYPE_CHECKING:
@@ -68,6 +65,11 @@ def accept(
 
 def show_card(card: "AcceptanceCard | None", defense: str) -> None:
     """Print an acceptance card, failures and what was not measured included."""
+    from rich import box
+    from rich.table import Table
+
+    from fedsafe.cli.tables import console
+
     out = console()
     if card is None:
         out.print(
