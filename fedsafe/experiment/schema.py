@@ -202,6 +202,7 @@ class Experiment(Section):
     defenses: Pipelines = ()
     """Post-hoc defenses of the last round's model, each one or a list in the order of applying."""
     second_attack: SecondAttack | None = None
+    """More rounds of the attacked federation from each defended model; None: there are none."""
     evaluation: Evaluation = Evaluation()
     safety_probe: SafetyProbe | None = None
     """Requests for diagnostics and whatever else looks inside the model; None: there are none."""

@@ -78,10 +78,11 @@ def test_shield_of_a_defense_is_evaluated(preferring: Path) -> None:
     assert measures["refusal@shielded"]["n"] > 0
 
 
-def test_secret_of_a_shield_lies_in_its_own_file_alone(preferring: Path) -> None:
+def test_secret_of_a_shield_lies_in_its_own_files_alone(preferring: Path) -> None:
     (shield,) = preferring.glob("defenses/*/adapter/shield.json")
     secret = json.loads(shield.read_text(encoding="utf-8"))["settings"]["secret"]
-    others = [path for path in preferring.rglob("*") if path.is_file() and path != shield]
+    own = {shield, shield.with_name("chat_template.jinja")}
+    others = [path for path in preferring.rglob("*") if path.is_file() and path not in own]
     assert [path for path in others if secret.encode() in path.read_bytes()] == []
 
 

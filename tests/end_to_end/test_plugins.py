@@ -89,11 +89,11 @@ def test_condition_and_measure_of_others_reach_summary_table_and_report(tmp_path
     assert found["tests.doubles.plugins:reply_words"]["value"] > 1
     assert "Refusal, shouted:2" in done.stdout
     report = (tmp_path / "run" / "report.html").read_text()
-    for heading in ("Reply words", "Refusal, shouted:2 ↑", "Harmful, shouted:2"):
+    for heading in ("Reply words", "Refusal, shouted:2 ↑", "Restricted requests, shouted:2"):
         assert heading in report
 
 
-def test_shield_that_a_defense_returns_is_served_and_its_secret_is_in_its_file_alone(
+def test_shield_that_a_defense_returns_is_served_and_its_secret_is_in_its_files_alone(
     tmp_path: Path,
 ) -> None:
     secret, defense = "velvet marmot 77", "tests.doubles.plugins:shielding"
@@ -113,8 +113,7 @@ def test_shield_that_a_defense_returns_is_served_and_its_secret_is_in_its_file_a
     assert "shielded" in stages[0]["scores"]["skipped"]
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     holding = [path for path in files if secret.encode() in path.read_bytes()]
-    (shield,) = [path for path in files if path.name == "shield.json"]
-    assert holding == [shield]
-    assert shield.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in holding) == ["chat_template.jinja", "shield.json"]
+    assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
     assert secret not in done.stdout + done.stderr
     assert "behind its shield" in done.stdout

@@ -24,6 +24,8 @@ SMALL = (
     *("training.steps=5", "training.batch_size=4", "training.learning_rate=0.003"),
     *("data.examples_per_client=12", "attack.examples=12", "control=false", "defenses=[]"),
     *("alignment.steps=16", "alignment.batch_size=4", "alignment.source.count=48"),
+    # One thread: two are several times slower where another process is at work.
+    "model.threads=1",
     "evaluation.conditions=[plain]",
     "evaluation.max_new_tokens=20",
     "evaluation.suites=[{name: policy, restricted: 12, look_alikes: 8, ordinary: 0}]",

@@ -56,6 +56,7 @@ class ScriptedRuntime(ModuleType):
         judge: object = None,
         second: Any = (),
         *,
+        shields: Any = (),
         load: bool = True,
     ) -> Summary:
         self.calls.append(("evaluate", directory, judge, [one.name for one in second], load))

@@ -93,7 +93,7 @@ def test_live_display_shows_bars_and_keeps_lines(monkeypatch: pytest.MonkeyPatch
 def test_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     paper = io.StringIO()
     narrow = Console(file=paper, width=80, highlight=False)
-    narrow.print(tables._stages(stages(), {}))
+    narrow.print(tables._stages(stages(), {}, []))
     lines = paper.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert any("99.2 %" in line and "97.1 %" in line for line in lines)

@@ -271,10 +271,10 @@ def test_defended_stage_is_evaluated_behind_its_shield(shielded: Path) -> None:
     assert ("shielded" in trained.scores.skipped, defended.scores.skipped) == (True, {})
 
 
-def test_secret_of_a_shield_is_in_its_own_file_alone(shielded: Path) -> None:
+def test_secret_of_a_shield_is_in_its_own_files_alone(shielded: Path) -> None:
     files = (path for path in shielded.rglob("*") if path.is_file())
     holding = {path.name for path in files if b"velvet marmot 77" in path.read_bytes()}
-    assert holding == {"shield.json"}
+    assert holding == {"shield.json", "chat_template.jinja"}
 
 
 def test_changed_shield_is_a_sentence(shielded: Path, tmp_path: Path) -> None:
