@@ -12,6 +12,7 @@ from fedsafe.matrix.axes import Axis
 from fedsafe.matrix.directory import read_record
 from fedsafe.matrix.labels import chosen
 from fedsafe.matrix.spread import interval, mean_of
+from fedsafe.report.caveats import counted
 from fedsafe.runs.matrix_records import CSV, CellRecord, MatrixRecord, MatrixTable, TableCell
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import Display, Rate, parts_of
@@ -35,9 +36,10 @@ class MatrixFrames:
         directory: The matrix directory.
         record: What matrix.json says.
         frame: One row a cell and stage: a column for each axis, ``cell``, ``directory``,
-            ``stage``, ``final`` (whether it is the cell's last model), ``seconds``, and each
-            measure as ``unsafe``, ``unsafe.n``, ``unsafe.low``, ``unsafe.high``, under a
-            condition as ``unsafe@prefilled``; shares in [0, 1].
+            ``stage``, ``final`` (whether it is the cell's last model), ``status`` (a defense that
+            failed has the values of the model that it was given), ``seconds``, and each measure
+            as ``unsafe``, ``unsafe.n``, ``unsafe.low``, ``unsafe.high``, under a condition as
+            ``unsafe@prefilled``; shares in [0, 1].
         cells: One row a cell: axes, ``cell``, ``status``, ``reason``.
     """
 
@@ -63,7 +65,7 @@ class Results:
 
     def _stages(self, cell: CellRecord) -> list[Stage]:
         summary = Store(self.directory / cell.directory).summary()
-        return [] if summary is None else [s for s in summary.stages if s.status == "done"]
+        return [] if summary is None else counted(summary.stages)
 
     def frames(self) -> MatrixFrames:
         """Return them as pandas frames."""
@@ -84,7 +86,7 @@ class Results:
 
     def _rows(self, cell: CellRecord) -> Iterator[dict[str, Any]]:
         stages = self.stages[cell.name]
-        last = [stage for stage in stages if not stage.name.startswith(AGAIN)][-1:]
+        last = _last(cell, stages)
         for stage in stages:
             facts = {
                 **cell.labels,
@@ -92,6 +94,7 @@ class Results:
                 "directory": cell.directory,
                 "stage": stage.name,
                 "final": stage in last,
+                "status": stage.status,
                 "judge": stage.judge,
                 "seconds": stage.seconds,
             }
@@ -185,9 +188,8 @@ class Results:
 
     def _rate(self, cell: CellRecord, table: MatrixTable) -> Rate | None:
         stages = self.stages[cell.name]
-        if table.stage == FINAL:  # a cell whose defense failed has no last model
-            found = [stage for stage in stages if not stage.name.startswith(AGAIN)][-1:]
-            found = found if cell.status == "done" else []
+        if table.stage == FINAL:
+            found = _last(cell, stages)
         else:
             found = [stage for stage in stages if stage.name == table.stage]
         return found[0].scores.measures.get(table.measure) if found else None
@@ -211,6 +213,16 @@ class Results:
         name = parts_of(measure)[0]
         shown = (one.scores.displays.get(name) for one in every)
         return next((display for display in shown if display is not None), None)
+
+
+def _last(cell: CellRecord, stages: Sequence[Stage]) -> list[Stage]:
+    """Return a cell's last model, after its defenses and before second attacks; empty: it has none.
+
+    A defense that failed leaves the model that it was given; a federation that failed leaves none.
+    """
+    last = [stage for stage in stages if not stage.name.startswith(AGAIN)][-1:]
+    repaired = cell.status == "done" or any(stage.status == "failed" for stage in last)
+    return last if repaired else []
 
 
 def _listed(value: Any) -> list[str]:

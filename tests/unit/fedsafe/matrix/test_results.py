@@ -33,7 +33,12 @@ def test_table_has_the_values_of_the_last_models(found: MatrixFrames, home: Path
     rate = summary.stages[-1].scores.measures["unsafe"]
     cell = table.cells[1][1]
     assert (cell.mean, cell.low, cell.high) == (rate.value, rate.low, rate.high)
-    assert (table.cells[1][2].mean, table.cells[1][2].failed) == (None, 1)
+
+
+def test_failed_defense_counts_with_the_model_that_it_was_given(home: Path) -> None:
+    table = Results(home).table(rows=["attack"], columns=["defenses"], measure="unsafe")
+    undefended, failed = table.cells[1][0], table.cells[1][2]
+    assert (failed.mean, failed.failed) == (undefended.mean, 1)
 
 
 def test_table_of_a_stage_is_the_same_before_every_defense(home: Path) -> None:
