@@ -81,7 +81,7 @@ class Cell:
 
 
 def measure(cell: Cell, preset: str, changes: Sequence[str]) -> Found:
-    """Run one federation, and return what was measured; empty: the rule cannot be used, or failed."""
+    """Run one federation, return what was measured; empty: the rule cannot be used or failed."""
     own = cell.changes()
     if own is None:
         return {}
