@@ -1,6 +1,7 @@
 """Supervised fine-tuning on malicious samples: the reference attack.
 
-Nothing about the update is forged, which is why robust aggregation hardly sees it.
+Nothing about the update is forged: it is an honest fine-tuning on other data. Rules that average
+let a part of it through, some that choose whole updates do not.
 Ye et al., ICLR 2025.
 """
 

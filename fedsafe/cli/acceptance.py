@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsafe.cli.text import Interrupted, safe, shown
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.runs.acceptance import AcceptanceCard, Cell
@@ -49,6 +50,7 @@ def accept(
     from fedsafe.cli.console import display
 
     activate()
+    search_current()
     try:
         with display(as_json=as_json) as listen:
             cards = prepare(defense or (), experiment, seeds, output, transfer, listen).cards()

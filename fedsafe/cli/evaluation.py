@@ -9,6 +9,7 @@ from fedsafe.cli.command import inline, work
 from fedsafe.cli.shields import shields_of
 from fedsafe.cli.text import settings
 from fedsafe.errors import ConfigError
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice
@@ -74,6 +75,7 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
             raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
         chosen = settings(changes)
         files = {"labels": labels, "tune": tune, "ordinary": ordinary}
+        search_current()
         calibrate_judge(judge, chosen, columns, files, as_json=as_json)
         return
     if run is None:
@@ -81,6 +83,7 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
     from fedsafe.cli.directories import existing
 
     existing(run)
+    search_current(run)
     chosen_judge = _judge(judge, settings(changes)) if judge or changes else None
     shields = shields_of(shield or ())
     work(
@@ -108,6 +111,7 @@ def judge(
     from fedsafe.cli.directories import existing
 
     existing(run)
+    search_current(run)
     first, *others = judges
     chosen = _judge(first, settings(changes))
     second = [_judge(name, {}) for name in others]

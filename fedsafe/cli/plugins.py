@@ -8,6 +8,7 @@ import typer
 
 from fedsafe.cli.text import safe
 from fedsafe.errors import PluginError
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.plugins import Plugin, Registry
@@ -58,6 +59,7 @@ def show(
 
     KIND and NAME are those of `fedsafe plugins list`; NAME may be a module:object path.
     """
+    search_current()
     plugin = _registry(kind)[name]
     if as_json:
         told = {**_facts(plugin), "settings": list(_settings(plugin)), **_accepted(plugin)}

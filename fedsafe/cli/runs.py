@@ -13,6 +13,7 @@ from fedsafe.cli.pipelines import sweeps_of, swept
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice
@@ -156,6 +157,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     from fedsafe.cli.directories import existing
 
     kept = {"keep_attacker": True} if keep_attacker else {}
+    search_current(run)
     pipelines = swept(defense, {**settings(changes), **kept}, sweeps_of(sweep))
     if run is not None:
         if model or adapter or output:
