@@ -14,13 +14,14 @@ from rich.table import Table
 from fedsafe.cli.text import safe, shown
 from fedsafe.cli.trade_table import trade_table
 from fedsafe.report.bars import quality
-from fedsafe.report.caveats import caveats, counted
+from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
 from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves, is_in_curve
 from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
 from fedsafe.report.second_attack import holdings
 from fedsafe.report.trades import trades
 from fedsafe.report.verdict import sentence
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
 

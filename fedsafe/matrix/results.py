@@ -12,7 +12,7 @@ from fedsafe.matrix.axes import Axis
 from fedsafe.matrix.directory import read_record
 from fedsafe.matrix.labels import chosen
 from fedsafe.matrix.spread import interval, mean_of
-from fedsafe.report.caveats import counted
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.matrix_records import CSV, CellRecord, MatrixRecord, MatrixTable, TableCell
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import Display, Rate, parts_of

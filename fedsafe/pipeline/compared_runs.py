@@ -20,6 +20,7 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.redaction import MASK, is_secret
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.comparison_records import ComparedRun, Differing
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.records import Provenance, Stage, Summary
 from fedsafe.runs.seed_records import FILE, SeedSummary
 from fedsafe.runs.store import Store
@@ -58,8 +59,8 @@ class OneRun:
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """Its evaluated stages, by name, in order."""
-        return {stage.name: stage for stage in self.summary.stages if stage.status == "done"}
+        """Its stages that count, by name, in order; a failed defense as the model it was given."""
+        return {stage.name: stage for stage in counted(self.summary.stages)}
 
     @cached_property
     def prompts(self) -> list[Prompt]:

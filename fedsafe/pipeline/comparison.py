@@ -90,7 +90,10 @@ def _unfinished(found: Sequence[Side]) -> Iterator[str]:
                 yield f"{which} is {run.summary.status}: only the stages that it has are compared."
             for stage in run.summary.stages:
                 if stage.status == "failed":
-                    yield f"{which} has no {stage.name}, which failed: {stage.reason}"
+                    yield (
+                        f"{stage.name} of {which} failed, and counts with the model that it was "
+                        f"given: {stage.reason}"
+                    )
 
 
 def _asked_otherwise(settings: Sequence[Differing]) -> Iterator[str]:

@@ -44,24 +44,3 @@ def overlaps(stages: Sequence[Stage]) -> Iterator[str]:
             own = stage.name.removeprefix(PREFIX)
             whose = WHOSE.get(own, own)
             yield f"Data of {whose}, {stage.overlap.said}."
-
-
-def counted(stages: Sequence[Stage]) -> list[Stage]:
-    """Return the stages of tables: a failed defense counts with the values of what it left.
-
-    It stays marked as failed, and keeps its reason.
-    """
-    found: dict[str, Stage] = {}
-    trained = tell([stage for stage in stages if stage.status == "done"]).trained
-    for stage in stages:
-        left = found.get(stage.after) or trained
-        if stage.status == "done":
-            found[stage.name] = stage
-        elif left is not None:
-            found[stage.name] = _as_left(stage, left)
-    return list(found.values())
-
-
-def _as_left(stage: Stage, left: Stage) -> Stage:
-    same = {"scores": left.scores, "judge": left.judge, "evaluation": left.evaluation}
-    return stage.model_copy(update=same)

@@ -14,10 +14,10 @@ import yaml
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
-from fedsafe.report.caveats import counted
 from fedsafe.report.defenses import Defense, defenses_of, titles
 from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.records import Provenance, Record, Round, Stage, Summary
 from fedsafe.runs.scores import PLAIN

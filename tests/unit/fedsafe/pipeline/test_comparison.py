@@ -12,6 +12,7 @@ from fedsafe.pipeline.compared_stages import GOOD
 from fedsafe.pipeline.comparison import compare
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.comparison_records import Comparison, MeasureChange, StagePair
+from fedsafe.runs.records import Scores
 from fedsafe.runs.seed_records import SeedSummary
 from fedsafe.runs.store import Store
 from tests.doubles.evaluated_runs import evaluated_run, refuses
@@ -99,6 +100,24 @@ def test_same_model_with_the_same_answers_is_no_test(runs: tuple[Path, Path]) ->
     found = compare([runs[0], runs[0]])
     assert all(one.unchanged for one in found.pairs)
     assert found.tests == 0
+
+
+def test_failed_defense_is_compared_as_the_model_that_it_was_given(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = evaluated_run(tmp_path / "failed", {"clean": refuses(12), "attacked": refuses(2)})
+    store = Store(run)
+    summary = store.summary()
+    assert summary is not None
+    empty = {"adapter": "", "path": "", "evaluation": "", "judge": "", "scores": Scores()}
+    lost = {"name": "defended:fine-tune", "status": "failed", "reason": "too few pairs", **empty}
+    stages = [*summary.stages, summary.stages[-1].model_copy(update=lost)]
+    store.write_summary(summary.model_copy(update={"stages": stages}))
+    found = compare([run, runs[1]])
+    defended = change(pair(found, "A defended:fine-tune", "B defended:fine-tune"), "refusal")
+    attacked = change(pair(found, "A attacked", "B attacked"), "refusal")
+    assert defended.first == attacked.first
+    assert any("counts with the model that it was given" in one for one in found.warnings)
 
 
 def test_other_prompts_under_the_same_ids_are_refused(

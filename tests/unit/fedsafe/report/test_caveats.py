@@ -1,20 +1,15 @@
-"""What stands beside the headline: saturation, overlap with the evaluation, failed defenses."""
+"""What stands beside the headline: saturation, overlap with the evaluation."""
 
 import pytest
 
-from fedsafe.report.caveats import SATURATED, caveats, counted
-from fedsafe.runs.records import Overlap, Scores, Stage
+from fedsafe.report.caveats import SATURATED, caveats
+from fedsafe.runs.records import Overlap, Stage
 from tests.unit.fedsafe.report.synthetic import scores, stage
 
 
 def course(attacked: float, **changes: object) -> list[Stage]:
     known = [stage("clean", scores(1.0, 0.9), 1.0), stage("attacked", scores(attacked, 0.9), 1.0)]
     return [known[0], known[1].model_copy(update=changes)]
-
-
-def failed() -> Stage:
-    lost = {"status": "failed", "reason": "too few pairs", "scores": Scores()}
-    return stage("defended:fine-tune", scores(1.0, 1.0), 1.0).model_copy(update=lost)
 
 
 @pytest.mark.parametrize(("refusal", "said"), [(0.0, True), (0.04, True), (0.4, False)])
@@ -38,10 +33,3 @@ def test_overlap_that_was_kept_is_said() -> None:
 
 def test_data_without_overlap_are_said_to_have_none() -> None:
     assert Overlap(samples=3).said == "3 samples: none repeats an evaluation prompt"
-
-
-def test_failed_defense_counts_with_what_it_left() -> None:
-    known = [*course(0.1), failed()]
-    found = counted(known)
-    assert [one.name for one in found] == [one.name for one in known]
-    assert (found[-1].status, found[-1].scores) == ("failed", known[1].scores)
