@@ -116,7 +116,7 @@ def test_failed_defense_is_compared_as_the_model_that_it_was_given(
     found = compare([run, runs[1]])
     defended = change(pair(found, "A defended:fine-tune", "B defended:fine-tune"), "refusal")
     attacked = change(pair(found, "A attacked", "B attacked"), "refusal")
-    assert defended.first == attacked.first
+    assert (defended.before, defended.after) == (attacked.before, 1.0)
     assert any("counts with the model that it was given" in one for one in found.warnings)
 
 
