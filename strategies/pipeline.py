@@ -174,11 +174,7 @@ _FILTERS = filters  # the argument of `build` has the same name
 
 
 def _part(registry: Registry[F], choice: Choice) -> Part[F]:
-    settings = dict(choice) if isinstance(choice, Mapping) else {"name": choice}
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"A {registry.kind} needs a name; got {choice!r}.")
-    plugin = registry[name]
+    plugin, settings = registry.chosen(choice)
     return Part(plugin, plugin.resolve(settings))
 
 
