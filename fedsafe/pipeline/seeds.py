@@ -17,11 +17,9 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.failed_stages import MAIN, counted
 from fedsafe.runs.records import Stage
-from fedsafe.runs.scores import Display, parts_of
+from fedsafe.runs.scores import SHIELDED, Display, parts_of
 from fedsafe.runs.seed_records import FILE, Difference, SeedStage, SeedSummary, Spread
 from fedsafe.runs.store import Store, experiment_hash
-
-SHIELDED = "shielded"
 
 
 def seed_directory(directory: Path, seed: int) -> Path:
