@@ -13,11 +13,10 @@ from pathlib import Path
 
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.runs.files import write_bytes
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.store import Store
 from fedsafe.seeds import derive
 
-FILE = "randomness"
-"""In the run directory, 0600; `--randomness` with this file repeats the run's draws."""
 FEWEST, MOST = 16, 4096
 """Bytes of the file."""
 
@@ -54,7 +53,9 @@ class Draws:
         """
         if store is None:
             return cls(seed)
-        secret = int.from_bytes(hashlib.sha256(_bytes(store.directory / FILE, given)).digest())
+        secret = int.from_bytes(
+            hashlib.sha256(_bytes(store.directory / RunFile.RANDOMNESS, given)).digest()
+        )
         return cls(cohorts=secret, rules=derive(secret, "rules"))
 
 

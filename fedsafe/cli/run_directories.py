@@ -11,6 +11,7 @@ import typer
 from fedsafe.cli.status import ago
 from fedsafe.cli.text import safe, shown
 from fedsafe.errors import ConfigError
+from fedsafe.runs.layout import RunFile
 
 if TYPE_CHECKING:
     from fedsafe.runs.run_list import FoundRun
@@ -70,7 +71,7 @@ def show(
         typer.echo("Nothing has been evaluated yet.")
         return
     before_after(summary, run)
-    page = run / "report.html"
+    page = run / RunFile.REPORT
     places(run, page if page.is_file() else None, summary.seconds)
 
 

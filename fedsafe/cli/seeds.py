@@ -15,6 +15,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.report import seed_texts
 from fedsafe.report.measures import NONE, Measure
 from fedsafe.report.seed_verdict import sentences
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run_with_seeds(
         for seed in planned.experiments:
             directories.clear(planned.run_directory(seed))
     try:
-        with listening(log, planned.directory / "exports", as_json=as_json) as listen:
+        with listening(log, planned.directory / RunFile.EXPORTS, as_json=as_json) as listen:
             found = seed_runs.run(planned, listen)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None

@@ -18,6 +18,7 @@ from fedsafe.models.start_adapter import check_start
 from fedsafe.pipeline.run_state import ADAPTER, ALIGNMENT, DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
@@ -148,7 +149,7 @@ def same_kind(store: Store, runtime: str) -> None:
         raise RunError(
             f"{store.directory} holds an aligned adapter; there is no federation to go on with. "
             "Give `fedsafe align` again to finish it, or begin a federation with it: "
-            f"--set adapter.start={store.directory / 'alignment' / 'adapter'}."
+            f"--set adapter.start={store.directory / RunFile.ALIGNMENT / 'adapter'}."
         )
     if (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
         raise RunError(
@@ -168,7 +169,7 @@ def same_experiment(store: Store, known: Provenance | None) -> None:
         return
     if store.experiment_digest() != known.experiment:
         raise RunError(
-            f"{store.directory / 'experiment.yaml'} was changed or damaged since the run began. "
+            f"{store.directory / RunFile.EXPERIMENT} was changed or damaged since the run began. "
             "Restore it from a copy, or start a new run in another directory with -o."
         )
 

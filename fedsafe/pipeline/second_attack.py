@@ -14,16 +14,14 @@ from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
-from fedsafe.pipeline.federation import Clients, GoesOn
+from fedsafe.pipeline.federation import FINISHED, Clients, GoesOn
 from fedsafe.pipeline.run_state import DEPLOYMENT, Run
 from fedsafe.runs.files import digest
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Stage
 from fedsafe.runs.store import FederationStore
 from fedsafe.shields.serving import load_shield, save_shield
 from fedsafe.training.schedule import learning_rate
-
-HOME = "second-attacks"
-RECORDS = ("rounds.jsonl", "adapter/adapter_config.json", f"adapter/{adapters.WEIGHTS}")
 
 
 def check_place(run: Run) -> None:
@@ -63,12 +61,12 @@ def attack_defended(run: Run, clients: Clients, second: SecondAttack, defended: 
     inputs |= {"rounds before": str(run.experiment.federation.rounds)}
     inputs |= {"evaluation prompts": digest(signatures(experiment).dumps(), second.prompts)}
     key = keys.key(inputs)
-    store = FederationStore(run.store.directory / HOME / _directory(name, key))
+    store = FederationStore(run.store.directory / RunFile.SECOND_ATTACKS / _directory(name, key))
     if run.shared is None or store.checkpoints() or not run.shared.fetch(key, store.directory):
         going_on = GoesOn(start, run.experiment.federation.rounds, f"{run.identity} {key[:16]}")
         clients.federation("main", experiment, store, going_on).run()
         if run.shared is not None:
-            run.shared.put(key, store.directory, RECORDS, again=True)
+            run.shared.put(key, store.directory, FINISHED, again=True)
     save_shield(store.adapter, shield)
     rounds = store.rounds()
     return run.finish(

@@ -22,6 +22,7 @@ from fedsafe.report.style import STYLE
 from fedsafe.report.summary import before_after, masthead
 from fedsafe.report.trade_chart import trade_curves
 from fedsafe.runs.files import write_text
+from fedsafe.runs.layout import RunFile
 
 LINKS = (
     ("before-after", "Before and after"),
@@ -47,7 +48,7 @@ def write(run: Path, *, reveal: bool = False) -> Path:
     Raises:
         RunError: It is no run directory, or one of its files is broken.
     """
-    page = run / ("report-revealed.html" if reveal else "report.html")
+    page = run / (RunFile.REVEALED_REPORT if reveal else RunFile.REPORT)
     write_text(page, render(read(run), reveal=reveal))
     return page
 

@@ -13,8 +13,9 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.models import adapters
-from fedsafe.pipeline.second_attack import HOME, experiment_of
+from fedsafe.pipeline.second_attack import experiment_of
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import FederationStore, Store
 from fedsafe.shields import load_shield, save_shield
@@ -81,7 +82,7 @@ def test_it_is_evaluated_after_each_round_and_whole_at_the_end(finished: Path) -
 
 
 def test_attackers_are_in_every_round_of_it(finished: Path) -> None:
-    (home,) = (finished / HOME).iterdir()
+    (home,) = (finished / RunFile.SECOND_ATTACKS).iterdir()
     rounds = FederationStore(home).rounds()
     assert [sum(client.malicious for client in one.clients) for one in rounds] == [1, 1]
 
@@ -102,7 +103,7 @@ def test_it_begins_with_the_defended_adapter(
 ) -> None:
     """With nobody's update taken, it ends where it began."""
     copy = Path(shutil.copytree(finished, tmp_path / "copy"))
-    shutil.rmtree(copy / HOME)
+    shutil.rmtree(copy / RunFile.SECOND_ATTACKS)
     summary = Store(copy).summary()
     assert summary is not None
     kept = [one for one in summary.stages if one.name != AGAIN]
@@ -111,7 +112,7 @@ def test_it_begins_with_the_defended_adapter(
     lead(attacked, copy, heard)
     first = next(one for one in heard if one.kind == "round-end")
     before = adapters.load(copy / stage(copy, f"defended:{DEFENSE}").path)
-    (home,) = (copy / HOME).iterdir()
+    (home,) = (copy / RunFile.SECOND_ATTACKS).iterdir()
     after = adapters.load(home / "adapter")
     moved = sum(float((after[name] - before[name]).square().sum()) for name in before) ** 0.5
     norms = [one.update_norm for one in FederationStore(home).rounds()]
@@ -130,7 +131,7 @@ def test_shield_of_the_defended_model_stays(
     shield = ShieldChoice("self-refine", {"passes": 0})
     save_shield(copy / stage(copy, f"defended:{DEFENSE}").path, shield)
     lead(attacked, copy, [])
-    (home,) = (copy / HOME).iterdir()
+    (home,) = (copy / RunFile.SECOND_ATTACKS).iterdir()
     found = load_shield(home / "adapter")
     assert found is not None
     assert (found.name, found.settings["passes"]) == ("self-refine", 0)
