@@ -5,20 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from clients.app import app
 from fedsafe.cli import main
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
-from fedsafe.launch.grid import InlineGrid
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import write_lines
 from fedsafe.runs.layout import is_run_file
 from fedsafe.runs.store import Store
-from server.experiment import run_experiment
 from server.randomness import Draws
 from server.transport.allowlist import Allowed
 from server.transport.key_numbers import KeyNumbers
 from server.transport.reply_journal import ReplyJournal
+from tests.doubles.runs import run_inline
 
 ROOT = Path(__file__).parents[4]
 
@@ -41,8 +39,7 @@ def run(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Pat
     }
     everything = validate(values)
     store = Store(home / "run")
-    grid = InlineGrid(app, everything.federation.clients)
-    run_experiment(grid, everything, store, Events(store.events), "inline")
+    run_inline(everything, store.directory)
     _as_a_deployment(store)
     for command in ("report", "report --reveal", "export --to jsonl"):
         name, *options = command.split()

@@ -20,6 +20,7 @@ from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import FederationStore, Store
 from fedsafe.shields import load_shield, save_shield
 from server.experiment import run_experiment
+from tests.doubles.runs import run_inline
 
 DEFENSE, FAIL = "tests.doubles.plugins:nudge", "tests.doubles.plugins:fail"
 AGAIN = f"attacked-again:{DEFENSE}"
@@ -50,8 +51,7 @@ def lead(experiment: Experiment, directory: Path, heard: list[Event], kill: int 
         if kill and sum(one.kind == "round-end" for one in heard) == kill:
             raise KeyboardInterrupt
 
-    grid = InlineGrid(app, experiment.federation.clients)
-    return run_experiment(grid, experiment, Store(directory), Events(listen=listen), "inline")
+    return run_inline(experiment, directory, listen)
 
 
 @pytest.fixture(scope="module")
