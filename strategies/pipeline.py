@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fedsafe.contracts import Aggregate, State, Updates, filters, optimizers, rules
+from fedsafe.contracts.filter_order import order_problem
 from fedsafe.errors import ConfigError, PluginError
-from fedsafe.filter_order import order_problem
 from fedsafe.lazy import torch
 from fedsafe.plugins import Plugin, Registry
 from strategies.client_memory import influence_by_client, let_in

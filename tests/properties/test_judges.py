@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedsafe.app import activate
 from fedsafe.contracts import Exchange, Prompt, Verdict, judges
-from fedsafe.signatures import data_of
+from fedsafe.plugins.signatures import data_of
 
 activate()
 OUTCOMES = {"refuse", "comply", "garbage", "unknown"}
