@@ -25,6 +25,7 @@ from fedsafe.runs.records import Provenance, Stage, Summary
 from fedsafe.runs.seed_records import FILE, SeedSummary
 from fedsafe.runs.store import Store
 from fedsafe.suggestions import suggestion
+from fedsafe.validation_errors import first_of
 
 Asked = tuple[str, str]
 """Id of a prompt, and condition under which it was asked."""
@@ -159,10 +160,9 @@ def _seeds(directory: Path) -> list[tuple[int, str]]:
     try:
         return list(SeedSummary.model_validate(read_sealed(directory / FILE)).runs.items())
     except ValidationError as error:
-        detail = error.errors()[0]
         raise RunError(
-            f"{directory / FILE} cannot be read: {'.'.join(map(str, detail['loc']))}: "
-            f"{detail['msg']}. Give the command again that made it."
+            f"{directory / FILE} cannot be read: {first_of(error)}. Give the command again that "
+            "made it."
         ) from None
 
 

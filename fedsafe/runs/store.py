@@ -18,6 +18,7 @@ from fedsafe.runs.files import digest, file_digest, flock, private_directory, re
 from fedsafe.runs.layout import RunFile
 from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
+from fedsafe.validation_errors import first_of
 
 R = TypeVar("R", bound=Record)
 CLIENTS = ".clients"
@@ -158,7 +159,7 @@ class Store(FederationStore):
         try:
             return kind.model_validate(read_sealed(path))
         except ValidationError as error:
-            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
+            raise RunError(f"{path} cannot be read: {first_of(error)}.") from None
 
     def members(self) -> list[Member]:
         """Return the clients that joined a deployment, by number; none before any did.
