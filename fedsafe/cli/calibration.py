@@ -152,13 +152,10 @@ def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
 
 
 def _show(title: str, scored: "Mapping[str, Calibration]") -> None:
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
+    from fedsafe.cli.tables import console, plain_table
     from fedsafe.cli.text import safe
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("model", "n", *SHOWN.values(), "unknown"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for model, one in scored.items():

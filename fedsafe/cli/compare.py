@@ -85,7 +85,7 @@ def show(comparison: "Comparison") -> None:
         ("Environment that differs", comparison.environment),
     ):
         if differing:
-            out.print(_plain_table(name, ["", *labels], texts.rows(differing)))
+            out.print(_text_table(name, ["", *labels], texts.rows(differing)))
     if not comparison.settings:
         out.print("[dim]Their experiments have the same settings.[/dim]")
     for pair in comparison.pairs:
@@ -147,7 +147,7 @@ def _show_flips(pair: "StagePair") -> None:
         out.print(f"[dim]  and {more} more: all are in the page (-o FILE) and in --json[/dim]")
 
 
-def _plain_table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+def _text_table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
     table = _table(name, headings, justify="left")
     for row in rows:
         table.add_row(*(safe(_cut(cell, LONGEST)) for cell in row))
@@ -155,17 +155,9 @@ def _plain_table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str
 
 
 def _table(name: str, headings: Sequence[str], justify: str = "right") -> "Table":
-    from rich import box
-    from rich.table import Table
+    from fedsafe.cli.tables import plain_table
 
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=safe(name),
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = plain_table(title=f"[bold]{safe(name)}[/bold]")
     for index, heading in enumerate(headings):
         side = "left" if index == 0 or justify == "left" else "right"
         table.add_column(safe(heading), justify=side)  # type: ignore[arg-type]

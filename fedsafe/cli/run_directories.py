@@ -132,13 +132,10 @@ def _facts(found: "FoundRun") -> list[tuple[str, str]]:
 
 
 def _table(found: "list[FoundRun]") -> None:
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
+    from fedsafe.cli.tables import console, plain_table
     from fedsafe.report.measures import size
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("run", "state", "experiment", "seed", "refusal"):
         table.add_column(heading, overflow="fold")
     for heading in ("size", "age"):

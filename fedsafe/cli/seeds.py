@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
 from rich.table import Table
 
-from fedsafe.cli.tables import COLORS, console
+from fedsafe.cli.tables import COLORS, console, plain_table
 from fedsafe.cli.text import Interrupted, safe, shown
 from fedsafe.errors import ConfigError
 from fedsafe.report import seed_texts
@@ -96,12 +95,8 @@ def show(summary: SeedSummary) -> None:
 
 def _spreads(summary: SeedSummary) -> Table:
     seeds = ", ".join(map(str, summary.seeds))
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        caption=f"mean ± sd over seeds {seeds}, with the 95 % t interval of the mean",
-        caption_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
+    table = plain_table(
+        caption=f"mean ± sd over seeds {seeds}, with the 95 % t interval of the mean"
     )
     table.add_column("")
     for stage in summary.stages:
@@ -124,13 +119,7 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
 
 
 def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=safe(title),
-        title_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = plain_table(title=safe(title))
     table.add_column("", no_wrap=True)
     headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p", "Holm")
     for heading in headings:
