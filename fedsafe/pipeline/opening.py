@@ -181,9 +181,9 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
-    see_that_defenses_have_their_files(experiment)
+    check_defense_files(experiment)
     for one in experiment.federation.strategy.filters:
-        _see_files(f"filter {one.name}", "filter", one)
+        _check_files(f"filter {one.name}", "filter", one)
     later = (
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
@@ -191,10 +191,10 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     )
     for place, kind, choice in later:
         if choice is not None:
-            _see_files(place, kind, choice)
+            _check_files(place, kind, choice)
 
 
-def see_that_defenses_have_their_files(experiment: Experiment) -> None:
+def check_defense_files(experiment: Experiment) -> None:
     """Look for the files and directories that settings of defenses name.
 
     Raises:
@@ -202,10 +202,10 @@ def see_that_defenses_have_their_files(experiment: Experiment) -> None:
     """
     for steps in pipelines_of(experiment.defenses):
         for choice in steps:
-            _see_files(choice.name, "defense", choice)
+            _check_files(choice.name, "defense", choice)
 
 
-def _see_files(place: str, kind: str, choice: PluginChoice) -> None:
+def _check_files(place: str, kind: str, choice: PluginChoice) -> None:
     settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
     for name, value in settings.items():
         if isinstance(value, Path) and not value.exists():

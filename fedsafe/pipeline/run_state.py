@@ -67,12 +67,11 @@ class Run:
     def planned(self) -> list[str]:
         """Names of the stages that the experiment asks for, in order."""
         experiment = self.experiment
-        attacked = experiment.attack is not None
         before = [BASE] if experiment.alignment is None else [BASE, ALIGNED]
         before = [] if self.runtime == ADAPTER else before
         if self.runtime == ALIGNMENT:
             return before
-        control = ["clean"] if attacked and experiment.control else []
+        control = ["clean"] if experiment.attack is not None and experiment.control else []
         pipelines = pipelines_of(experiment.defenses)
         defended = [step.name for step in steps_of(pipelines, self.main)]
         ends = ends_of(pipelines, self.main) if experiment.second_attack is not None else []
