@@ -67,22 +67,27 @@ def open_run(
     _say_how(events, session, known)
     _note_limits(experiment, events, session.max_length, {} if apart else left_out(experiment))
     if known is None:
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        known = observe(
-            model=session.fingerprint,
-            data=hashes,
-            runtime=runtime,
-            gpus=gpus,
-            experiment=store.experiment_digest(),
-            compute=str(session.loaded.compute),
-            max_length=session.max_length,
-        )
-        store.write_provenance(known)
+        known = _begin(store, session, hashes, runtime)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
     if summary is not None:
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _begin(store: Store, session: Session, data: Mapping[str, str], runtime: str) -> Provenance:
+    """Write down where a run begins and with what."""
+    known = observe(
+        model=session.fingerprint,
+        data=dict(data),
+        runtime=runtime,
+        gpus=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        experiment=store.experiment_digest(),
+        compute=str(session.loaded.compute),
+        max_length=session.max_length,
+    )
+    store.write_provenance(known)
+    return known
 
 
 def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
