@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedsafe.errors import RunError
-from fedsafe.runs.layout import RunFile
 
-FILE: Final = RunFile.LM_EVAL
+FILE: Final = "lm-eval.json"
 """Results of a run by stage, in its directory."""
 SAID_BEFORE: Final = {"alias", "name", "sample_len", "sample_count"}
 """Keys of a task's results that are no metric."""

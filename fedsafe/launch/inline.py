@@ -91,12 +91,12 @@ def defend(
     _quiet()
     activate()
     from fedsafe.pipeline.defend import defend as defend_run
-    from fedsafe.pipeline.opening import check_defense_files, open_run
+    from fedsafe.pipeline.opening import open_run, see_that_defenses_have_their_files
 
     store = Store(directory)
     experiment = store.experiment
     asked = _checked(experiment, defenses=_completed(pipelines, experiment))
-    check_defense_files(asked)
+    see_that_defenses_have_their_files(asked)
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
         opened = open_run(experiment, store, events, RUNTIME)
@@ -166,7 +166,7 @@ def defend_adapter(
     activate()
     from fedsafe.models import adapters
     from fedsafe.pipeline import defend as defenses
-    from fedsafe.pipeline.opening import check_defense_files
+    from fedsafe.pipeline.opening import see_that_defenses_have_their_files
 
     asked = _checked(
         experiment.model_copy(update={"attack": None}),
@@ -174,7 +174,7 @@ def defend_adapter(
         adapter=adapters.spec_of(adapter),
         defenses=_completed(pipelines, experiment),
     )
-    check_defense_files(asked)
+    see_that_defenses_have_their_files(asked)
     store = Store(output)
     events = Events(store.events, listen)
     with events.ticking():

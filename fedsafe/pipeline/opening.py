@@ -186,7 +186,7 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
         DataError: One is not there.
     """
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
-    check_defense_files(experiment)
+    see_that_defenses_have_their_files(experiment)
     for one in experiment.federation.strategy.filters:
         _check_files(f"filter {one.name}", "filter", one)
     later = (
@@ -199,7 +199,7 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
             _check_files(place, kind, choice)
 
 
-def check_defense_files(experiment: Experiment) -> None:
+def see_that_defenses_have_their_files(experiment: Experiment) -> None:
     """Look for the files and directories that settings of defenses name.
 
     Raises:
