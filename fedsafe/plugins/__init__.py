@@ -190,7 +190,7 @@ class Registry(Generic[F]):
         name = settings.pop("name", None)
         if not isinstance(name, str):
             raise ConfigError(
-                f"Every {self.kind} needs a name, such as {{name: {next(iter(self))}}}."
+                f"Every {self.kind} needs a name, such as {{name: {next(iter(self), 'NAME')}}}."
             )
         return self[name], settings
 
