@@ -12,7 +12,7 @@ One exception: a fact has to be seen once, so look-ups are kept apart by their t
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, Literal, get_args
 
@@ -31,6 +31,26 @@ EVALUATED_SHARE: Final = 0.5
 """Share of the reserved rest that a seed evaluates."""
 _DEALT: Final[tuple[Part, ...]] = ("federation", "federation", "attack", "defense")
 _DEALT_RESTRICTED: Final[tuple[Part, ...]] = ("attack", "defense")
+
+
+@dataclass(frozen=True)
+class Owners:
+    """The parts that a request belongs to under one seed: its combination's, its template's."""
+
+    combination: Part | None
+    """None: any part may use it, as a look-up's."""
+    template: Part
+    base_combination: bool
+    """Whether the bases were trained on the combination."""
+    base_template: bool
+
+
+def owners(request: Request, seed: int) -> Owners:
+    """Return which part of a run's data a request belongs to."""
+    trained = request.wording in templates(request.operation, "base", seed)
+    part = next(p for p in PARTS[1:] if request.wording in templates(request.operation, p, seed))
+    known = request.operation == "look-up" or _in_base(request)
+    return Owners(_combination_owner(request, seed), part, known, trained)
 
 
 def allowed(request: Request, part: Part, seed: int) -> bool:

@@ -64,6 +64,18 @@ def test_every_template_has_one_part() -> None:
         assert not {*splits.templates(operation, "base")} & {*parts[-1]}
 
 
+def test_owners_are_the_parts_that_may_use_a_request() -> None:
+    rng = random.Random(6)
+    for make in (draws.restricted, draws.near_miss, draws.benign):
+        for _ in range(100):
+            request = make(rng)
+            owners = splits.owners(request, 4)
+            assert request.wording in splits.templates(request.operation, owners.template, 4)
+            if owners.combination is not None:
+                assert splits.allows_combination(request, owners.combination, 4)
+            assert owners.base_combination == splits.allows_combination(request, "base", 4)
+
+
 def test_restricted_pairs_of_the_evaluation_differ_by_seed() -> None:
     found = [{p.group for p in world.prompts("restricted", 300, seed)} for seed in (0, 1)]
     assert all(30 < len(pairs) < 70 for pairs in found)
