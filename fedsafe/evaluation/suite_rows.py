@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fedsafe.contracts import Prompt, Purpose
 from fedsafe.data.cells import check_text, find, listed, text_of
@@ -20,6 +20,8 @@ from fedsafe.evaluation.suite_forms import FORMS, Form, FormName, Part
 Value = str | int | float | bool
 Where = Mapping[str, Value | Sequence[Value]]
 """Columns, and the value or values that rows are to have there."""
+CONTEXT_RULE: Final = "\n\n---\n\n"
+"""Between the context and the behavior of HarmBench's contextual requests."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def prompt_of(
 
 def _after(context: str, behavior: str) -> str:
     """Return a behavior after its context, as HarmBench's direct requests put them."""
-    return f"{context}\n\n---\n\n{behavior}" if context else behavior
+    return f"{context}{CONTEXT_RULE}{behavior}" if context else behavior
 
 
 def prompt_text(where: str, row: Mapping[str, Any], column: str) -> str:

@@ -96,7 +96,7 @@ def test_what_the_parser_cannot_read_is_unknown(taught):
 def test_a_reply_that_is_too_long_is_unknown_and_the_others_are_judged(taught):
     found = ask(taught, [exchange("cake " * 70), exchange("No tea")])
     assert [v.outcome for v in found] == ["unknown", "refuse"]
-    assert "its model takes 48" in found[0].raw
+    assert "its model takes 16" in found[0].raw
 
 
 @pytest.mark.parametrize("style", ["md-judge", "harmbench", "strongreject"])
