@@ -45,3 +45,13 @@ def test_failed_defense_counts_with_what_it_left() -> None:
     found = counted(known)
     assert [one.name for one in found] == [one.name for one in known]
     assert (found[-1].status, found[-1].scores) == ("failed", known[1].scores)
+
+
+def test_judge_that_reads_no_reply_is_said_with_the_file_of_what_it_said() -> None:
+    unread = scores(0.5, 0.9).model_copy(update={"unread": ("endpoint-1a2b",)})
+    said = list(caveats(course(0.5, scores=unread)))
+    assert said == [
+        "Judge endpoint-1a2b could judge no reply of attacked: its style, parser or prompt does "
+        "not suit the model that it asks. What that said is in evaluations/attacked-0a1b2c/"
+        "verdicts/endpoint-1a2b.jsonl, line 1, field raw."
+    ]

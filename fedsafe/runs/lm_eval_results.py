@@ -5,12 +5,47 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from fedsafe.errors import RunError
+from fedsafe.runs.scores import Record
 
 FILE: Final = "lm-eval.json"
 """Results of a run by stage, in its directory."""
 SAID_BEFORE: Final = {"alias", "name", "sample_len", "sample_count"}
 """Keys of a task's results that are no metric."""
+
+
+class Metric(Record):
+    """What lm-eval found of one metric."""
+
+    value: float
+    stderr: float | None = None
+    higher_is_better: bool | None = None
+
+
+class TaskResults(Record):
+    """What lm-eval found on one task, and how it was asked."""
+
+    metrics: dict[str, Metric]
+    n: int | None = None
+    """Examples."""
+    few_shot: int | None = None
+    """Examples shown before each question."""
+    version: str | float | None = None
+    limit: int | None = None
+    template: bool = False
+    """Whether questions went through the experiment's template."""
+
+
+class StageResults(Record):
+    """What lm-eval found on the model of one stage."""
+
+    adapter: str
+    """sha256 of its adapter."""
+    lm_eval: str = ""
+    """Version."""
+    tasks: dict[str, TaskResults]
 
 
 def read_lm_eval(directory: Path) -> dict[str, Any]:
@@ -24,10 +59,17 @@ def read_lm_eval(directory: Path) -> dict[str, Any]:
         return {"version": 1, "stages": {}}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        found["stages"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise RunError(f"{path} cannot be read as results of lm-eval. Move it away.") from None
-    return dict(found)
+        stages = TypeAdapter(dict[str, StageResults]).validate_python(found["stages"])
+    except ValidationError as error:
+        place = ".".join(map(str, ("stages", *error.errors()[0]["loc"])))
+        raise _broken(path, f"field {place}: {error.errors()[0]['msg']}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _broken(path, f"{type(error).__name__}: {error}") from None
+    return {**found, "stages": {name: stage.plain() for name, stage in stages.items()}}
+
+
+def _broken(path: Path, why: str) -> RunError:
+    return RunError(f"{path} cannot be read as results of lm-eval ({why}). Move it away.")
 
 
 def task_results(found: Mapping[str, Any], task: str) -> dict[str, Any]:
