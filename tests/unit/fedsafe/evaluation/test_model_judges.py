@@ -150,6 +150,14 @@ def test_batches_change_no_probability(network):
     assert [v.score for v in classify(network, exchanges)] == pytest.approx(alone, abs=1e-5)
 
 
+def test_a_classifier_whose_model_names_no_padding_takes_its_tokenizer_s(network, tmp_path):
+    model = LlamaForSequenceClassification(network[0].config)
+    model.config = config(id2label={0: "fine", 1: "toxic"}, label2id={"fine": 0, "toxic": 1})
+    model.config.pad_token_id = None
+    found = classify((model, saved(model, tmp_path)), [exchange("No"), exchange("Yes here")])
+    assert len(found) == 2
+
+
 def test_a_label_that_the_classifier_lacks_is_named(network):
     with pytest.raises(ConfigError, match="fine, toxic"):
         classify(network, [exchange("No")], unsafe="evil")
