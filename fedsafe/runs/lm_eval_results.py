@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from fedsafe.errors import RunError
 from fedsafe.runs.scores import Record
@@ -19,8 +20,8 @@ SAID_BEFORE: Final = {"alias", "name", "sample_len", "sample_count"}
 class Metric(Record):
     """What lm-eval found of one metric."""
 
-    value: float
-    stderr: float | None = None
+    value: FiniteFloat
+    stderr: FiniteFloat | None = None
     higher_is_better: bool | None = None
 
 
@@ -32,7 +33,7 @@ class TaskResults(Record):
     """Examples."""
     few_shot: int | None = None
     """Examples shown before each question."""
-    version: str | float | None = None
+    version: int | float | str | None = None
     limit: int | None = None
     template: bool = False
     """Whether questions went through the experiment's template."""
@@ -89,14 +90,18 @@ def _metrics(found: Mapping[str, Any], task: str) -> Iterator[tuple[str, dict[st
     results = found["results"][task]
     for key, value in results.items():
         metric, _, chosen = key.partition(",")
-        if key in SAID_BEFORE or metric.endswith("_stderr") or not isinstance(value, int | float):
+        if key in SAID_BEFORE or metric.endswith("_stderr") or not _is_finite(value):
             continue
         error = results.get(f"{metric}_stderr,{chosen}")
         yield (
             metric if chosen in {"", "none"} else key,
             {
                 "value": float(value),
-                "stderr": float(error) if isinstance(error, int | float) else None,
+                "stderr": float(error) if _is_finite(error) else None,
                 "higher_is_better": higher.get(metric),
             },
         )
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and isfinite(value)
