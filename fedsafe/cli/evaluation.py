@@ -58,6 +58,12 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
         Path | None,
         typer.Option("--ordinary", metavar="FILE", help="Ordinary questions and answers, to fit."),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option("--encoding", metavar="NAME", help="Of these files, such as cp1252.")
+    ] = "",
+    key: Annotated[
+        str, typer.Option("--key", metavar="NAME", help="Of the list, where JSON is an object.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's models again; replies that are there are not generated anew.
@@ -75,6 +81,7 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
             raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
         chosen = settings(changes)
         files = {"labels": labels, "tune": tune, "ordinary": ordinary}
+        files |= {"encoding": encoding, "key": key}
         search_current()
         calibrate_judge(judge, chosen, columns, files, as_json=as_json)
         return

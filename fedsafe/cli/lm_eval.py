@@ -48,11 +48,13 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
 ) -> None:
     """Evaluate a run's models on lm-eval tasks, such as MMLU, ARC or GSM8K from local files.
 
-    Results are kept in lm-eval.json in the run directory; stages evaluated earlier stay in it.
+    Results are kept in lm-eval.json in the run directory, and shown in its report; stages
+    evaluated earlier stay in it.
     """
     from fedsafe.cli.directories import existing
     from fedsafe.integrations.lm_eval_harness import HarnessOptions, run_lm_eval
-    from fedsafe.integrations.lm_eval_results import FILE
+    from fedsafe.report import write
+    from fedsafe.runs.lm_eval_results import FILE
 
     existing(run)
     options = HarnessOptions(limit, few_shot, batch_size, template)
@@ -62,11 +64,13 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
             typer.echo(sentence, err=True)
 
     found = run_lm_eval(run, tasks, stages or (), options, tell)
+    page = write(run)
     if as_json:
         typer.echo(json.dumps(found))
         return
     _show(found["stages"])
     typer.echo(f"results  {shown(run / FILE)}")
+    typer.echo(f"report   {shown(page)}")
 
 
 def _show(stages: Mapping[str, Mapping[str, Any]]) -> None:

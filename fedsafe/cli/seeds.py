@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 EXPLAINED = (
     "Differences are after less before, of shares in points, paired by prompt and seed. t: over "
-    "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; McNemar's "
-    "exact test takes the pooled pairs as independent; Holm: the same, corrected over all tests."
+    "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; p: "
+    "McNemar's exact test, or of graded values sign flips, which take the pooled pairs as "
+    "independent; Holm: the same, corrected over all tests."
 )
 
 
@@ -121,7 +122,7 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
 def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> Table:
     table = plain_table(title=safe(title))
     table.add_column("", no_wrap=True)
-    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p", "Holm")
+    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "p", "Holm")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for found in differences:

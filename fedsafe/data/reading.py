@@ -65,7 +65,7 @@ def read_jsonl(path: Path, encoding: str = "") -> Iterator[Row]:
                 continue
             where = f"{path}, line {number}"
             try:
-                value = parse(line)
+                value = parse(line.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{where}, column {error.colno}: expected one JSON object, got "

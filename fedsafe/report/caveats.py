@@ -23,7 +23,22 @@ def caveats(stages: Sequence[Stage]) -> Iterator[str]:
     """Yield sentences that belong beside the headline of a run."""
     if saturated(stages):
         yield SATURATED
+    yield from _unread(stages)
     yield from overlaps(stages)
+
+
+def _unread(stages: Sequence[Stage]) -> Iterator[str]:
+    """Yield which judges could judge no reply of a stage, and where what they said stands."""
+    of: dict[str, list[Stage]] = {}
+    for stage in stages:
+        for judge in stage.scores.unread:
+            of.setdefault(judge, []).append(stage)
+    for judge, found in of.items():
+        yield (
+            f"Judge {judge} could judge no reply of {', '.join(stage.name for stage in found)}: "
+            "its style, parser or prompt does not suit the model that it asks. What that said is "
+            f"in {found[0].evaluation}/verdicts/{judge}.jsonl, line 1, field raw."
+        )
 
 
 def saturated(stages: Sequence[Stage]) -> bool:

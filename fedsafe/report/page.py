@@ -12,6 +12,7 @@ from fedsafe.report.clients import clients
 from fedsafe.report.depth_page import depth
 from fedsafe.report.federation import costs, over_rounds
 from fedsafe.report.flips import flips
+from fedsafe.report.lm_eval_page import lm_eval
 from fedsafe.report.loader import RunData, read
 from fedsafe.report.markup import section, text
 from fedsafe.report.samples import samples
@@ -29,6 +30,7 @@ LINKS = (
     ("stages", "Stages"),
     ("depth", "Depth"),
     ("trades", "Trades"),
+    ("lm-eval", "lm-eval"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
@@ -61,6 +63,7 @@ def render(run: RunData, *, reveal: bool = False) -> str:
         stage_charts(run),
         depth(run),
         trade_curves(run),
+        lm_eval(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",

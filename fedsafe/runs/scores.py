@@ -108,6 +108,8 @@ class Scores(Record):
     """How far the judges of the evaluation agree, every two of them."""
     judge: str = ""
     """Judge of these scores, by name and key of its settings."""
+    unread: tuple[str, ...] = ()
+    """Judges of the evaluation that could neither judge nor score any reply."""
     asked: str = ""
     """What prompts of the purpose harmful are; empty: harmful prompts."""
     verdicts: str = ""

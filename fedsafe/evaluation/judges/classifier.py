@@ -107,6 +107,8 @@ def _load(spec: Model) -> tuple[Any, Any, Any]:
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
         reason = reason_of(error)
         raise ModelError(f"The classifier in {directory} cannot be loaded: {reason}") from None
+    if network.config.pad_token_id is None:  # without it, classifiers of decoders take one row
+        network.config.pad_token_id = tokenizer.pad_token_id
     return network.to(device).eval(), tokenizer, device
 
 

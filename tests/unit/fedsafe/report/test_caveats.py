@@ -33,3 +33,13 @@ def test_overlap_that_was_kept_is_said() -> None:
 
 def test_data_without_overlap_are_said_to_have_none() -> None:
     assert Overlap(samples=3).said == "3 samples: none repeats an evaluation prompt"
+
+
+def test_judge_that_reads_no_reply_is_said_with_the_file_of_what_it_said() -> None:
+    unread = scores(0.5, 0.9).model_copy(update={"unread": ("endpoint-1a2b",)})
+    said = list(caveats(course(0.5, scores=unread)))
+    assert said == [
+        "Judge endpoint-1a2b could judge no reply of attacked: its style, parser or prompt does "
+        "not suit the model that it asks. What that said is in evaluations/attacked-0a1b2c/"
+        "verdicts/endpoint-1a2b.jsonl, line 1, field raw."
+    ]
