@@ -7,8 +7,10 @@ from fedsafe.report import matrix_heatmap
 from fedsafe.report.markup import details, figure, pairs, section, table, text
 from fedsafe.report.measures import NONE, Measure, duration
 from fedsafe.report.page import document
+from fedsafe.report.search_section import search_section
 from fedsafe.runs.files import write_text
 from fedsafe.runs.matrix_records import FILE, PAGE, MatrixRecord, MatrixTable, TableCell
+from fedsafe.runs.search_records import SearchRecord
 
 
 def is_matrix_directory(directory: Path) -> bool:
@@ -16,19 +18,27 @@ def is_matrix_directory(directory: Path) -> bool:
     return (directory / FILE).is_file()
 
 
-def write_matrix(directory: Path, record: MatrixRecord, tables: Sequence[MatrixTable]) -> Path:
+def write_matrix(
+    directory: Path,
+    record: MatrixRecord,
+    tables: Sequence[MatrixTable],
+    search: SearchRecord | None = None,
+) -> Path:
     """Write the page of a matrix, and return its path."""
     page = directory / PAGE
-    write_text(page, render_matrix(record, tables))
+    write_text(page, render_matrix(record, tables, search))
     return page
 
 
-def render_matrix(record: MatrixRecord, tables: Sequence[MatrixTable]) -> str:
+def render_matrix(
+    record: MatrixRecord, tables: Sequence[MatrixTable], search: SearchRecord | None = None
+) -> str:
     """Return the page.
 
     Args:
         record: The matrix.
         tables: Measures to be shown, all with the same rows and columns.
+        search: What was searched in it; None: nothing.
     """
     done = sum(cell.status == "done" for cell in record.cells)
     failed = [cell for cell in record.cells if cell.status == "failed"]
@@ -39,8 +49,10 @@ def render_matrix(record: MatrixRecord, tables: Sequence[MatrixTable]) -> str:
         f"{record.status}</span></p><h1>{text(record.name)}</h1>"
         f'<p class="verdict">{said}</p></header>'
     )
-    body = "".join(_measure(number, one) for number, one in enumerate(tables))
-    links = "".join(
+    found = search_section(search)
+    body = found + "".join(_measure(number, one) for number, one in enumerate(tables))
+    links = '<a href="#worst-case">Worst case</a>' if found else ""
+    links += "".join(
         f'<a href="#m{number}">{text(_named(one).label)}</a>' for number, one in enumerate(tables)
     )
     if failed:
