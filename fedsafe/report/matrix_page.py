@@ -44,10 +44,11 @@ def render_matrix(
     failed = [cell for cell in record.cells if cell.status == "failed"]
     said = f"{done} of {len(record.cells)} cells are done"
     said += f", {len(failed)} failed." if failed else "."
+    said += " ".join(["", *(_between(one) for one in tables[:1])]).rstrip()
     head = (
         f'<header><p class="eyebrow">FedSafe<span class="pill {record.status}">'
         f"{record.status}</span></p><h1>{text(record.name)}</h1>"
-        f'<p class="verdict">{said}</p></header>'
+        f'<p class="verdict">{text(said)}</p></header>'
     )
     found = search_section(search)
     body = found + "".join(_measure(number, one) for number, one in enumerate(tables))
@@ -63,6 +64,24 @@ def render_matrix(
     return document(f"{record.name}: matrix", f'{links}<a href="#plan">Plan</a>', head + body)
 
 
+def _between(one: MatrixTable) -> str:
+    """Say between which values the cells of a table lie, and where the worst one is."""
+    measure = _named(one)
+    found = [
+        (cell.mean, f"{' · '.join(row)}, {' · '.join(column)}".strip(", "))
+        for row, cells in zip(one.row_labels, one.cells, strict=True)
+        for column, cell in zip(one.column_labels, cells, strict=True)
+        if cell.mean is not None
+    ]
+    if len(found) < 2 or not measure.better:
+        return ""
+    ordered = sorted(found, key=lambda cell: cell[0], reverse=measure.better == "lower")
+    (worst, where), (best, _) = ordered[0], ordered[-1]
+    if worst == best:
+        return f"{measure.label} is {measure.say(best)} everywhere."
+    return f"{measure.label} goes from {measure.say(worst)} ({where}) to {measure.say(best)}."
+
+
 def _named(one: MatrixTable) -> Measure:
     return Measure(one.measure, one.display)
 
@@ -74,9 +93,14 @@ def _measure(number: int, one: MatrixTable) -> str:
         f"{text(over(one))}"
     )
     axes = f"Rows: {' · '.join(one.rows)}. Columns: {' · '.join(one.columns) or NONE}."
+    note = (
+        "Green is better, red is worse. Point at a cell for its interval, or see the table below."
+    )
+    if any(cell.failed and cell.mean is not None for cells in one.cells for cell in cells):
+        note += " * A run of it failed; a defense that did counts with the model it was given."
     drawn = figure(
         text(axes),
-        "Green is better, red is worse. Point at a cell for its interval, or see the table below.",
+        note,
         matrix_heatmap.draw(one),
         wide=True,
     )

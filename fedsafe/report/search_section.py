@@ -83,6 +83,7 @@ def search_section(record: SearchRecord | None) -> str:
     rows = [[text(cell) for cell in row(record, one)] for one in record.results]
     body = table([text(one) for one in heads], rows, numbers=range(axes, len(heads) - 1))
     body += "".join(f'<p class="note">{text(one)}</p>' for one in said[1:])
+    body += "<h3>What was tried</h3>"
     body += pairs([(text(name), text(values)) for name, values in record.space.items()])
     body += "".join(_every(record, one) for one in record.results)
     return section("worst-case", "The attacker's worst case", text(said[0]), body)
