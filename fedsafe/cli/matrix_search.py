@@ -84,10 +84,15 @@ def show_search(record: "SearchRecord") -> None:
         pad_edge=False,
         padding=(0, 2, 0, 0),
     )
-    for heading in texts.headings(record):
-        rows.add_column(safe(heading), overflow="fold")
+    for heading in texts.headings(record)[:-1]:
+        rows.add_column(safe(heading.rpartition(".")[2]), overflow="fold")
+    settings = []
     for found in record.results:
-        rows.add_row(*map(safe, texts.row(record, found)))
+        *cells, setting = map(safe, texts.row(record, found))
+        rows.add_row(*cells)
+        settings.append(f"[bold]{', '.join(map(safe, found.labels.values()))}[/bold]  {setting}")
     out.print(rows)
+    for line in settings:
+        out.print(line, soft_wrap=True)
     for note in texts.notes(record):
         out.print(f"[dim]{safe(note)}[/dim]", soft_wrap=True)

@@ -102,7 +102,8 @@ PIECES = """
 .edge-attacked { border-top-color: var(--attacked); }
 .edge-defended { border-top-color: var(--defended); }
 dl { display: flex; flex-wrap: wrap; gap: 12px 34px; margin: 0; }
-dt { font-size: 12px; color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
+dt { font-size: 12px; color: var(--faint); } dd { margin: 0; }
+h1, .verdict, .lead, .note, summary, caption, figcaption, dd { overflow-wrap: anywhere; }
 .aside dl, .halves dl { display: block; }
 .halves dl div { display: grid; grid-template-columns: 9.5em minmax(0, 1fr); padding: 4px 0;
   border-bottom: 1px solid var(--rule); font-size: 13.5px; }
