@@ -172,7 +172,8 @@ class _Running:
             self._write("running")
         left = estimate.estimate(self._plan, self._speeds, self._ended).seconds
         facts = record.model_dump(mode="json", exclude={"version"})
-        done, total = len(self._ended), len(self._stages) + len(self._plan.cells)
+        names = [*self._stages, *(f"cell:{cell.name}" for cell in self._plan.cells)]
+        done, total = sum(one in self._ended for one in names), len(names)
         self._tell("end", {**facts, "done": done, "total": total, "left": left})
 
     def _failed_cells(self) -> dict[str, str]:
