@@ -55,15 +55,19 @@ def accept(
             cards = prepare(defense or (), experiment, seeds, output, transfer, listen).cards()
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
-    for card in cards:
-        if as_json:
+    if as_json:
+        for card in cards:
             typer.echo(json.dumps({"kind": "card", **card.plain()}))
-        else:
-            show_card(card, card.defense)
-    if not as_json:
-        if len(cards) > 1:
-            show_cards(cards)
-        typer.echo(f"cards    {shown(output / 'cards')}")
+        return
+    _measured(cards)
+    typer.echo(f"cards    {shown(output / 'cards')}")
+
+
+def _measured(cards: "Sequence[AcceptanceCard]") -> None:
+    for card in cards:
+        show_card(card, card.defense)
+    if len(cards) > 1:
+        show_cards(cards)
 
 
 def show_card(card: "AcceptanceCard | None", defense: str) -> None:

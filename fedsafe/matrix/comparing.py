@@ -52,14 +52,21 @@ def compare_cells(
         said = ",".join(f"{name}={value}" for name, value in one.items())
         cells, failed = _cells(record, {**limits, **wanted}, said)
         lost += [f"{label}: cell {cell.name} is left out: {_why(cell)}" for cell in failed]
-        runs = {seed: OneRun.read(directory / cell.directory) for seed, cell in cells.items()}
-        side = Side(label, said, runs, seeded=True)
-        side.stage = side.names[-1] if stage == FINAL else stage
-        check_stage(side)
-        sides.append(side)
+        sides.append(_side(directory, label, said, cells, stage))
     found = compare_sides(sides, reveal=reveal)
     told = [one for one in found.settings if one.path != "name"]  # each cell has its own
     return found.model_copy(update={"settings": told, "warnings": [*lost, *found.warnings]})
+
+
+def _side(
+    directory: Path, label: str, said: str, cells: Mapping[int, CellRecord], stage: str
+) -> Side:
+    """Return a side, with the stage of it that is compared."""
+    runs = {seed: OneRun.read(directory / cell.directory) for seed, cell in cells.items()}
+    side = Side(label, said, runs, seeded=True)
+    side.stage = side.names[-1] if stage == FINAL else stage
+    check_stage(side)
+    return side
 
 
 def _cells(

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from fedsafe.errors import ConfigError
-from fedsafe.evaluation.scoring import labels as measure_labels
-from fedsafe.experiment.schema import Experiment
 from fedsafe.matrix.axes import Axis, Label
 from fedsafe.matrix.cells import Cell, cells_with, combinations
 from fedsafe.matrix.definition import Definition
@@ -23,14 +21,13 @@ from fedsafe.matrix.plan import plan_of
 from fedsafe.matrix.pools import Pool
 from fedsafe.matrix.results import SEED, Results
 from fedsafe.matrix.running import Tell, run
+from fedsafe.matrix.search_checks import check
 from fedsafe.matrix.search_file import TRIAL, Search
 from fedsafe.matrix.search_results import Findings, is_extreme, ordered, spaces
 from fedsafe.matrix.search_space import AS_WRITTEN, Trial
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.files import digest
-from fedsafe.runs.scores import PLAIN, parts_of
 from fedsafe.runs.search_records import FILE, SearchRecord, Tried, Worst
-from fedsafe.suggestions import suggestion
 
 
 @dataclass
@@ -71,7 +68,7 @@ def planned(definition: Definition, directory: Path) -> Matrix:
         for number, one in enumerate(chosen)
     ]
     cells = _cells(definition, search, groups)
-    _check(cells, search)
+    check(cells, search)
     return Matrix(definition, plan_of(cells), directory)
 
 
@@ -215,45 +212,3 @@ def _labels(search: Search, groups: Sequence[_Group]) -> Iterator[dict[str, Labe
         pairs += [(group.fresh, seed) for seed in search.fresh if group.fresh is not None]
         for trial, seed in pairs:
             yield {**group.labels, TRIAL: trial.label, SEED: str(seed)}
-
-
-def _check(cells: Sequence[Cell], search: Search) -> None:
-    """See that every cell has what the search looks at.
-
-    Raises:
-        ConfigError: One has no attack, no clean control or not the measures.
-    """
-    for cell in cells:
-        if cell.experiment.attack is None:
-            raise ConfigError(
-                f"search: cell {cell.name} has no attack whose settings could be searched. Leave "
-                "such values out of the axes."
-            )
-        if search.keep and not cell.experiment.control:
-            raise ConfigError(
-                "control: a search with `keep` measures loss against the clean control. Set "
-                "control: true, or keep: {}."
-            )
-        for key in (search.measure, *search.keep):
-            _measured(key, cell.experiment)
-
-
-def _measured(key: str, experiment: Experiment) -> None:
-    """See that an experiment takes a measure.
-
-    Raises:
-        ConfigError: It does not, under that condition.
-    """
-    name, condition = parts_of(key)
-    known = measure_labels(experiment.evaluation.measures)
-    if name not in known:
-        raise ConfigError(
-            f"search: there is no measure '{name}'.{suggestion(name, known)} "
-            f"Measures: {', '.join(known)}."
-        )
-    asked = measure_labels(experiment.evaluation.conditions)
-    if (condition or PLAIN) not in asked:
-        raise ConfigError(
-            f"search: '{key}' is asked under no condition '{condition}'. "
-            f"evaluation.conditions: {', '.join(asked)}."
-        )
