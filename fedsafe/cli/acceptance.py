@@ -1,6 +1,7 @@
 """``fedsafe accept``: measure a defense's acceptance card, and the table of a card."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,13 +57,19 @@ def accept(
             cards = prepare(defense or (), experiment, seeds, output, transfer, listen).cards()
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
-    for card in cards:
-        if as_json:
+    if as_json:
+        for card in cards:
             typer.echo(json.dumps({"kind": "card", **card.plain()}))
-        else:
-            show_card(card, card.defense)
-    if not as_json:
-        typer.echo(f"cards    {shown(output / 'cards')}")
+        return
+    _measured(cards)
+    typer.echo(f"cards    {shown(output / 'cards')}")
+
+
+def _measured(cards: "Sequence[AcceptanceCard]") -> None:
+    for card in cards:
+        show_card(card, card.defense)
+    if len(cards) > 1:
+        show_cards(cards)
 
 
 def show_card(card: "AcceptanceCard | None", defense: str) -> None:
@@ -97,6 +104,39 @@ def show_card(card: "AcceptanceCard | None", defense: str) -> None:
     out.print()
     out.print(table)
     out.print(f"[dim]{safe(card.said)}[/dim]", soft_wrap=True)
+
+
+def show_cards(cards: "Sequence[AcceptanceCard]") -> None:
+    """Print acceptance cards as one table: of each group the cells that pass, and the worst."""
+    from rich import box
+    from rich.table import Table
+
+    from fedsafe.cli.tables import console
+
+    groups = dict.fromkeys(cell.group for card in cards for cell in card.cells)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("defense", "seeds", *groups):
+        table.add_column(heading, vertical="top", overflow="fold")
+    for card in cards:
+        found = [[cell for cell in card.cells if cell.group == group] for group in groups]
+        table.add_row(safe(card.defense), str(len(card.seeds)), *map(_group, found))
+    console().print(table)
+    names = ", ".join(dict.fromkeys(safe(card.experiment) for card in cards))
+    console().print(
+        f"[dim]Cells that pass, of those measured, and the largest value of those that fail. "
+        f"Measured with {names}; a card tells of no other model or attack.[/dim]",
+        soft_wrap=True,
+    )
+
+
+def _group(cells: "Sequence[Cell]") -> str:
+    """Return how many cells of a group pass, of those that were measured."""
+    measured = [cell for cell in cells if cell.passed is not None]
+    if not measured:
+        return f"[dim]{NONE}[/dim]"
+    failing = [cell.value or 0.0 for cell in measured if not cell.passed]
+    said = f"{len(measured) - len(failing)} of {len(measured)}"
+    return f"[red]{said}, {_of(max(failing))}[/red]" if failing else f"[green]{said}[/green]"
 
 
 def _cell(cell: "Cell") -> tuple[str, ...]:

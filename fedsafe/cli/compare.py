@@ -23,6 +23,12 @@ REPLY = 160
 """Characters of a revealed text in the terminal."""
 
 
+Page = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write an HTML page too.")
+]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show prompts and replies of what flipped.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to an app."""
     epilog = "Example: fedsafe compare runs/mean runs/krum -o compare.html"
@@ -37,13 +43,8 @@ def compare(
             help="Two or more runs, or directories of --seeds; each is compared with the first.",
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write an HTML page too."),
-    ] = None,
-    reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show prompts and replies of what flipped.")
-    ] = False,
+    output: Page = None,
+    reveal: Reveal = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show the settings in which runs differ, paired tests of every measure, flipped prompts.
@@ -53,12 +54,26 @@ def compare(
     """
     from fedsafe.app import activate
     from fedsafe.pipeline.comparison import compare as compared
-    from fedsafe.report.comparison_page import write_comparison
 
+    checked_page(output)
+    activate()
+    tell(compared(runs, reveal=reveal), output, as_json=as_json)
+
+
+def checked_page(output: Path | None) -> None:
+    """See that a page is to be HTML.
+
+    Raises:
+        ConfigError: Its name ends otherwise.
+    """
     if output is not None and output.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"-o {output}: the page is HTML. Name a file that ends in .html.")
-    activate()
-    found = compared(runs, reveal=reveal)
+
+
+def tell(found: "Comparison", output: Path | None, *, as_json: bool) -> None:
+    """Print a comparison, and write its page if one is wanted."""
+    from fedsafe.report.comparison_page import write_comparison
+
     if output is not None:
         write_comparison(output, found)
     if as_json:

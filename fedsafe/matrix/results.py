@@ -86,7 +86,7 @@ class Results:
 
     def _rows(self, cell: CellRecord) -> Iterator[dict[str, Any]]:
         stages = self.stages[cell.name]
-        last = _last(cell, stages)
+        last = last_stages(cell, stages)
         for stage in stages:
             facts = {
                 **cell.labels,
@@ -189,7 +189,7 @@ class Results:
     def _rate(self, cell: CellRecord, table: MatrixTable) -> Rate | None:
         stages = self.stages[cell.name]
         if table.stage == FINAL:
-            found = _last(cell, stages)
+            found = last_stages(cell, stages)
         else:
             found = [stage for stage in stages if stage.name == table.stage]
         return found[0].scores.measures.get(table.measure) if found else None
@@ -215,7 +215,7 @@ class Results:
         return next((display for display in shown if display is not None), None)
 
 
-def _last(cell: CellRecord, stages: Sequence[Stage]) -> list[Stage]:
+def last_stages(cell: CellRecord, stages: Sequence[Stage]) -> list[Stage]:
     """Return a cell's last model, after its defenses and before second attacks; empty: it has none.
 
     A defense that failed leaves the model that it was given; a federation that failed leaves none.

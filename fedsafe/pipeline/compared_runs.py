@@ -148,12 +148,22 @@ def _side(label: str, given: str) -> Side:
         run = OneRun.read(directory)
         runs = {run.experiment.seed: run}
     side = Side(label, given, runs, stage, seeded)
-    if stage and stage not in side.names:
-        raise RunError(
-            f"{directory} has no evaluated stage '{stage}'.{suggestion(stage, side.names)} "
-            f"Stages: {', '.join(side.names)}."
-        )
+    if stage:
+        check_stage(side)
     return side
+
+
+def check_stage(side: Side) -> None:
+    """See that every run of a side has the stage that was asked for.
+
+    Raises:
+        RunError: One has not.
+    """
+    if side.stage not in side.names:
+        raise RunError(
+            f"{side.given} has no evaluated stage '{side.stage}'."
+            f"{suggestion(side.stage, side.names)} Stages: {', '.join(side.names)}."
+        )
 
 
 def _seeds(directory: Path) -> list[tuple[int, str]]:
