@@ -156,7 +156,10 @@ def test_several_estimates_of_an_attacker_count_as_one_client(name: str) -> None
     update, knowledge = knowledge_of(choice)
     assert knowledge.benign is not None
     twice = replace(knowledge, benign=knowledge.benign.repeat_interleave(2, dim=0))
-    one, other = forge(choice, update, knowledge), forge(choice, update, replace(twice, rng=Random(0)))
+    one, other = (
+        forge(choice, update, knowledge),
+        forge(choice, update, replace(twice, rng=Random(0))),
+    )
     torch.testing.assert_close(one, other)
 
 
