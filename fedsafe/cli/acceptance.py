@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsafe.cli.text import Interrupted, safe, shown
+from fedsafe.errors import ConfigError
 from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
@@ -24,13 +25,21 @@ def register(app: typer.Typer) -> None:
 
 
 def accept(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there.")
-    ],
     defense: Annotated[
         list[str] | None,
         typer.Argument(metavar="[DEFENSE]...", help="Defenses; none: all of the experiment."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there."),
+    ] = None,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table",
+            help="Measure nothing: show the cards of DIR, or the shipped ones, in one table.",
+        ),
+    ] = False,
     experiment: Annotated[
         str,
         typer.Option(metavar="EXPERIMENT", help="Attack, evaluation and the defenses' settings."),
@@ -46,6 +55,11 @@ def accept(
 
     All defenses repair the same attacked models. The same command goes on where it stopped.
     """
+    if table:
+        show_table(defense or (), output, as_json=as_json)
+        return
+    if output is None:
+        raise ConfigError("Say with -o where runs and cards go, such as -o cards.")
     from fedsafe.acceptance import prepare
     from fedsafe.app import activate
     from fedsafe.cli.console import display
@@ -70,6 +84,32 @@ def _measured(cards: "Sequence[AcceptanceCard]") -> None:
         show_card(card, card.defense)
     if len(cards) > 1:
         show_cards(cards)
+
+
+def show_table(defenses: Sequence[str], directory: Path | None, *, as_json: bool) -> None:
+    """Print cards side by side: those in a directory, or the shipped ones.
+
+    Raises:
+        ConfigError: There is no card, or none of a defense.
+        RunError: A card cannot be read.
+    """
+    from fedsafe.report.acceptance_table import acceptance_tables
+    from fedsafe.runs.acceptance import all_shipped, cards_in
+
+    cards = all_shipped() if directory is None else cards_in(directory / "cards")
+    where = "FedSafe" if directory is None else shown(directory / "cards")
+    if missing := [name for name in defenses if name not in cards]:
+        raise ConfigError(
+            f"{where} has no card of {', '.join(missing)}. It has {', '.join(cards) or 'none'}."
+        )
+    if not cards:
+        raise ConfigError(f"{where} has no cards. `fedsafe accept -o DIR` measures them.")
+    chosen = [card for name, card in cards.items() if not defenses or name in defenses]
+    if as_json:
+        for card in chosen:
+            typer.echo(json.dumps({"kind": "card", **card.plain()}))
+    else:
+        typer.echo(acceptance_tables(chosen))
 
 
 def show_card(card: "AcceptanceCard | None", defense: str) -> None:

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from fedsafe.contracts import Batch, Defended, DefenseCard, DefenseTask, ModelContext, defenses
+from fedsafe.contracts import (
+    Batch,
+    Defended,
+    DefenseCard,
+    DefenseTask,
+    ModelContext,
+    Objective,
+    defenses,
+)
 from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.borderline import borderline_pairs
 from fedsafe.defenses.derta_rows import Weights, rows, turning_token, turning_word
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
@@ -26,14 +35,15 @@ Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in
 @defenses(
     "derta",
     paper="Yuan et al., ACL 2025",
-    badge="variant: after an attack, on harmful replies, refusals and help that the model writes "
-    "by itself; cuts and labels are those of the public code",
+    badge="variant: after an attack, on harmful replies, refusals, help and borderline examples "
+    "that the model writes by itself; cuts and labels are those of the public code",
     card=DefenseCard(
         claim="Trained to refuse at every position of a harmful reply, a model holds against "
         "attacks that force its beginning, with little loss of help.",
         needs=("gradients", "harmful answers", "generation", "judge"),
-        cost="an answer, a refusal and a help written for each pair, then forward and backward "
-        "passes of steps x batch_size samples",
+        cost="an answer, a refusal and a help written for each pair, four requests and three "
+        "replies for each borderline example, then forward and backward passes of steps x "
+        "batch_size samples",
         nothing={"steps": 0},
     ),
 )
@@ -49,6 +59,10 @@ def derta(
     filter: Filter = (),
     writer: Writer = "model",
     pairs: Annotated[int, Field(ge=1, description="Harmful ones, and ordinary ones.")] = 100,
+    borderline: Annotated[
+        int,
+        Field(ge=0, description="Ordinary ones more: those most like the unsafe, in words."),
+    ] = 0,
     refusal: Annotated[
         str, Field(description="The one token to turn to; empty: refusals' commonest first word.")
     ] = "",
@@ -73,22 +87,30 @@ def derta(
     filters, trusted = filters_of(filter, task), writer == "start"
     written = SelfWrittenPairs(context, task, pairs, 1.0, filters, Counter(), trusted)
     asked = data.samples()
-    refused = written.refusals([sample.instruction for sample in asked], [note])
+    unsafe = [sample.instruction for sample in asked]
+    refused = written.refusals(unsafe, [note])
     helpful = written.half([ask_ordinary], ["{request}"], "comply")
+    helpful += borderline_pairs(written, ask_ordinary, unsafe, helpful, borderline)
     turn = turning_word(context, list(refused.values()), refusal)
     weights = Weights(prefix_weight, transition_weight, benign_weight)
     answered = [sample for sample in asked if sample.instruction in refused]
     samples = rows(answered, refused, helpful, turn, weights, context.rng)
     # Harmful replies are trained on, and never written into the run.
     task.keep("help", helpful, {**written.card(), "how": "defense derta", "turns_to": turn})
-    token = turning_token(context, turn)
-
-    def thinned(of: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
-        labels = thin_transitions(batch.labels, token or 0, share, share_of, of.rng)
-        return of.cross_entropy(Batch(batch.input_ids, batch.attention_mask, labels, batch.weights))
-
     if steps:
-        loss = "supervised" if share == 1 else thinned
+        token = turning_token(context, turn) or 0
+        loss = "supervised" if share == 1 else _thinned(token, share, share_of)
         context.fit(samples, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
         context.report("trained to refuse anywhere", rows=len(samples), refusals=len(refused))
     return Defended(context.adapter())
+
+
+def _thinned(token: int, share: float, share_of: ShareOf) -> Objective:
+    """Return cross entropy whose transitions to a token keep a share of their labels."""
+
+    def objective(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor, float]":
+        labels = thin_transitions(batch.labels, token, share, share_of, context.rng)
+        given = Batch(batch.input_ids, batch.attention_mask, labels, batch.weights)
+        return context.cross_entropy(given)
+
+    return objective

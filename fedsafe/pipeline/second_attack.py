@@ -4,13 +4,14 @@ How long a defense holds is part of what it is worth. Each defended model has a 
 its own, kept in ``second-attacks/NAME-KEY`` and gone on with where it stopped.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.measures import detection
 from fedsafe.evaluation.overlap import attack_overlap, signatures
 from fedsafe.experiment.attack import SecondAttack
-from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of
+from fedsafe.experiment.pipelines import PREFIX, again_name, ends_of, pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
@@ -30,10 +31,29 @@ def check_place(run: Run) -> None:
     Raises:
         RunError: The clients are on machines of their own.
     """
-    if run.experiment.second_attack is not None and run.runtime == DEPLOYMENT:
+    if run.runtime == DEPLOYMENT:
         raise RunError(
             "second_attack is for runs in one process or a simulation: clients on machines of "
             "their own are not asked again after a defense. Remove it from the experiment."
+        )
+
+
+def check_finished(run: Run, defended: Sequence[object]) -> None:
+    """See that the models of a finished run can be attacked again.
+
+    Raises:
+        RunError: Its clients are on machines of their own, or there is nobody or nothing to attack.
+    """
+    check_place(run)
+    if run.experiment.attack is None:
+        raise RunError(
+            f"{run.store.directory} has no attackers, so that nobody can attack its models again. "
+            "Give a run whose experiment has an attack."
+        )
+    if not defended:
+        raise RunError(
+            f"{run.store.directory} has no defended model to attack again. Name a defense with "
+            "--with."
         )
 
 
@@ -80,6 +100,13 @@ def attack_defended(run: Run, clients: Clients, second: SecondAttack, defended: 
         overlap=attack_overlap(rounds, kept=experiment.evaluation.overlap == "keep"),
         by_round=[one.probe for one in rounds if one.probe is not None],
     )
+
+
+def ends(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the defended models of a run that no later defense repairs further."""
+    before = {stage.after for stage in stages if stage.name.startswith(PREFIX)}
+    done = (s for s in stages if s.status == "done" and s.name.startswith(PREFIX))
+    return [stage for stage in done if stage.name not in before]
 
 
 def experiment_of(experiment: Experiment, second: SecondAttack) -> Experiment:

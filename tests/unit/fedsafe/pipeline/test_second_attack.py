@@ -11,6 +11,7 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.attack import SecondAttack
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
+from fedsafe.launch import inline
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.models import adapters
 from fedsafe.pipeline.second_attack import experiment_of
@@ -135,6 +136,30 @@ def test_shield_of_the_defended_model_stays(
     found = load_shield(home / "adapter")
     assert found is not None
     assert (found.name, found.settings["passes"]) == ("self-refine", 0)
+
+
+def test_finished_run_is_attacked_again_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    shutil.rmtree(copy / HOME)
+    summary = Store(copy).summary()
+    assert summary is not None
+    kept = [one for one in summary.stages if one.name != AGAIN]
+    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    found = inline.defend(copy, [], attacked_again=2)
+    assert found.stages[-1].name == AGAIN
+    assert found.stages[-1].adapter == stage(finished, AGAIN).adapter
+
+
+def test_run_without_defended_models_has_nothing_to_attack_again(
+    finished: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    summary = Store(copy).summary()
+    assert summary is not None
+    kept = [one for one in summary.stages if not one.name.startswith("defended:")]
+    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    with pytest.raises(RunError, match="has no defended model to attack again"):
+        inline.defend(copy, [], attacked_again=1)
 
 
 def test_its_rate_is_that_of_the_last_round_unless_another_is_given(experiment: Experiment) -> None:
