@@ -54,7 +54,7 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
     from fedsafe.cli.directories import existing
     from fedsafe.integrations.lm_eval_harness import HarnessOptions, run_lm_eval
     from fedsafe.report import write
-    from fedsafe.runs.lm_eval_results import FILE
+    from fedsafe.runs.layout import RunFile
 
     existing(run)
     options = HarnessOptions(limit, few_shot, batch_size, template)
@@ -69,7 +69,7 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
         typer.echo(json.dumps(found))
         return
     _show(found["stages"])
-    typer.echo(f"results  {shown(run / FILE)}")
+    typer.echo(f"results  {shown(run / RunFile.LM_EVAL)}")
     typer.echo(f"report   {shown(page)}")
 
 

@@ -9,10 +9,9 @@ from typing import Any, Final, TypeGuard
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from fedsafe.errors import RunError
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.scores import Record
 
-FILE: Final = "lm-eval.json"
-"""Results of a run by stage, in its directory."""
 SAID_BEFORE: Final = {"alias", "name", "sample_len", "sample_count"}
 """Keys of a task's results that are no metric."""
 
@@ -55,7 +54,7 @@ def read_lm_eval(directory: Path) -> dict[str, Any]:
     Raises:
         RunError: It is broken.
     """
-    path = directory / FILE
+    path = directory / RunFile.LM_EVAL
     if not path.is_file():
         return {"version": 1, "stages": {}}
     try:

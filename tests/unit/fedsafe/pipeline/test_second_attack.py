@@ -140,7 +140,7 @@ def test_shield_of_the_defended_model_stays(
 
 def test_finished_run_is_attacked_again_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(finished, tmp_path / "copy"))
-    shutil.rmtree(copy / HOME)
+    shutil.rmtree(copy / RunFile.SECOND_ATTACKS)
     summary = Store(copy).summary()
     assert summary is not None
     kept = [one for one in summary.stages if one.name != AGAIN]
