@@ -32,6 +32,16 @@ ShieldOptions = Annotated[
         help="Also ask through this shield, as one that is served would be; repeatable.",
     ),
 ]
+Tune = Annotated[
+    Path | None,
+    typer.Option("--tune", metavar="FILE", help="Also fit judge refusal to them; write there."),
+]
+Encoding = Annotated[
+    str, typer.Option("--encoding", metavar="NAME", help="Of these files, such as cp1252.")
+]
+Key = Annotated[
+    str, typer.Option("--key", metavar="NAME", help="Of the list, where JSON is an object.")
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."),
@@ -50,20 +60,13 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
     ] = False,
     labels: Files = None,
     columns: Columns = None,
-    tune: Annotated[
-        Path | None,
-        typer.Option("--tune", metavar="FILE", help="Also fit judge refusal to them; write there."),
-    ] = None,
+    tune: Tune = None,
     ordinary: Annotated[
         Path | None,
         typer.Option("--ordinary", metavar="FILE", help="Ordinary questions and answers, to fit."),
     ] = None,
-    encoding: Annotated[
-        str, typer.Option("--encoding", metavar="NAME", help="Of these files, such as cp1252.")
-    ] = "",
-    key: Annotated[
-        str, typer.Option("--key", metavar="NAME", help="Of the list, where JSON is an object.")
-    ] = "",
+    encoding: Encoding = "",
+    key: Key = "",
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's models again; replies that are there are not generated anew.
@@ -81,9 +84,9 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
             raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
         chosen = settings(changes)
         files = {"labels": labels, "tune": tune, "ordinary": ordinary}
-        files |= {"encoding": encoding, "key": key}
         search_current()
-        calibrate_judge(judge, chosen, columns, files, as_json=as_json)
+        how = {"encoding": encoding, "key": key}
+        calibrate_judge(judge, chosen, columns, {**files, **how}, as_json=as_json)
         return
     if run is None:
         raise ConfigError("Give a run directory, or --calibrate with --labels.")

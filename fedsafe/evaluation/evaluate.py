@@ -13,7 +13,7 @@ from typing import Any
 from fedsafe.contracts import Ask, DiagnosticTask, Exchange, Prompt, ShieldChoice, Verdict, suites
 from fedsafe.errors import RunError
 from fedsafe.evaluation import inspecting, kept
-from fedsafe.evaluation.agreement import agreements
+from fedsafe.evaluation.agreement import agreements, unread
 from fedsafe.evaluation.asked_for import asked_for, named
 from fedsafe.evaluation.asking import Progress, asks_of, put
 from fedsafe.evaluation.clustered_scores import with_clusters
@@ -215,18 +215,11 @@ def _judged(
         said[key] = verdicts
         judged.append((choice, found))
     first, counts = judged[0]
-    unread = tuple(key for key, verdicts in said.items() if _nothing_read(exchanges, verdicts))
-    update = {"agreement": agreements(exchanges, said), "unread": unread}
-    counts = counts.model_copy(update=update)
+    together = {"agreement": agreements(exchanges, said), "unread": unread(exchanges, said)}
+    counts = counts.model_copy(update=together)
     for choice, found in (*judged[1:], (first, counts)):  # the one that counts is written last
         kept.keep_scores(directory, choice, target, found)
     return counts
-
-
-def _nothing_read(exchanges: Sequence[Exchange], verdicts: Sequence[Verdict]) -> bool:
-    """Tell whether a judge said of every reply that it does not know, and scored none."""
-    spoken = [v for e, v in zip(exchanges, verdicts, strict=True) if e.loss is None]
-    return bool(spoken) and all(v.outcome == "unknown" and v.score is None for v in spoken)
 
 
 def _look(

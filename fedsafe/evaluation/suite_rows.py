@@ -156,8 +156,9 @@ def _value(where: str, row: Mapping[str, Any], column: str) -> Any:
         DataError: The text begins like a list and is none.
     """
     value = row.get(find(row, column) or column)
-    is_text = isinstance(value, str) and value.lstrip().startswith("[")
-    if not is_text or column.strip().casefold() not in LISTS:
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    if column.strip().casefold() not in LISTS:
         return value
     try:
         found = literal_eval(value.strip())

@@ -10,7 +10,8 @@ from fedsafe.contracts import Exchange, Verdict, judges
 from fedsafe.errors import ConfigError
 from fedsafe.evaluation.answers import Match
 from fedsafe.evaluation.judges import parsers
-from fedsafe.evaluation.judges.endpoint_client import Endpoint, Said, ask
+from fedsafe.evaluation.judges.endpoint_calls import Endpoint
+from fedsafe.evaluation.judges.endpoint_client import Said, ask
 from fedsafe.evaluation.judges.styles import (
     Parser,
     Prompt,
