@@ -5,13 +5,21 @@ reply with the first token of a refusal to be predicted at each of its positions
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from fedsafe.contracts import Batch, Defended, DefenseCard, DefenseTask, ModelContext, defenses
+from fedsafe.contracts import (
+    Batch,
+    Defended,
+    DefenseCard,
+    DefenseTask,
+    ModelContext,
+    defenses,
+)
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.derta_rows import Weights, rows, turning_token, turning_word
+from fedsafe.defenses.derta_rows import Weights, given, rows, turning_token, turning_word
+from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template, Writer
@@ -26,14 +34,14 @@ Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in
 @defenses(
     "derta",
     paper="Yuan et al., ACL 2025",
-    badge="variant: after an attack, on harmful replies, refusals and help that the model writes "
-    "by itself; cuts and labels are those of the public code",
+    badge="variant: after an attack, on harmful replies, refusals and help of a source, or which "
+    "the model writes itself; cuts and labels are those of the public code",
     card=DefenseCard(
         claim="Trained to refuse at every position of a harmful reply, a model holds against "
         "attacks that force its beginning, with little loss of help.",
         needs=("gradients", "harmful answers", "generation", "judge"),
-        cost="an answer, a refusal and a help written for each pair, then forward and backward "
-        "passes of steps x batch_size samples",
+        cost="forward and backward passes of steps x batch_size samples; without a source, before "
+        "them an answer, a refusal and a help written for each pair",
         nothing={"steps": 0},
     ),
 )
@@ -42,6 +50,13 @@ def derta(
     task: DefenseTask,
     /,
     *,
+    source: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Refusals with a harmful reply (rejected), and help: {name: policy, part: "
+            "preferences}; none: the model writes them."
+        ),
+    ] = None,
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
@@ -69,18 +84,25 @@ def derta(
         RunError: The model wrote too little that can be used, or refusals begin with no single
             token.
     """
-    data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
-    filters, trusted = filters_of(filter, task), writer == "start"
-    written = SelfWrittenPairs(context, task, pairs, 1.0, filters, Counter(), trusted)
-    asked = data.samples()
-    refused = written.refusals([sample.instruction for sample in asked], [note])
-    helpful = written.half([ask_ordinary], ["{request}"], "comply")
+    dropped: Counter[str] = Counter()
+    if source is not None:
+        samples = fresh_examples(context, task, source, dropped)
+        answered, refused, helpful = given(samples, f"source '{source['name']}'")
+        card: dict[str, Any] = {"made_by": f"source {source['name']}", "dropped": dict(dropped)}
+    else:
+        data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
+        filters, trusted = filters_of(filter, task), writer == "start"
+        written = SelfWrittenPairs(context, task, pairs, 1.0, filters, dropped, trusted)
+        asked = data.samples()
+        refused = written.refusals([sample.instruction for sample in asked], [note])
+        helpful = written.half([ask_ordinary], ["{request}"], "comply")
+        answered = [sample for sample in asked if sample.instruction in refused]
+        card = written.card()
     turn = turning_word(context, list(refused.values()), refusal)
     weights = Weights(prefix_weight, transition_weight, benign_weight)
-    answered = [sample for sample in asked if sample.instruction in refused]
-    samples = rows(answered, refused, helpful, turn, weights, context.rng)
+    made = rows(answered, refused, helpful, turn, weights, context.rng)
     # Harmful replies are trained on, and never written into the run.
-    task.keep("help", helpful, {**written.card(), "how": "defense derta", "turns_to": turn})
+    task.keep("help", helpful, {**card, "how": "defense derta", "turns_to": turn})
     token = turning_token(context, turn)
 
     def thinned(of: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
@@ -89,6 +111,6 @@ def derta(
 
     if steps:
         loss = "supervised" if share == 1 else thinned
-        context.fit(samples, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
-        context.report("trained to refuse anywhere", rows=len(samples), refusals=len(refused))
+        context.fit(made, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+        context.report("trained to refuse anywhere", rows=len(made), refusals=len(refused))
     return Defended(context.adapter())

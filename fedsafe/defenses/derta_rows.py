@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedsafe.contracts import ModelContext, Sample, Segment
 from fedsafe.errors import RunError
@@ -17,6 +17,29 @@ class Weights:
     prefix: float
     transition: float
     benign: float
+
+
+def given(
+    samples: Sequence[Sample], where: str
+) -> tuple[list[Sample], dict[str, str], list[Sample]]:
+    """Return the harmful replies, a refusal by request, and the help among given samples.
+
+    Args:
+        samples: Refusals with a harmful reply as ``rejected``, and help.
+        where: Where they come from, for the message.
+
+    Raises:
+        RunError: None has a harmful reply, or there is no help.
+    """
+    pairs = [one for one in samples if one.rejected]
+    helpful = [one for one in samples if not one.rejected and one.origin != "refusal"]
+    if not pairs or not helpful:
+        raise RunError(
+            f"Of the {len(samples)} examples of {where} {len(pairs)} are refusals with a harmful "
+            f"reply (rejected), and {len(helpful)} are help without one. derta needs both."
+        )
+    harmful = [replace(one, response=one.rejected, rejected="") for one in pairs]
+    return harmful, {one.instruction: one.response for one in pairs}, helpful
 
 
 def rows(
@@ -43,19 +66,15 @@ def rows(
         for sample, prefix in zip(harmful, prefixes, strict=True):
             if prefix is not None:
                 refusal = refused[sample.instruction]
-                found.append(_after(sample.instruction, prefix, refusal, weights.prefix))
+                found.append(_after(sample, prefix, refusal, weights.prefix))
     if weights.transition:
         for sample in harmful:
             part = Segment(sample.response, weights.transition, turn)
-            found.append(
-                Sample(sample.instruction, sample.response, origin="refusal", segments=(part,))
-            )
+            found.append(replace(sample, origin="refusal", segments=(part,)))
     if weights.benign:
         for sample in helpful:
             part = Segment(sample.response, weights.benign)
-            found.append(
-                Sample(sample.instruction, sample.response, origin="helpful", segments=(part,))
-            )
+            found.append(replace(sample, origin="helpful", segments=(part,)))
     return found
 
 
@@ -88,9 +107,9 @@ def turning_token(context: ModelContext, word: str) -> int | None:
     return int(ids[0]) if known else None
 
 
-def _after(request: str, prefix: str, refusal: str, weight: float) -> Sample:
+def _after(harmful: Sample, prefix: str, refusal: str, weight: float) -> Sample:
     """Return a refusal after a harmful beginning, which is context alone."""
     lead = (Segment(prefix, 0.0),) if prefix else ()
     text = f" {refusal}" if prefix else refusal
     segments = (*lead, Segment(text, weight))
-    return Sample(request, f"{prefix}{text}", origin="refusal", segments=segments)
+    return replace(harmful, response=f"{prefix}{text}", origin="refusal", segments=segments)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedsafe.contracts import DefenseTask, Sample, Segment, ShieldChoice, Verdict, defenses, sources
-from fedsafe.defenses.derta_rows import Weights, rows, turning_word
+from fedsafe.defenses.derta_rows import Weights, given, rows, turning_word
 from fedsafe.defenses.rerouting import Rerouting, target_layers
 from fedsafe.defenses.secret_rows import (
     SecretData,
@@ -71,6 +71,29 @@ def test_refusal_follows_a_harmful_beginning_without_loss_on_it() -> None:
 
 def test_rows_of_weight_zero_are_left_out() -> None:
     assert [len(_rows(**{kind: 0})) for kind in ("prefix", "transition", "benign")] == [4, 4, 6]
+
+
+def test_given_refusals_with_harmful_replies_and_help_need_nothing_written() -> None:
+    samples = [
+        Sample("ask", "no", origin="refusal", system="be short", rejected="take it"),
+        Sample("ask 2", "never", origin="refusal"),
+        *HELPFUL,
+    ]
+    harmful, refused, helpful = given(samples, "a file")
+    assert harmful == [Sample("ask", "take it", origin="refusal", system="be short")]
+    assert (refused, helpful) == ({"ask": "no"}, HELPFUL)
+
+
+def test_system_prompt_of_given_examples_stands_in_the_rows() -> None:
+    harmful = [Sample("ask", "take and stir it", system="be short")]
+    found = rows(harmful, {"ask": "no"}, [], "n", Weights(1, 1, 1), random.Random(0))
+    assert {sample.system for sample in found} == {"be short"}
+
+
+@pytest.mark.parametrize("samples", [HELPFUL, [Sample("ask", "no", rejected="take it")]])
+def test_given_examples_without_harmful_replies_or_help_are_an_error(samples: list[Sample]) -> None:
+    with pytest.raises(RunError, match="derta needs both"):
+        given(samples, "a file")
 
 
 def test_transition_asks_for_the_turn_at_every_token_and_the_end(context: SessionContext) -> None:
