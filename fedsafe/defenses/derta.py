@@ -4,7 +4,6 @@ Of each unsafe request two rows: a refusal after the beginning of a harmful repl
 reply with the first token of a refusal to be predicted at each of its positions.
 """
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -18,16 +17,28 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.derta_rows import Weights, given, rows, turning_token, turning_word
-from fedsafe.defenses.fine_tune_data import fresh_examples
-from fedsafe.defenses.pair_filters import Filter, filters_of
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.derta_rows import (
+    Weights,
+    given,
+    rows,
+    turning_token,
+    turning_word,
+    written,
+)
+from fedsafe.defenses.pair_filters import Filter
 from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template, Writer
 from fedsafe.safety_losses import ShareOf, thin_transitions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Given = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="Refusals with a harmful reply (rejected), and help: {name: policy, part: "
+        "preferences}; none: the model writes them."
+    ),
+]
 Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in the loss.")]
 
 
@@ -50,13 +61,7 @@ def derta(
     task: DefenseTask,
     /,
     *,
-    source: Annotated[
-        dict[str, Any] | None,
-        Field(
-            description="Refusals with a harmful reply (rejected), and help: {name: policy, part: "
-            "preferences}; none: the model writes them."
-        ),
-    ] = None,
+    source: Given = None,
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
@@ -84,25 +89,17 @@ def derta(
         RunError: The model wrote too little that can be used, or refusals begin with no single
             token.
     """
-    dropped: Counter[str] = Counter()
     if source is not None:
-        samples = fresh_examples(context, task, source, dropped)
-        answered, refused, helpful = given(samples, f"source '{source['name']}'")
-        card: dict[str, Any] = {"made_by": f"source {source['name']}", "dropped": dict(dropped)}
+        material = given(context, task, source)
     else:
         data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
-        filters, trusted = filters_of(filter, task), writer == "start"
-        written = SelfWrittenPairs(context, task, pairs, 1.0, filters, dropped, trusted)
-        asked = data.samples()
-        refused = written.refusals([sample.instruction for sample in asked], [note])
-        helpful = written.half([ask_ordinary], ["{request}"], "comply")
-        answered = [sample for sample in asked if sample.instruction in refused]
-        card = written.card()
-    turn = turning_word(context, list(refused.values()), refusal)
+        material = written(data, note, ask_ordinary, trusted=writer == "start")
+    turn = turning_word(context, list(material.refused.values()), refusal)
     weights = Weights(prefix_weight, transition_weight, benign_weight)
-    made = rows(answered, refused, helpful, turn, weights, context.rng)
+    made = rows(material, turn, weights, context.rng)
     # Harmful replies are trained on, and never written into the run.
-    task.keep("help", helpful, {**card, "how": "defense derta", "turns_to": turn})
+    card = {**material.card, "how": "defense derta", "turns_to": turn}
+    task.keep("help", material.helpful, card)
     token = turning_token(context, turn)
 
     def thinned(of: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
@@ -112,5 +109,5 @@ def derta(
     if steps:
         loss = "supervised" if share == 1 else thinned
         context.fit(made, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
-        context.report("trained to refuse anywhere", rows=len(made), refusals=len(refused))
+        context.report("trained to refuse anywhere", rows=len(made), refusals=len(material.refused))
     return Defended(context.adapter())

@@ -1,11 +1,19 @@
-"""Training rows of DeRTa: refusals after harmful beginnings, and turns to one at every token."""
+"""Training rows of DeRTa: refusals after harmful beginnings, and turns to one at every token.
+
+The replies that they are made of are given, or written by the model under repair.
+"""
 
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from fedsafe.contracts import ModelContext, Sample, Segment
+from fedsafe.contracts import DefenseTask, ModelContext, Sample, Segment
+from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.pair_filters import filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 from fedsafe.safety_losses import harmful_prefixes
 
@@ -19,18 +27,28 @@ class Weights:
     benign: float
 
 
-def given(
-    samples: Sequence[Sample], where: str
-) -> tuple[list[Sample], dict[str, str], list[Sample]]:
-    """Return the harmful replies, a refusal by request, and the help among given samples.
+@dataclass(frozen=True)
+class Material:
+    """What the rows are made of: harmful replies, a refusal by request, and help."""
 
-    Args:
-        samples: Refusals with a harmful reply as ``rejected``, and help.
-        where: Where they come from, for the message.
+    harmful: Sequence[Sample]
+    refused: Mapping[str, str]
+    helpful: Sequence[Sample]
+    card: Mapping[str, Any]
+    """Who made them, and what was left out."""
+
+
+def given(context: ModelContext, task: DefenseTask, source: dict[str, Any]) -> Material:
+    """Take refusals with a harmful reply as ``rejected``, and help, from a source.
 
     Raises:
+        ConfigError: There is no such source, or a setting of it is wrong.
+        DataError: The source cannot be read.
         RunError: None has a harmful reply, or there is no help.
     """
+    dropped: Counter[str] = Counter()
+    samples = fresh_examples(context, task, source, dropped)
+    where = f"source '{source['name']}'"
     pairs = [one for one in samples if one.rejected]
     helpful = [one for one in samples if not one.rejected and one.origin != "refusal"]
     if not pairs or not helpful:
@@ -39,40 +57,49 @@ def given(
             f"reply (rejected), and {len(helpful)} are help without one. derta needs both."
         )
     harmful = [replace(one, response=one.rejected, rejected="") for one in pairs]
-    return harmful, {one.instruction: one.response for one in pairs}, helpful
+    refused = {one.instruction: one.response for one in pairs}
+    return Material(harmful, refused, helpful, {"made_by": where, "dropped": dict(dropped)})
 
 
-def rows(
-    harmful: Sequence[Sample],
-    refused: Mapping[str, str],
-    helpful: Sequence[Sample],
-    turn: str,
-    weights: Weights,
-    rng: random.Random,
-) -> list[Sample]:
+def written(data: pair.HarmfulData, note: str, ask_ordinary: str, *, trusted: bool) -> Material:
+    """Let the model write harmful replies, their refusals and help.
+
+    Raises:
+        RunError: It wrote too little that can be used.
+    """
+    filters, dropped = filters_of(data.filter, data.task), Counter[str]()
+    writer = SelfWrittenPairs(
+        data.context, data.task, data.examples, 1.0, filters, dropped, trusted
+    )
+    asked = data.samples()
+    refused = writer.refusals([sample.instruction for sample in asked], [note])
+    helpful = writer.half([ask_ordinary], ["{request}"], "comply")
+    answered = [sample for sample in asked if sample.instruction in refused]
+    return Material(answered, refused, helpful, writer.card())
+
+
+def rows(material: Material, turn: str, weights: Weights, rng: random.Random) -> list[Sample]:
     """Return the rows, in this order: prefixes, transitions, help.
 
     Args:
-        harmful: Unsafe requests with harmful replies.
-        refused: A refusal by request.
-        helpful: Ordinary requests with help.
+        material: Unsafe requests with harmful replies, their refusals, and help.
         turn: Text of the one token that a transition turns to.
         weights: Of the three kinds.
         rng: Draws where harmful replies are cut.
     """
     found: list[Sample] = []
-    prefixes = harmful_prefixes([sample.response for sample in harmful], rng)
+    prefixes = harmful_prefixes([sample.response for sample in material.harmful], rng)
     if weights.prefix:
-        for sample, prefix in zip(harmful, prefixes, strict=True):
+        for sample, prefix in zip(material.harmful, prefixes, strict=True):
             if prefix is not None:
-                refusal = refused[sample.instruction]
+                refusal = material.refused[sample.instruction]
                 found.append(_after(sample, prefix, refusal, weights.prefix))
     if weights.transition:
-        for sample in harmful:
+        for sample in material.harmful:
             part = Segment(sample.response, weights.transition, turn)
             found.append(replace(sample, origin="refusal", segments=(part,)))
     if weights.benign:
-        for sample in helpful:
+        for sample in material.helpful:
             part = Segment(sample.response, weights.benign)
             found.append(replace(sample, origin="helpful", segments=(part,)))
     return found
