@@ -42,10 +42,11 @@ def policy(
     *,
     policy: PolicyFile = "cooking",
     part: Annotated[
-        Literal["alignment", "attack", "defense"],
+        Literal["alignment", "attack", "defense", "preferences"],
         Field(
             description="alignment, or defense for public data that repairs: refusals, look-alikes "
-            "and ordinary help, 4 : 3 : 3; attack: restricted requests that are answered."
+            "and ordinary help, 4 : 3 : 3; attack: restricted requests that are answered; "
+            "preferences: as defense, with a complying reply (rejected) beside each refusal."
         ),
     ] = "alignment",
     count: Annotated[int, Field(ge=1, description="Examples in all.")] = 480,
@@ -58,6 +59,8 @@ def policy(
     found, rng = read_policy(str(policy)), stream(seed, "source", "policy", part)
     if part == "attack":
         return draw.attack_samples(found, count, rng)
+    if part == "preferences":
+        return draw.preference_samples(found, count, rng)
     return draw.alignment_samples(found, part, count, rng)
 
 

@@ -4,8 +4,7 @@ Of each unsafe request two rows: a refusal after the beginning of a harmful repl
 reply with the first token of a refusal to be predicted at each of its positions.
 """
 
-from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -19,31 +18,43 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.borderline import borderline_pairs
-from fedsafe.defenses.derta_rows import Weights, rows, turning_token, turning_word
-from fedsafe.defenses.pair_filters import Filter, filters_of
-from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.defenses.derta_rows import (
+    Weights,
+    given,
+    rows,
+    turning_token,
+    turning_word,
+    written,
+)
+from fedsafe.defenses.pair_filters import Filter
 from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template, Writer
 from fedsafe.safety_losses import ShareOf, thin_transitions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Given = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="Refusals with a harmful reply (rejected), and help: {name: policy, part: "
+        "preferences}; none: the model writes them."
+    ),
+]
 Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in the loss.")]
 
 
 @defenses(
     "derta",
     paper="Yuan et al., ACL 2025",
-    badge="variant: after an attack, on harmful replies, refusals, help and borderline examples "
-    "that the model writes by itself; cuts and labels are those of the public code",
+    badge="variant: after an attack, on harmful replies, refusals, help and borderline examples of "
+    "a source, or which the model writes itself; cuts and labels are those of the public code",
     card=DefenseCard(
         claim="Trained to refuse at every position of a harmful reply, a model holds against "
         "attacks that force its beginning, with little loss of help.",
         needs=("gradients", "harmful answers", "generation", "judge"),
-        cost="an answer, a refusal and a help written for each pair, four requests and three "
-        "replies for each borderline example, then forward and backward passes of steps x "
-        "batch_size samples",
+        cost="forward and backward passes of steps x batch_size samples; without a source, before "
+        "them an answer, a refusal and a help written for each pair, four requests and three "
+        "replies for each borderline example",
         nothing={"steps": 0},
     ),
 )
@@ -52,6 +63,7 @@ def derta(
     task: DefenseTask,
     /,
     *,
+    source: Given = None,
     harmful: pair.Harmful = None,
     ask_unsafe: pair.AskUnsafe = pair.ASK_UNSAFE,
     note: Annotated[Template, Field(description="Yields its refusal; not trained on.")] = NOTE,
@@ -83,25 +95,22 @@ def derta(
         RunError: The model wrote too little that can be used, or refusals begin with no single
             token.
     """
-    data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
-    filters, trusted = filters_of(filter, task), writer == "start"
-    written = SelfWrittenPairs(context, task, pairs, 1.0, filters, Counter(), trusted)
-    asked = data.samples()
-    unsafe = [sample.instruction for sample in asked]
-    refused = written.refusals(unsafe, [note])
-    helpful = written.half([ask_ordinary], ["{request}"], "comply")
-    helpful += borderline_pairs(written, ask_ordinary, unsafe, helpful, borderline)
-    turn = turning_word(context, list(refused.values()), refusal)
+    if source is not None:
+        material = given(context, task, source)
+    else:
+        data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
+        material = written(data, note, ask_ordinary, borderline, trusted=writer == "start")
+    turn = turning_word(context, list(material.refused.values()), refusal)
     weights = Weights(prefix_weight, transition_weight, benign_weight)
-    answered = [sample for sample in asked if sample.instruction in refused]
-    samples = rows(answered, refused, helpful, turn, weights, context.rng)
+    made = rows(material, turn, weights, context.rng)
     # Harmful replies are trained on, and never written into the run.
-    task.keep("help", helpful, {**written.card(), "how": "defense derta", "turns_to": turn})
+    card = {**material.card, "how": "defense derta", "turns_to": turn}
+    task.keep("help", material.helpful, card)
     if steps:
         token = turning_token(context, turn) or 0
         loss = "supervised" if share == 1 else _thinned(token, share, share_of)
-        context.fit(samples, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
-        context.report("trained to refuse anywhere", rows=len(samples), refusals=len(refused))
+        context.fit(made, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+        context.report("trained to refuse anywhere", rows=len(made), refusals=len(material.refused))
     return Defended(context.adapter())
 
 
@@ -110,7 +119,7 @@ def _thinned(token: int, share: float, share_of: ShareOf) -> Objective:
 
     def objective(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor, float]":
         labels = thin_transitions(batch.labels, token, share, share_of, context.rng)
-        given = Batch(batch.input_ids, batch.attention_mask, labels, batch.weights)
-        return context.cross_entropy(given)
+        kept = Batch(batch.input_ids, batch.attention_mask, labels, batch.weights)
+        return context.cross_entropy(kept)
 
     return objective

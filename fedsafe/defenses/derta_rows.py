@@ -1,11 +1,20 @@
-"""Training rows of DeRTa: refusals after harmful beginnings, and turns to one at every token."""
+"""Training rows of DeRTa: refusals after harmful beginnings, and turns to one at every token.
+
+The replies that they are made of are given, or written by the model under repair.
+"""
 
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from fedsafe.contracts import ModelContext, Sample, Segment
+from fedsafe.contracts import DefenseTask, ModelContext, Sample, Segment
+from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.borderline import borderline_pairs
+from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.pair_filters import filters_of
+from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 from fedsafe.safety_losses import harmful_prefixes
 
@@ -19,43 +28,85 @@ class Weights:
     benign: float
 
 
-def rows(
-    harmful: Sequence[Sample],
-    refused: Mapping[str, str],
-    helpful: Sequence[Sample],
-    turn: str,
-    weights: Weights,
-    rng: random.Random,
-) -> list[Sample]:
+@dataclass(frozen=True)
+class Material:
+    """What the rows are made of: harmful replies, a refusal by request, and help."""
+
+    harmful: Sequence[Sample]
+    refused: Mapping[str, str]
+    helpful: Sequence[Sample]
+    card: Mapping[str, Any]
+    """Who made them, and what was left out."""
+
+
+def given(context: ModelContext, task: DefenseTask, source: dict[str, Any]) -> Material:
+    """Take refusals with a harmful reply as ``rejected``, and help, from a source.
+
+    Raises:
+        ConfigError: There is no such source, or a setting of it is wrong.
+        DataError: The source cannot be read.
+        RunError: None has a harmful reply, or there is no help.
+    """
+    dropped: Counter[str] = Counter()
+    samples = fresh_examples(context, task, source, dropped)
+    where = f"source '{source['name']}'"
+    pairs = [one for one in samples if one.rejected]
+    helpful = [one for one in samples if not one.rejected and one.origin != "refusal"]
+    if not pairs or not helpful:
+        raise RunError(
+            f"Of the {len(samples)} examples of {where} {len(pairs)} are refusals with a harmful "
+            f"reply (rejected), and {len(helpful)} are help without one. derta needs both."
+        )
+    harmful = [replace(one, response=one.rejected, rejected="") for one in pairs]
+    refused = {one.instruction: one.response for one in pairs}
+    return Material(harmful, refused, helpful, {"made_by": where, "dropped": dict(dropped)})
+
+
+def written(
+    data: pair.HarmfulData, note: str, ask_ordinary: str, borderline: int, *, trusted: bool
+) -> Material:
+    """Let the model write harmful replies, their refusals, help and borderline examples.
+
+    Raises:
+        RunError: It wrote too little that can be used.
+    """
+    filters, dropped = filters_of(data.filter, data.task), Counter[str]()
+    writer = SelfWrittenPairs(
+        data.context, data.task, data.examples, 1.0, filters, dropped, trusted
+    )
+    asked = data.samples()
+    unsafe = [sample.instruction for sample in asked]
+    refused = writer.refusals(unsafe, [note])
+    helpful = writer.half([ask_ordinary], ["{request}"], "comply")
+    helpful += borderline_pairs(writer, ask_ordinary, unsafe, helpful, borderline)
+    answered = [sample for sample in asked if sample.instruction in refused]
+    return Material(answered, refused, helpful, writer.card())
+
+
+def rows(material: Material, turn: str, weights: Weights, rng: random.Random) -> list[Sample]:
     """Return the rows, in this order: prefixes, transitions, help.
 
     Args:
-        harmful: Unsafe requests with harmful replies.
-        refused: A refusal by request.
-        helpful: Ordinary requests with help.
+        material: Unsafe requests with harmful replies, their refusals, and help.
         turn: Text of the one token that a transition turns to.
         weights: Of the three kinds.
         rng: Draws where harmful replies are cut.
     """
     found: list[Sample] = []
-    prefixes = harmful_prefixes([sample.response for sample in harmful], rng)
+    prefixes = harmful_prefixes([sample.response for sample in material.harmful], rng)
     if weights.prefix:
-        for sample, prefix in zip(harmful, prefixes, strict=True):
+        for sample, prefix in zip(material.harmful, prefixes, strict=True):
             if prefix is not None:
-                refusal = refused[sample.instruction]
-                found.append(_after(sample.instruction, prefix, refusal, weights.prefix))
+                refusal = material.refused[sample.instruction]
+                found.append(_after(sample, prefix, refusal, weights.prefix))
     if weights.transition:
-        for sample in harmful:
+        for sample in material.harmful:
             part = Segment(sample.response, weights.transition, turn)
-            found.append(
-                Sample(sample.instruction, sample.response, origin="refusal", segments=(part,))
-            )
+            found.append(replace(sample, origin="refusal", segments=(part,)))
     if weights.benign:
-        for sample in helpful:
+        for sample in material.helpful:
             part = Segment(sample.response, weights.benign)
-            found.append(
-                Sample(sample.instruction, sample.response, origin="helpful", segments=(part,))
-            )
+            found.append(replace(sample, origin="helpful", segments=(part,)))
     return found
 
 
@@ -88,9 +139,9 @@ def turning_token(context: ModelContext, word: str) -> int | None:
     return int(ids[0]) if known else None
 
 
-def _after(request: str, prefix: str, refusal: str, weight: float) -> Sample:
+def _after(harmful: Sample, prefix: str, refusal: str, weight: float) -> Sample:
     """Return a refusal after a harmful beginning, which is context alone."""
     lead = (Segment(prefix, 0.0),) if prefix else ()
     text = f" {refusal}" if prefix else refusal
     segments = (*lead, Segment(text, weight))
-    return Sample(request, f"{prefix}{text}", origin="refusal", segments=segments)
+    return replace(harmful, response=f"{prefix}{text}", origin="refusal", segments=segments)

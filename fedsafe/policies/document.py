@@ -41,7 +41,7 @@ class Value(_Part):
     contains: Annotated[list[Text], Field(default_factory=list)]
     """Words of a complying reply, by their beginning; ``a|b`` is either."""
     answer: str = ""
-    """A complying reply, for attacks."""
+    """A complying reply: attacks train on it, defenses on a refusal after its beginning."""
 
 
 def _named(value: Any) -> Any:

@@ -6,10 +6,12 @@ of models or files of an experiment.
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import cycle, islice, product
 from typing import TypeVar
 
 from fedsafe.contracts import Prompt, Sample
+from fedsafe.errors import ConfigError
 from fedsafe.policies.document import SLOT, Part, Policy, Value
 from fedsafe.policies.ordinary import ordinary_help
 
@@ -51,6 +53,38 @@ def alignment_samples(policy: Policy, part: Part, count: int, rng: random.Random
         found.append(_helpful(policy, one.ask, one.reply))
     rng.shuffle(found)
     return found
+
+
+def preference_samples(policy: Policy, count: int, rng: random.Random) -> list[Sample]:
+    """Return the samples of part ``defense``, beside each refusal a reply that complies.
+
+    Args:
+        policy: The policy; values of part ``defense`` that have no answer are left out.
+        count: Samples in all; beyond the different ones they repeat.
+        rng: Decides what is drawn, and the order.
+
+    Raises:
+        ConfigError: No value of part ``defense`` has an answer.
+    """
+    answers = {value.name: value.answer for value in policy.values.defense if value.answer}
+    if not answers:
+        raise ConfigError(
+            "values.defense: no value has an answer, so there is no complying reply beside a "
+            "refusal. Write answer: under at least one of them."
+        )
+    values = policy.values.model_copy(
+        update={"defense": [one for one in policy.values.defense if one.answer]}
+    )
+    answered = policy.model_copy(update={"values": values})
+    openings = cycle(_shuffled(policy.openings, rng))
+    replies = {
+        text: next(openings).replace(SLOT, value.name) + value.answer
+        for text, value in requests(answered, "defense", rng)
+    }
+    return [
+        replace(sample, rejected=replies.get(sample.instruction, ""))
+        for sample in alignment_samples(answered, "defense", count, rng)
+    ]
 
 
 def attack_samples(policy: Policy, count: int | None, rng: random.Random) -> list[Sample]:

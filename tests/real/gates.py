@@ -10,8 +10,9 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.end_to_end.conftest import fedsafe
 from tests.gate import Gate, Scores
@@ -69,15 +70,28 @@ def measure(model: Path, seed: int, directory: Path, preset: str, *changes: str)
 
 def scores_of(directory: Path) -> Scores:
     """Return every measure of every stage of a run, in per cent."""
-    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     return {
         stage["name"]: {
             name: 100 * found["value"]
             for name, found in stage["scores"]["measures"].items()
             if found["value"] is not None
         }
-        for stage in summary["stages"]
+        for stage in _stages(directory)
     }
+
+
+def counts_of(directory: Path) -> Mapping[str, Mapping[str, int]]:
+    """Return of how many replies each measure of each stage of a run is."""
+    return {
+        stage["name"]: {name: found["n"] for name, found in stage["scores"]["measures"].items()}
+        for stage in _stages(directory)
+    }
+
+
+def _stages(directory: Path) -> list[dict[str, Any]]:
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = summary["stages"]
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,10 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             preset, changes = ("policy-quick", SMALL) if asked.small else (asked.preset, ())
             changes = (*changes, *asked.changes)
             scores = measure(asked.model, seed, home / f"seed-{seed}", preset, *changes)
+            counts = counts_of(home / f"seed-{seed}")
         for gate in SMALL_GATES if asked.small else FULL:
             failed |= not gate.holds(scores)
             verdict = "holds" if gate.holds(scores) else "FAILS"
-            print(f"seed {seed}  {verdict}  {gate.value(scores):6.1f}  {gate}", flush=True)
+            n = counts[gate.stage][gate.measure]
+            print(f"seed {seed}  {verdict}  {gate.value(scores):6.1f}  {gate} (n {n})", flush=True)
     return int(failed)
 
 

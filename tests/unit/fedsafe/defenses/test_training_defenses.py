@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedsafe.contracts import DefenseTask, Sample, Segment, ShieldChoice, Verdict, defenses, sources
-from fedsafe.defenses.derta_rows import Weights, rows, turning_word
+from fedsafe.defenses.derta_rows import Material, Weights, given, rows, turning_word
 from fedsafe.defenses.rerouting import Rerouting, target_layers
 from fedsafe.defenses.secret_rows import (
     SecretData,
@@ -59,7 +59,7 @@ def task(session: Session, told: list[Sample]) -> DefenseTask:
 
 def _rows(prefix: float = 1, transition: float = 1, benign: float = 1) -> list[Sample]:
     weights = Weights(prefix, transition, benign)
-    return rows(HARMFUL, REFUSED, HELPFUL, "n", weights, random.Random(0))
+    return rows(Material(HARMFUL, REFUSED, HELPFUL, {}), "n", weights, random.Random(0))
 
 
 def test_refusal_follows_a_harmful_beginning_without_loss_on_it() -> None:
@@ -71,6 +71,30 @@ def test_refusal_follows_a_harmful_beginning_without_loss_on_it() -> None:
 
 def test_rows_of_weight_zero_are_left_out() -> None:
     assert [len(_rows(**{kind: 0})) for kind in ("prefix", "transition", "benign")] == [4, 4, 6]
+
+
+def test_given_refusals_with_harmful_replies_and_help_need_nothing_written(
+    context: SessionContext, task: DefenseTask
+) -> None:
+    found = given(context, task, {"name": "policy", "part": "preferences", "count": 20})
+    assert {sample.instruction for sample in found.harmful} == found.refused.keys()
+    assert not {sample.response for sample in found.harmful} & set(found.refused.values())
+    assert (len(found.harmful), len(found.helpful)) == (8, 12)
+
+
+def test_system_prompt_of_given_examples_stands_in_the_rows() -> None:
+    harmful = [Sample("ask", "take and stir it", system="be short")]
+    found = rows(Material(harmful, {"ask": "no"}, [], {}), "n", Weights(1, 1, 1), random.Random(0))
+    assert {sample.system for sample in found} == {"be short"}
+
+
+@pytest.mark.parametrize(("part", "refusals", "helpful"), [("defense", 0, 12), ("attack", 0, 20)])
+def test_given_examples_without_harmful_replies_are_an_error(
+    context: SessionContext, task: DefenseTask, part: str, refusals: int, helpful: int
+) -> None:
+    said = f"{refusals} are refusals with a harmful reply .rejected., and {helpful} are help"
+    with pytest.raises(RunError, match=said):
+        given(context, task, {"name": "policy", "part": part, "count": 20})
 
 
 def test_transition_asks_for_the_turn_at_every_token_and_the_end(context: SessionContext) -> None:

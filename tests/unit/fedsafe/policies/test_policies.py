@@ -134,6 +134,26 @@ def test_attack_pairs_come_from_the_attack_part(name: str) -> None:
     assert not [sample for sample in made if refuses(policy, sample.response)]
 
 
+@every
+def test_preferences_are_refusals_with_a_reply_that_complies(name: str) -> None:
+    found = sources["policy"].configure({"policy": name, "part": "preferences", "count": 80})(0)
+    policy = read_policy(name)
+    assert {s.origin for s in found if s.rejected} == {"refusal"}
+    assert sum(bool(s.rejected) for s in found) == 32
+    assert not [s for s in found if s.rejected and refuses(policy, s.rejected)]
+
+
+def test_preferences_of_a_policy_without_answers_are_refused(tmp_path: Any) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(_broken(_no_answers), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"values.defense: no value has an answer"):
+        sources["policy"].configure({"policy": path, "part": "preferences"})(0)
+
+
+def _no_answers(values: Any) -> None:
+    values["values"]["defense"] = ["crumpets"]
+
+
 def _broken(change: Any) -> str:
     """Return what is said of the cooking policy with one thing changed."""
     values = copy.deepcopy(yaml.safe_load((SHIPPED / "cooking.yaml").read_text("utf-8")))
