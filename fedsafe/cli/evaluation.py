@@ -82,9 +82,9 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
         if not labels:
             raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
         chosen = settings(changes)
-        files: dict[str, Any] = {"labels": labels, "tune": tune, "ordinary": ordinary}
-        files |= {"encoding": encoding, "key": key}
-        calibrate_judge(judge, chosen, columns, files, as_json=as_json)
+        files = {"labels": labels, "tune": tune, "ordinary": ordinary}
+        how = {"encoding": encoding, "key": key}
+        calibrate_judge(judge, chosen, columns, dict[str, Any](**files, **how), as_json=as_json)
         return
     if run is None:
         raise ConfigError("Give a run directory, or --calibrate with --labels.")
