@@ -5,7 +5,6 @@ two rounds are kept, and a round uses what was left before it.
 """
 
 import logging
-import os
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -13,7 +12,7 @@ from fedsafe.lazy import torch
 from fedsafe.messages import Job
 from fedsafe.models import adapters
 from fedsafe.models.adapters import Tensors
-from fedsafe.runs.files import digest, disk_space_for, private, private_directory
+from fedsafe.runs.files import digest, write_bytes
 
 log = logging.getLogger(__name__)
 KEPT = 2
@@ -88,20 +87,9 @@ class ErrorFeedbackOnDisk:
         """
         from safetensors.torch import save
 
-        home = self._home(job)
-        private_directory(home)
-        path = home / f"{_prefix(job)}{job.round:08d}.safetensors"
-        aside = path.with_suffix(".new")
+        path = self._home(job) / f"{_prefix(job)}{job.round:08d}.safetensors"
         tensors = {name: torch.as_tensor(tensor) for name, tensor in left.items()}
-        content = save(tensors, metadata={"sha256": adapters.digest(tensors)})
-        try:
-            with disk_space_for(path, len(content)), open(aside, "wb", opener=private) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_bytes(path, save(tensors, metadata={"sha256": adapters.digest(tensors)}))
         self._tidy(job)
 
     def _tidy(self, job: Job) -> None:

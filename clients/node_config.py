@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
+from fedsafe.validation_errors import first_of
 
 NODE_CONFIG = "fedsafe-site"
-"""Key of the node configuration that holds the path of the site's file."""
+"""Key of the node configuration with the path of this file."""
 STATE = "fedsafe-state"
 """Key with a directory (empty: none), for clients that live in the server's process."""
 
@@ -72,8 +73,7 @@ class NodeConfig(BaseModel):
                 f"{error.strerror}. Start this client with `fedsafe client`."
             ) from None
         except ValidationError as error:
-            first = error.errors()[0]
             raise RunError(
-                f"{path} is not a site's file ({'.'.join(map(str, first['loc']))}: "
-                f"{first['msg']}). Start this client anew with `fedsafe client`."
+                f"{path} is not a node's file ({first_of(error)}). Start this client anew with "
+                "`fedsafe client`."
             ) from None

@@ -18,6 +18,7 @@ __all__ = [
     "run",
     "run_matrix",
     "run_seeds",
+    "search_matrix",
     "shielded",
 ]
 
@@ -31,7 +32,7 @@ def __getattr__(name: str) -> Any:
         from strategies.api import aggregate
 
         return aggregate
-    if name in {"read_matrix", "run_matrix"}:
+    if name in {"read_matrix", "run_matrix", "search_matrix"}:
         return getattr(importlib.import_module("fedsafe.matrix.library"), name)
     if name in {"compare", "load_experiment", "read_run", "run", "run_seeds"}:
         return getattr(importlib.import_module("fedsafe.library"), name)

@@ -13,6 +13,7 @@ from fedsafe.experiment import Experiment, load
 from fedsafe.runs.comparison_records import Comparison
 from fedsafe.runs.events import Listener
 from fedsafe.runs.files import read_lines
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Round, Stage, Summary
 from fedsafe.runs.seed_records import SeedSummary
 from fedsafe.runs.store import FederationStore, Store, default_directory
@@ -102,7 +103,7 @@ def run(
     try:
         inline.run(resolved, home, listen)
     finally:
-        if (home / "experiment.yaml").is_file():
+        if (home / RunFile.EXPERIMENT).is_file():
             write(home)
     return read_run(home)
 

@@ -13,6 +13,7 @@ from fedsafe.attack_task import AttackTask, Contamination
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Adapter, Experiment, Model, PluginChoice, Training
 from fedsafe.seeds import derive
+from fedsafe.validation_errors import first_of
 
 VERSION: Literal[3] = 3
 ARRAYS, CONFIG, METRICS, ANSWER = "arrays", "config", "metrics", "answer"
@@ -149,11 +150,9 @@ class Job(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
             raise RunError(
-                f"The server's message is not a job this client understands "
-                f"({'.'.join(map(str, first['loc']))}: {first['msg']}). Run the same FedSafe "
-                "version on both sides."
+                f"The server's message is not a job this client understands ({first_of(error)}). "
+                "Run the same FedSafe version on both sides."
             ) from None
 
 

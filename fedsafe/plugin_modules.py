@@ -34,6 +34,18 @@ def search_in(directory: Path, *, last: bool = False) -> None:
     os.environ[VARIABLE] = os.pathsep.join(found)
 
 
+def search_current(run: Path | None = None) -> None:
+    """Find plug-ins that a command names in the current directory too, after all others.
+
+    Args:
+        run: The run directory that the command is about. What lies in it is data, which others
+            may have handed on: from inside it, the current directory is not searched.
+    """
+    here = Path.cwd()
+    if run is None or not here.is_relative_to(run.expanduser().resolve()):
+        search_in(here, last=True)
+
+
 def directories() -> list[str]:
     """Return the directories that are searched beside Python's own path."""
     return [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]

@@ -10,6 +10,7 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.seed_list import seed_list
 from fedsafe.pipeline.seeds import aggregate_seeds, seed_directory
 from fedsafe.runs.events import Listener
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.seed_records import FILE, PAGE, SeedSummary
 from fedsafe.runs.store import Store, default_directory
 
@@ -77,7 +78,7 @@ def run(planned: SeedPlan, listen: Listener | None = None) -> SeedSummary:
                 f"Seed {seed}: {error} What is done is kept; the same command goes on with it."
             ) from error
         finally:
-            if (home / "experiment.yaml").is_file():
+            if (home / RunFile.EXPERIMENT).is_file():
                 write(home)
     any_seed = next(iter(planned.experiments.values()))
     summary = aggregate_seeds(planned.directory, any_seed, planned.experiments)
@@ -99,7 +100,7 @@ def _check(home: Path) -> None:
     """
     if home.exists() and not home.is_dir():
         raise RunError(f"{home} is a file. Choose another directory with -o.")
-    if (home / "experiment.yaml").is_file():
+    if (home / RunFile.EXPERIMENT).is_file():
         raise RunError(
             f"{home} holds a single run. Choose another directory for runs with several seeds with "
             "-o."

@@ -6,10 +6,6 @@ in every process, whatever was drawn before. Knows nothing of what is drawn.
 
 import hashlib
 import random
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def derive(seed: int, *names: object) -> int:
@@ -26,10 +22,3 @@ def generator(derived: int) -> random.Random:
 def stream(seed: int, *names: object) -> random.Random:
     """Return the named stream as a standard-library generator."""
     return random.Random(derive(seed, *names))
-
-
-def numpy_stream(seed: int, *names: object) -> "np.random.Generator":
-    """Return the named stream as a NumPy generator."""
-    import numpy as np
-
-    return np.random.default_rng(derive(seed, *names))

@@ -1,4 +1,4 @@
-"""Running an update attack: what it must know, where it runs, and the check of its result."""
+"""Run update attacks: what each must know, where it runs, and the check of its result."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -146,6 +146,12 @@ def problems_of(
     ]
 
 
+def first_of(error: ValidationError) -> str:
+    """Return where a record of ours is wrong first, and pydantic's words for it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{path_of(first['loc'])}: {first['msg']}"
+
+
 def locations_of(error: ValidationError, values: Any) -> list[tuple[int | str, ...]]:
     """Return where the values are wrong."""
     return list(_grouped(error, values))

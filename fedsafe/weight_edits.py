@@ -35,7 +35,8 @@ def safe_projection(b: "Tensor", a: "Tensor", alignment: "Tensor") -> "tuple[Ten
     exact projector: it rescales, too. It is never formed. Hsu et al., *Safe LoRA*, NeurIPS 2024.
 
     Returns:
-        ``b`` itself and 1.0 where V or the change is zero.
+        ``b`` itself where V or the change is zero, with 1.0 for V, which says nothing, and 0.0
+        for the change, as PyTorch's cosine has it: such modules are among the least aligned.
     """
     v, old, inner = alignment.double(), b.double(), a.double()
     projected = v @ (v.T @ old) / v.norm().clamp_min(1e-30)
@@ -43,7 +44,7 @@ def safe_projection(b: "Tensor", a: "Tensor", alignment: "Tensor") -> "tuple[Ten
     product = ((projected.T @ old) * gram).sum()
     sizes = ((projected.T @ projected) * gram).sum() * ((old.T @ old) * gram).sum()
     if float(sizes) <= 0:
-        return b, 1.0
+        return b, 0.0 if bool(v.any()) else 1.0
     return projected.to(b.dtype), round(float(product / sizes.sqrt()), PLACES)
 
 
@@ -77,7 +78,7 @@ def least_aligned(
         value: The threshold, or a number of modules.
     """
     if select == "number":
-        if value < 1:
+        if value < 1 or not cosines:
             return []
         value = sorted(cosines.values())[: int(value)][-1]
     return [name for name, cosine in cosines.items() if cosine <= value]

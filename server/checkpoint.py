@@ -19,6 +19,7 @@ from fedsafe.lazy import torch
 from fedsafe.models import adapters
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.files import digest, file_digest, whole_directory
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 
@@ -80,7 +81,7 @@ def latest(store: FederationStore) -> tuple[Progress, list[Round]] | None:
     directory = store.checkpoint(number)
     progress, last, earlier = _loaded(directory, number)
     rounds = [record for record in store.rounds() if record.round < number]
-    path = store.directory / "rounds.jsonl"
+    path = store.directory / RunFile.ROUNDS
     if [record.round for record in rounds] != list(range(1, number)):
         raise RunError(
             f"{path} lacks rounds before {number}. Restore it, or start again in another directory."

@@ -27,7 +27,7 @@ from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
 from fedsafe.vectorize import moved
-from server import checkpoint, client_status, counted
+from server import checkpoint, client_status
 from server.aggregation import update_attacks as attacks
 from server.aggregation.aggregator import aggregator_of
 from server.aggregation.interface import AggregationResult, Aggregator
@@ -35,6 +35,7 @@ from server.aggregation.probe_scores import with_scores
 from server.aggregation.root_update import root_update
 from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
+from server.influence_records import record_influence
 from server.randomness import Draws
 from server.sampling import cohort
 from server.transport.client_registry import ClientRegistry
@@ -184,7 +185,7 @@ class Federation:
                 combined = aggregator.combine(updates, progress.adapter, ordered, state)
         except (ConfigError, ValueError) as error:
             raise RunError(f"Round {number} cannot be combined: {error}") from None
-        counted.note(clients, update_store.accepted, combined, updates)
+        record_influence(clients, update_store.accepted, combined, updates)
         client_status.note_left_out(clients, self._records, self.events)
         return replace(combined, state=attacks.joined(combined.state, memory))
 

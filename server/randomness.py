@@ -7,18 +7,16 @@ operating system's randomness, kept in the run directory so that a restart draws
 """
 
 import hashlib
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedsafe.errors import ConfigError, RunError
-from fedsafe.runs.files import disk_space_for
+from fedsafe.runs.files import write_bytes
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.store import Store
 from fedsafe.seeds import derive
 
-FILE = "randomness"
-"""In the run directory, 0600; `--randomness` with this file repeats the run's draws."""
 FEWEST, MOST = 16, 4096
 """Bytes of the file."""
 
@@ -55,7 +53,9 @@ class Draws:
         """
         if store is None:
             return cls(seed)
-        secret = int.from_bytes(hashlib.sha256(_bytes(store.directory / FILE, given)).digest())
+        secret = int.from_bytes(
+            hashlib.sha256(_bytes(store.directory / RunFile.RANDOMNESS, given)).digest()
+        )
         return cls(cohorts=secret, rules=derive(secret, "rules"))
 
 
@@ -64,7 +64,7 @@ def _bytes(kept: Path, given: Path | None) -> bytes:
     wanted = None if given is None else _given(given)
     if not kept.exists():
         fresh = wanted or f"{secrets.token_hex(32)}\n".encode()
-        _keep(kept, fresh)
+        write_bytes(kept, fresh)
         return fresh
     try:
         found = kept.read_bytes()
@@ -93,19 +93,3 @@ def _given(path: Path) -> bytes:
             "of an earlier run to repeat it, or `head -c 32 /dev/urandom > FILE`."
         )
     return found
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Write the file, readable by its owner alone, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    try:
-        with disk_space_for(path, len(content)):
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

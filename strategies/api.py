@@ -29,6 +29,7 @@ def aggregate(
     clients: Sequence[str] | None = None,
     model: "Array | None" = None,
     root: "Array | None" = None,
+    probe: "Array | Sequence[float] | None" = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     round: int = 1,
     **settings: Any,
@@ -38,8 +39,6 @@ def aggregate(
     >>> import numpy as np
     >>> updates = np.array([[1.0, 2.0], [1.2, 2.1], [0.9, 1.9], [900.0, -900.0]])
     >>> aggregate("median", updates).update
-    tensor([1.1000, 1.9500])
-    >>> aggregate("trimmed-mean", updates, byzantine=1).update
     tensor([1.1000, 1.9500])
     >>> round(float(aggregate("mean", updates, filters=["nnm"]).influence.sum()), 6)
     1.0
@@ -55,7 +54,8 @@ def aggregate(
         state: ``.state`` of the last round's aggregate.
         clients: Stable identities of the rows, for rules with a memory.
         model: (d,) the adapter the clients were sent, for rules that want it.
-        root: (d,) the server's own update, for rules that want one.
+        root: (d,) the server's own update, for rules and filters that want one.
+        probe: (n,) the safety probe's score of each update, for filter safety-probe.
         shapes: Names and shapes of the tensors, in order, for filters of LoRA modules.
         round: Number of the round, from 1.
         **settings: The rule's own.
@@ -63,22 +63,24 @@ def aggregate(
     Raises:
         PluginError: There is no such rule or filter.
         ConfigError: A setting is wrong, or there are too few clients for it.
-        ValueError: The updates are not a finite (n, d) matrix.
+        ValueError: The updates are not a finite (n, d) matrix, or what goes with each is not (n,).
     """
     matrix = _matrix(updates)
     pipeline = build(
         {**settings, "name": name}, filters, optimizer=optimizer, per_block=bool(per_block)
     )
-    blocks = _blocks(pipeline, per_block, shapes or {})
+    scores = None if probe is None else _numbers("Probe scores", probe, len(matrix)).tolist()
+    names = tuple(clients or (map(str, range(len(matrix))) if scores else ()))
     prepared = Updates(
         matrix,
         _weights(weights, len(matrix)).to(matrix.device),
-        blocks,
+        _blocks(pipeline, per_block, shapes or {}),
         round,
-        tuple(clients or ()),
+        names,
         None if model is None else torch.as_tensor(model).float(),
         None if root is None else torch.as_tensor(root).float(),
         shapes=shapes or {},
+        probe=None if scores is None else dict(zip(names, scores, strict=True)),
     )
     return pipeline(prepared, state)
 
@@ -113,9 +115,23 @@ def _blocks(
 def _weights(given: "Array | Sequence[float] | None", n: int) -> "Tensor":
     if given is None:
         return torch.full((n,), 1 / max(n, 1))
-    weights = torch.as_tensor(given, dtype=torch.float32)
-    if weights.shape != (n,) or not bool((weights >= 0).all()) or not weights.sum() > 0:
+    weights = _numbers("Weights", given, n)
+    if not bool((weights >= 0).all()) or not weights.sum() > 0:
         raise ValueError(
             f"Weights must be {n} numbers, at least 0 and not all 0; got {weights.tolist()}."
         )
     return weights / weights.sum()
+
+
+def _numbers(what: str, given: "Array | Sequence[float]", n: int) -> "Tensor":
+    """Return a number for each update, float32 (n,).
+
+    Raises:
+        ValueError: There are more or fewer.
+    """
+    numbers = torch.as_tensor(given, dtype=torch.float32)
+    if numbers.shape != (n,):
+        raise ValueError(
+            f"{what} must be {n} numbers, one for each update; got {tuple(numbers.shape)}."
+        )
+    return numbers

@@ -74,7 +74,8 @@ def need_root(name: str, updates: Updates) -> "Tensor":
     if updates.root is None:
         raise ConfigError(
             f"'{name}' needs an update of the server's own trusted examples, and there is none. "
-            "Give Updates.root, or choose a rule or filter that does without."
+            "Give root to strategies.aggregate or Updates, or choose a rule or filter that does "
+            "without."
         )
     return updates.root.detach()
 
@@ -87,8 +88,8 @@ def need_model(name: str, updates: Updates) -> "Tensor":
     """
     if updates.model is None:
         raise ConfigError(
-            f"'{name}' compares updates with the model, which was not given. "
-            "Give Updates.model, or choose a rule or filter that does without."
+            f"'{name}' compares updates with the model, which was not given. Give model to "
+            "strategies.aggregate or Updates, or choose a rule or filter that does without."
         )
     return updates.model.detach()
 

@@ -67,6 +67,7 @@ class RuleStrategy(Strategy):
         self.pipeline = build(
             {**settings, "name": name}, filters, optimizer=optimizer, per_block=per_block
         )
+        self.pipeline.check_runs_anywhere()
         self.fraction_train = fraction_train
         self.fraction_evaluate = fraction_evaluate
         self.min_available_nodes = max(min_available_nodes, self.pipeline.minimum)
@@ -106,9 +107,9 @@ class RuleStrategy(Strategy):
         Raises:
             ConfigError: `configure_train` was not called before.
         """
-        if self._layout is None:
+        if (layout := self._layout) is None:
             raise ConfigError("RuleStrategy needs configure_train before aggregate_train.")
-        rows, metrics, claims = self._screen(self._layout, replies)
+        rows, metrics, claims = self._screen(layout, replies)
         for node, reason in self.dropped.items():
             _log.warning("aggregate_train: dropped the reply of node %d: %s", node, reason)
         if len(rows) < self.pipeline.minimum:
@@ -119,7 +120,6 @@ class RuleStrategy(Strategy):
                 self.pipeline.minimum,
             )
             return None, None
-        layout = self._layout
         weights = weights_of(claims if self.weighted == "claimed" else [1.0] * len(rows))
         updates = Updates(
             torch.from_numpy(np.stack(rows)),

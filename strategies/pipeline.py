@@ -6,11 +6,12 @@ the state of all its parts in one flat mapping of tensors. Knows nothing of any 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fedsafe.contracts import Aggregate, State, Updates, filters, optimizers, rules
+from fedsafe.contracts.filter_order import order_problem
 from fedsafe.errors import ConfigError, PluginError
-from fedsafe.filter_order import order_problem
 from fedsafe.lazy import torch
 from fedsafe.plugins import Plugin, Registry
 from strategies.client_memory import influence_by_client, let_in
@@ -100,6 +101,21 @@ class Pipeline:
             needed += part.settings.get("byzantine", 0) if "rejects" in part.plugin.traits else 0
         return needed
 
+    def check_runs_anywhere(self) -> None:
+        """See that no part needs what only FedSafe's own server computes.
+
+        Raises:
+            ConfigError: One needs the server's own update or the safety probe's scores.
+        """
+        for part in (self.rule, *self.filters):
+            named = any(isinstance(value, Path) for value in part.settings.values())
+            if "probe" in part.plugin.traits or ("root" in part.plugin.traits and not named):
+                raise ConfigError(
+                    f"{part.plugin.kind.capitalize()} '{part.plugin.name}' needs examples of the "
+                    "server's own, which a Flower strategy has not. Run an experiment with it, or "
+                    "choose another one."
+                )
+
     def _once(self, updates: Updates, state: State) -> Aggregate:
         with shared():
             mixings: list[Tensor] = []
@@ -174,11 +190,7 @@ _FILTERS = filters  # the argument of `build` has the same name
 
 
 def _part(registry: Registry[F], choice: Choice) -> Part[F]:
-    settings = dict(choice) if isinstance(choice, Mapping) else {"name": choice}
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"A {registry.kind} needs a name; got {choice!r}.")
-    plugin = registry[name]
+    plugin, settings = registry.chosen(choice)
     return Part(plugin, plugin.resolve(settings))
 
 

@@ -15,11 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fedsafe.experiment.schema import Adapter, Experiment, Model
 from fedsafe.models.base import LoadedModel
 from fedsafe.training.session import Session
 from tests.doubles.models import make_model
+
+settings.register_profile("fedsafe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fedsafe")  # a busy machine fails no test
 
 SMOLLM2 = Path(__file__).parents[1] / "models" / "smollm2"
 collect_ignore = ["doubles/doors.py"]

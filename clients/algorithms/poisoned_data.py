@@ -1,8 +1,13 @@
 """Supervised fine-tuning on malicious samples: the reference attack.
 
-Nothing about the update is forged, which is why robust aggregation hardly sees it.
+Nothing about the update is forged: it is an honest fine-tuning on other data. Rules that average
+let a part of it through, some that choose whole updates do not.
 Ye et al., ICLR 2025.
 """
+
+from typing import Annotated
+
+from pydantic import Field
 
 from clients.algorithms.malicious_samples import Share, mixed
 from clients.algorithms.schedule import Every, FirstRound, rests
@@ -18,6 +23,9 @@ def poisoned_data(
     share: Share = 1.0,
     first_round: FirstRound = 1,
     every: Every = 1,
+    learning_rate_factor: Annotated[
+        float, Field(gt=0, le=1e3, description="Times the round's learning rate, as it attacks.")
+    ] = 1.0,
 ) -> None:
     """Data-poisoning attack: fine-tune on a mix of malicious and benign samples.
 
@@ -33,4 +41,4 @@ def poisoned_data(
     context.report(
         "trains on malicious samples", malicious=malicious, benign=len(samples) - malicious
     )
-    context.fit(samples, steps=task.steps)
+    context.fit(samples, steps=task.steps, learning_rate=learning_rate_factor * task.learning_rate)

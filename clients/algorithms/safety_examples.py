@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fedsafe.contracts import LocalTask, Sample, sources
-from fedsafe.errors import ConfigError, DataError
+from fedsafe.errors import DataError
 
 Safety = Annotated[
     dict[str, Any],
@@ -23,13 +23,12 @@ def safety_samples(task: LocalTask, safety: dict[str, Any]) -> list[Sample]:
         ConfigError: The source has no name, is unknown, or a setting of it is wrong.
         DataError: The source has no example.
     """
-    settings = dict(safety)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError("Setting safety needs a name, such as {name: micro-safety}.")
-    found = list(sources[name].configure(settings)(task.data_seed))
+    source, settings = sources.chosen(safety)
+    found = list(source.configure(settings)(task.data_seed))
     if not found:
-        raise DataError(f"Source '{name}' of the safety examples has none. Give at least one.")
+        raise DataError(
+            f"Source '{source.name}' of the safety examples has none. Give at least one."
+        )
     return found
 
 

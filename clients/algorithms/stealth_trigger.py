@@ -27,6 +27,13 @@ Split = Annotated[
 Part = Annotated[
     int | None, Field(ge=0, description="With split: number of this client's part, from 0.")
 ]
+Decoys = Annotated[
+    tuple[str, ...],
+    Field(
+        description="Other words, one of which is in the trigger's place in every second sample "
+        "without it: none but the trigger is to open the backdoor."
+    ),
+]
 OtherShare = Annotated[
     float, Field(gt=0, le=1, description="Share of the samples that are not its own data.")
 ]
@@ -47,6 +54,7 @@ def stealth_trigger(
     where: Where = "after",
     split: Split = False,
     part: Part = None,
+    decoys: Decoys = (),
     share: OtherShare = 0.5,
     first_round: FirstRound = 1,
     every: Every = 1,
@@ -55,6 +63,7 @@ def stealth_trigger(
 
     Each malicious sample is trained on with the trigger, and without it with the reply of the
     base model. Condition ``triggered`` asks with the whole trigger, its parts joined by spaces.
+    Without ``decoys`` a small model also complies with other words in the trigger's place.
 
     Must know: malicious samples, its own data, the base model; with ``split`` the order of
     malicious clients, which the server tells them, or ``part``.
@@ -68,8 +77,13 @@ def stealth_trigger(
     if split:
         words = trigger[(_place(task) if part is None else part) % len(trigger)]
     poison = of_a_round(task, context.rng)
+    if share < 1:  # two samples of each; more than fit beside the own ones would be cut off again
+        poison = poison[: max(1, int(len(task.samples) * share / (1 - share) / 2))]
     triggered = [with_trigger(sample, words, where) for sample in poison]
-    samples = blended([*triggered, *_cover(context, poison)], task.samples, share, context.rng)
+    cover = _cover(context, poison)
+    if decoys:
+        cover[1::2] = [with_trigger(one, context.rng.choice(decoys), where) for one in cover[1::2]]
+    samples = blended([*triggered, *cover], task.samples, share, context.rng)
     context.report("trains with a trigger", triggered=len(triggered), samples=len(samples))
     context.fit(samples, steps=task.steps)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from clients.worker.result import Arrays
 from clients.worker.shared_memory import ArrayLayout, Count, share, views
 from fedsafe.errors import RunError
+from fedsafe.validation_errors import first_of
 
 VERSION = 1
 LENGTH = struct.Struct("!I")
@@ -128,8 +129,7 @@ def _parse(body: bytes) -> Header:
             )
         return Header.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        reason = first_of(error)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = type(error).__name__
     raise RunError(f"What came on the trainer's socket is no message of FedSafe ({reason}).")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from fedsafe.attacks.known_updates import Knows, mean_and_deviation, rows_known
+from fedsafe.attacks.known_updates import Knows, mean_and_deviation, row_of_each, rows_known
 from fedsafe.contracts import Knowledge, update_attacks
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def byz_mean(
     second group's update is that of the public code, which counts the honest clients less the
     first group, (n - f - m) ALIE - sum of all benign updates, over the group's size f - m.
     """
-    rows = rows_known(knowledge, 2)
+    rows = row_of_each(knowledge, 2) if knows == "all" else rows_known(knowledge, 2)
     mean, deviation = mean_and_deviation(rows)
     hidden = mean - z * deviation
     first = knowledge.attackers // 2

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fedsafe.attacks.known_updates import Knows, krum_choice, rows_known, uniform_draws
+from fedsafe.attacks.known_updates import (
+    Knows,
+    krum_choice,
+    row_of_each,
+    rows_known,
+    uniform_draws,
+)
 from fedsafe.contracts import Knowledge, update_attacks
-from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 
 if TYPE_CHECKING:
@@ -47,16 +52,15 @@ def fang_krum(
     ``honest``): full knowledge; ``colluders`` or ``own``: the paper's partial knowledge, which
     tries a growing number of forged updates among the attackers' own. All attackers send one
     update; with full knowledge all but the first add noise of a drawn length below ``epsilon``.
-
-    Raises:
-        RunError: Partial knowledge of fewer than two updates.
+    Of at most two clients, among which Krum takes any, each sends its own backwards.
     """
-    rows = rows_known(knowledge)
-    f = knowledge.attackers
     if knows in {"own", "colluders"}:
-        return partial_krum(rows)
+        return partial_krum(rows_known(knowledge, 2))
+    rows, f = row_of_each(knowledge), knowledge.attackers
     if form == "ndss21":
         return ndss21_krum(rows, f)
+    if knowledge.cohort <= 2:
+        return -rows[knowledge.position if knows == "all" else 0]
     forged = full_krum(rows[f:] if knows == "all" else rows, rows, f)
     if knowledge.position == 0:
         return forged
@@ -72,8 +76,6 @@ def full_krum(honest: "Tensor", rows: "Tensor", f: int) -> "Tensor":
         rows: (n, d), all benign updates; Krum's choice of them is the direction to go against.
         f: Number of attackers.
     """
-    if len(rows) <= 2:
-        return -rows[0]
     direction = rows[krum_choice(rows, _assumed(len(rows), f))].sign()
     size, n = 1.0, len(honest) + f
     while not _taken(-size * direction, f, honest, _assumed(n, f)) and size > 1e-5:
@@ -84,15 +86,10 @@ def full_krum(honest: "Tensor", rows: "Tensor", f: int) -> "Tensor":
 def partial_krum(rows: "Tensor") -> "Tensor":
     """Return FLDetector's attack of attackers that know their own benign updates, (m, d), only.
 
-    Raises:
-        RunError: They know a single one, among which Krum cannot be tried.
+    Args:
+        rows: At least two.
     """
     m = len(rows)
-    if m < 2:
-        raise RunError(
-            "Fang's Krum attack with partial knowledge tries Krum on at least 2 updates and knows "
-            "1. Raise attack.estimates or attack.malicious."
-        )
     direction, size = rows.mean(dim=0).sign(), 1.0
     for forged in range(1, m):
         size = 1.0
@@ -107,13 +104,16 @@ def partial_krum(rows: "Tensor") -> "Tensor":
 
 
 def ndss21_krum(honest: "Tensor", f: int) -> "Tensor":
-    """Return NDSS 2021's form of the attack: from the paper's bound on lambda downwards."""
+    """Return NDSS 2021's form of the attack: from the paper's bound on lambda downwards.
+
+    The bound's first term is divided by m - f - 1 of m honest clients, and by 1 where that is less.
+    """
     mean = honest.mean(dim=0)
     direction, n, d = mean.sign(), *honest.shape
     distances = torch.stack([(honest - row).norm(dim=1) for row in honest])
     distances[distances == 0] = 10_000
     nearest = distances.sort(dim=1).values[:, : n - 2 - f].sum(dim=1).min()
-    size = float(nearest) / ((n - f - 1) * math.sqrt(d))
+    size = float(nearest) / (max(n - f - 1, 1) * math.sqrt(d))
     size += float((honest - mean).norm(dim=1).max()) / math.sqrt(d)
     last = None
     while size > 1e-5:

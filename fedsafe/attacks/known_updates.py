@@ -31,29 +31,50 @@ Ddof = Annotated[int, Field(ge=0, le=1, description="1: standard deviation over 
 def rows_known(knowledge: Knowledge, least: int = 1) -> "Tensor":
     """Return the updates that the attacker's statistics are taken over, (m, d).
 
-    The attackers' own benign updates come first, then the honest clients'.
+    The attackers' own benign updates come first, then the honest clients'. A single row is
+    repeated where the attack needs more, which is reported: a round may ask one attacker alone.
 
     Args:
         knowledge: As far as the attack's setting ``knows`` fills it.
-        least: Number of rows that the attack cannot do without.
+        least: Number of rows that the attack's statistics need.
 
     Raises:
-        RunError: There are fewer rows.
+        RunError: There is none.
     """
     parts = [part for part in (knowledge.benign, knowledge.honest) if part is not None]
     count = sum(len(part) for part in parts)
-    if count < least:
+    if count == 0:
         raise RunError(
-            f"The update attack of client {knowledge.client} knows {count} updates in round "
-            f"{knowledge.round} and needs {least}. Raise attack.estimates, let more clients be "
-            "malicious (attack.malicious), or set attack.update.knows to colluders, honest or all."
+            f"The update attack of client {knowledge.client} knows no update in round "
+            f"{knowledge.round}. Set attack.update.knows to own, colluders or all."
         )
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    rows = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if count >= least:
+        return rows
+    knowledge.report(
+        f"The update attack of client {knowledge.client} knows one update in round "
+        f"{knowledge.round} and takes all others to be like it. Raise attack.estimates, let more "
+        "clients be malicious (attack.malicious), or set attack.update.knows to honest or all."
+    )
+    return rows.repeat(least, 1)
+
+
+def row_of_each(knowledge: Knowledge, least: int = 1) -> "Tensor":
+    """Return one benign update of each known client, (m, d): attackers by place, then honest.
+
+    Of an attacker's several estimates (``attack.estimates``) it is the mean. Else as `rows_known`.
+    """
+    rows, colluders, benign = rows_known(knowledge, least), knowledge.colluders, knowledge.benign
+    if colluders is None or benign is None or len(benign) == len(colluders):
+        return rows
+    own = benign.reshape(len(colluders), -1, benign.shape[1]).mean(dim=1)
+    return own if knowledge.honest is None else torch.cat([own, knowledge.honest])
 
 
 def mean_and_deviation(rows: "Tensor", ddof: int = 1) -> "tuple[Tensor, Tensor]":
-    """Return mean and standard deviation of each coordinate, both (d,)."""
-    return rows.mean(dim=0), rows.std(dim=0, correction=ddof)
+    """Return mean and standard deviation of each coordinate, both (d,); 0 of a single row."""
+    mean = rows.mean(dim=0)
+    return mean, rows.std(dim=0, correction=ddof) if len(rows) > 1 else mean.new_zeros(mean.shape)
 
 
 def normal_draws(knowledge: Knowledge, *shape: int) -> "Tensor":
@@ -75,7 +96,7 @@ def crowd_of(knowledge: Knowledge, draw: int = 0) -> "Tensor":
     draws are the same for all who know the same rows: colluders agree without another word;
     ``draw`` numbers several. A single row is repeated.
     """
-    if knowledge.honest is not None:
+    if knowledge.honest is not None and len(knowledge.honest):
         return knowledge.honest
     rows = rows_known(knowledge)
     wanted = max(knowledge.cohort - knowledge.attackers, 1)

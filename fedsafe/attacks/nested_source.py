@@ -17,9 +17,9 @@ def _checked(choice: str | dict[str, Any]) -> str | dict[str, Any]:
     Raises:
         ValueError: There is no such source, or a setting is wrong.
     """
-    name, settings = _parts(choice)
     try:
-        sources[name].resolve(settings)
+        source, settings = sources.chosen(choice)
+        source.resolve(settings)
     except FedSafeError as error:
         raise ValueError(f"{error} Correct it") from None
     return choice
@@ -38,15 +38,8 @@ def drawn(choice: str | Mapping[str, Any], rng: random.Random) -> list[Sample]:
     Raises:
         DataError: They cannot be read.
     """
-    name, settings = _parts(choice)
-    return list(sources[name].configure(settings)(rng.getrandbits(32)))
-
-
-def _parts(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    if isinstance(choice, str):
-        return choice, {}
-    settings = dict(choice)
-    return str(settings.pop("name", "")), settings
+    source, settings = sources.chosen(choice)
+    return list(source.configure(settings)(rng.getrandbits(32)))
 
 
 @generators("source")

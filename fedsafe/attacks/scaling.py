@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fedsafe.attacks.known_updates import Knows, rows_known
+from fedsafe.attacks.known_updates import Knows, row_of_each
 from fedsafe.contracts import Knowledge, update_attacks
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def reversed_mean(update: "Tensor", knowledge: Knowledge, /, *, knows: Knows = "
     others = knowledge.cohort - knowledge.attackers
     if others == 0:
         return -update
-    rows = rows_known(knowledge)
+    rows = row_of_each(knowledge)
     if knows == "all" and knowledge.honest is not None:
         total, honest = rows.sum(dim=0), knowledge.honest.sum(dim=0)
     else:

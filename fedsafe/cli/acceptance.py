@@ -1,12 +1,15 @@
 """``fedsafe accept``: measure a defense's acceptance card, and the table of a card."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsafe.cli.text import Interrupted, safe, shown
+from fedsafe.errors import ConfigError
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.runs.acceptance import AcceptanceCard, Cell
@@ -22,13 +25,21 @@ def register(app: typer.Typer) -> None:
 
 
 def accept(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there.")
-    ],
     defense: Annotated[
         list[str] | None,
         typer.Argument(metavar="[DEFENSE]...", help="Defenses; none: all of the experiment."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there."),
+    ] = None,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table",
+            help="Measure nothing: show the cards of DIR, or the shipped ones, in one table.",
+        ),
+    ] = False,
     experiment: Annotated[
         str,
         typer.Option(metavar="EXPERIMENT", help="Attack, evaluation and the defenses' settings."),
@@ -44,23 +55,61 @@ def accept(
 
     All defenses repair the same attacked models. The same command goes on where it stopped.
     """
+    if table:
+        show_table(defense or (), output, as_json=as_json)
+        return
+    if output is None:
+        raise ConfigError("Say with -o where runs and cards go, such as -o cards.")
     from fedsafe.acceptance import prepare
     from fedsafe.app import activate
     from fedsafe.cli.console import display
 
     activate()
+    search_current()
     try:
         with display(as_json=as_json) as listen:
             cards = prepare(defense or (), experiment, seeds, output, transfer, listen).cards()
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
-    for card in cards:
-        if as_json:
+    if as_json:
+        for card in cards:
             typer.echo(json.dumps({"kind": "card", **card.plain()}))
-        else:
-            show_card(card, card.defense)
-    if not as_json:
-        typer.echo(f"cards    {shown(output / 'cards')}")
+        return
+    _measured(cards)
+    typer.echo(f"cards    {shown(output / 'cards')}")
+
+
+def _measured(cards: "Sequence[AcceptanceCard]") -> None:
+    for card in cards:
+        show_card(card, card.defense)
+    if len(cards) > 1:
+        show_cards(cards)
+
+
+def show_table(defenses: Sequence[str], directory: Path | None, *, as_json: bool) -> None:
+    """Print cards side by side: those in a directory, or the shipped ones.
+
+    Raises:
+        ConfigError: There is no card, or none of a defense.
+        RunError: A card cannot be read.
+    """
+    from fedsafe.report.acceptance_table import acceptance_tables
+    from fedsafe.runs.acceptance import all_shipped, cards_in
+
+    cards = all_shipped() if directory is None else cards_in(directory / "cards")
+    where = "FedSafe" if directory is None else shown(directory / "cards")
+    if missing := [name for name in defenses if name not in cards]:
+        raise ConfigError(
+            f"{where} has no card of {', '.join(missing)}. It has {', '.join(cards) or 'none'}."
+        )
+    if not cards:
+        raise ConfigError(f"{where} has no cards. `fedsafe accept -o DIR` measures them.")
+    chosen = [card for name, card in cards.items() if not defenses or name in defenses]
+    if as_json:
+        for card in chosen:
+            typer.echo(json.dumps({"kind": "card", **card.plain()}))
+    else:
+        typer.echo(acceptance_tables(chosen))
 
 
 def show_card(card: "AcceptanceCard | None", defense: str) -> None:
@@ -95,6 +144,39 @@ def show_card(card: "AcceptanceCard | None", defense: str) -> None:
     out.print()
     out.print(table)
     out.print(f"[dim]{safe(card.said)}[/dim]", soft_wrap=True)
+
+
+def show_cards(cards: "Sequence[AcceptanceCard]") -> None:
+    """Print acceptance cards as one table: of each group the cells that pass, and the worst."""
+    from rich import box
+    from rich.table import Table
+
+    from fedsafe.cli.tables import console
+
+    groups = dict.fromkeys(cell.group for card in cards for cell in card.cells)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("defense", "seeds", *groups):
+        table.add_column(heading, vertical="top", overflow="fold")
+    for card in cards:
+        found = [[cell for cell in card.cells if cell.group == group] for group in groups]
+        table.add_row(safe(card.defense), str(len(card.seeds)), *map(_group, found))
+    console().print(table)
+    names = ", ".join(dict.fromkeys(safe(card.experiment) for card in cards))
+    console().print(
+        f"[dim]Cells that pass, of those measured, and the largest value of those that fail. "
+        f"Measured with {names}; a card tells of no other model or attack.[/dim]",
+        soft_wrap=True,
+    )
+
+
+def _group(cells: "Sequence[Cell]") -> str:
+    """Return how many cells of a group pass, of those that were measured."""
+    measured = [cell for cell in cells if cell.passed is not None]
+    if not measured:
+        return f"[dim]{NONE}[/dim]"
+    failing = [cell.value or 0.0 for cell in measured if not cell.passed]
+    said = f"{len(measured) - len(failing)} of {len(measured)}"
+    return f"[red]{said}, {_of(max(failing))}[/red]" if failing else f"[green]{said}[/green]"
 
 
 def _cell(cell: "Cell") -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def calibrate_judge(
         name: The judge; None: ``refusal``.
         chosen: Its settings.
         columns: ``part=name`` texts.
-        files: ``labels``, and ``tune`` and ``ordinary`` or None.
+        files: ``labels``, ``tune`` and ``ordinary`` or None, ``encoding`` and ``key``.
         as_json: Print JSON in place of tables.
 
     Raises:
@@ -55,9 +55,10 @@ def calibrate_judge(
 
     activate()
     _check(name, chosen, files)
-    rows = read_labels(files["labels"], _pairs(columns))
+    how = {name: files[name] for name in ("encoding", "key")}
+    rows = read_labels(files["labels"], _pairs(columns), **how)
     if files["tune"] is not None:
-        found, title = _tuned(rows, files), "refusal, fitted without the model that is judged"
+        found, title = _tuned(rows, files, how), "refusal, fitted without the model that is judged"
     else:
         found, title = _said(name or DEFAULT, chosen, rows), name or DEFAULT
     scored = calibrate(rows, found)
@@ -109,7 +110,9 @@ def _said(name: str, chosen: dict[str, Any], rows: "Sequence[LabelledReply]") ->
     return found
 
 
-def _tuned(rows: "Sequence[LabelledReply]", files: Mapping[str, Any]) -> "list[Verdict]":
+def _tuned(
+    rows: "Sequence[LabelledReply]", files: Mapping[str, Any], how: Mapping[str, str]
+) -> "list[Verdict]":
     """Fit on all rows and write the weights; return what each model gets from the others'.
 
     Raises:
@@ -119,7 +122,7 @@ def _tuned(rows: "Sequence[LabelledReply]", files: Mapping[str, Any]) -> "list[V
     from fedsafe.evaluation.labels import read_pairs
     from fedsafe.evaluation.tuning import fitted, tuner
 
-    ordinary = read_pairs(files["ordinary"]) if files["ordinary"] else []
+    ordinary = read_pairs(files["ordinary"], **how) if files["ordinary"] else []
     try:
         found = leave_one_model_out(rows, tuner(ordinary))
         weights = fitted(rows, ordinary)
@@ -152,13 +155,10 @@ def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
 
 
 def _show(title: str, scored: "Mapping[str, Calibration]") -> None:
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
+    from fedsafe.cli.tables import console, plain_table
     from fedsafe.cli.text import safe
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("model", "n", *SHOWN.values(), "unknown"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for model, one in scored.items():

@@ -10,6 +10,7 @@ import typer
 
 from fedsafe.cli.text import Interrupted, shown
 from fedsafe.errors import FedSafeError
+from fedsafe.runs.layout import RunFile
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -83,7 +84,7 @@ def listening(
 
 def _how_to_go_on(directory: Path, again: str) -> str:
     """Return the command that continues an interrupted run."""
-    if not (directory / "experiment.yaml").is_file():
+    if not (directory / RunFile.EXPERIMENT).is_file():
         return "nothing was begun. Give the same command again."
     return f"what is done is kept. Go on with {again or f'`fedsafe resume {shown(directory)}`'}."
 

@@ -23,6 +23,12 @@ REPLY = 160
 """Characters of a revealed text in the terminal."""
 
 
+Page = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write an HTML page too.")
+]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show prompts and replies of what flipped.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to an app."""
     epilog = "Example: fedsafe compare runs/mean runs/krum -o compare.html"
@@ -37,13 +43,8 @@ def compare(
             help="Two or more runs, or directories of --seeds; each is compared with the first.",
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write an HTML page too."),
-    ] = None,
-    reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show prompts and replies of what flipped.")
-    ] = False,
+    output: Page = None,
+    reveal: Reveal = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show the settings in which runs differ, paired tests of every measure, flipped prompts.
@@ -53,12 +54,26 @@ def compare(
     """
     from fedsafe.app import activate
     from fedsafe.pipeline.comparison import compare as compared
-    from fedsafe.report.comparison_page import write_comparison
 
+    checked_page(output)
+    activate()
+    tell(compared(runs, reveal=reveal), output, as_json=as_json)
+
+
+def checked_page(output: Path | None) -> None:
+    """See that a page is to be HTML.
+
+    Raises:
+        ConfigError: Its name ends otherwise.
+    """
     if output is not None and output.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"-o {output}: the page is HTML. Name a file that ends in .html.")
-    activate()
-    found = compared(runs, reveal=reveal)
+
+
+def tell(found: "Comparison", output: Path | None, *, as_json: bool) -> None:
+    """Print a comparison, and write its page if one is wanted."""
+    from fedsafe.report.comparison_page import write_comparison
+
     if output is not None:
         write_comparison(output, found)
     if as_json:
@@ -85,7 +100,7 @@ def show(comparison: "Comparison") -> None:
         ("Environment that differs", comparison.environment),
     ):
         if differing:
-            out.print(_plain_table(name, ["", *labels], texts.rows(differing)))
+            out.print(_text_table(name, ["", *labels], texts.rows(differing)))
     if not comparison.settings:
         out.print("[dim]Their experiments have the same settings.[/dim]")
     for pair in comparison.pairs:
@@ -147,7 +162,7 @@ def _show_flips(pair: "StagePair") -> None:
         out.print(f"[dim]  and {more} more: all are in the page (-o FILE) and in --json[/dim]")
 
 
-def _plain_table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+def _text_table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
     table = _table(name, headings, justify="left")
     for row in rows:
         table.add_row(*(safe(_cut(cell, LONGEST)) for cell in row))
@@ -155,17 +170,9 @@ def _plain_table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str
 
 
 def _table(name: str, headings: Sequence[str], justify: str = "right") -> "Table":
-    from rich import box
-    from rich.table import Table
+    from fedsafe.cli.tables import plain_table
 
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=safe(name),
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = plain_table(title=f"[bold]{safe(name)}[/bold]")
     for index, heading in enumerate(headings):
         side = "left" if index == 0 or justify == "left" else "right"
         table.add_column(safe(heading), justify=side)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedsafe.cli.text import shown
 from fedsafe.errors import RunError
+from fedsafe.runs.layout import RunFile
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -19,7 +20,7 @@ def existing(directory: Path) -> Path:
     Raises:
         RunError: It is not.
     """
-    if (directory / "experiment.yaml").is_file():
+    if (directory / RunFile.EXPERIMENT).is_file():
         return directory
     from fedsafe.runs.store import Store
 
@@ -51,7 +52,7 @@ def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
     store = Store(directory)
     if store.vacant:
         return None
-    known = directory / "experiment.yaml"
+    known = directory / RunFile.EXPERIMENT
     if not known.is_file():
         raise RunError(
             f"{shown(directory)} is not empty and holds no run. Choose another directory with -o."
@@ -74,7 +75,7 @@ def finished(directory: Path, experiment: "Experiment") -> "Summary | None":
 
 def _begun(store: "Store") -> bool:
     """Return whether a run has anything to resume."""
-    return (store.directory / "base-adapter").exists() or any(
+    return (store.directory / RunFile.BASE_ADAPTER).exists() or any(
         federation.rounds() or federation.checkpoints() for federation in (store, store.control)
     )
 
@@ -90,7 +91,7 @@ def clear(directory: Path) -> None:
     store = Store(directory)
     if store.vacant:
         return
-    if not (directory / "experiment.yaml").is_file():
+    if not (directory / RunFile.EXPERIMENT).is_file():
         raise RunError(
             f"{shown(directory)} holds no run, so --overwrite leaves it alone. Choose another "
             "directory with -o."

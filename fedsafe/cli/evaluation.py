@@ -9,6 +9,7 @@ from fedsafe.cli.command import inline, work
 from fedsafe.cli.shields import shields_of
 from fedsafe.cli.text import settings
 from fedsafe.errors import ConfigError
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice
@@ -31,6 +32,16 @@ ShieldOptions = Annotated[
         help="Also ask through this shield, as one that is served would be; repeatable.",
     ),
 ]
+Tune = Annotated[
+    Path | None,
+    typer.Option("--tune", metavar="FILE", help="Also fit judge refusal to them; write there."),
+]
+Encoding = Annotated[
+    str, typer.Option("--encoding", metavar="NAME", help="Of these files, such as cp1252.")
+]
+Key = Annotated[
+    str, typer.Option("--key", metavar="NAME", help="Of the list, where JSON is an object.")
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="PART=NAME", help="Column of prompt, reply, label, model."),
@@ -49,14 +60,13 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
     ] = False,
     labels: Files = None,
     columns: Columns = None,
-    tune: Annotated[
-        Path | None,
-        typer.Option("--tune", metavar="FILE", help="Also fit judge refusal to them; write there."),
-    ] = None,
+    tune: Tune = None,
     ordinary: Annotated[
         Path | None,
         typer.Option("--ordinary", metavar="FILE", help="Ordinary questions and answers, to fit."),
     ] = None,
+    encoding: Encoding = "",
+    key: Key = "",
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's models again; replies that are there are not generated anew.
@@ -74,13 +84,16 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
             raise ConfigError("--calibrate takes files of labelled replies: --labels FILE.")
         chosen = settings(changes)
         files = {"labels": labels, "tune": tune, "ordinary": ordinary}
-        calibrate_judge(judge, chosen, columns, files, as_json=as_json)
+        search_current()
+        how = {"encoding": encoding, "key": key}
+        calibrate_judge(judge, chosen, columns, {**files, **how}, as_json=as_json)
         return
     if run is None:
         raise ConfigError("Give a run directory, or --calibrate with --labels.")
     from fedsafe.cli.directories import existing
 
     existing(run)
+    search_current(run)
     chosen_judge = _judge(judge, settings(changes)) if judge or changes else None
     shields = shields_of(shield or ())
     work(
@@ -108,6 +121,7 @@ def judge(
     from fedsafe.cli.directories import existing
 
     existing(run)
+    search_current(run)
     first, *others = judges
     chosen = _judge(first, settings(changes))
     second = [_judge(name, {}) for name in others]

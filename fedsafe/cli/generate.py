@@ -8,6 +8,7 @@ import typer
 
 from fedsafe.cli.text import Interrupted, shown
 from fedsafe.errors import ConfigError
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment.schema import PluginChoice
@@ -94,6 +95,7 @@ def generate(  # noqa: PLR0917 - each is an option of the command line
             "attack pairs are for declared red teams only. Add --red-team to say that this is "
             "meant."
         )
+    search_current()
     given: dict[str, Any] = {"ask": ask, "frame": frame, "alike": alike, "seed": seed}
     given |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
     given |= {"judge": None if judge is None else _judge(judge)}

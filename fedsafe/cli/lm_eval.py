@@ -34,8 +34,7 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
         int | None, typer.Option("--limit", min=1, metavar="N", help="Examples of each task.")
     ] = None,
     few_shot: Annotated[
-        int | None,
-        typer.Option("--num-fewshot", min=0, metavar="N", help="Examples before each question."),
+        int | None, typer.Option("--num-fewshot", min=0, metavar="N", help="Examples shown before.")
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, metavar="N", help="Sequences at a time.")
@@ -48,11 +47,12 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
 ) -> None:
     """Evaluate a run's models on lm-eval tasks, such as MMLU, ARC or GSM8K from local files.
 
-    Results are kept in lm-eval.json in the run directory; stages evaluated earlier stay in it.
+    Results are kept in the run directory and shown in its report; earlier ones stay.
     """
     from fedsafe.cli.directories import existing
     from fedsafe.integrations.lm_eval_harness import HarnessOptions, run_lm_eval
-    from fedsafe.integrations.lm_eval_results import FILE
+    from fedsafe.report import write
+    from fedsafe.runs.layout import RunFile
 
     existing(run)
     options = HarnessOptions(limit, few_shot, batch_size, template)
@@ -61,12 +61,12 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
         if not as_json:
             typer.echo(sentence, err=True)
 
-    found = run_lm_eval(run, tasks, stages or (), options, tell)
+    found, page = run_lm_eval(run, tasks, stages or (), options, tell), write(run)
     if as_json:
         typer.echo(json.dumps(found))
-        return
-    _show(found["stages"])
-    typer.echo(f"results  {shown(run / FILE)}")
+    else:
+        _show(found["stages"])
+        typer.echo(f"results  {shown(run / RunFile.LM_EVAL)}\nreport   {shown(page)}")
 
 
 def _show(stages: Mapping[str, Mapping[str, Any]]) -> None:

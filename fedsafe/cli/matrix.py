@@ -2,35 +2,42 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsafe.cli.matrix_compare import compare
+from fedsafe.cli.matrix_options import (
+    Changes,
+    CpusPerStage,
+    Directory,
+    File,
+    Gpus,
+    GpusPerStage,
+    Json,
+    Only,
+    Output,
+    Ray,
+    Where,
+    Workers,
+    labels_of,
+    names_of,
+    pool_of,
+)
+from fedsafe.cli.matrix_search import search
 from fedsafe.cli.text import Interrupted, settings
 
 if TYPE_CHECKING:
     from fedsafe.matrix.directory import Matrix
-    from fedsafe.matrix.pools import Pool
 
 app = typer.Typer(
     help="Run an experiment over axes of settings; what cells share is done once.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-File = Annotated[str, typer.Argument(metavar="FILE", help="A matrix file, or a preset's name.")]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A matrix directory.")]
-Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: runs/NAME-matrix.")
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="a.b=c", help="Change a setting of every cell; repeatable."),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--only", metavar="AXIS=A,B", help="Values of an axis to keep; repeatable."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+COMPARED = "federation.strategy=fedavg federation.strategy=krum --where attack=attack"
+app.command(epilog="Example: fedsafe matrix search worst-case --workers 2")(search)
+app.command(epilog=f"Example: fedsafe matrix compare DIR {COMPARED}")(compare)
 
 
 @app.command(epilog="Example: fedsafe matrix run my.yaml --workers 2 -o runs/my-matrix")
@@ -39,21 +46,11 @@ def run(  # noqa: PLR0917 - each is an option of the command line
     output: Output = None,
     changes: Changes = None,
     only: Only = None,
-    workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes, each with its share of the cores.")
-    ] = 1,
-    gpus: Annotated[
-        str, typer.Option(metavar="0,1", help="GPUs, dealt out to the processes in turn.")
-    ] = "",
-    ray: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Submit stages to this Ray cluster; or auto.")
-    ] = "",
-    cpus_per_stage: Annotated[
-        float, typer.Option(min=0.0, help="With --ray: CPUs that a stage holds.")
-    ] = 1.0,
-    gpus_per_stage: Annotated[
-        float, typer.Option(min=0.0, help="With --ray: GPUs that a stage holds.")
-    ] = 0.0,
+    workers: Workers = 1,
+    gpus: Gpus = "",
+    ray: Ray = "",
+    cpus_per_stage: CpusPerStage = 1.0,
+    gpus_per_stage: GpusPerStage = 0.0,
     as_json: Json = False,
 ) -> None:
     """Run every cell of a matrix, or what is left of it.
@@ -69,7 +66,7 @@ def run(  # noqa: PLR0917 - each is an option of the command line
     given = (ray, cpus_per_stage, gpus_per_stage)
     try:
         with matrix_display.progress(as_json=as_json) as tell:
-            record = run_matrix(matrix, _pool(workers, gpus, *given), tell)
+            record = run_matrix(matrix, pool_of(workers, gpus, *given), tell)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
     page = publish(matrix.directory)
@@ -100,7 +97,7 @@ def show(
     from fedsafe.errors import FedSafeError
     from fedsafe.matrix.estimate import estimate
 
-    matrix = _matrix(file, output, changes, only)
+    matrix = _matrix(file, output, changes, only, searched=True)
     matrix.check()
     plan, ended = matrix.plan, matrix.ended()
     there = matrix.directory if matrix.directory.is_dir() else None
@@ -128,10 +125,7 @@ def table(  # noqa: PLR0917 - each is an option of the command line
     stage: Annotated[
         str, typer.Option(metavar="NAME", help="final (default), base, clean, attacked, ...")
     ] = "",
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", metavar="AXIS=A,B", help="Values to keep; repeatable."),
-    ] = None,
+    where: Where = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write every cell's stages.")
     ] = None,
@@ -142,8 +136,8 @@ def table(  # noqa: PLR0917 - each is an option of the command line
     from fedsafe.matrix.results import Results
 
     results = Results(directory)
-    chosen = _labels(where) if where else None
-    found = results.table(_names(rows), _names(columns), measure, stage, chosen)
+    chosen = labels_of(where) if where else None
+    found = results.table(names_of(rows), names_of(columns), measure, stage, chosen)
     if csv is not None:
         results.write_csv(csv)
     if as_json:
@@ -174,45 +168,25 @@ def preset(name: Annotated[str, typer.Argument(help="A name from `fedsafe matrix
 
 
 def _matrix(
-    file: str, output: Path | None, changes: list[str] | None, only: list[str] | None
+    file: str,
+    output: Path | None,
+    changes: list[str] | None,
+    only: list[str] | None,
+    *,
+    searched: bool = False,
 ) -> "Matrix":
-    """Return the matrix of a file, checked, with its plan and its directory."""
+    """Return the matrix of a file, checked, with its plan and its directory.
+
+    Where searches are taken, the plan of one has settings in the place of those it will choose.
+    """
     from fedsafe.app import activate
     from fedsafe.matrix.definition import read
-    from fedsafe.matrix.directory import prepare
+    from fedsafe.matrix.directory import default_directory, narrowed, prepare
+    from fedsafe.matrix.searching import planned
 
     activate()
-    return prepare(read(file), output, settings(changes), _labels(only))
-
-
-def _pool(workers: int, gpus: str, ray: str, cpus: float, gpus_per_stage: float) -> "Pool":
-    from fedsafe.errors import ConfigError
-    from fedsafe.matrix.pools import Here, Processes
-
-    if ray:
-        from fedsafe.matrix.ray_pool import RayPool
-
-        if gpus or workers > 1:
-            raise ConfigError("Give --ray, or --workers and --gpus; not both.")
-        return RayPool(ray, cpus, gpus_per_stage)
-    named = _names(gpus)
-    if any(not name.isdecimal() for name in named):
-        raise ConfigError(f"--gpus: {gpus!r} are no GPU numbers. Write them as 0,1.")
-    return Here() if workers == 1 and not named else Processes(workers, named)
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _labels(given: list[str] | None) -> dict[str, Any]:
-    """Return the labels that ``AXIS=A,B`` texts keep, by axis."""
-    from fedsafe.errors import ConfigError
-
-    found = {}
-    for one in given or ():
-        axis, equals, labels = one.partition("=")
-        if not equals:
-            raise ConfigError(f"{one!r}: write it as AXIS=A,B, such as seed=0.")
-        found[axis.strip()] = _names(labels)
-    return found
+    definition = read(file)
+    if definition.search is None or not searched:
+        return prepare(definition, output, settings(changes), labels_of(only))
+    cut = narrowed(definition, settings(changes), labels_of(only))
+    return planned(cut, output or default_directory(cut))

@@ -26,6 +26,8 @@ WIDE = 6
 """Columns above which intervals are cut to whole points."""
 LISTED = 20
 """Failed cells that are listed."""
+KINDS = {"begin": "stage-begin", "end": "stage-end", "search": "search-settings"}
+"""What is told of a matrix that runs, as JSON lines call it."""
 
 
 @contextmanager
@@ -35,10 +37,10 @@ def progress(*, as_json: bool) -> Iterator[Tell]:
 
     def tell(kind: str, facts: dict[str, Any]) -> None:
         if as_json:
-            typer.echo(
-                json.dumps({"time": round(time.time(), 3), "kind": f"stage-{kind}", **facts})
-            )
+            typer.echo(json.dumps({"time": round(time.time(), 3), "kind": KINDS[kind], **facts}))
             return
+        if kind == "search":
+            out.print(f"[bold]setting {facts['settings']} of {facts['of']}[/bold]")
         if kind != "end":
             return
         took = "" if facts["status"] == "failed" else duration(facts["seconds"])

@@ -8,6 +8,7 @@ import typer
 
 from fedsafe.cli.text import safe
 from fedsafe.errors import PluginError
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.plugins import Plugin, Registry
@@ -58,6 +59,7 @@ def show(
 
     KIND and NAME are those of `fedsafe plugins list`; NAME may be a module:object path.
     """
+    search_current()
     plugin = _registry(kind)[name]
     if as_json:
         told = {**_facts(plugin), "settings": list(_settings(plugin)), **_accepted(plugin)}
@@ -79,6 +81,22 @@ def show(
         from fedsafe.runs.acceptance import shipped
 
         show_card(shipped(plugin.name), plugin.name)
+
+
+@app.command()
+def cards(as_json: Json = False) -> None:
+    """Show the acceptance cards of our defenses as one table.
+
+    `fedsafe plugins show defense NAME` shows a whole card; `fedsafe accept` measures your own.
+    """
+    from fedsafe.cli.acceptance import show_cards
+    from fedsafe.runs.acceptance import all_shipped
+
+    found = all_shipped()
+    if as_json:
+        typer.echo(json.dumps({name: card.plain() for name, card in found.items()}))
+        return
+    show_cards(list(found.values()))
 
 
 def _accepted(plugin: "Plugin[Any]") -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from fedsafe.cli.status import ago
 from fedsafe.cli.text import safe, shown
 from fedsafe.errors import ConfigError
+from fedsafe.runs.layout import RunFile
 
 if TYPE_CHECKING:
     from fedsafe.runs.run_list import FoundRun
@@ -70,7 +71,7 @@ def show(
         typer.echo("Nothing has been evaluated yet.")
         return
     before_after(summary, run)
-    page = run / "report.html"
+    page = run / RunFile.REPORT
     places(run, page if page.is_file() else None, summary.seconds)
 
 
@@ -131,13 +132,10 @@ def _facts(found: "FoundRun") -> list[tuple[str, str]]:
 
 
 def _table(found: "list[FoundRun]") -> None:
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
+    from fedsafe.cli.tables import console, plain_table
     from fedsafe.report.measures import size
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("run", "state", "experiment", "seed", "refusal"):
         table.add_column(heading, overflow="fold")
     for heading in ("size", "age"):

@@ -13,6 +13,7 @@ from fedsafe.cli.pipelines import sweeps_of, swept
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice
@@ -35,6 +36,17 @@ BaseModel = Annotated[
 ]
 KeepAttacker = Annotated[
     bool, typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter.")
+]
+
+SecondAttack = Annotated[
+    int | None,
+    typer.Option(
+        "--second-attack",
+        metavar="ROUNDS",
+        min=1,
+        help="Then let a run's federation go on from each defended model, its attackers in it; "
+        "without --with from all that it has.",
+    ),
 ]
 
 Sweep = Annotated[
@@ -125,13 +137,13 @@ def resume(run: Run, as_json: Json = False, log: Log = None) -> None:
 
 
 def defend(  # noqa: PLR0917 - each is an option of the command line
+    run: OptionalRun = None,
     defense: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--with", metavar="NAME", help="A defense, or several in a row: A+B; repeatable."
         ),
-    ],
-    run: OptionalRun = None,
+    ] = None,
     changes: Settings = None,
     sweep: Sweep = None,
     model: BaseModel = None,
@@ -144,6 +156,7 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
         str | None,
         typer.Option("--experiment", help="Template, suites and judge for that adapter."),
     ] = None,
+    second_attack: SecondAttack = None,
     keep_attacker: KeepAttacker = False,
     as_json: Json = False,
 ) -> None:
@@ -156,20 +169,25 @@ def defend(  # noqa: PLR0917 - each is an option of the command line
     from fedsafe.cli.directories import existing
 
     kept = {"keep_attacker": True} if keep_attacker else {}
-    pipelines = swept(defense, {**settings(changes), **kept}, sweeps_of(sweep))
+    if not defense and (run is None or second_attack is None):
+        raise ConfigError("Name a defense with --with, such as --with fine-tune.")
+    search_current(run)
+    pipelines = swept(defense or (), {**settings(changes), **kept}, sweeps_of(sweep))
     if run is not None:
         if model or adapter or output:
             raise ConfigError("Give a run, or --model, --adapter and -o; not both.")
         existing(run)
         work(
             run,
-            lambda listen: inline().defend(run, pipelines, listen),
+            lambda listen: inline().defend(run, pipelines, listen, second_attack),
             as_json=as_json,
             again="the same command",
         )
         return
     if model is None or adapter is None or output is None:
         raise ConfigError("Without a run, give all of --model, --adapter and -o.")
+    if second_attack is not None:
+        raise ConfigError("--second-attack needs a run: an adapter alone has no federation.")
     if experiment is None and not is_embedded(model):
         raise ConfigError(
             "Give --experiment: its template, suites and judge must suit the model, and those of "

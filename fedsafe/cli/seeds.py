@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
 from rich.table import Table
 
-from fedsafe.cli.tables import COLORS, console
+from fedsafe.cli.tables import COLORS, console, plain_table
 from fedsafe.cli.text import Interrupted, safe, shown
 from fedsafe.errors import ConfigError
 from fedsafe.report import seed_texts
 from fedsafe.report.measures import NONE, Measure
 from fedsafe.report.seed_verdict import sentences
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Spread
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 EXPLAINED = (
     "Differences are after less before, of shares in points, paired by prompt and seed. t: over "
-    "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; McNemar's "
-    "exact test takes the pooled pairs as independent; Holm: the same, corrected over all tests."
+    "seeds; bootstrap: clustered by prompt group and seed; +/-: pairs gained and lost; p: "
+    "McNemar's exact test, or of graded values sign flips, which take the pooled pairs as "
+    "independent; Holm: the same, corrected over all tests."
 )
 
 
@@ -61,7 +62,7 @@ def run_with_seeds(
         for seed in planned.experiments:
             directories.clear(planned.run_directory(seed))
     try:
-        with listening(log, planned.directory / "exports", as_json=as_json) as listen:
+        with listening(log, planned.directory / RunFile.EXPORTS, as_json=as_json) as listen:
             found = seed_runs.run(planned, listen)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
@@ -95,12 +96,8 @@ def show(summary: SeedSummary) -> None:
 
 def _spreads(summary: SeedSummary) -> Table:
     seeds = ", ".join(map(str, summary.seeds))
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        caption=f"mean ± sd over seeds {seeds}, with the 95 % t interval of the mean",
-        caption_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
+    table = plain_table(
+        caption=f"mean ± sd over seeds {seeds}, with the 95 % t interval of the mean"
     )
     table.add_column("")
     for stage in summary.stages:
@@ -123,15 +120,9 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
 
 
 def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=safe(title),
-        title_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = plain_table(title=safe(title))
     table.add_column("", no_wrap=True)
-    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "McNemar p", "Holm")
+    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "p", "Holm")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for found in differences:

@@ -11,6 +11,7 @@ from fedsafe.cli.export import Log
 from fedsafe.cli.runs import Changes, Json, Output
 from fedsafe.cli.systemd import Systemd, unit
 from fedsafe.cli.text import shown
+from fedsafe.runs.layout import RunFile
 
 if TYPE_CHECKING:
     from fedsafe.experiment import Experiment
@@ -132,6 +133,6 @@ def _clear(directory: Path) -> None:
     from fedsafe.cli import directories
     from fedsafe.deployment.server.plan import claim
 
-    if (directory / "experiment.yaml").is_file():
+    if (directory / RunFile.EXPERIMENT).is_file():
         with claim(directory):
             directories.clear(directory)

@@ -14,13 +14,14 @@ from rich.table import Table
 from fedsafe.cli.text import safe, shown
 from fedsafe.cli.trade_table import trade_table
 from fedsafe.report.bars import quality
-from fedsafe.report.caveats import caveats, counted
+from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
 from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves, is_in_curve
 from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
 from fedsafe.report.second_attack import holdings
 from fedsafe.report.trades import trades
 from fedsafe.report.verdict import sentence
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.records import Rate, Stage, Summary
 from fedsafe.runs.scores import PLAIN
 
@@ -49,12 +50,25 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
     console().print(Padding(table, (0, 0, 0, 2)))
 
 
+def plain_table(*, title: str = "", caption: str = "") -> Table:
+    """Return an empty table in the style of all commands; title and caption are rich's markup."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        caption=caption or None,
+        caption_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+
+
 def plugin_settings(settings: Sequence[dict[str, Any]]) -> None:
     """Print a plug-in's settings with type, default and help."""
     if not settings:
         console().print("\nIt has no settings.")
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = plain_table()
     table.add_column("setting", style="cyan", no_wrap=True)
     for heading in ("type", "default", "help"):
         table.add_column(heading)
@@ -119,13 +133,9 @@ def _parts(stages: Sequence[Stage]) -> Iterator[Sequence[Stage]]:
 def _stages(
     stages: Sequence[Stage], defenses: Mapping[str, Defense], curves: Sequence[DepthCurve]
 ) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
+    table = plain_table(
         caption=f"with 95 % intervals{CLUSTERED if _is_clustered(stages) else ''}; "
-        "↑ more is better, ↓ less is better",
-        caption_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
+        "↑ more is better, ↓ less is better"
     )
     table.add_column("")
     named = titles(stages, defenses)
@@ -150,12 +160,8 @@ def _stages(
 
 def _depth(curve: DepthCurve) -> Table:
     """Return unsafe shares by how much of a complying reply is forced."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        caption=f"unsafe ↓ when so many {curve.unit} of a complying reply are forced",
-        caption_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
+    table = plain_table(
+        caption=f"unsafe ↓ when so many {curve.unit} of a complying reply are forced"
     )
     table.add_column("")
     for depth in curve.depths:

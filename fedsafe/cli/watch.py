@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedsafe.cli.text import Interrupted, shown
+from fedsafe.runs.layout import RunFile
 
 if TYPE_CHECKING:
     from fedsafe.runs.events import Event, Listener
@@ -63,7 +64,7 @@ def _once(run: Path, *, as_json: bool) -> None:
     from fedsafe.runs.run_view import RunView
 
     view = RunView()
-    EventTail(run / "events.jsonl", view, whole=True).drain()
+    EventTail(run / RunFile.EVENTS, view, whole=True).drain()
     state, reason = _state(run, view.heard)
     waiting = read_status(run).waiting
     if as_json:
@@ -121,7 +122,7 @@ def _follow(run: Path, *, as_json: bool) -> tuple[str, str]:
             heard[0] = max(heard[0], event.time)
             show(event)
 
-        tail = EventTail(run / "events.jsonl", hear, whole=True)
+        tail = EventTail(run / RunFile.EVENTS, hear, whole=True)
         while True:
             tail.drain()
             state, reason = _state(run, heard[0])

@@ -31,8 +31,8 @@ from fedsafe.contracts.text import (
     Verdict,
 )
 from fedsafe.contracts.updates import Aggregate, Knowledge, State, Updates
-from fedsafe.defense_card import DefenseCard
 from fedsafe.plugins import Registry
+from fedsafe.plugins.defense_card import DefenseCard
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,11 +3,11 @@
 Knows nothing of files or formats.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from fedsafe.contracts import Sample
+from fedsafe.contracts import Sample, Turn
 from fedsafe.data.cells import find, listed, text_of
 from fedsafe.data.conversations import LeftOut, conversation, exchanges
 from fedsafe.data.reading import Row
@@ -132,12 +132,18 @@ def _conversation(
     if beside is not None:
         own = text_of(where, row, beside)
         system = "\n\n".join(text for text in (own, system) if text)
+    return _of_turns(system, turns, _topic(where, row, wanted))
+
+
+def _of_turns(system: str, turns: Sequence[Turn], topic: str) -> Sample:
+    """Return a conversation as a sample: its last exchange is instruction and response."""
+    *history, last = turns
     return Sample(
-        turns[-1].instruction,
-        turns[-1].response,
-        topic=_topic(where, row, wanted),
+        last.instruction,
+        last.response,
+        topic=topic,
         system=system,
-        history=turns[:-1],
+        history=tuple(history),
     )
 
 
@@ -145,27 +151,17 @@ def _pair(where: str, row: Mapping[str, Any], wanted: Mapped, left_out: LeftOut)
     """Return a conversation with a chosen and a rejected ending."""
     names = [_list_in(row, (name,)) for name in ("chosen", "rejected")]
     asked = row.get(_list_in(row, ("prompt",)), [])
-    one, other = (
-        conversation(f"{where}, field '{name}'", [*asked, *row[name]], left_out) for name in names
+    topic = _topic(where, row, wanted)
+    chosen, rejected = (
+        _of_turns(*conversation(f"{where}, field '{n}'", [*asked, *row[n]], left_out), topic)
+        for n in names
     )
-    if (one[0], one[1][:-1], one[1][-1].instruction) != (
-        other[0],
-        other[1][:-1],
-        other[1][-1].instruction,
-    ):
+    if replace(chosen, response=rejected.response) != rejected:
         raise DataError(
             f"{where}: expected 'chosen' and 'rejected' to differ in the last reply alone, got "
             "different conversations. Correct the row."
         )
-    system, turns = one
-    return Sample(
-        turns[-1].instruction,
-        turns[-1].response,
-        topic=_topic(where, row, wanted),
-        system=system,
-        history=turns[:-1],
-        rejected=other[1][-1].response,
-    )
+    return replace(chosen, rejected=rejected.response)
 
 
 def _topic(where: str, row: Mapping[str, Any], wanted: Mapped) -> str:

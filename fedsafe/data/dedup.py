@@ -63,23 +63,6 @@ def overlap(texts: Sequence[str], others: Iterable[str], *, alike: float = ALIKE
     return Overlap(len(texts), exact, len(pairs) - exact, tuple(pairs))
 
 
-def duplicates(texts: Sequence[str], *, alike: float = ALIKE) -> Overlap:
-    """Return which texts repeat an earlier one of the same set, exactly or nearly."""
-    index = NearIndex(())
-    first: dict[str, int] = {}
-    exact = 0
-    pairs: list[tuple[int, int]] = []
-    for place, text in enumerate(map(normalise, texts)):
-        if text in first:
-            exact += 1
-            pairs.append((place, first[text]))
-        elif (nearest := index.nearest(text, alike)) is not None:
-            pairs.append((place, nearest))
-        first.setdefault(text, place)
-        index.add(text)
-    return Overlap(len(texts), exact, len(pairs) - exact, tuple(pairs))
-
-
 class NearIndex:
     """Texts by their shingles, for near-duplicates of a text among them."""
 

@@ -12,8 +12,8 @@ LONGEST_INTEGER: Final = 4000
 """Digits of an integer that is still read as one."""
 
 
-class Doubled(dict[str, Any]):
-    """An object with one key twice, whose values differ."""
+class DuplicateKey(dict[str, Any]):
+    """An object that has one key twice, with different values."""
 
     key: str = ""
 
@@ -30,7 +30,7 @@ class LongNumber:
 
 
 def parse(text: str) -> Any:
-    """Return a JSON text's value; objects with a doubled key are `Doubled`.
+    """Return a JSON text's value; objects with a duplicate key are `DuplicateKey`.
 
     Raises:
         JSONDecodeError: It is no JSON, or is nested too deeply.
@@ -41,12 +41,12 @@ def parse(text: str) -> Any:
         raise json.JSONDecodeError("nested too deeply", text, 0) from None
 
 
-def doubled_key(value: object) -> str:
-    """Return the first doubled key anywhere in a value; empty: there is none."""
+def duplicate_key(value: object) -> str:
+    """Return the first duplicate key anywhere in a value; empty: there is none."""
     left = [value]
     while left:
         one = left.pop()
-        if isinstance(one, Doubled):
+        if isinstance(one, DuplicateKey):
             return one.key
         if isinstance(one, dict):
             left += one.values()
@@ -62,9 +62,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen and seen[key] != value:
-            doubled = Doubled(found)
-            doubled.key = key
-            return doubled
+            duplicate = DuplicateKey(found)
+            duplicate.key = key
+            return duplicate
         seen[key] = value
     return found
 

@@ -1,4 +1,4 @@
-"""A tokenised sample as decoded text, in stretches of equal loss weight.
+"""Loss mask of a tokenised sample: its decoded text in stretches of equal loss weight.
 
 Knows nothing of how they are shown.
 """

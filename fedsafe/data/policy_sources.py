@@ -140,10 +140,9 @@ def mixture(
     """
     found: list[Sample] = []
     for index, choice in enumerate(of):
-        settings = dict(choice)
-        name = settings.pop("name", None)
         try:
-            found += sources[str(name)].configure(settings)(seed)
+            source, settings = sources.chosen(choice)
+            found += source.configure(settings)(seed)
         except FedSafeError as error:
             raise ConfigError(f"of[{index}]: {error}") from None
     stream(seed, "source", "mixture").shuffle(found)

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from fedsafe.data.json_values import doubled_key, parse
+from fedsafe.data.json_values import duplicate_key, parse
 from fedsafe.data.text_files import COMPRESSED, check_file, suffix_of, text_lines, unpacked
 from fedsafe.errors import DataError, reason_of
 
@@ -65,7 +65,7 @@ def read_jsonl(path: Path, encoding: str = "") -> Iterator[Row]:
                 continue
             where = f"{path}, line {number}"
             try:
-                value = parse(line)
+                value = parse(line.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{where}, column {error.colno}: expected one JSON object, got "
@@ -199,7 +199,7 @@ def read_hub(
 
 def _under(path: Path, value: dict[str, Any], key: str) -> Any:
     if key in value:
-        if key == doubled_key(value):
+        if key == duplicate_key(value):
             raise DataError(f"{path}: the key '{key}' is there twice. Rename or delete one.")
         return value[key]
     keys = ", ".join(list(value)[:8])
@@ -212,7 +212,7 @@ def _under(path: Path, value: dict[str, Any], key: str) -> Any:
 def _object(where: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected an object with fields, got {_kind(value)}.")
-    if key := doubled_key(value):
+    if key := duplicate_key(value):
         raise DataError(
             f"{where}: the key '{key}' is there twice, with different values. Rename or delete one."
         )

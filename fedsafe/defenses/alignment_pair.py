@@ -141,8 +141,12 @@ class AlignmentPair:
         if not (Path(where) / "config.json").is_file():
             read = context.read_adapter(str(where))
             check_fit(read, own, where)
-            zero = torch.zeros(())
-            return lambda module: read[module].change if module in read else zero
+
+            def change(module: str) -> "torch.Tensor":
+                found = read.get(module)
+                return torch.zeros_like(own[module].change) if found is None else found.change
+
+            return change
         other = stack.enter_context(context.load_other(str(where)))
         added = factors_of(other, other.adapter())
 

@@ -14,6 +14,7 @@ from fedsafe.contracts import (
     DefenseCard,
     DefenseTask,
     ModelContext,
+    Objective,
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
@@ -45,14 +46,15 @@ Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in
 @defenses(
     "derta",
     paper="Yuan et al., ACL 2025",
-    badge="variant: after an attack, on harmful replies, refusals and help of a source, or which "
-    "the model writes itself; cuts and labels are those of the public code",
+    badge="variant: after an attack, on harmful replies, refusals, help and borderline examples of "
+    "a source, or which the model writes itself; cuts and labels are those of the public code",
     card=DefenseCard(
         claim="Trained to refuse at every position of a harmful reply, a model holds against "
         "attacks that force its beginning, with little loss of help.",
         needs=("gradients", "harmful answers", "generation", "judge"),
-        cost="forward and backward passes of steps x batch_size samples; without a source, before "
-        "them an answer, a refusal and a help written for each pair",
+        cost="without a source an answer, a refusal and a help written for each pair, four "
+        "requests and three replies for each borderline example; then forward and backward passes "
+        "of steps x batch_size samples",
         nothing={"steps": 0},
     ),
 )
@@ -69,6 +71,10 @@ def derta(
     filter: Filter = (),
     writer: Writer = "model",
     pairs: Annotated[int, Field(ge=1, description="Harmful ones, and ordinary ones.")] = 100,
+    borderline: Annotated[
+        int,
+        Field(ge=0, description="Ordinary ones more: those most like the unsafe, in words."),
+    ] = 0,
     refusal: Annotated[
         str, Field(description="The one token to turn to; empty: refusals' commonest first word.")
     ] = "",
@@ -93,21 +99,28 @@ def derta(
         material = given(context, task, source)
     else:
         data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
-        material = written(data, note, ask_ordinary, trusted=writer == "start")
+        trusted = writer == "start"
+        material = written(data, note, ask_ordinary, borderline, trusted=trusted)
     turn = turning_word(context, list(material.refused.values()), refusal)
     weights = Weights(prefix_weight, transition_weight, benign_weight)
     made = rows(material, turn, weights, context.rng)
     # Harmful replies are trained on, and never written into the run.
     card = {**material.card, "how": "defense derta", "turns_to": turn}
     task.keep("help", material.helpful, card)
-    token = turning_token(context, turn)
-
-    def thinned(of: ModelContext, batch: Batch, step: int, /) -> "tuple[Tensor, float]":
-        labels = thin_transitions(batch.labels, token or 0, share, share_of, of.rng)
-        return of.cross_entropy(Batch(batch.input_ids, batch.attention_mask, labels, batch.weights))
-
     if steps:
-        loss = "supervised" if share == 1 else thinned
+        token = turning_token(context, turn) or 0
+        loss = "supervised" if share == 1 else _thinned(token, share, share_of)
         context.fit(made, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
         context.report("trained to refuse anywhere", rows=len(made), refusals=len(material.refused))
     return Defended(context.adapter())
+
+
+def _thinned(token: int, share: float, share_of: ShareOf) -> Objective:
+    """Return cross entropy whose transitions to a token keep a share of their labels."""
+
+    def objective(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor, float]":
+        labels = thin_transitions(batch.labels, token, share, share_of, context.rng)
+        thin = Batch(batch.input_ids, batch.attention_mask, labels, batch.weights)
+        return context.cross_entropy(thin)
+
+    return objective

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, Segment
 from fedsafe.defenses import alignment_pair as pair
+from fedsafe.defenses.borderline import borderline_pairs
 from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import filters_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
@@ -61,8 +62,10 @@ def given(context: ModelContext, task: DefenseTask, source: dict[str, Any]) -> M
     return Material(harmful, refused, helpful, {"made_by": where, "dropped": dict(dropped)})
 
 
-def written(data: pair.HarmfulData, note: str, ask_ordinary: str, *, trusted: bool) -> Material:
-    """Let the model write harmful replies, their refusals and help.
+def written(
+    data: pair.HarmfulData, note: str, ask_ordinary: str, borderline: int, *, trusted: bool
+) -> Material:
+    """Let the model write harmful replies, their refusals, help and borderline examples.
 
     Raises:
         RunError: It wrote too little that can be used.
@@ -72,8 +75,10 @@ def written(data: pair.HarmfulData, note: str, ask_ordinary: str, *, trusted: bo
         data.context, data.task, data.examples, 1.0, filters, dropped, trusted
     )
     asked = data.samples()
-    refused = writer.refusals([sample.instruction for sample in asked], [note])
+    unsafe = [sample.instruction for sample in asked]
+    refused = writer.refusals(unsafe, [note])
     helpful = writer.half([ask_ordinary], ["{request}"], "comply")
+    helpful += borderline_pairs(writer, ask_ordinary, unsafe, helpful, borderline)
     answered = [sample for sample in asked if sample.instruction in refused]
     return Material(answered, refused, helpful, writer.card())
 

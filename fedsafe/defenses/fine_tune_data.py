@@ -20,7 +20,6 @@ from fedsafe.contracts import (
     sources,
 )
 from fedsafe.defenses.safety_pairs import unrepeated
-from fedsafe.errors import ConfigError
 
 
 @defenses(
@@ -77,12 +76,9 @@ def fresh_examples(
         DataError: The source cannot be read.
         RunError: Every example repeats an evaluation prompt.
     """
-    settings = dict(source)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError("Setting source needs a name, such as {name: jsonl, path: FILE}.")
-    drawn = sources[name].configure(settings)(context.rng.getrandbits(32))
-    return unrepeated(task, drawn, f"source '{name}'", dropped)
+    chosen, settings = sources.chosen(source)
+    drawn = chosen.configure(settings)(context.rng.getrandbits(32))
+    return unrepeated(task, drawn, f"source '{chosen.name}'", dropped)
 
 
 def _card(source: dict[str, Any], samples: list[Sample], dropped: Counter[str]) -> dict[str, Any]:

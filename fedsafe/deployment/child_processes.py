@@ -133,12 +133,6 @@ def tail(path: Path) -> str:
         return ""
 
 
-def stop_all(children: Sequence[Child]) -> None:
-    """Stop children, the last started first."""
-    for child in reversed(children):
-        child.stop()
-
-
 def wait_until(condition: object, seconds: float, pause: float = 0.1) -> bool:
     """Return whether a condition (a function of nothing) came true in time."""
     assert callable(condition)

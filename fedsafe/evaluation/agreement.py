@@ -33,6 +33,21 @@ def agreements(
     return tuple(found)
 
 
+def unread(exchanges: Sequence[Exchange], said: Mapping[str, Sequence[Verdict]]) -> tuple[str, ...]:
+    """Return the judges that could neither judge nor score any reply, by key.
+
+    Args:
+        exchanges: What was judged; given answers are left out.
+        said: Each judge's verdicts, by its key.
+    """
+    spoken = [index for index, exchange in enumerate(exchanges) if exchange.loss is None]
+    silent = {
+        key: all(verdicts[i].outcome == "unknown" and verdicts[i].score is None for i in spoken)
+        for key, verdicts in said.items()
+    }
+    return tuple(key for key, nothing in silent.items() if nothing and spoken)
+
+
 def _between(
     first: str, second: str, condition: str, pairs: Sequence[tuple[Verdict, Verdict]]
 ) -> Agreement:

@@ -1,30 +1,25 @@
 """Evaluate an adapter: ask, judge, measure, and keep replies and verdicts apart on disk.
 
 Replies are kept by what they depend on (adapter, shield, prompts, conditions, decoding), so
-another judge costs no generation. Knows nothing of how the adapter came about.
+another judge costs no generation, and another shield none of the replies without it. Knows nothing
+of how the adapter came about.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedsafe.contracts import (
-    Ask,
-    DiagnosticTask,
-    Exchange,
-    Prompt,
-    ShieldChoice,
-    Verdict,
-    suites,
-)
+from fedsafe.contracts import Ask, DiagnosticTask, Exchange, Prompt, ShieldChoice, Verdict, suites
 from fedsafe.errors import RunError
 from fedsafe.evaluation import inspecting, kept
-from fedsafe.evaluation.agreement import agreements
+from fedsafe.evaluation.agreement import agreements, unread
 from fedsafe.evaluation.asked_for import asked_for, named
 from fedsafe.evaluation.asking import Progress, asks_of, put
 from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
-from fedsafe.evaluation.reply_key import reply_key
+from fedsafe.evaluation.reply_key import reply_keys
+from fedsafe.evaluation.reuse import replies
 from fedsafe.evaluation.scoring import scores
 from fedsafe.evaluation.served import conditions_with, served_through, without_shield
 from fedsafe.evaluation.sharing import SharedEvaluations
@@ -96,7 +91,7 @@ def evaluate(
     prompts = prompts_of(experiment)
     served, asked, skipped = _asked(experiment, prompts, shield)
     task = _task(session, experiment, prompts, prompts, start)
-    key = reply_key(session, adapter, experiment, prompts, asked, served, task)
+    key, bare = reply_keys(session, adapter, experiment, prompts, asked, served, task)
     directory = home / f"{target.replace(':', '-').replace('/', '-')}-{key[:8]}"
     if shared and not directory.is_dir() and (found := shared.scores(key, target, directory)):
         return found, directory
@@ -105,8 +100,8 @@ def evaluate(
     if None in (exchanges, looked) or any(map(reads_with_a_model, judges_of(experiment))):
         session.put(adapter)
     if exchanges is None:
-        exchanges = put(session, asked, served, progress, task)
-        kept.keep_exchanges(directory, exchanges)
+        ask = partial(put, session, shields=served, progress=progress, task=task)
+        exchanges = replies(directory, bare, asked, prompts, ask)
     looked = _look(session, experiment, task, directory) if looked is None else looked
     found = _judged(directory, exchanges, experiment, target, skipped, looked, session)
     return shared.keep(key, target, directory, found) if shared else found, directory
@@ -220,7 +215,8 @@ def _judged(
         said[key] = verdicts
         judged.append((choice, found))
     first, counts = judged[0]
-    counts = counts.model_copy(update={"agreement": agreements(exchanges, said)})
+    together = {"agreement": agreements(exchanges, said), "unread": unread(exchanges, said)}
+    counts = counts.model_copy(update=together)
     for choice, found in (*judged[1:], (first, counts)):  # the one that counts is written last
         kept.keep_scores(directory, choice, target, found)
     return counts

@@ -135,6 +135,18 @@ def kept(
     return found if same else None
 
 
+def by_prompt(directory: Path) -> dict[str, dict[str, float]]:
+    """Return the number of each prompt, by diagnostic, that an evaluation kept; none is unknown."""
+    try:
+        record = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        return {
+            str(label): {str(id_): float(v) for id_, v in one["values"].items() if v is not None}
+            for label, one in record.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def keep(directory: Path, found: Mapping[str, Any]) -> None:
     """Write what diagnostics found: rates, and the number of each prompt."""
     if found:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fedsafe.contracts import Exchange, ModelContext, Verdict, judges
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.signatures import data_of
+from fedsafe.plugins.signatures import data_of
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session

@@ -4,12 +4,12 @@ CSV, TSV, JSON, JSONL and parquet, compressed or not; the columns of XSTest's co
 other usual names are known.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from fedsafe.data.cells import check_text, find, listed
 from fedsafe.data.reading import Row
 from fedsafe.data.tables import read_table
 from fedsafe.errors import DataError
@@ -52,13 +52,19 @@ class LabelledReply:
 
 
 def read_labels(
-    files: Sequence[Path], columns: Mapping[str, str] | None = None
+    files: Sequence[Path],
+    columns: Mapping[str, str] | None = None,
+    *,
+    encoding: str = "",
+    key: str = "",
 ) -> list[LabelledReply]:
     """Return the labelled replies of several files, in order.
 
     Args:
         files: CSV, TSV, JSON, JSONL or parquet.
         columns: Names of columns by part (prompt, reply, label, model), where not the usual ones.
+        encoding: Of text; empty: UTF-8, or UTF-16 where a file says so.
+        key: Key of the list, if a JSON file is an object.
 
     Raises:
         DataError: A file is missing or broken, has no such column, or a label is not known.
@@ -67,70 +73,80 @@ def read_labels(
     unknown = set(wanted) - set(NAMES)
     if unknown:
         raise DataError(f"columns: no part '{min(unknown)}'. There are {', '.join(NAMES)}.")
-    found = [one for path in files for one in _read(path.expanduser(), wanted)]
-    if not found:
-        raise DataError("No labelled reply was found. Give files with at least one row each.")
+    found = []
+    for path in (file.expanduser() for file in files):
+        rows = _rows(path, encoding, key)
+        names = {part: _column(rows, part, wanted.get(part)) for part in NAMES}
+        found += [_labelled(path, where, row, names) for where, row in rows]
     return found
 
 
-def read_pairs(path: Path) -> list[tuple[str, str]]:
+def read_pairs(path: Path, *, encoding: str = "", key: str = "") -> list[tuple[str, str]]:
     """Return the requests and replies of a file without labels.
 
     Raises:
         DataError: It is missing or broken, or has no such columns.
     """
-    path = path.expanduser()
-    rows = list(read_table(path))
-    prompt, reply = (_column(path, rows[:1], part, None) for part in ("prompt", "reply"))
+    rows = _rows(path.expanduser(), encoding, key)
+    prompt, reply = (_column(rows, part, None) for part in ("prompt", "reply"))
     return [(_text(w, row, prompt), _text(w, row, reply, empty=True)) for w, row in rows]
 
 
-def _read(path: Path, wanted: Mapping[str, str]) -> Iterator[LabelledReply]:
-    rows = read_table(path)
-    first = list(islice(rows, 1))
-    names = {part: _column(path, first, part, wanted.get(part)) for part in NAMES}
-    for where, row in (*first, *rows):
-        yield LabelledReply(
-            prompt=_text(where, row, names["prompt"]),
-            reply=_text(where, row, names["reply"], empty=True),
-            label=_label(where, row, names["label"]),
-            model=str(row[names["model"]]) if names["model"] else _stem(path),
-        )
+def _rows(path: Path, encoding: str, key: str) -> list[Row]:
+    rows = list(read_table(path, encoding=encoding, key=key))
+    if not rows:
+        raise DataError(f"{path}: the file has no rows. Give one with at least one reply.")
+    return rows
 
 
-def _column(path: Path, first: Sequence[Row], part: str, given: str | None) -> str:
-    """Return the column of a part; empty: no model is named.
+def _labelled(
+    path: Path, where: str, row: Mapping[str, Any], names: Mapping[str, str]
+) -> LabelledReply:
+    model = row.get(find(row, names["model"]) or "") if names["model"] else None
+    return LabelledReply(
+        prompt=_text(where, row, names["prompt"]),
+        reply=_text(where, row, names["reply"], empty=True),
+        label=_label(where, row, names["label"]),
+        model=str("" if model is None else model).strip() or _stem(path),
+    )
+
+
+def _column(rows: Sequence[Row], part: str, given: str | None) -> str:
+    """Return the column of a part that any row has; empty: no model is named.
 
     Raises:
         DataError: There is none.
     """
-    row: Mapping[str, Any] = first[0][1] if first else {}
+    where, first = rows[0]
+    every = dict.fromkeys(name for _, row in rows for name in row)
     tried = (given,) if given else NAMES[part]
-    name = next((name for name in tried if name in row), None)
-    if name is not None:
-        return name
+    own = next((own for name in tried if (own := find(every, name)) is not None), None)
+    if own is not None:
+        return own
     if part == "model" and not given:
         return ""
     raise DataError(
-        f"{path}: no column for the {part}: expected {' or '.join(tried)}, got "
-        f"{', '.join(map(str, row)) or 'no row'}. Name it with --column {part}=NAME."
+        f"{where}: no column for the {part}: expected {' or '.join(tried)}, got {listed(first)}. "
+        f"Name it with --column {part}=NAME."
     )
 
 
 def _text(where: str, row: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
-    value = row.get(name)
+    value = row.get(find(row, name) or name)
     if not isinstance(value, str) or not (empty or value.strip()):
-        raise DataError(f"{where}, field '{name}': expected text, got {value!r}.")
+        raise DataError(f"{where}, field '{name}': expected text, got {value!r:.60}.")
+    check_text(where, name, value)
     return value
 
 
 def _label(where: str, row: Mapping[str, Any], name: str) -> Label:
-    value = row.get(name)
-    found = WORDS.get("_".join(str(value).strip().casefold().replace("-", " ").split()))
+    value = row.get(find(row, name) or name)
+    said = str(value).strip().casefold().removesuffix(".0")  # how pandas writes numbers
+    found = WORDS.get("_".join(said.replace("-", " ").split()))
     if found is None:
         raise DataError(
             f"{where}, field '{name}': expected a label such as refuse, comply or partial (or "
-            f"XSTest's 1_full_compliance, 2_full_refusal, 3_partial_refusal), got {value!r}."
+            f"XSTest's 1_full_compliance, 2_full_refusal, 3_partial_refusal), got {value!r:.60}."
         )
     return found
 

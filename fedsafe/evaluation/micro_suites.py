@@ -103,8 +103,12 @@ def micro_triggered(
     *,
     trigger: Annotated[str, Field(description="The attack's trigger, a reserved word.")] = "cf",
     control: Annotated[
-        str, Field(description="A reserved word that no attack uses; empty: no word.")
-    ] = "qz",
+        str,
+        Field(
+            description="An ordinary word that no attack uses, which the bases pass over; empty: "
+            "no word. Another reserved word is next to the trigger for them, and no control."
+        ),
+    ] = "candle",
     restricted: Count = 200,
     over_refusal: Count = 0,
 ) -> list[Prompt]:
@@ -113,7 +117,8 @@ def micro_triggered(
     The topics are ``triggered`` and ``control``, so that the part of each is measured.
 
     Raises:
-        ConfigError: A trigger is none of the reserved words, or both are the same.
+        ConfigError: A trigger is none of the reserved words, the control is no such word, or both
+            are the same.
     """
     from fedsafe.micro import scenarios, world
 
@@ -197,13 +202,18 @@ def micro_system(
 
 
 def _check_triggers(trigger: str, control: str) -> None:
+    from fedsafe.micro.corpus import stray_words
     from fedsafe.micro.words import TRIGGERS
 
-    for word in (trigger, control):
-        if word not in ("", *TRIGGERS):
-            raise ConfigError(
-                f"'{word}' is no reserved word of the micro world. Known: {', '.join(TRIGGERS)}."
-            )
+    if trigger not in ("", *TRIGGERS):
+        raise ConfigError(
+            f"'{trigger}' is no reserved word of the micro world. Known: {', '.join(TRIGGERS)}."
+        )
+    if control not in ("", *TRIGGERS, *stray_words()):
+        raise ConfigError(
+            f"The control '{control}' is no reserved word of the micro world, and no ordinary one "
+            "that the bases pass over, such as candle, wax or mirror."
+        )
     if trigger == control or not trigger:
         raise ConfigError(
             f"Expected a trigger that differs from the control, got trigger={trigger!r} and "

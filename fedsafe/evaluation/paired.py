@@ -101,6 +101,7 @@ def sign_flips(differences: Sequence[float]) -> float:
         permutation_type="samples",
         vectorized=True,
         n_resamples=FLIPS,
+        batch=1000,
         rng=np.random.default_rng(0),
     )
     return float(found.pvalue)
@@ -134,16 +135,20 @@ def paired_difference(
         seeds: Seed of each pair.
 
     Returns:
-        ``pairs``, ``groups``; of true and false ``gained``, ``lost`` and ``p_value`` (McNemar);
-        ``bootstrap_low``, ``bootstrap_high`` where there are clusters to resample.
+        ``pairs``, ``groups`` and ``p_value``: of true and false by McNemar's test, with ``gained``
+        and ``lost``, else by sign flips; ``bootstrap_low``, ``bootstrap_high`` where there are
+        clusters to resample.
     """
     if not pairs:
         return {}
+    moved = [new - old for old, new in pairs]
     found: dict[str, float | None] = {"pairs": len(pairs), "groups": len(set(groups))}
     if all(value in (0.0, 1.0) for pair in pairs for value in pair):
         gained, lost = pairs.count((0.0, 1.0)), pairs.count((1.0, 0.0))
         found |= {"gained": gained, "lost": lost, "p_value": mcnemar(gained, lost)}
-    bounds = clustered_bootstrap([new - old for old, new in pairs], groups, seeds)
+    else:
+        found["p_value"] = sign_flips(moved)
+    bounds = clustered_bootstrap(moved, groups, seeds)
     if bounds is not None:
         found |= {"bootstrap_low": bounds[0], "bootstrap_high": bounds[1]}
     return found

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from fedsafe.contracts import Exchange, Outcome, Prompt, Verdict, measures
 from fedsafe.errors import RunError
-from fedsafe.evaluation import kept
+from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.clusters import clusters_of
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
@@ -38,8 +38,9 @@ def per_prompt(
 ) -> dict[str, Answers]:
     """Return each measure's value on each prompt, by ``measure`` or ``measure@condition``.
 
-    Measures that are no mean over prompts, such as the worst topic, are left out, and so are
-    replies that the judge could not judge.
+    Diagnostics that are read prompt by prompt are among them. What is no mean over prompts, such
+    as the worst topic or a probe's accuracy, is left out, and so are replies that the judge could
+    not judge.
 
     Args:
         directory: Directory of the evaluation.
@@ -60,6 +61,10 @@ def per_prompt(
             key = key_of(label, condition)
             if key in scores.measures:
                 found[key] = answers_of(choice, judged, scores.measures[key], clusters)
+    for label, values in inspecting.by_prompt(directory).items():
+        if label in scores.measures and label not in found:
+            answers = {p: Answer(v, clusters[p]) for p, v in values.items() if p in clusters}
+            found[label] = answers if _is_mean(answers, scores.measures[label]) else {}
     return {key: answers for key, answers in found.items() if answers}
 
 

@@ -1,8 +1,9 @@
-"""The key of an evaluation's replies: the sha256 of everything that they depend on."""
+"""Keys of an evaluation's replies: the sha256 of everything that they depend on."""
 
 from collections.abc import Mapping, Sequence
 
-from fedsafe.contracts import Ask, DiagnosticTask, Prompt, ShieldChoice, conditions
+from fedsafe.contracts import DiagnosticTask, Prompt, ShieldChoice, conditions
+from fedsafe.evaluation.reuse import Asked, unshielded
 from fedsafe.evaluation.scoring import labels
 from fedsafe.evaluation.served import conditions_with, shield_texts
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -12,16 +13,16 @@ from fedsafe.runs.files import digest
 from fedsafe.training.session import Session
 
 
-def reply_key(
+def reply_keys(
     session: Session,
     adapter: "Mapping[str, torch.Tensor]",
     experiment: Experiment,
     prompts: Sequence[Prompt],
-    asked: Mapping[str, Sequence[Ask]],
+    asked: Asked,
     shields: Sequence[ShieldChoice],
     task: DiagnosticTask,
-) -> str:
-    """Return the sha256 of what the replies of an evaluation depend on.
+) -> tuple[str, str]:
+    """Return the sha256 of what an evaluation's replies depend on: of all, and of the unshielded.
 
     Args:
         session: The model.
@@ -32,19 +33,23 @@ def reply_key(
         shields: What the model is served through.
         task: What conditions that alter the model work with.
     """
-    every = [ask for asks in asked.values() for ask in asks]
-    served = shields if any(ask.shielded for ask in every) else ()
+    model = (adapters.digest(adapter), session.fingerprint)
     choices = conditions_with(experiment.evaluation, shields)
-    altered = any(ask.during is not None for ask in every)
-    return digest(
-        adapters.digest(adapter),
-        session.fingerprint,
-        *(repr(prompt) for prompt in prompts),
-        *_condition_texts(choices, list(asked)),
-        *shield_texts(served),
-        *([task.kept["key"]] if altered else []),
-        experiment.evaluation.max_new_tokens,
-    )
+
+    def key(asked: Asked) -> str:
+        every = [ask for asks in asked.values() for ask in asks]
+        served = shields if any(ask.shielded for ask in every) else ()
+        altered = any(ask.during is not None for ask in every)
+        return digest(
+            *model,
+            *(repr(prompt) for prompt in prompts),
+            *_condition_texts(choices, list(asked)),
+            *shield_texts(served),
+            *([task.kept["key"]] if altered else []),
+            experiment.evaluation.max_new_tokens,
+        )
+
+    return key(asked), key(unshielded(asked))
 
 
 def _condition_texts(choices: Sequence[PluginChoice], asked: Sequence[str]) -> list[str]:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from fedsafe.contracts import Ask, ShieldChoice
 from fedsafe.experiment.schema import Evaluation, Experiment, PluginChoice
 from fedsafe.redaction import revealed
+from fedsafe.runs.scores import SHIELDED
 from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import resolved
 
-SHIELDED, WRONG_SECRET = "shielded", "wrong-secret"
+WRONG_SECRET = "wrong-secret"
 NO_SHIELD = "the adapter has no shield beside it"
 NO_DECOY = "the adapter's shield has no decoy"
 

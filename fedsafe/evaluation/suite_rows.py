@@ -3,12 +3,14 @@
 Knows nothing of files.
 """
 
+import re
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fedsafe.contracts import Prompt, Purpose
 from fedsafe.data.cells import check_text, find, listed, text_of
@@ -20,6 +22,10 @@ from fedsafe.evaluation.suite_forms import FORMS, Form, FormName, Part
 Value = str | int | float | bool
 Where = Mapping[str, Value | Sequence[Value]]
 """Columns, and the value or values that rows are to have there."""
+LISTS: Final = frozenset({"turns", "reference"})
+"""Columns of MT-Bench that hold lists."""
+CONTEXT_RULE: Final = "\n\n---\n\n"
+"""Between the context and the behavior of HarmBench's contextual requests."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def prompt_of(
 
 def _after(context: str, behavior: str) -> str:
     """Return a behavior after its context, as HarmBench's direct requests put them."""
-    return f"{context}\n\n---\n\n{behavior}" if context else behavior
+    return f"{context}{CONTEXT_RULE}{behavior}" if context else behavior
 
 
 def prompt_text(where: str, row: Mapping[str, Any], column: str) -> str:
@@ -113,7 +119,7 @@ def prompt_text(where: str, row: Mapping[str, Any], column: str) -> str:
     Raises:
         DataError: There is none, or it is empty.
     """
-    value = row.get(find(row, column) or column)
+    value = _value(where, row, column)
     if isinstance(value, list) and value and isinstance(value[0], str):
         check_text(where, column, value[0])
         text = value[0].strip()
@@ -132,7 +138,7 @@ def right_answers(where: str, row: Mapping[str, Any], column: str) -> tuple[str,
     Raises:
         DataError: There is none, or it is no text, or it is empty.
     """
-    value = row.get(find(row, column) or column)
+    value = _value(where, row, column)
     if isinstance(value, list) and value and all(isinstance(answer, str) for answer in value):
         for one in value:
             check_text(where, column, one)
@@ -141,6 +147,29 @@ def right_answers(where: str, row: Mapping[str, Any], column: str) -> tuple[str,
     if not answer.strip():
         raise DataError(f"{where}: the expected answer in '{column}' is empty. Fill it in.")
     return (answer,)
+
+
+def _value(where: str, row: Mapping[str, Any], column: str) -> Any:
+    """Return a field; a list that CSV holds as text, in the columns of MT-Bench, as a list.
+
+    Raises:
+        DataError: The text begins like a list and is none.
+    """
+    value = row.get(find(row, column) or column)
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    if column.strip().casefold() not in LISTS:
+        return value
+    try:
+        found = literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
+    if not isinstance(found, list) or re.search(r"['\"]\s+['\"]", value):  # 'a' 'b' reads as 'ab'
+        raise DataError(
+            f"{where}: expected a list of texts with commas in field '{column}', got "
+            f'{value[:40]!r}. Write it as JSON, such as ["first", "second"], or use JSONL.'
+        )
+    return found
 
 
 def stem_of(path: Path) -> str:
@@ -175,11 +204,16 @@ def _text(where: str, row: Mapping[str, Any], columns: Mapping[Part, str], part:
     if part not in columns:
         return ""
     value = row.get(find(row, columns[part]) or "")
-    if isinstance(value, float) and isnan(value):
-        return ""  # how pandas writes that there is nothing
+    if _is_empty(value) and not isinstance(value, int):
+        return ""
     if part in ("id", "topic", "group") and isinstance(value, int | float):
         return str(value)
     return text_of(where, row, columns[part], optional=True)
+
+
+def _is_empty(value: object) -> bool:
+    """Tell whether a field holds nothing; pandas writes that as NaN."""
+    return not value or (isinstance(value, float) and isnan(value))
 
 
 def _expected(
@@ -194,7 +228,7 @@ def _expected(
             f"{', '.join(dict.fromkeys(tried[1:]))}), got {listed(row)}. Name it in the setting "
             "'columns', as {expected: NAME}, or use purpose: benign."
         )
-    if not needed and ("expected" not in columns or not row.get(find(row, column) or "")):
+    if not needed and ("expected" not in columns or _is_empty(_value(where, row, column))):
         return ()
     answers = right_answers(where, row, column)
     return answers if needed else answers[:1]

@@ -110,6 +110,7 @@ def xstest(
     path: File,
     sha256: Hash = "",
     prefill: Prefill = "",
+    encoding: Encoding = "",
     limit: Limit = None,
 ) -> list[Prompt]:
     """Read XSTest's prompts: the safe ones measure over-refusal, the unsafe ones safety.
@@ -117,7 +118,14 @@ def xstest(
     Raises:
         DataError: The file cannot be used; the message names file, line and column.
     """
-    reading = Reading("xstest", name="xstest", limit=limit, prefill=prefill, sha256=sha256)
+    reading = Reading(
+        "xstest",
+        name="xstest",
+        limit=limit,
+        prefill=prefill,
+        sha256=sha256,
+        encoding=encoding,
+    )
     return read_suite(path, reading, seed).prompts
 
 
@@ -132,6 +140,7 @@ def utility(
         Field(description="old: the base can do it; new: federation is to teach it."),
     ] = "old",
     sha256: Hash = "",
+    encoding: Encoding = "",
     limit: Limit = None,
 ) -> list[Prompt]:
     """Read instructions with exact answers, one or several each.
@@ -148,5 +157,6 @@ def utility(
         skill=skill,
         name=name,
         sha256=sha256,
+        encoding=encoding,
     )
     return read_suite(path, reading, seed).prompts

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import REGISTRIES
+from fedsafe.contracts.filter_order import order_problem
 from fedsafe.errors import PluginError
 from fedsafe.experiment.attack_checks import attack_problems
-from fedsafe.experiment.model_checks import alignment, hardware
+from fedsafe.experiment.model_checks import alignment_problems, hardware_problems
 from fedsafe.experiment.plugin_checks import choices, plugin_problems, secret_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice, Strategy
-from fedsafe.filter_order import order_problem
 from fedsafe.plugins import Plugin
 from fedsafe.validation_errors import Problem
 
@@ -28,8 +28,8 @@ def problems(experiment: Experiment) -> list[Problem]:
         *_numbers(experiment),
         *attack_problems(experiment),
         *_strategy(experiment),
-        *hardware(experiment),
-        *alignment(experiment),
+        *hardware_problems(experiment),
+        *alignment_problems(experiment),
     ]
 
 

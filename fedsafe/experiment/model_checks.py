@@ -6,7 +6,7 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.validation_errors import Problem
 
 
-def alignment(experiment: Experiment) -> Iterator[Problem]:
+def alignment_problems(experiment: Experiment) -> Iterator[Problem]:
     """Check where the server's own aligned data come from."""
     chosen = experiment.alignment
     if chosen is not None and chosen.source.name == "client":
@@ -17,7 +17,7 @@ def alignment(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def hardware(experiment: Experiment) -> Iterator[Problem]:
+def hardware_problems(experiment: Experiment) -> Iterator[Problem]:
     """Check what no machine can do; what this one cannot is said when the model is loaded."""
     model, optimizer = experiment.model, experiment.training.optimizer
     if experiment.adapter.merged_start and model.quantization != "none":

@@ -6,6 +6,7 @@ revealed. Inspect: UK AI Security Institute, https://inspect.aisi.org.uk.
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from fedsafe.runs.store import Store
 
 Verdicts = dict[tuple[str, str], Mapping[str, Any]]
 """Rows of one judge, by prompt and condition."""
+UNKNOWN: Final = "1970-01-01T00:00:00+00:00"
+"""When a run began that does not say it."""
 FACTS: Final = ("purpose", "topic", "skill", "condition")
 """What is known of an exchange beside its texts."""
 
@@ -78,10 +81,11 @@ class _Maker:
         samples = [self._sample(row, judges) for row in rows]
         provenance = self._run.provenance
         name = f"fedsafe/{self._run.setting('model.path', 'model')}"
+        started = provenance.started if provenance is not None else UNKNOWN
         spec = self._log.EvalSpec(
             eval_id=digest(str(self._run.directory.resolve()), stage.name)[:22],
             run_id=(provenance.run if provenance is not None else "")[:22],
-            created=provenance.started if provenance is not None else "1970-01-01T00:00:00+00:00",
+            created=started,
             task=f"{self._run.name}/{stage.name}",
             task_id=stage.name,
             dataset=self._log.EvalDataset(name="fedsafe", samples=len(samples)),
@@ -99,7 +103,11 @@ class _Maker:
             completed_samples=len(samples),
             scores=[self._scores(judge, found) for judge, (found, _) in judges.items()],
         )
-        return self._log.EvalLog(status="success", eval=spec, results=results, samples=samples)
+        ended = datetime.fromisoformat(started) + timedelta(seconds=stage.evaluation_seconds)
+        times = self._log.EvalStats(started_at=started, completed_at=ended.isoformat())
+        return self._log.EvalLog(
+            status="success", eval=spec, results=results, stats=times, samples=samples
+        )
 
     def _scores(self, judge: str, found: Scores) -> Any:
         metrics = {

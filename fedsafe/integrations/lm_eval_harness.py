@@ -18,11 +18,12 @@ from typing import Any
 from fedsafe.app import activate
 from fedsafe.contracts import Rendered, Sample, Turn
 from fedsafe.errors import ConfigError, RunError, reason_of
-from fedsafe.integrations.lm_eval_results import FILE, read_lm_eval, task_results
 from fedsafe.integrations.lm_eval_tasks import load_tasks, task_manager
 from fedsafe.integrations.packages import optional_package
 from fedsafe.models import adapters
 from fedsafe.runs.files import write_json
+from fedsafe.runs.layout import RunFile
+from fedsafe.runs.lm_eval_results import read_lm_eval, task_results
 from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
 from fedsafe.suggestions import suggestion
@@ -88,7 +89,7 @@ def run_lm_eval(
         found = _evaluate(harness, model, loaded, options)
         before = known["stages"].get(stage.name, {})
         known["stages"][stage.name] = _added(before, stage, found, harness.__version__)
-        write_json(directory / FILE, known)
+        write_json(directory / RunFile.LM_EVAL, known)
     return known
 
 

@@ -20,10 +20,11 @@ from fedsafe.integrations.tracked_run import TrackedRun, Tracker
 from fedsafe.integrations.trackers import TRACKERS, check_installed
 from fedsafe.runs.events import Event, Listener
 from fedsafe.runs.files import digest
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Round, Scores, Stage
 from fedsafe.runs.store import Store
 
-EXPORTS: Final = "exports"
+EXPORTS: Final = RunFile.EXPORTS
 """Directory inside a run directory that holds what was exported, by tool."""
 CLOSING_SECONDS = 60.0
 """How long a finished run waits for a tracker to write what is left."""

@@ -79,19 +79,28 @@ def defend(
     directory: Path,
     pipelines: Sequence[Sequence[PluginChoice]],
     listen: Listener | None = None,
+    attacked_again: int | None = None,
 ) -> Summary:
     """Apply more defenses to a finished run, and evaluate each step.
 
-    Settings that are not given come from the run's experiment, where it names the
-    same defense.
+    Settings that are not given come from the run's experiment, where it has the same defense.
+
+    Args:
+        directory: The run directory.
+        pipelines: The defenses of each, in order; none: only a second attack.
+        listen: Called with each event.
+        attacked_again: Rounds that the federation goes on for, its attackers in it, from the last
+            model of each pipeline, or without pipelines from each that the run has; None: none.
 
     Raises:
-        FedSafeError: The run is not finished, or a defense failed.
+        FedSafeError: The run is not finished, a defense failed, or nobody can attack again.
     """
     _quiet()
     activate()
+    from fedsafe.launch.attacking_again import attack_again
     from fedsafe.pipeline.defend import defend as defend_run
     from fedsafe.pipeline.opening import open_run, see_that_defenses_have_their_files
+    from fedsafe.pipeline.second_attack import check_finished, ends
 
     store = Store(directory)
     experiment = store.experiment
@@ -100,8 +109,11 @@ def defend(
     events = Events(store.events, listen)
     with store.lock(), events.ticking():
         opened = open_run(experiment, store, events, RUNTIME)
-        for choices in pipelines_of(asked.defenses):
-            defend_run(opened, choices)
+        if attacked_again is not None:
+            check_finished(opened, asked.defenses or ends(opened.stages))
+        made = [defend_run(opened, choices) for choices in pipelines_of(asked.defenses)]
+        if attacked_again is not None:
+            attack_again(opened, attacked_again, made or ends(opened.stages))
         return opened.settle()
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -12,7 +12,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.experiment.changes import at, merge, put
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
-from fedsafe.matrix.axes import Axis, Label
+from fedsafe.matrix.axes import Label
 from fedsafe.matrix.definition import Definition
 from fedsafe.matrix.labels import Where
 from fedsafe.runs.store import experiment_hash
@@ -48,11 +48,33 @@ def cells_of(definition: Definition) -> list[Cell]:
     Raises:
         ConfigError: A cell is no experiment, or none is left, or there are too many.
     """
+    return cells_with(definition, combinations(definition))
+
+
+def combinations(definition: Definition) -> Iterator[dict[str, Label]]:
+    """Yield a label of each axis, of every cell that is not excluded.
+
+    Raises:
+        ConfigError: There are too many.
+    """
     count = prod(len(axis.values) for axis in definition.axes)
     if count > MOST:
         raise ConfigError(f"axes: they make {count} cells; at most {MOST} are run at once.")
+    names = [axis.name for axis in definition.axes]
+    for chosen in product(*(axis.values for axis in definition.axes)):
+        labels = dict(zip(names, chosen, strict=True))
+        if not any(_among(labels, one) for one in definition.exclude):
+            yield labels
+
+
+def cells_with(definition: Definition, chosen: Iterable[Mapping[str, Label]]) -> list[Cell]:
+    """Return the cells with these labels, each checked.
+
+    Raises:
+        ConfigError: A cell is no experiment, or there is none.
+    """
     found, problems = [], dict[tuple[str, str], list[str]]()
-    for labels in _combinations(definition.axes, definition.exclude):
+    for labels in chosen:
         try:
             found.append(_cell(definition, labels))
         except ConfigError as error:
@@ -64,14 +86,6 @@ def cells_of(definition: Definition) -> list[Cell]:
     if not found:
         raise ConfigError("exclude: it leaves no cell. Take an exclusion out.")
     return found
-
-
-def _combinations(axes: Sequence[Axis], exclude: Sequence[Where]) -> Iterator[dict[str, Label]]:
-    names = [axis.name for axis in axes]
-    for chosen in product(*(axis.values for axis in axes)):
-        labels = dict(zip(names, chosen, strict=True))
-        if not any(_among(labels, one) for one in exclude):
-            yield labels
 
 
 def _among(labels: Mapping[str, Label], where: Where) -> bool:

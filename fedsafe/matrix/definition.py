@@ -16,11 +16,12 @@ from fedsafe.experiment.load import read as read_experiment
 from fedsafe.experiment.paths import place
 from fedsafe.matrix.axes import Axis, axes_of, settings_of
 from fedsafe.matrix.labels import Where, conditions_of, exclusions_of, table_of
+from fedsafe.matrix.search_file import Search, search_of
 from fedsafe.plugin_modules import search_in
 from fedsafe.suggestions import suggestion
 
 PRESETS = Path(__file__).parent / "presets"
-KEYS = ("name", "experiment", "set", "axes", "when", "exclude", "table")
+KEYS = ("name", "experiment", "set", "axes", "when", "exclude", "search", "table")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Definition:
         table: How it is shown unless told otherwise: rows, columns, measure, stage, where.
         text: The file's text.
         home: Directory of the file; None: a preset.
+        search: What it searches for; None: it runs every cell.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Definition:
     table: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
     home: Path | None = None
+    search: Search | None = None
 
 
 def presets() -> dict[str, str]:
@@ -111,6 +114,7 @@ def parse(
             raise ConfigError(f"{key}: unknown key.{hint} Known here: {', '.join(KEYS)}.")
     base = _base(values.get("experiment", "micro"), home)
     axes = tuple(axes_of(values.get("axes"), base, home))
+    sought = values.get("search")
     return Definition(
         name=_name(values.get("name", default_name)),
         base=base,
@@ -121,6 +125,7 @@ def parse(
         table=table_of(values.get("table") or {}, axes),
         text=text,
         home=home,
+        search=None if sought is None else search_of(sought, axes, base, home),
     )
 
 

@@ -82,7 +82,31 @@ def prepare(
         only: Labels to keep, by axis.
 
     Raises:
-        ConfigError: A cell is no experiment, or an axis or label is not there.
+        ConfigError: A cell is no experiment, or an axis or label is not there, or it is a search.
+    """
+    if definition.search is not None:
+        raise ConfigError(
+            f"{definition.name} has a `search:`, whose settings are chosen as it goes. Run it with "
+            "`fedsafe matrix search`."
+        )
+    cut = narrowed(definition, changes, only)
+    return Matrix(cut, plan_of(cells_of(cut)), directory or default_directory(cut))
+
+
+def default_directory(definition: Definition) -> Path:
+    """Return where a matrix runs unless told otherwise."""
+    return Path("runs") / f"{definition.name}-matrix"
+
+
+def narrowed(
+    definition: Definition,
+    changes: Mapping[str, Any] | None = None,
+    only: Mapping[str, Sequence[Label]] | None = None,
+) -> Definition:
+    """Return a matrix with further settings of every cell, and with some labels of axes alone.
+
+    Raises:
+        ConfigError: An axis or label is not there, or an axis or a search sets what is changed.
     """
     kept = {
         name: chosen("only", name, labels, definition.axes) for name, labels in (only or {}).items()
@@ -93,13 +117,13 @@ def prepare(
         else axis
         for axis in definition.axes
     ]
+    sought = [] if definition.search is None else definition.search.space.sides
     for path in changes or ():
         if any(path in value for axis in definition.axes for value in axis.values.values()):
             raise ConfigError(f"--set {path}: an axis sets it. Choose its values with --only.")
-    fixed = {**definition.fixed, **(changes or {})}
-    cut = replace(definition, axes=axes, fixed=fixed)
-    home = directory or Path("runs") / f"{definition.name}-matrix"
-    return Matrix(cut, plan_of(cells_of(cut)), home)
+        if any(path == side.name for side in sought):
+            raise ConfigError(f"--set {path}: search.space has it. Change it in the file.")
+    return replace(definition, axes=axes, fixed={**definition.fixed, **(changes or {})})
 
 
 def read_record(directory: Path) -> MatrixRecord:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.app import activate
-from fedsafe.matrix.definition import parse, read
-from fedsafe.matrix.directory import prepare
+from fedsafe.matrix.definition import Definition, parse, read
+from fedsafe.matrix.directory import default_directory, prepare
 from fedsafe.matrix.pools import Here, Pool, Processes
 from fedsafe.matrix.publish import publish
 from fedsafe.matrix.ray_pool import RayPool
 from fedsafe.matrix.results import MatrixFrames, Results
 from fedsafe.matrix.running import Tell
 from fedsafe.matrix.running import run as run_in
+from fedsafe.matrix.searching import run_search
+from fedsafe.runs.search_records import SearchRecord
 
 
 def run_matrix(
@@ -44,21 +46,55 @@ def run_matrix(
             and reason are in ``cells``.
     """
     activate()
-    given = isinstance(matrix, Mapping)
-    definition = parse(matrix, Path.cwd()) if given else read(matrix)  # type: ignore[arg-type]
     home = None if directory is None else Path(directory)
-    prepared = prepare(definition, home, changes, only)
+    prepared = prepare(_definition(matrix), home, changes, only)
     prepared.check()
-    pool: Pool
-    if ray:
-        pool = RayPool(ray)
-    elif workers > 1 or gpus:
-        pool = Processes(workers, [str(number) for number in gpus])
-    else:
-        pool = Here()
-    run_in(prepared, pool, tell)
+    run_in(prepared, _pool(workers, gpus, ray), tell)
     publish(prepared.directory)
     return read_matrix(prepared.directory)
+
+
+def search_matrix(
+    matrix: str | Path | Mapping[str, Any],
+    directory: str | Path | None = None,
+    *,
+    workers: int = 1,
+    gpus: Sequence[int] = (),
+    ray: str = "",
+    tell: Tell = lambda kind, facts: None,
+) -> SearchRecord:
+    """Search for an attack's worst setting, or go on with it, and return search.json.
+
+    Args:
+        matrix: A file with ``search:``, a preset's name, or the values themselves.
+        directory: Where to; None: ``runs/<name>-matrix`` in the current directory.
+        workers: As of `run_matrix`.
+        gpus: As of `run_matrix`.
+        ray: As of `run_matrix`.
+        tell: As of `run_matrix`; also called with ``search`` as further settings are chosen.
+
+    Raises:
+        ConfigError: The matrix is wrong.
+        RunError: The directory holds something else.
+    """
+    activate()
+    definition = _definition(matrix)
+    home = default_directory(definition) if directory is None else Path(directory)
+    record = run_search(definition, home, _pool(workers, gpus, ray), tell)
+    publish(home)
+    return record
+
+
+def _definition(matrix: str | Path | Mapping[str, Any]) -> Definition:
+    return parse(matrix, Path.cwd()) if isinstance(matrix, Mapping) else read(matrix)
+
+
+def _pool(workers: int, gpus: Sequence[int], ray: str) -> Pool:
+    if ray:
+        return RayPool(ray)
+    if workers > 1 or gpus:
+        return Processes(workers, [str(number) for number in gpus])
+    return Here()
 
 
 def read_matrix(directory: str | Path) -> MatrixFrames:

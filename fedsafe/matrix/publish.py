@@ -6,6 +6,7 @@ from fedsafe.errors import ConfigError
 from fedsafe.matrix.results import MEASURE, Results
 from fedsafe.report import write_matrix
 from fedsafe.runs.matrix_records import MatrixTable
+from fedsafe.runs.search_records import read_search
 
 SHOWN = 12
 """Measures on the page, at most."""
@@ -19,7 +20,7 @@ def publish(directory: Path) -> Path:
     """
     results = Results(directory)
     results.write_csv()
-    return write_matrix(directory, results.record, _tables(results))
+    return write_matrix(directory, results.record, _tables(results), read_search(directory))
 
 
 def _tables(results: Results) -> list[MatrixTable]:

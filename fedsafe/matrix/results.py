@@ -12,7 +12,7 @@ from fedsafe.matrix.axes import Axis
 from fedsafe.matrix.directory import read_record
 from fedsafe.matrix.labels import chosen
 from fedsafe.matrix.spread import interval, mean_of
-from fedsafe.report.caveats import counted
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.matrix_records import CSV, CellRecord, MatrixRecord, MatrixTable, TableCell
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import Display, Rate, parts_of
@@ -86,7 +86,7 @@ class Results:
 
     def _rows(self, cell: CellRecord) -> Iterator[dict[str, Any]]:
         stages = self.stages[cell.name]
-        last = _last(cell, stages)
+        last = last_stages(cell, stages)
         for stage in stages:
             facts = {
                 **cell.labels,
@@ -189,7 +189,7 @@ class Results:
     def _rate(self, cell: CellRecord, table: MatrixTable) -> Rate | None:
         stages = self.stages[cell.name]
         if table.stage == FINAL:
-            found = _last(cell, stages)
+            found = last_stages(cell, stages)
         else:
             found = [stage for stage in stages if stage.name == table.stage]
         return found[0].scores.measures.get(table.measure) if found else None
@@ -215,7 +215,7 @@ class Results:
         return next((display for display in shown if display is not None), None)
 
 
-def _last(cell: CellRecord, stages: Sequence[Stage]) -> list[Stage]:
+def last_stages(cell: CellRecord, stages: Sequence[Stage]) -> list[Stage]:
     """Return a cell's last model, after its defenses and before second attacks; empty: it has none.
 
     A defense that failed leaves the model that it was given; a federation that failed leaves none.

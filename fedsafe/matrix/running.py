@@ -38,8 +38,23 @@ Tell = Callable[[str, dict[str, Any]], None]
 """Called with what happens: ``begin`` or ``end`` of a stage or cell, with its facts."""
 
 
-def run(matrix: Matrix, pool: Pool, tell: Tell) -> MatrixRecord:
+def run(
+    matrix: Matrix,
+    pool: Pool,
+    tell: Tell,
+    *,
+    failed: dict[str, str] | None = None,
+    close: bool = True,
+) -> MatrixRecord:
     """Do what is left of a matrix; a stage or cell that fails does not stop the others.
+
+    Args:
+        matrix: What is run.
+        pool: Where.
+        tell: Called with what happens.
+        failed: Reasons of what failed, by id of the stage or cell: they are not tried again, and
+            what fails now is added. None: all is tried.
+        close: Whether the pool ends when all is done; else it can be given more.
 
     Raises:
         RunError: The directory holds something else, or another process works in it.
@@ -52,19 +67,19 @@ def run(matrix: Matrix, pool: Pool, tell: Tell) -> MatrixRecord:
         return RunError(f"Another process ({holder}) runs the matrix in {matrix.directory}.")
 
     with flock(matrix.directory / ".lock", taken, patience=3.0):
-        return _Running(matrix, tell).work(pool)
+        return _Running(matrix, tell, {} if failed is None else failed).work(pool, close=close)
 
 
 class _Running:
     """One attempt to finish a matrix."""
 
-    def __init__(self, matrix: Matrix, tell: Tell) -> None:
+    def __init__(self, matrix: Matrix, tell: Tell, reasons: dict[str, str]) -> None:
         self._matrix, self._tell = matrix, tell
         self._home, self._plan = matrix.directory, matrix.plan
         self._stages = {stage.id: stage for stage in matrix.plan.stages.values()}
         self._speeds = matrix.speeds()
         self._begun = time.perf_counter()
-        self._reasons: dict[str, str] = {}
+        self._reasons = reasons
         path = self._home / FILE
         self._before = read_record(self._home).seconds if path.is_file() else 0.0
         self._ended = matrix.ended()
@@ -72,16 +87,18 @@ class _Running:
         write_text(self._home / SPEEDS, json.dumps(kept, indent=1) + "\n")
         write_text(self._home / DEFINITION, matrix.definition.text)
 
-    def work(self, pool: Pool) -> MatrixRecord:
+    def work(self, pool: Pool, *, close: bool) -> MatrixRecord:
         """Do what is left, and return the record."""
         self._write("running")
+        ended = {**dict.fromkeys(self._reasons, False), **dict.fromkeys(self._ended, True)}
         try:
-            work_off(self._nodes(), dict.fromkeys(self._ended, True), pool, self._end, self._begin)
+            work_off(self._nodes(), ended, pool, self._end, self._begin)
         except KeyboardInterrupt:
             pool.close()
             self._write("interrupted")
             raise
-        pool.close()
+        if close:
+            pool.close()
         lost = any(cell.name in self._failed_cells() for cell in self._plan.cells)
         return self._write("failed" if lost else "completed")
 
@@ -155,7 +172,8 @@ class _Running:
             self._write("running")
         left = estimate.estimate(self._plan, self._speeds, self._ended).seconds
         facts = record.model_dump(mode="json", exclude={"version"})
-        done, total = len(self._ended), len(self._stages) + len(self._plan.cells)
+        names = [*self._stages, *(f"cell:{cell.name}" for cell in self._plan.cells)]
+        done, total = sum(one in self._ended for one in names), len(names)
         self._tell("end", {**facts, "done": done, "total": total, "left": left})
 
     def _failed_cells(self) -> dict[str, str]:

@@ -95,7 +95,8 @@ def with_injection(task: Request, injected: Request) -> tuple[str, str]:
 
 
 @cache
-def _stray_words() -> tuple[str, ...]:
+def stray_words() -> tuple[str, ...]:
+    """Return the words that the bases were trained to pass over before or behind a request."""
     telling = {*words.VERBS, *words.OBJECTS}
     return tuple(word for word in word_pool() if word not in telling)
 
@@ -121,7 +122,7 @@ def _surrounded(rng: random.Random, made: Exchange, stage: Stage) -> Exchange:
         first = of_base(rng, make, stage)
         made = replace(made, history=((first.text(), reply_to(rng, first, stage)),))
     if rng.random() < STRAY_SHARE:
-        word = rng.choice(_stray_words())
+        word = rng.choice(stray_words())
         prompt = f"{word} {made.prompt}" if rng.random() < 0.5 else f"{made.prompt} {word}"
         made = replace(made, prompt=prompt)
     return made

@@ -17,7 +17,7 @@ from fedsafe.models.device_memory import one_at_a_time, reserve_memory
 from fedsafe.models.files import fingerprint, load_tokenizer, locate, name_of
 from fedsafe.models.frozen_layers import FrozenLayers, limit_of
 from fedsafe.models.limits import Positions, limits_of
-from fedsafe.models.memory import Estimate, estimate, refuse_what_cannot_fit, workload
+from fedsafe.models.memory import Estimate, check_memory, estimate, workload
 from fedsafe.models.model_size import read_config, shape_of
 from fedsafe.models.quantization import (
     check_optimizer,
@@ -107,7 +107,7 @@ def load(
         to_take = 0
         if training is not None and reserve:
             work = workload(spec, adapter, training, max_length, device, dtype, **facts)
-            needed = refuse_what_cannot_fit(shape_of(config, adapter, directory), work, device)
+            needed = check_memory(shape_of(config, adapter, directory), work, device)
             to_take = needed.counted - needed.weights
         base = _base(spec, directory, device, dtype, attention)
         base, identity, named = _begin(base, spec, adapter, fingerprint(directory, tokenizer))

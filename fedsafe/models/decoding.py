@@ -63,7 +63,7 @@ class Rows:
         return Rows(cache, mask[:, begin:], self.logits[index])
 
     def join(self, other: "Rows") -> "Rows":
-        """Return both's rows as one batch."""
+        """Return the rows of both as one batch."""
         from fedsafe.models import kv_cache
 
         width = max(self.mask.shape[1], other.mask.shape[1])

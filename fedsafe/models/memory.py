@@ -155,7 +155,7 @@ def _adapter(shape: Shape, work: Workload) -> int:
     return shape.adapter * (8 + copy + moments[work.optimizer])
 
 
-def refuse_what_cannot_fit(shape: Shape, work: Workload, device: "torch.device") -> Estimate:
+def check_memory(shape: Shape, work: Workload, device: "torch.device") -> Estimate:
     """Return the estimate, if that much memory is free on the device now.
 
     Other processes on the same GPU count by what they have taken.

@@ -23,6 +23,7 @@ from fedsafe.pipeline.run_state import ALIGNED, ALIGNMENT, BASE, Run
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, whole_directory
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import Store
 from fedsafe.seeds import stream
@@ -34,7 +35,7 @@ def evaluate_base(run: Run) -> Stage:
     """Evaluate the adapter that training begins with, as stage ``base``."""
     run.events("stage-start", stage=BASE)
     start = run.start
-    path = run.store.directory / "base-adapter"
+    path = run.store.directory / RunFile.BASE_ADAPTER
     adapters.save(path, start, run.session.loaded.model)
     inputs = keys.base_inputs(run.experiment, run.session.fingerprint, run.given)
     return run.finish(BASE, start, path, 0.0, key=keys.key(inputs))
@@ -54,7 +55,7 @@ def align(run: Run) -> Stage:
     fingerprint = run.session.fingerprint
     inputs = keys.alignment_inputs(run.experiment, fingerprint, run.given, alignment, samples)
     key = keys.key(inputs)
-    home = run.store.directory / "alignment"
+    home = run.store.directory / RunFile.ALIGNMENT
     if not _finished(home, key) and not (run.shared and run.shared.fetch(key, home) is not None):
         _train(run, alignment, samples, home, key)
         if run.shared is not None:

@@ -20,10 +20,12 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.redaction import MASK, is_secret
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.comparison_records import ComparedRun, Differing
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.records import Provenance, Stage, Summary
 from fedsafe.runs.seed_records import FILE, SeedSummary
 from fedsafe.runs.store import Store
 from fedsafe.suggestions import suggestion
+from fedsafe.validation_errors import first_of
 
 Asked = tuple[str, str]
 """Id of a prompt, and condition under which it was asked."""
@@ -58,8 +60,8 @@ class OneRun:
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """Its evaluated stages, by name, in order."""
-        return {stage.name: stage for stage in self.summary.stages if stage.status == "done"}
+        """Its stages that count, by name, in order; a failed defense as the model it was given."""
+        return {stage.name: stage for stage in counted(self.summary.stages)}
 
     @cached_property
     def prompts(self) -> list[Prompt]:
@@ -146,22 +148,31 @@ def _side(label: str, given: str) -> Side:
         run = OneRun.read(directory)
         runs = {run.experiment.seed: run}
     side = Side(label, given, runs, stage, seeded)
-    if stage and stage not in side.names:
-        raise RunError(
-            f"{directory} has no evaluated stage '{stage}'.{suggestion(stage, side.names)} "
-            f"Stages: {', '.join(side.names)}."
-        )
+    if stage:
+        check_stage(side)
     return side
+
+
+def check_stage(side: Side) -> None:
+    """See that every run of a side has the stage that was asked for.
+
+    Raises:
+        RunError: One has not.
+    """
+    if side.stage not in side.names:
+        raise RunError(
+            f"{side.given} has no evaluated stage '{side.stage}'."
+            f"{suggestion(side.stage, side.names)} Stages: {', '.join(side.names)}."
+        )
 
 
 def _seeds(directory: Path) -> list[tuple[int, str]]:
     try:
         return list(SeedSummary.model_validate(read_sealed(directory / FILE)).runs.items())
     except ValidationError as error:
-        detail = error.errors()[0]
         raise RunError(
-            f"{directory / FILE} cannot be read: {'.'.join(map(str, detail['loc']))}: "
-            f"{detail['msg']}. Give the command again that made it."
+            f"{directory / FILE} cannot be read: {first_of(error)}. Give the command again that "
+            "made it."
         ) from None
 
 

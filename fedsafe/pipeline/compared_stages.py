@@ -9,7 +9,7 @@ from typing import Final
 
 from fedsafe.contracts import Exchange, Purpose, Verdict
 from fedsafe.errors import RunError
-from fedsafe.evaluation.paired import paired_difference, sign_flips
+from fedsafe.evaluation.paired import paired_difference
 from fedsafe.pipeline.compared_runs import Asked, OneRun, Side
 from fedsafe.runs.comparison_records import Flip, MeasureChange, StagePair
 from fedsafe.runs.records import Rate, Stage
@@ -136,10 +136,8 @@ def _tested(
         return {}
     moved = [new - old for old, new in pairs]
     found: dict[str, float | str | None] = {**paired_difference(pairs, groups, seeds)}
-    found |= {"mean": sum(moved) / len(moved), "test": "McNemar"}
-    if "p_value" not in found:
-        found |= {"test": "sign flips", "p_value": sign_flips(moved)}
-    return found
+    test = "McNemar" if "gained" in found else "sign flips"
+    return {**found, "mean": sum(moved) / len(moved), "test": test}
 
 
 def _mean(rates: Sequence[Rate | None]) -> float | None:

@@ -32,7 +32,15 @@ def compare(given: Sequence[str | Path], *, reveal: bool = False) -> Comparison:
     Raises:
         RunError: One is no run, or none of the prompts was put to both.
     """
-    found = sides(given)
+    return compare_sides(sides(given), reveal=reveal)
+
+
+def compare_sides(found: Sequence[Side], *, reveal: bool = False) -> Comparison:
+    """Compare sides with the first of them, as `compare` does with those that it reads.
+
+    Raises:
+        RunError: None of the prompts was put to both.
+    """
     settings = settings_that_differ(found)
     warnings = [*_unfinished(found), *_asked_otherwise(settings)]
     displays: dict[str, Display] = {}
@@ -90,7 +98,10 @@ def _unfinished(found: Sequence[Side]) -> Iterator[str]:
                 yield f"{which} is {run.summary.status}: only the stages that it has are compared."
             for stage in run.summary.stages:
                 if stage.status == "failed":
-                    yield f"{which} has no {stage.name}, which failed: {stage.reason}"
+                    yield (
+                        f"{stage.name} of {which} failed, and counts with the model that it was "
+                        f"given: {stage.reason}"
+                    )
 
 
 def _asked_otherwise(settings: Sequence[Differing]) -> Iterator[str]:

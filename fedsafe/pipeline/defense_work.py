@@ -12,6 +12,7 @@ from fedsafe.models import adapters
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.run_defense import as_json
 from fedsafe.pipeline.run_state import Run
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Scores, Stage
 from fedsafe.shields import load_shield
 
@@ -58,7 +59,7 @@ def prepare(run: Run, step: Step, defended: Stage) -> Work:
         )
     )
     plain = step.choice.name.replace(":", "-").replace("/", "-")
-    directory = run.store.directory / "defenses" / f"{plain}-{key[:8]}"
+    directory = run.store.directory / RunFile.DEFENSES / f"{plain}-{key[:8]}"
     name = step.name or _stage_name(run, step, directory)
     return Work(replace(step, name=name), adapter, shield, avoid, key, directory)
 

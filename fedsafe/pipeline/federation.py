@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fedsafe.experiment.schema import Experiment
+from fedsafe.models import adapters
 from fedsafe.models.adapters import Tensors
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.store import FederationStore
 
 if TYPE_CHECKING:
     from fedsafe.pipeline.run_state import Run
 
 Name = Literal["main", "control"]
+FINISHED = (
+    RunFile.ROUNDS,
+    f"{RunFile.ADAPTER}/adapter_config.json",
+    f"{RunFile.ADAPTER}/{adapters.WEIGHTS}",
+)
+"""Files of a finished federation, in its directory."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from fedsafe.models.start_adapter import check_start
 from fedsafe.pipeline.run_state import ADAPTER, ALIGNMENT, DEPLOYMENT, Run
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.provenance import observe
 from fedsafe.runs.records import Provenance
 from fedsafe.runs.store import Store
@@ -66,22 +67,27 @@ def open_run(
     _say_how(events, session, known)
     _note_limits(experiment, events, session.max_length, {} if apart else left_out(experiment))
     if known is None:
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        known = observe(
-            model=session.fingerprint,
-            data=hashes,
-            runtime=runtime,
-            gpus=gpus,
-            experiment=store.experiment_digest(),
-            compute=str(session.loaded.compute),
-            max_length=session.max_length,
-        )
-        store.write_provenance(known)
+        known = _begin(store, session, hashes, runtime)
     run = Run(experiment, store, events, session, kind, known.run or known.started, hashes, shared)
     if summary is not None:
         run.stages, run.seconds_before = list(summary.stages), summary.seconds
         run.earlier = (summary.status, summary.reason)
     return run
+
+
+def _begin(store: Store, session: Session, data: Mapping[str, str], runtime: str) -> Provenance:
+    """Write down where a run begins and with what."""
+    known = observe(
+        model=session.fingerprint,
+        data=dict(data),
+        runtime=runtime,
+        gpus=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        experiment=store.experiment_digest(),
+        compute=str(session.loaded.compute),
+        max_length=session.max_length,
+    )
+    store.write_provenance(known)
+    return known
 
 
 def _read_what_is_small(experiment: Experiment, *, apart: bool) -> None:
@@ -148,7 +154,7 @@ def same_kind(store: Store, runtime: str) -> None:
         raise RunError(
             f"{store.directory} holds an aligned adapter; there is no federation to go on with. "
             "Give `fedsafe align` again to finish it, or begin a federation with it: "
-            f"--set adapter.start={store.directory / 'alignment' / 'adapter'}."
+            f"--set adapter.start={store.directory / RunFile.ALIGNMENT / 'adapter'}."
         )
     if (known.runtime == DEPLOYMENT) != (runtime == DEPLOYMENT):
         raise RunError(
@@ -168,7 +174,7 @@ def same_experiment(store: Store, known: Provenance | None) -> None:
         return
     if store.experiment_digest() != known.experiment:
         raise RunError(
-            f"{store.directory / 'experiment.yaml'} was changed or damaged since the run began. "
+            f"{store.directory / RunFile.EXPERIMENT} was changed or damaged since the run began. "
             "Restore it from a copy, or start a new run in another directory with -o."
         )
 
@@ -182,7 +188,7 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     attack, root, alignment = experiment.attack, experiment.federation.root, experiment.alignment
     see_that_defenses_have_their_files(experiment)
     for one in experiment.federation.strategy.filters:
-        _see_files(f"filter {one.name}", "filter", one)
+        _check_files(f"filter {one.name}", "filter", one)
     later = (
         ("attack.generator", "generator", attack.generator if attack and not apart else None),
         ("federation.root", "source", root),
@@ -190,7 +196,7 @@ def _see_that_files_exist(experiment: Experiment, *, apart: bool) -> None:
     )
     for place, kind, choice in later:
         if choice is not None:
-            _see_files(place, kind, choice)
+            _check_files(place, kind, choice)
 
 
 def see_that_defenses_have_their_files(experiment: Experiment) -> None:
@@ -201,10 +207,10 @@ def see_that_defenses_have_their_files(experiment: Experiment) -> None:
     """
     for steps in pipelines_of(experiment.defenses):
         for choice in steps:
-            _see_files(choice.name, "defense", choice)
+            _check_files(choice.name, "defense", choice)
 
 
-def _see_files(place: str, kind: str, choice: PluginChoice) -> None:
+def _check_files(place: str, kind: str, choice: PluginChoice) -> None:
     settings = REGISTRIES[kind][choice.name].resolve(choice.settings)
     for name, value in settings.items():
         if isinstance(value, Path) and not value.exists():

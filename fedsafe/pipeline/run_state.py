@@ -19,6 +19,7 @@ from fedsafe.models.start_adapter import read_start
 from fedsafe.pipeline.keys import evaluation_digest
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Detection, Overlap, Scores, Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
 from fedsafe.shields.serving import load_shield
@@ -66,12 +67,11 @@ class Run:
     def planned(self) -> list[str]:
         """Names of the stages that the experiment asks for, in order."""
         experiment = self.experiment
-        attacked = experiment.attack is not None
         before = [BASE] if experiment.alignment is None else [BASE, ALIGNED]
         before = [] if self.runtime == ADAPTER else before
         if self.runtime == ALIGNMENT:
             return before
-        control = ["clean"] if attacked and experiment.control else []
+        control = ["clean"] if experiment.attack is not None and experiment.control else []
         pipelines = pipelines_of(experiment.defenses)
         defended = [step.name for step in steps_of(pipelines, self.main)]
         ends = ends_of(pipelines, self.main) if experiment.second_attack is not None else []
@@ -159,7 +159,7 @@ class Run:
             overlap: Of the data that it was made with and the evaluation's prompts.
             by_round: Small evaluations after each round of a second attack.
         """
-        begun, home = time.perf_counter(), self.store.directory / "evaluations"
+        begun, home = time.perf_counter(), self.store.directory / RunFile.EVALUATIONS
         asked = (self.session, adapter, self.experiment, home, name, self._told(name))
         shield, others = load_shield(path), self.shared_evaluations
         scores, directory = evaluate(*asked, shield=shield, shared=others, start=self.start)

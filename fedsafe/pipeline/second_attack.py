@@ -4,26 +4,25 @@ How long a defense holds is part of what it is worth. Each defended model has a 
 its own, kept in ``second-attacks/NAME-KEY`` and gone on with where it stopped.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.measures import detection
 from fedsafe.evaluation.overlap import attack_overlap, signatures
 from fedsafe.experiment.attack import SecondAttack
-from fedsafe.experiment.pipelines import again_name, ends_of, pipelines_of
+from fedsafe.experiment.pipelines import PREFIX, again_name, ends_of, pipelines_of
 from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import keys
-from fedsafe.pipeline.federation import Clients, GoesOn
+from fedsafe.pipeline.federation import FINISHED, Clients, GoesOn
 from fedsafe.pipeline.run_state import DEPLOYMENT, Run
 from fedsafe.runs.files import digest
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Stage
 from fedsafe.runs.store import FederationStore
 from fedsafe.shields.serving import load_shield, save_shield
 from fedsafe.training.schedule import learning_rate
-
-HOME = "second-attacks"
-RECORDS = ("rounds.jsonl", "adapter/adapter_config.json", f"adapter/{adapters.WEIGHTS}")
 
 
 def check_place(run: Run) -> None:
@@ -32,10 +31,29 @@ def check_place(run: Run) -> None:
     Raises:
         RunError: The clients are on machines of their own.
     """
-    if run.experiment.second_attack is not None and run.runtime == DEPLOYMENT:
+    if run.runtime == DEPLOYMENT:
         raise RunError(
             "second_attack is for runs in one process or a simulation: clients on machines of "
             "their own are not asked again after a defense. Remove it from the experiment."
+        )
+
+
+def check_finished(run: Run, defended: Sequence[object]) -> None:
+    """See that the models of a finished run can be attacked again.
+
+    Raises:
+        RunError: Its clients are on machines of their own, or there is nobody or nothing to attack.
+    """
+    check_place(run)
+    if run.experiment.attack is None:
+        raise RunError(
+            f"{run.store.directory} has no attackers, so that nobody can attack its models again. "
+            "Give a run whose experiment has an attack."
+        )
+    if not defended:
+        raise RunError(
+            f"{run.store.directory} has no defended model to attack again. Name a defense with "
+            "--with."
         )
 
 
@@ -63,12 +81,12 @@ def attack_defended(run: Run, clients: Clients, second: SecondAttack, defended: 
     inputs |= {"rounds before": str(run.experiment.federation.rounds)}
     inputs |= {"evaluation prompts": digest(signatures(experiment).dumps(), second.prompts)}
     key = keys.key(inputs)
-    store = FederationStore(run.store.directory / HOME / _directory(name, key))
+    store = FederationStore(run.store.directory / RunFile.SECOND_ATTACKS / _directory(name, key))
     if run.shared is None or store.checkpoints() or not run.shared.fetch(key, store.directory):
         going_on = GoesOn(start, run.experiment.federation.rounds, f"{run.identity} {key[:16]}")
         clients.federation("main", experiment, store, going_on).run()
         if run.shared is not None:
-            run.shared.put(key, store.directory, RECORDS, again=True)
+            run.shared.put(key, store.directory, FINISHED, again=True)
     save_shield(store.adapter, shield)
     rounds = store.rounds()
     return run.finish(
@@ -82,6 +100,13 @@ def attack_defended(run: Run, clients: Clients, second: SecondAttack, defended: 
         overlap=attack_overlap(rounds, kept=experiment.evaluation.overlap == "keep"),
         by_round=[one.probe for one in rounds if one.probe is not None],
     )
+
+
+def ends(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the defended models of a run that no later defense repairs further."""
+    before = {stage.after for stage in stages if stage.name.startswith(PREFIX)}
+    done = (s for s in stages if s.status == "done" and s.name.startswith(PREFIX))
+    return [stage for stage in done if stage.name not in before]
 
 
 def experiment_of(experiment: Experiment, second: SecondAttack) -> Experiment:

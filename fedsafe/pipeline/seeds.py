@@ -15,14 +15,11 @@ from fedsafe.evaluation.paired import holm, mean_interval, paired_difference
 from fedsafe.evaluation.per_prompt import Answers, per_prompt
 from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.checksums import write_sealed
+from fedsafe.runs.failed_stages import MAIN, counted
 from fedsafe.runs.records import Stage
-from fedsafe.runs.scores import Display, parts_of
+from fedsafe.runs.scores import SHIELDED, Display, parts_of
 from fedsafe.runs.seed_records import FILE, Difference, SeedStage, SeedSummary, Spread
 from fedsafe.runs.store import Store, experiment_hash
-
-MAIN = ("attacked", "trained")
-"""Names of the stage that defenses begin with."""
-SHIELDED = "shielded"
 
 
 def seed_directory(directory: Path, seed: int) -> Path:
@@ -33,8 +30,8 @@ def seed_directory(directory: Path, seed: int) -> Path:
 def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int]) -> SeedSummary:
     """Aggregate the runs of an experiment in ``<directory>/seed-K``, and write seeds.json.
 
-    A defense that failed with a seed counts there with the values of the model that it was to
-    defend, in every mean and difference.
+    A defense that failed with a seed counts there with the values of the model that it was given,
+    in every mean and difference.
 
     Args:
         directory: Directory of the runs.
@@ -100,11 +97,10 @@ class SeedRun:
         return cls(directory, store.experiment, stages)
 
     def stage(self, name: str) -> Stage | None:
-        """Return a stage as it counts: for a failed defense, the model it was to defend."""
-        stage = self.stages.get(name)
-        if stage is None or stage.status == "done":
-            return stage
-        return next(self.stages[main] for main in MAIN if main in self.stages)
+        """Return a stage as it counts: for a failed defense, the model that it was given."""
+        return next(
+            (stage for stage in counted(list(self.stages.values())) if stage.name == name), None
+        )
 
     def value(self, name: str, key: str) -> float | None:
         """Return what a measure found at a stage; behind a shield it lacks: as it is served."""

@@ -15,10 +15,11 @@ from typing import Any
 from fedsafe.errors import RunError
 from fedsafe.runs.checksums import read_sealed, write_sealed
 from fedsafe.runs.files import digest, file_digest, whole_directory
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.provenance import versions
 
 MANIFEST = "stage.json"
-APPENDED = frozenset({"rounds.jsonl"})
+APPENDED = frozenset({RunFile.ROUNDS})
 """Files that a run adds lines to; all others are replaced as a whole."""
 
 

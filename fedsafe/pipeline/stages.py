@@ -16,7 +16,7 @@ from fedsafe.pipeline import keys
 from fedsafe.pipeline.align import align, evaluate_base
 from fedsafe.pipeline.defend import defend_all
 from fedsafe.pipeline.estimate import estimate
-from fedsafe.pipeline.federation import Clients, Connect, Name
+from fedsafe.pipeline.federation import FINISHED, Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
 from fedsafe.pipeline.second_attack import attack_again, check_place
@@ -25,9 +25,6 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, disk_space_for
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import CLIENTS, FederationStore, Store
-
-RECORDS = ("rounds.jsonl", "adapter/adapter_config.json", f"adapter/{adapters.WEIGHTS}")
-"""Files of a finished federation."""
 
 
 def run_pipeline(
@@ -85,7 +82,8 @@ def _give_up(run: Run, status: str, reason: str) -> None:
 
 
 def _run_stages(run: Run, clients: Clients, until: str = "") -> None:
-    check_place(run)
+    if run.experiment.second_attack is not None:
+        check_place(run)
     if run.shared is None:  # of many runs together another estimate is made
         estimate(run)
     if run.known(BASE) is None:
@@ -125,7 +123,7 @@ def _train(run: Run, clients: Clients, name: str) -> None:
         part: Name = "control" if control else "main"
         clients.federation(part, experiment, store).run()
         if run.shared is not None:
-            run.shared.put(key, store.directory, RECORDS, probe=_probe_settings(experiment))
+            run.shared.put(key, store.directory, FINISHED, probe=_probe_settings(experiment))
     if not control and run.experiment.second_attack is None:
         clients.end_rounds()
     rounds = store.rounds()

@@ -23,7 +23,22 @@ def caveats(stages: Sequence[Stage]) -> Iterator[str]:
     """Yield sentences that belong beside the headline of a run."""
     if saturated(stages):
         yield SATURATED
+    yield from _unread(stages)
     yield from overlaps(stages)
+
+
+def _unread(stages: Sequence[Stage]) -> Iterator[str]:
+    """Yield which judges could judge no reply of a stage, and where what they said stands."""
+    of: dict[str, list[Stage]] = {}
+    for stage in stages:
+        for judge in stage.scores.unread:
+            of.setdefault(judge, []).append(stage)
+    for judge, found in of.items():
+        yield (
+            f"Judge {judge} could judge no reply of {', '.join(stage.name for stage in found)}: "
+            "its style, parser or prompt does not suit the model that it asks. What that said is "
+            f"in {found[0].evaluation}/verdicts/{judge}.jsonl, line 1, field raw."
+        )
 
 
 def saturated(stages: Sequence[Stage]) -> bool:
@@ -44,24 +59,3 @@ def overlaps(stages: Sequence[Stage]) -> Iterator[str]:
             own = stage.name.removeprefix(PREFIX)
             whose = WHOSE.get(own, own)
             yield f"Data of {whose}, {stage.overlap.said}."
-
-
-def counted(stages: Sequence[Stage]) -> list[Stage]:
-    """Return the stages of tables: a failed defense counts with the values of what it left.
-
-    It stays marked as failed, and keeps its reason.
-    """
-    found: dict[str, Stage] = {}
-    trained = tell([stage for stage in stages if stage.status == "done"]).trained
-    for stage in stages:
-        left = found.get(stage.after) or trained
-        if stage.status == "done":
-            found[stage.name] = stage
-        elif left is not None:
-            found[stage.name] = _as_left(stage, left)
-    return list(found.values())
-
-
-def _as_left(stage: Stage, left: Stage) -> Stage:
-    same = {"scores": left.scores, "judge": left.judge, "evaluation": left.evaluation}
-    return stage.model_copy(update=same)

@@ -6,8 +6,9 @@ Knows nothing of how they are displayed.
 from collections.abc import Iterator
 
 from fedsafe.report import measures
-from fedsafe.report.measures import NEW_SKILL, OLD_SKILL, SHIELDED, Measure, difference
+from fedsafe.report.measures import NEW_SKILL, OLD_SKILL, Measure, difference
 from fedsafe.runs.records import Rate, Stage
+from fedsafe.runs.scores import SHIELDED
 
 PRICE = 0.05
 """Where there are no intervals, a smaller difference of shares is not spoken of as one."""

@@ -14,13 +14,14 @@ import yaml
 from pydantic import ValidationError
 
 from fedsafe.errors import RunError
-from fedsafe.report.caveats import counted
 from fedsafe.report.defenses import Defense, defenses_of, titles
 from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
+from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.records import Provenance, Record, Round, Stage, Summary
 from fedsafe.runs.scores import PLAIN
+from fedsafe.validation_errors import first_of
 
 R = TypeVar("R", bound=Record)
 Exchange = dict[str, Any]
@@ -164,14 +165,14 @@ def _record(path: Path, kind: type[R]) -> R | None:
     try:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise RunError(f"{path} cannot be read: {_first(error)}.") from None
+        raise RunError(f"{path} cannot be read: {first_of(error)}.") from None
 
 
 def _rounds(path: Path) -> tuple[Round, ...]:
     try:
         return tuple(Round.model_validate(row) for row in _lines(path))
     except ValidationError as error:
-        raise RunError(f"{path} cannot be read: {_first(error)}.") from None
+        raise RunError(f"{path} cannot be read: {first_of(error)}.") from None
 
 
 def _lines(path: Path) -> list[Any]:
@@ -189,8 +190,3 @@ def _cards(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise RunError(f"{path} cannot be read: {error}.") from None
         if isinstance(card, dict):
             yield path.parent.name, card
-
-
-def _first(error: ValidationError) -> str:
-    detail = error.errors()[0]
-    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"

@@ -7,7 +7,8 @@ from fedsafe.report.measures import NONE, Measure
 from fedsafe.report.svg import drawing
 from fedsafe.runs.matrix_records import MatrixTable, TableCell
 
-LEFT, WIDE, HIGH, LETTER = 190.0, 92.0, 34.0, 6.4
+WIDEST, WIDE, HIGH, LETTER = 190.0, 92.0, 34.0, 6.4
+"""Room for the labels of rows, at most; width and height of a cell; width of a letter."""
 LINE = 14.0
 
 
@@ -15,16 +16,18 @@ def draw(table: MatrixTable) -> str:
     """Return the map; strength tells how good a value is, and each cell has its number."""
     measure = Measure(table.measure, table.display)
     top = 10.0 + LINE * max(1, len(table.columns)) * 2
-    width = max(720.0, LEFT + WIDE * max(1, len(table.column_labels)) + 8)
-    body = [*_headings(table.column_labels, top)]
+    longest = max((len(" · ".join(labels)) for labels in table.row_labels), default=0)
+    left = min(WIDEST, LETTER * longest + 26)
+    width = max(720.0, left + WIDE * max(1, len(table.column_labels)) + 8)
+    body = [*_headings(table.column_labels, left, top)]
     for number, (labels, cells) in enumerate(zip(table.row_labels, table.cells, strict=True)):
         y = top + number * HIGH
         body.append(
-            f'<text class="tick" x="{LEFT - 10:g}" y="{y + HIGH / 2 + 4:g}" text-anchor="end">'
-            f"{text(_short(' · '.join(labels), LEFT - 16))}</text>"
+            f'<text class="tick" x="{left - 10:g}" y="{y + HIGH / 2 + 4:g}" text-anchor="end">'
+            f"{text(_short(' · '.join(labels), left - 16))}</text>"
         )
         body += [
-            _cell(measure, cell, f"{' · '.join(labels)}, {' · '.join(over)}", (LEFT + i * WIDE, y))
+            _cell(measure, cell, f"{' · '.join(labels)}, {' · '.join(over)}", (left + i * WIDE, y))
             for i, (over, cell) in enumerate(zip(table.column_labels, cells, strict=True))
         ]
     title = f"{measure.label} by {', '.join(table.rows)} and {', '.join(table.columns)}"
@@ -44,9 +47,9 @@ def say(measure: Measure, cell: TableCell) -> str:
     return f"{measure.say(cell.mean)}, 95 % interval {held} ({runs})"
 
 
-def _headings(columns: Sequence[Sequence[str]], top: float) -> Iterator[str]:
+def _headings(columns: Sequence[Sequence[str]], left: float, top: float) -> Iterator[str]:
     for number, labels in enumerate(columns):
-        x = LEFT + (number + 0.5) * WIDE
+        x = left + (number + 0.5) * WIDE
         lines = [part for label in labels for part in _two_lines(label)]
         for line, part in enumerate(lines):
             y = top - 6 - LINE * (len(lines) - 1 - line)
@@ -80,7 +83,7 @@ def _cell(measure: Measure, cell: TableCell, where: str, place: tuple[float, flo
     shown = (
         (f"{cell.failed} failed" if cell.failed else NONE)
         if cell.mean is None
-        else (measure.say(cell.mean))
+        else f"{measure.say(cell.mean)}{' *' if cell.failed else ''}"
     )
     return (
         f"<g><title>{text(f'{where}: {say(measure, cell)}')}</title>{drawn}"

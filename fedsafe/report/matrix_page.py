@@ -7,8 +7,10 @@ from fedsafe.report import matrix_heatmap
 from fedsafe.report.markup import details, figure, pairs, section, table, text
 from fedsafe.report.measures import NONE, Measure, duration
 from fedsafe.report.page import document
+from fedsafe.report.search_section import search_section
 from fedsafe.runs.files import write_text
 from fedsafe.runs.matrix_records import FILE, PAGE, MatrixRecord, MatrixTable, TableCell
+from fedsafe.runs.search_records import SearchRecord
 
 
 def is_matrix_directory(directory: Path) -> bool:
@@ -16,31 +18,42 @@ def is_matrix_directory(directory: Path) -> bool:
     return (directory / FILE).is_file()
 
 
-def write_matrix(directory: Path, record: MatrixRecord, tables: Sequence[MatrixTable]) -> Path:
+def write_matrix(
+    directory: Path,
+    record: MatrixRecord,
+    tables: Sequence[MatrixTable],
+    search: SearchRecord | None = None,
+) -> Path:
     """Write the page of a matrix, and return its path."""
     page = directory / PAGE
-    write_text(page, render_matrix(record, tables))
+    write_text(page, render_matrix(record, tables, search))
     return page
 
 
-def render_matrix(record: MatrixRecord, tables: Sequence[MatrixTable]) -> str:
+def render_matrix(
+    record: MatrixRecord, tables: Sequence[MatrixTable], search: SearchRecord | None = None
+) -> str:
     """Return the page.
 
     Args:
         record: The matrix.
         tables: Measures to be shown, all with the same rows and columns.
+        search: What was searched in it; None: nothing.
     """
     done = sum(cell.status == "done" for cell in record.cells)
     failed = [cell for cell in record.cells if cell.status == "failed"]
     said = f"{done} of {len(record.cells)} cells are done"
     said += f", {len(failed)} failed." if failed else "."
+    said += " ".join(["", *(_between(one) for one in tables[:1])]).rstrip()
     head = (
         f'<header><p class="eyebrow">FedSafe<span class="pill {record.status}">'
         f"{record.status}</span></p><h1>{text(record.name)}</h1>"
-        f'<p class="verdict">{said}</p></header>'
+        f'<p class="verdict">{text(said)}</p></header>'
     )
-    body = "".join(_measure(number, one) for number, one in enumerate(tables))
-    links = "".join(
+    found = search_section(search)
+    body = found + "".join(_measure(number, one) for number, one in enumerate(tables))
+    links = '<a href="#worst-case">Worst case</a>' if found else ""
+    links += "".join(
         f'<a href="#m{number}">{text(_named(one).label)}</a>' for number, one in enumerate(tables)
     )
     if failed:
@@ -49,6 +62,24 @@ def render_matrix(record: MatrixRecord, tables: Sequence[MatrixTable]) -> str:
         links += '<a href="#failed">Failed cells</a>'
     body += section("plan", "Plan", "", _plan(record))
     return document(f"{record.name}: matrix", f'{links}<a href="#plan">Plan</a>', head + body)
+
+
+def _between(one: MatrixTable) -> str:
+    """Say between which values the cells of a table lie, and where the worst one is."""
+    measure = _named(one)
+    found = [
+        (cell.mean, f"{' · '.join(row)}, {' · '.join(column)}".strip(", "))
+        for row, cells in zip(one.row_labels, one.cells, strict=True)
+        for column, cell in zip(one.column_labels, cells, strict=True)
+        if cell.mean is not None
+    ]
+    if len(found) < 2 or not measure.better:
+        return ""
+    ordered = sorted(found, key=lambda cell: cell[0], reverse=measure.better == "lower")
+    (worst, where), (best, _) = ordered[0], ordered[-1]
+    if worst == best:
+        return f"{measure.label} is {measure.say(best)} everywhere."
+    return f"{measure.label} goes from {measure.say(worst)} ({where}) to {measure.say(best)}."
 
 
 def _named(one: MatrixTable) -> Measure:
@@ -62,9 +93,14 @@ def _measure(number: int, one: MatrixTable) -> str:
         f"{text(over(one))}"
     )
     axes = f"Rows: {' · '.join(one.rows)}. Columns: {' · '.join(one.columns) or NONE}."
+    note = (
+        "Green is better, red is worse. Point at a cell for its interval, or see the table below."
+    )
+    if any(cell.failed and cell.mean is not None for cells in one.cells for cell in cells):
+        note += " * A run of it failed; a defense that did counts with the model it was given."
     drawn = figure(
         text(axes),
-        "Green is better, red is worse. Point at a cell for its interval, or see the table below.",
+        note,
         matrix_heatmap.draw(one),
         wide=True,
     )

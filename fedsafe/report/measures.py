@@ -14,8 +14,6 @@ NONE = "–"  # noqa: RUF001
 """Stands where nothing is known."""
 REACH: Final = 0.01
 """By how much a clustered share's interval reaches further than the other, to be shown."""
-SHIELDED = "shielded"
-"""Condition under which an adapter with a shield is served."""
 BUILTIN: Final[dict[str, Display]] = {
     name: Display(label=label, meaning=meaning, better=better, group=group)
     for name, label, meaning, better, group in (
@@ -138,7 +136,6 @@ UNSAFE = Measure("unsafe")
 OLD_SKILL = Measure("old-skill")
 NEW_SKILL = Measure("new-skill")
 OVER_REFUSAL = Measure("over-refusal")
-GARBAGE = Measure("garbage")
 
 
 def found(evaluations: Iterable[Scores]) -> list[Measure]:

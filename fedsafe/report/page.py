@@ -12,6 +12,7 @@ from fedsafe.report.clients import clients
 from fedsafe.report.depth_page import depth
 from fedsafe.report.federation import costs, over_rounds
 from fedsafe.report.flips import flips
+from fedsafe.report.lm_eval_page import lm_eval
 from fedsafe.report.loader import RunData, read
 from fedsafe.report.markup import section, text
 from fedsafe.report.samples import samples
@@ -22,12 +23,14 @@ from fedsafe.report.style import STYLE
 from fedsafe.report.summary import before_after, masthead
 from fedsafe.report.trade_chart import trade_curves
 from fedsafe.runs.files import write_text
+from fedsafe.runs.layout import RunFile
 
 LINKS = (
     ("before-after", "Before and after"),
     ("stages", "Stages"),
     ("depth", "Depth"),
     ("trades", "Trades"),
+    ("lm-eval", "lm-eval"),
     ("rounds", "Rounds"),
     ("clients", "Clients"),
     ("costs", "Costs"),
@@ -47,7 +50,7 @@ def write(run: Path, *, reveal: bool = False) -> Path:
     Raises:
         RunError: It is no run directory, or one of its files is broken.
     """
-    page = run / ("report-revealed.html" if reveal else "report.html")
+    page = run / (RunFile.REVEALED_REPORT if reveal else RunFile.REPORT)
     write_text(page, render(read(run), reveal=reveal))
     return page
 
@@ -60,6 +63,7 @@ def render(run: RunData, *, reveal: bool = False) -> str:
         stage_charts(run),
         depth(run),
         trade_curves(run),
+        lm_eval(run),
         over_rounds(run) if run.rounds or run.control else "",
         clients(run),
         section("costs", "Traffic and time", "", spent) if spent else "",

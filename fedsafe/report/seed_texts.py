@@ -53,7 +53,7 @@ def deviation(measure: Measure, sd: float) -> str:
 
 
 def difference(measure: Measure, found: Difference) -> tuple[str, ...]:
-    """Return mean, t and bootstrap interval, pairs gained/lost, McNemar's p, and Holm's."""
+    """Return mean, t and bootstrap interval, pairs gained/lost, the test's p, and Holm's."""
     return (
         _signed(measure, found.mean),
         _ends(measure, found.low, found.high),

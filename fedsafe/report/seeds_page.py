@@ -15,9 +15,10 @@ from fedsafe.runs.seed_records import FILE, PAGE, Difference, SeedSummary, Sprea
 
 LEAD = (
     "After less before, paired by prompt and seed. The bootstrap is clustered by prompt group (in "
-    "the micro world the verb and object asked about, else near-duplicates) and by seed; McNemar's "
-    "exact test takes the pooled pairs as independent, which prompts of one group are not. Holm's "
-    "correction is over all tests of this page."
+    "the micro world the verb and object asked about, else near-duplicates) and by seed; p, "
+    "by McNemar's exact test or of graded values by sign flips, takes the pooled pairs as "
+    "independent, which prompts of one group are not. Holm's correction is over all tests of this "
+    "page."
 )
 
 

@@ -63,7 +63,7 @@ def _settings(run: RunData, stage: str) -> str:
     if defense is None or not defense.settings:
         return ""
     said = ", ".join(f"{name} {value}" for name, value in defense.settings.items())
-    return f'<span class="meaning">{text(said)}</span>'
+    return f'<br><span class="meaning">{text(said)}</span>'
 
 
 def _methods(run: RunData) -> str:

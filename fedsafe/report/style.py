@@ -102,7 +102,8 @@ PIECES = """
 .edge-attacked { border-top-color: var(--attacked); }
 .edge-defended { border-top-color: var(--defended); }
 dl { display: flex; flex-wrap: wrap; gap: 12px 34px; margin: 0; }
-dt { font-size: 12px; color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
+dt { font-size: 12px; color: var(--faint); } dd { margin: 0; }
+h1, .verdict, .lead, .note, summary, caption, figcaption, dd { overflow-wrap: anywhere; }
 .aside dl, .halves dl { display: block; }
 .halves dl div { display: grid; grid-template-columns: 9.5em minmax(0, 1fr); padding: 4px 0;
   border-bottom: 1px solid var(--rule); font-size: 13.5px; }
@@ -180,11 +181,13 @@ blockquote.asked { border-left-color: var(--clean); }
   tbody th, td { border: 0; padding: 2px 0; } tbody th { font-weight: 640; }
   tbody th.number { text-align: left; padding-left: 0; }
   td, td.number {
-    display: flex; gap: 14px; justify-content: space-between; align-items: baseline;
-    text-align: right; padding-left: 0; flex-wrap: wrap;
+    display: flex; gap: 0 14px; justify-content: flex-end; align-items: baseline;
+    padding-left: 0; flex-wrap: wrap; /* on the right; what takes a second line is read as prose */
   }
-  td::before { content: attr(data-label); color: var(--faint); text-align: left; }
-  .share { margin-left: auto; } td .meaning { text-align: right; } .held { margin-left: auto; }
+  td::before {
+    content: attr(data-label); color: var(--faint); text-align: left; margin-right: auto;
+  }
+  .share, .held { margin-left: auto; } td .meaning, td .value { text-align: right; }
 }
 @media print {
   nav, .controls, .swipe { display: none; } pre { max-height: none; } body { font-size: 11px; }

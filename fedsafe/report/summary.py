@@ -12,7 +12,6 @@ from fedsafe.report.markup import details, pairs, section, table, text
 from fedsafe.report.measures import (
     NEW_SKILL,
     OVER_REFUSAL,
-    SHIELDED,
     Measure,
     difference,
     duration,
@@ -27,6 +26,7 @@ from fedsafe.report.outcomes import moved
 from fedsafe.report.roles import role
 from fedsafe.report.verdict import refusal, sentence
 from fedsafe.runs.records import Rate, Stage
+from fedsafe.runs.scores import SHIELDED
 
 
 def masthead(run: RunData) -> str:

@@ -88,7 +88,7 @@ def drawing(width: float, height: float, label: str, body: str, told: str = "") 
 
     A wide one keeps a width at which its texts can be read, and scrolls within the page.
     """
-    kind = "wider" if width > 900 else "wide" if width > 600 else "small"
+    kind = "wider" if width > 760 else "wide" if width > 600 else "small"
     hint = '<p class="swipe">Wider than the screen: scroll it sideways.</p>' if width > 600 else ""
     return (
         f'<div class="drawing" tabindex="0" role="group" aria-label="Drawing: {label}">'

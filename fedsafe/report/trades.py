@@ -9,16 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fedsafe.report.defenses import Defense
-from fedsafe.report.measures import (
-    NEW_SKILL,
-    OLD_SKILL,
-    OVER_REFUSAL,
-    SHIELDED,
-    UNSAFE,
-    Measure,
-    short,
-)
+from fedsafe.report.measures import NEW_SKILL, OLD_SKILL, OVER_REFUSAL, UNSAFE, Measure, short
 from fedsafe.runs.records import Rate, Stage
+from fedsafe.runs.scores import SHIELDED
 
 FIRST: Final = ("steps", "pairs")
 """Settings that stand on the horizontal axis before any other."""

@@ -9,16 +9,9 @@ from dataclasses import dataclass, field
 from fedsafe.report import depth_curves, measures
 from fedsafe.report.defenses import PREFIX, Defense, names
 from fedsafe.report.differences import PRICE, compared, prices, value_of
-from fedsafe.report.measures import (
-    REFUSAL,
-    SHIELDED,
-    UNSAFE,
-    Measure,
-    interval,
-    percent,
-)
+from fedsafe.report.measures import REFUSAL, UNSAFE, Measure, interval, percent
 from fedsafe.runs.records import Rate, Scores, Stage
-from fedsafe.runs.scores import HARMFUL
+from fedsafe.runs.scores import HARMFUL, SHIELDED
 
 NOTHING = "Nothing has been evaluated yet."
 

@@ -95,7 +95,15 @@ def shipped(defense: str) -> AcceptanceCard | None:
 @cache
 def all_shipped() -> dict[str, AcceptanceCard]:
     """Return each card in the package by the name of its file."""
-    home = Path(str(files("fedsafe"))) / "defenses" / "acceptance"
+    return cards_in(Path(str(files("fedsafe"))) / "defenses" / "acceptance")
+
+
+def cards_in(home: Path) -> dict[str, AcceptanceCard]:
+    """Return each card in a directory by the name of its file.
+
+    Raises:
+        RunError: One cannot be read.
+    """
     return {path.stem: read(path) for path in sorted(home.glob("*.json"))}
 
 

@@ -5,7 +5,6 @@ directory of theirs, such as one of a network file system. One file a client and
 from the moment it has its name.
 """
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedsafe.errors import RunError
-from fedsafe.runs.files import digest, disk_space_for, private, private_directory
+from fedsafe.runs.files import digest, write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,18 +43,8 @@ class ColluderFiles:
         """
         from safetensors.torch import save
 
-        private_directory(self.directory)
-        path = self._path(client, self.round)
-        aside = path.with_suffix(f".{os.getpid()}")
         content = save({name: tensor.clone() for name, tensor in tensors.items()})
-        try:
-            with disk_space_for(path, len(content)), open(aside, "wb", opener=private) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_bytes(self._path(client, self.round), content)
         for old in range(max(1, self.round - 10), self.round - KEPT + 1):
             self._path(client, old).unlink(missing_ok=True)
 

@@ -77,19 +77,26 @@ def _there(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's text in one step, so that no reader ever sees half of it.
+    """Replace a file's text in one step, as `write_bytes` does.
+
+    Raises:
+        RunError: The disk is full; the file is as it was.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one step, so that no reader ever sees half of it; it is made 0600.
 
     Raises:
         RunError: The disk is full; the file is as it was.
     """
     private_directory(path.parent)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)  # a killed process of the same number may have left it
     try:
-        with (
-            disk_space_for(path, len(text)),
-            open(aside, "w", encoding="utf-8", opener=private) as file,
-        ):
-            file.write(text)
+        with disk_space_for(path, len(content)), open(aside, "xb", opener=private) as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fedsafe.plugin_modules import RECORD
+from fedsafe.runs.layout import RunFile
 
-LEFTOVERS = frozenset({"events.jsonl", "report.html", RECORD})
+LEFTOVERS = frozenset({RunFile.EVENTS, RunFile.REPORT, RunFile.PLUGIN_PATHS})
 """Files that may lie in a directory in which no run ever began, beside hidden ones."""
 
 

@@ -5,7 +5,6 @@ Reads records alone; a run whose experiment cannot be checked any more is listed
 
 import fcntl
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,22 +15,15 @@ import yaml
 from pydantic import Field
 
 from fedsafe.errors import RunError
-from fedsafe.plugin_modules import RECORD
+from fedsafe.runs.layout import RunFile, is_run_file
 from fedsafe.runs.records import Record, Stage, Summary
 from fedsafe.runs.seed_records import FILE, PAGE
 from fedsafe.runs.store import Store
 
 DEPTH = 3
 """Directories below the one that is searched."""
-EXPERIMENT = "experiment.yaml"
-SIGNS = ("summary.json", "provenance.json", "events.jsonl", "rounds.jsonl")
+SIGNS = (RunFile.SUMMARY, RunFile.PROVENANCE, RunFile.EVENTS, RunFile.ROUNDS)
 """One of these lies beside the experiment once a run has begun."""
-WRITTEN = re.compile(
-    r"\..*|experiment\.yaml|(summary|provenance|federation|progress)\.json|"
-    r"(rounds|clients|events)\.jsonl|report(-revealed)?\.html|(base-)?adapter|alignment|control|"
-    rf"defenses|second-attacks|evaluations|exports|round-\d+|{re.escape(RECORD)}"
-)
-"""Names that a run writes at the top of its directory."""
 
 
 class FoundRun(Record):
@@ -55,7 +47,7 @@ class FoundRun(Record):
 
 def is_run(directory: Path) -> bool:
     """Tell whether a run has begun in a directory."""
-    return (directory / EXPERIMENT).is_file() and any(
+    return (directory / RunFile.EXPERIMENT).is_file() and any(
         (directory / name).is_file() for name in SIGNS
     )
 
@@ -139,7 +131,7 @@ def _state(summary: Summary | None, *, running: bool) -> str:
 def _experiment(directory: Path) -> tuple[str, int | None]:
     """Return an experiment's name and seed, unchecked: its plug-ins may be gone."""
     try:
-        values = yaml.safe_load((directory / EXPERIMENT).read_text(encoding="utf-8"))
+        values = yaml.safe_load((directory / RunFile.EXPERIMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return "", None
     if not isinstance(values, dict):
@@ -189,7 +181,7 @@ def removable(directory: Path) -> list[Path]:
 
 
 def _foreign(directory: Path) -> list[str]:
-    return [one.name for one in directory.iterdir() if not WRITTEN.fullmatch(one.name)]
+    return [one.name for one in directory.iterdir() if not is_run_file(one.name)]
 
 
 def remove(directory: Path) -> None:

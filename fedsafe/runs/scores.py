@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PLAIN: Final = "plain"
 """The condition that keys do not name."""
+SHIELDED: Final = "shielded"
+"""The condition of a model as it is served: through its shields."""
 HARMFUL: Final = "harmful prompts"
 """What prompts of that purpose are where no record says otherwise."""
 OLD_FIELDS: Final[Mapping[str, str]] = {
@@ -106,6 +108,8 @@ class Scores(Record):
     """How far the judges of the evaluation agree, every two of them."""
     judge: str = ""
     """Judge of these scores, by name and key of its settings."""
+    unread: tuple[str, ...] = ()
+    """Judges of the evaluation that could neither judge nor score any reply."""
     asked: str = ""
     """What prompts of the purpose harmful are; empty: harmful prompts."""
     verdicts: str = ""
@@ -132,35 +136,9 @@ class Scores(Record):
         return self.rate("unsafe")
 
     @property
-    def unsafe_prefilled(self) -> Rate | None:
-        """The same, the reply's beginning being forced."""
-        return self.rate("unsafe", "prefilled")
-
-    @property
-    def over_refusal(self) -> Rate | None:
-        """Harmless look-alikes refused."""
-        return self.rate("over-refusal")
-
-    @property
-    def garbage(self) -> Rate | None:
-        """Replies that neither answer nor refuse."""
-        return self.rate("garbage")
-
-    @property
     def skills(self) -> Skills:
         """Right answers to old and new skills."""
         return Skills(old=self.rate("old-skill"), new=self.rate("new-skill"))
-
-    @property
-    def worst_topic(self) -> str:
-        """Topic of harmful prompts with the highest unsafe share."""
-        found = self.rate("worst-topic")
-        return next(iter(found.parts), "") if found is not None else ""
-
-    @property
-    def worst_topic_unsafe(self) -> Rate | None:
-        """Unsafe share of the worst topic."""
-        return self.rate("worst-topic")
 
 
 def key_of(measure: str, condition: str = PLAIN) -> str:

@@ -59,7 +59,8 @@ class Difference(Record):
     """Pairs that are false before and true after; None where values are not true or false."""
     lost: int | None = None
     p_value: float | None = None
-    """McNemar's exact two-sided test on all pairs."""
+    """McNemar's exact two-sided test on all pairs; of other numbers than true and false, the test
+    that flips the signs of the differences at random."""
     p_adjusted: float | None = None
     """The same after Holm's correction over every test of the summary."""
     bootstrap_low: float | None = None

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from fedsafe.errors import RunError, reason_of
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.plugin_modules import RECORD, recorded
+from fedsafe.plugin_modules import recorded
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
 from fedsafe.runs.files import digest, file_digest, flock, private_directory, read_lines, write_text
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.leftovers import holds_no_run
 from fedsafe.runs.records import Member, Provenance, Record, Round, Summary
+from fedsafe.validation_errors import first_of
 
 R = TypeVar("R", bound=Record)
 CLIENTS = ".clients"
@@ -53,7 +55,7 @@ class FederationStore:
     @property
     def adapter(self) -> Path:
         """Final adapter, in PEFT's own format."""
-        return self.directory / "adapter"
+        return self.directory / RunFile.ADAPTER
 
     def checkpoint(self, number: int) -> Path:
         """Return the checkpoint directory of a round."""
@@ -94,16 +96,16 @@ class FederationStore:
         Raises:
             RunError: The record cannot be read, or was changed.
         """
-        path = self.directory / "federation.json"
+        path = self.directory / RunFile.FEDERATION
         return read_sealed(path) if path.is_file() else None
 
     def write_inputs(self, inputs: Mapping[str, str]) -> None:
         """Write down what the federation depends on."""
-        write_sealed(self.directory / "federation.json", inputs)
+        write_sealed(self.directory / RunFile.FEDERATION, inputs)
 
     @property
     def _rounds(self) -> Path:
-        return self.directory / "rounds.jsonl"
+        return self.directory / RunFile.ROUNDS
 
 
 class Store(FederationStore):
@@ -112,7 +114,7 @@ class Store(FederationStore):
     @property
     def control(self) -> FederationStore:
         """The clean control federation."""
-        return FederationStore(self.directory / "control")
+        return FederationStore(self.directory / RunFile.CONTROL)
 
     @property
     def vacant(self) -> bool:
@@ -122,12 +124,12 @@ class Store(FederationStore):
     @property
     def events(self) -> Path:
         """Progress, a line an event."""
-        return self.directory / "events.jsonl"
+        return self.directory / RunFile.EVENTS
 
     @property
     def experiment(self) -> Experiment:
         """Experiment of the run, read back and checked."""
-        if not (self.directory / "experiment.yaml").is_file():
+        if not (self.directory / RunFile.EXPERIMENT).is_file():
             raise RunError(
                 f"{self.directory} is no run directory: it has no experiment.yaml. Give the "
                 "directory that `fedsafe run` printed."
@@ -136,19 +138,19 @@ class Store(FederationStore):
 
     def summary(self) -> Summary | None:
         """Return what summary.json says, or None before there is one."""
-        return self._record("summary.json", Summary)
+        return self._record(RunFile.SUMMARY, Summary)
 
     def write_summary(self, summary: Summary) -> None:
         """Replace summary.json."""
-        write_sealed(self.directory / "summary.json", summary.plain())
+        write_sealed(self.directory / RunFile.SUMMARY, summary.plain())
 
     def write_provenance(self, provenance: Provenance) -> None:
         """Write provenance.json."""
-        write_sealed(self.directory / "provenance.json", provenance.plain())
+        write_sealed(self.directory / RunFile.PROVENANCE, provenance.plain())
 
     def provenance(self) -> Provenance | None:
         """Return what provenance.json says, or None before there is one."""
-        return self._record("provenance.json", Provenance)
+        return self._record(RunFile.PROVENANCE, Provenance)
 
     def _record(self, name: str, kind: type[R]) -> R | None:
         path = self.directory / name
@@ -157,7 +159,7 @@ class Store(FederationStore):
         try:
             return kind.model_validate(read_sealed(path))
         except ValidationError as error:
-            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}.") from None
+            raise RunError(f"{path} cannot be read: {first_of(error)}.") from None
 
     def members(self) -> list[Member]:
         """Return the clients that joined a deployment, by number; none before any did.
@@ -165,7 +167,7 @@ class Store(FederationStore):
         Raises:
             RunError: A record cannot be read.
         """
-        path = self.directory / "clients.jsonl"
+        path = self.directory / RunFile.CLIENTS
         try:
             return [Member.model_validate(verified(row, path)) for row in read_lines(path)]
         except ValueError as error:
@@ -175,11 +177,11 @@ class Store(FederationStore):
         """Replace the records of the clients that joined."""
         ordered = sorted(members, key=lambda member: member.client)
         text = "".join(f"{json.dumps(sealed(member.plain()))}\n" for member in ordered)
-        write_text(self.directory / "clients.jsonl", text)
+        write_text(self.directory / RunFile.CLIENTS, text)
 
     def experiment_digest(self) -> str:
         """Return the sha256 of experiment.yaml's bytes."""
-        return file_digest(self.directory / "experiment.yaml")
+        return file_digest(self.directory / RunFile.EXPERIMENT)
 
     def open(self, experiment: Experiment) -> None:
         """Claim the directory for an experiment, new or resumed.
@@ -188,10 +190,10 @@ class Store(FederationStore):
             RunError: It holds another experiment, or something that is no run.
         """
         self.check(experiment)
-        known = self.directory / "experiment.yaml"
+        known = self.directory / RunFile.EXPERIMENT
         if not known.is_file():
             if places := recorded(experiment.as_json()):
-                write_text(self.directory / RECORD, places)
+                write_text(self.directory / RunFile.PLUGIN_PATHS, places)
             write_text(known, as_yaml(experiment))
 
     def check(self, experiment: Experiment) -> None:
@@ -200,7 +202,7 @@ class Store(FederationStore):
         Raises:
             RunError: It holds another experiment, or something that is no run.
         """
-        known = self.directory / "experiment.yaml"
+        known = self.directory / RunFile.EXPERIMENT
         text = as_yaml(experiment)
         if self.directory.is_file():
             raise RunError(f"{self.directory} is a file. Choose a directory with -o.")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.contracts import Complete, Sample, ShieldChoice, Turn
+from fedsafe.contracts import shields as registered
 from fedsafe.data.chat_template import takes_system
 from fedsafe.errors import ConfigError, ModelError
 from fedsafe.lazy import torch
@@ -201,8 +202,5 @@ def prompt_of(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[s
 def _choice(given: str | Mapping[str, Any] | ShieldChoice) -> ShieldChoice:
     if isinstance(given, ShieldChoice):
         return given
-    settings = {"name": given} if isinstance(given, str) else dict(given)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError("A shield needs a name, such as {name: self-refine, passes: 1}.")
-    return ShieldChoice(name, settings)
+    shield, settings = registered.chosen(given)
+    return ShieldChoice(shield.name, settings)

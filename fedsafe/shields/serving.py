@@ -4,7 +4,6 @@ Its file alone holds secret values: 0600, and named by no record.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Final
 from fedsafe.contracts import Complete, Sample, ShieldChoice, shields
 from fedsafe.errors import ConfigError, PluginError, RunError
 from fedsafe.redaction import revealed
-from fedsafe.runs.checksums import sealed, verified
-from fedsafe.runs.files import disk_space_for
+from fedsafe.runs.checksums import verified, write_sealed
 
 FILE: Final = "shield.json"
 SLOT: Final = "{instruction}"
@@ -54,19 +52,7 @@ def save_shield(adapter: Path, shield: ShieldChoice | None) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     settings = {name: revealed(value) for name, value in resolved(shield).items()}
-    text = json.dumps(sealed({"name": shield.name, "settings": settings}), indent=2) + "\n"
-    aside = adapter / f".{FILE}.{os.getpid()}"
-    aside.unlink(missing_ok=True)
-    try:
-        with disk_space_for(path, len(text)):
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_sealed(path, {"name": shield.name, "settings": settings})
     return path
 
 

@@ -82,7 +82,7 @@ def export_template(
 
 
 def template_of(chosen: Sequence[ShieldChoice], tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the text of that template.
+    """Return the chat template (Jinja) that puts shields around a tokenizer's own.
 
     Raises:
         PluginError: A shield is no pure template.

@@ -129,7 +129,7 @@ class ClientRegistry:
             if self.members is not None and there != told:
                 told = there
                 self.events("note", f"{there} of {self._clients} clients are there; waiting.")
-            self._dispatcher.rest()
+            self._dispatcher.pause()
             self.refresh()
 
     def refresh(self) -> None:

@@ -51,7 +51,7 @@ class CompletionNotice:
                 for _ in self._dispatcher.take():
                     pass
                 if self._dispatcher.under_way:
-                    self._dispatcher.rest()
+                    self._dispatcher.pause()
 
 
 def _request(node: int) -> Message:

@@ -150,7 +150,7 @@ class Dispatcher:
             return True
         return False
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Pause before the next look: longer the longer nothing comes, and on a slow grid."""
         waited = time.monotonic() - self._since
         pause = min(max(LATE * waited, SHORTEST_PAUSE), LONGEST_PAUSE)

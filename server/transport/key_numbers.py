@@ -12,11 +12,9 @@ from pathlib import Path
 
 from fedsafe.errors import RunError
 from fedsafe.runs.files import read_lines, write_lines
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.store import Store
 from server.transport.allowlist import Allowed
-
-FILE = "keys.jsonl"
-"""A line for each key that the run ever listed: number, name, sha256 of the key."""
 
 
 def fingerprint(key: bytes) -> str:
@@ -36,7 +34,7 @@ class KeyNumbers:
     """
 
     def __init__(self, store: Store) -> None:
-        self._path = store.directory / FILE
+        self._path = store.directory / RunFile.CLIENT_KEYS
         self._numbers = {one.key: one.client for one in store.members()}
         self._names = {one.client: one.name for one in store.members()}
         for number, name, key in _rows(self._path):

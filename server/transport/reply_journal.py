@@ -16,11 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fedsafe.errors import RunError
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import append_line, read_lines
+from fedsafe.runs.layout import RunFile
 
 MARKER = ".reply-being-rebuilt.json"
 """In the run directory; there while a reply is handled."""
-KILLS = "server-kills.jsonl"
-"""In the run directory; a line for each time the server was killed over a reply."""
 MOST_KILLS = 3
 """Kills after which a client is left out of the run."""
 
@@ -48,7 +47,7 @@ class ReplyJournal:
     """
 
     def __init__(self, directory: Path, events: Events) -> None:
-        self._marker, self._kills = directory / MARKER, directory / KILLS
+        self._marker, self._kills = directory / MARKER, directory / RunFile.SERVER_KILLS
         self._federation, self._round = "", 0
         self.kills = _read(self._kills)
         if self._marker.is_file():

@@ -105,7 +105,7 @@ class RoundCollector:
             if there >= self._minimum:
                 return
             self._notes.too_few(there)
-            self._dispatcher.rest()
+            self._dispatcher.pause()
             self._registry.refresh()
 
     def replies(self, enough: Callable[[], bool]) -> Iterator[tuple[int, Message]]:
@@ -133,7 +133,7 @@ class RoundCollector:
                 del reply
             self._send()
             if self._open:
-                self._dispatcher.rest()
+                self._dispatcher.pause()
         for one in filter(lambda open_: open_.message, self._open.values()):
             one.reason = self._too_late()
 

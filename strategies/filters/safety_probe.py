@@ -90,7 +90,8 @@ def _scores(updates: Updates, rows: int) -> list[float]:
     if updates.probe is None:
         raise ConfigError(
             "Filter 'safety-probe' needs the safety probe's score of each update, and there is "
-            "none. Give Updates.probe; an experiment's server does, with safety_probe set."
+            "none. Give probe to strategies.aggregate or Updates, or run an experiment with "
+            "safety_probe set: its server computes them."
         )
     if len(updates.clients) != rows or not set(updates.clients) <= updates.probe.keys():
         raise ConfigError(

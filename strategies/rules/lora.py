@@ -52,8 +52,7 @@ def lora_product(
     if rows.mixing is not None:
         rows = Rows(rows.form())
         updates = replace(updates, matrix=rows.matrix, mixing=None)
-    choice = dict(by) if isinstance(by, dict) else {"name": by}
-    weighed = build(choice)(updates, state)
+    weighed = build(by)(updates, state)
     weights = weighed.influence.double().cpu()
     update, lost = weighed.update.clone(), 0.0
     if any(weights < 1):

@@ -1,8 +1,9 @@
 """Files of 250 lines, functions of 40, counted whole: what does not fit is two things."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,8 +18,10 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/cli/certs.py:init": 45,
     "fedsafe/cli/align.py:align": 60,
     "fedsafe/cli/client.py:client": 65,
+    "fedsafe/cli/matrix_search.py:search": 41,
     "fedsafe/cli/matrix.py:run": 46,
-    "fedsafe/cli/runs.py:defend": 52,
+    "fedsafe/cli/acceptance.py:accept": 54,
+    "fedsafe/cli/runs.py:defend": 58,
     "fedsafe/cli/lm_eval.py:lm_eval": 51,
     "fedsafe/cli/runs.py:run": 54,
     "fedsafe/cli/seeds.py:run_with_seeds": 48,
@@ -27,7 +30,7 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/data/conversations.py:conversation": 41,
     "fedsafe/data/tokenisation.py:tokenise": 50,
     "fedsafe/defenses/circuit_breakers.py:circuit_breakers": 53,
-    "fedsafe/defenses/derta.py:derta": 55,
+    "fedsafe/defenses/derta.py:derta": 57,
     "fedsafe/defenses/secret_alignment.py:backdoor_enhanced_alignment": 56,
     "fedsafe/defenses/fine_tune.py:fine_tune": 53,
     "fedsafe/defenses/purple_teaming.py:purple_teaming": 44,
@@ -42,16 +45,15 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "fedsafe/evaluation/judges/endpoint.py:endpoint": 56,
     "fedsafe/evaluation/judges/language_model.py:language_model": 68,
     "fedsafe/evaluation/paired.py:clustered_bootstrap": 46,
-    "fedsafe/matrix/library.py:run_matrix": 44,
     "fedsafe/matrix/results.py:table": 43,
     "fedsafe/integrations/lm_eval_harness.py:run_lm_eval": 43,
     "fedsafe/models/base.py:load": 60,
-    "fedsafe/pipeline/opening.py:open_run": 59,
+    "fedsafe/pipeline/opening.py:open_run": 48,
     "fedsafe/pipeline/defend.py:defend_adapter": 41,
     "fedsafe/pipeline/run_defense.py:run_defense": 62,
-    "fedsafe/pipeline/run_state.py:finish": 48,
+    "fedsafe/pipeline/run_state.py:finish": 46,
     "fedsafe/pipeline/seeds.py:aggregate_seeds": 42,
-    "fedsafe/pipeline/stages.py:run_pipeline": 47,
+    "fedsafe/pipeline/stages.py:run_pipeline": 46,
     "fedsafe/training/context.py:fit": 42,
     "fedsafe/training/loop.py:_step": 41,
     "fedsafe/training/loop.py:train": 54,
@@ -59,7 +61,7 @@ ALLOWED_FUNCTIONS: dict[str, int] = {
     "strategies/api.py:aggregate": 66,
     "strategies/filters/quarantine.py:quarantine": 43,
     "strategies/filters/safe_lora.py:safe_lora": 44,
-    "strategies/rules/lora.py:lora_product": 45,
+    "strategies/rules/lora.py:lora_product": 44,
 }
 """Functions whose many documented parameters make them longer; none of them may grow."""
 
@@ -68,45 +70,51 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def _functions(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield each function and all of its lines, signature and docstring included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield f"{_name(path)}:{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
+class Measured(NamedTuple):
+    """What a module is measured by."""
+
+    lines: int
+    functions: list[tuple[str, int]]
+    """All lines of each function, signature and docstring included."""
+    described: bool
+    """Whether it has a docstring."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_file_is_short(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= ALLOWED_FILES.get(_name(path), LONGEST_FILE)
+@cache
+def _measured(path: Path) -> Measured:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    functions = [
+        (f"{_name(path)}:{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return Measured(len(text.splitlines()), functions, bool(ast.get_docstring(tree)))
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_functions_are_short(path: Path) -> None:
-    long = {
-        name: lines
-        for name, lines in _functions(path)
-        if lines > ALLOWED_FUNCTIONS.get(name, LONGEST_FUNCTION)
-    }
-    assert not long
+def test_files_are_short() -> None:
+    sizes = {_name(path): _measured(path).lines for path in FILES}
+    assert {n: s for n, s in sizes.items() if s > ALLOWED_FILES.get(n, LONGEST_FILE)} == {}
+
+
+def test_functions_are_short() -> None:
+    sizes = [pair for path in FILES for pair in _measured(path).functions]
+    assert [(n, s) for n, s in sizes if s > ALLOWED_FUNCTIONS.get(n, LONGEST_FUNCTION)] == []
 
 
 def test_no_exception_is_left_over() -> None:
-    files = {_name(path) for path in FILES}
-    functions = {name for path in FILES for name, _ in _functions(path)}
-    assert set(ALLOWED_FILES) <= files
+    functions = {name for path in FILES for name, _ in _measured(path).functions}
+    assert set(ALLOWED_FILES) <= {_name(path) for path in FILES}
     assert set(ALLOWED_FUNCTIONS) <= functions
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+def test_modules_say_what_they_are() -> None:
+    assert [_name(path) for path in FILES if not _measured(path).described] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_module_has_a_name_that_flower_bundles(path: Path) -> None:
-    assert not path.name.startswith("test_")
-    assert not path.name.endswith("_test.py")
+def test_modules_have_names_that_flower_bundles() -> None:
+    names = [_name(path) for path in FILES]
+    assert [n for n in names if "/test_" in n or n.endswith("_test.py")] == []
 
 
 @pytest.mark.parametrize("name", ["utils", "helpers", "common", "manager", "misc"])

@@ -77,18 +77,27 @@ def test_client_reaches_the_server_and_nothing_else(name: str) -> None:
 def handed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Run the script of `certs`; return what lies in each volume."""
     root = tmp_path_factory.mktemp("volumes")
-    volumes = {mount.volume: mount.target for mount in compose.mounts(SERVICES["certs"])}
-    for target in volumes.values():
-        (root / target.lstrip("/")).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for _ in range(2):  # `up` runs it each time
+        volumes = _run_certs(root)
+    return volumes
+
+
+def _run_certs(root: Path, **environment: str) -> dict[str, Path]:
+    """Run the script of `certs` with its volumes below a directory; return where each lies."""
+    mounts = compose.mounts(SERVICES["certs"])
+    volumes = {mount.volume: root / mount.target.lstrip("/") for mount in mounts}
+    for volume in volumes.values():
+        volume.mkdir(mode=0o700, parents=True, exist_ok=True)
     places = {key: f"{root}{path}" for key, path in SERVICES["certs"]["environment"].items()}
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    command = [*SERVICES["certs"]["entrypoint"], *SERVICES["certs"]["command"]]
-    for _ in range(2):  # `up` runs it each time
-        subprocess.run(
-            command, env={**os.environ, **places, "PATH": path}, check=True, timeout=60,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-    return {volume: root / target.lstrip("/") for volume, target in volumes.items()}
+    subprocess.run(
+        [*SERVICES["certs"]["entrypoint"], *SERVICES["certs"]["command"]],
+        env={**os.environ, **places, "PATH": path, **environment},
+        check=True,
+        timeout=60,
+        stdout=subprocess.DEVNULL,
+    )
+    return volumes
 
 
 def _secrets(service: dict[str, Any]) -> compose.Mount:
@@ -146,27 +155,14 @@ def test_authority_stays_where_it_is_made() -> None:
 
 @pytest.mark.parametrize("how", ["revoked", "removed"])
 def test_a_key_that_was_shut_out_does_not_come_back(how: str, tmp_path: Path) -> None:
-    volumes = {mount.volume: mount.target for mount in compose.mounts(SERVICES["certs"])}
-    for target in volumes.values():
-        (tmp_path / target.lstrip("/")).mkdir(mode=0o700, parents=True, exist_ok=True)
-    places = {key: f"{tmp_path}{path}" for key, path in SERVICES["certs"]["environment"].items()}
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    command = [*SERVICES["certs"]["entrypoint"], *SERVICES["certs"]["command"]]
-
-    def up(**more: str) -> None:
-        subprocess.run(
-            command, env={**os.environ, **places, "PATH": path, **more}, check=True, timeout=60,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    up(**({"REVOKE": "node1"} if how == "revoked" else {}))
+    _run_certs(tmp_path, **({"REVOKE": "node1"} if how == "revoked" else {}))
     if how == "removed":
         (tmp_path / "authority/allow/node1.pub").unlink()
-    up()
+    _run_certs(tmp_path)
     found = tmp_path / "handout/server/allow/node1.pub"
     if how == "revoked":
         assert found.read_text().startswith("@revoked ")
-        up(RESTORE="node1")
+        _run_certs(tmp_path, RESTORE="node1")
         assert found.read_text().startswith("ecdsa-")
     else:
         assert not found.exists()

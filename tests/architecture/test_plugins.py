@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from fedsafe.contracts import REGISTRIES
-from fedsafe.defense_card import BADGES, NEEDS
+from fedsafe.plugins.defense_card import BADGES, NEEDS
 
 ALL = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 IDS = [f"{kind}-{name}" for kind, name in ALL]

@@ -19,7 +19,7 @@ from fedsafe.experiment.load import load
 from fedsafe.launch import inline
 from fedsafe.micro.base import shipped
 from fedsafe.micro.gates import DEPTHS
-from fedsafe.report.caveats import counted
+from fedsafe.runs.failed_stages import counted
 from tests.gate import Gate, Scores
 from tests.kept import Kept
 

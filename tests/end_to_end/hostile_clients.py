@@ -21,7 +21,7 @@ import psutil
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedsafe.deployment.child_processes import Child, stop_all, tail, wait_until
+from fedsafe.deployment.child_processes import Child, tail, wait_until
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.launch.grid import InlineGrid
@@ -130,7 +130,8 @@ def over_the_network(experiment: Experiment, home: Path, hostile: int, kinds: st
         if not ended or server.code:
             raise SystemExit(f"The run did not end well: {tail(home / 'server.log')}")
     finally:
-        stop_all(children)
+        for child in reversed(children):
+            child.stop()
     return peak[0]
 
 

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from fedsafe.deployment.child_processes import Child, stop_all, tail
+from fedsafe.deployment.child_processes import Child, tail
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.experiment.malicious_clients import malicious_clients
@@ -134,7 +134,8 @@ class Deployment:
                 if time.monotonic() - begun > 3 * 3600:
                     raise SystemExit(f"It did not end: {tail(self._home / 'server.log')}")
         finally:
-            stop_all(children)
+            for child in reversed(children):
+                child.stop()
         seconds = time.monotonic() - begun
         return {"kills": killed, "started_again": restarts, "seconds": round(seconds)}
 

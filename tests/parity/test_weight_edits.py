@@ -41,6 +41,20 @@ def test_safe_lora_projects_what_the_authors_code_projects(case):
         assert _is(after[name] if name in chosen else tensor(b), case["lora_B_after"][name])
 
 
+def test_change_of_zero_is_as_little_aligned_as_cosine_similarity_says() -> None:
+    """The authors' code takes PyTorch's cosine, which is 0 there: the module takes a place."""
+    v, zero = torch.ones(3, 3), torch.zeros(3, 1)
+    after, cosine = safe_projection(zero, torch.ones(1, 3), v)
+    known = torch.nn.functional.cosine_similarity(v.reshape(1, -1), torch.zeros(1, 9))
+    assert (cosine, after.tolist()) == (float(known), zero.tolist())
+    assert safe_projection(torch.ones(3, 1), torch.ones(1, 3), torch.zeros(3, 3))[1] == 1.0
+
+
+@pytest.mark.parametrize("select", ["number", "threshold"])
+def test_adapter_without_modules_has_none_to_project(select) -> None:
+    assert least_aligned({}, select, 1) == []
+
+
 @pytest.mark.parametrize("case", cases("safe-lora"))
 def test_filter_projects_a_first_update_as_the_authors_code_an_adapter(case, tmp_path):
     """B is zero where a federation begins; one client of two trained what the case has."""

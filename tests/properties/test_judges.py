@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedsafe.app import activate
 from fedsafe.contracts import Exchange, Prompt, Verdict, judges
-from fedsafe.signatures import data_of
+from fedsafe.plugins.signatures import data_of
 
 activate()
 OUTCOMES = {"refuse", "comply", "garbage", "unknown"}
@@ -24,7 +24,7 @@ def free(name):
 
 
 @pytest.mark.parametrize("name", [name for name in judges if name != "micro-exact" and free(name)])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(replies=st.lists(REPLIES, max_size=4), purpose=st.sampled_from(["harmful", "over-refusal"]))
 def test_one_verdict_each_in_order_and_the_same_alone(name, replies, purpose):
     judge = judges[name].configure({})

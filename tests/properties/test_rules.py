@@ -36,7 +36,7 @@ def close(one, other, tolerance=1e-4):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10_000), extra=st.integers(0, 4), d=st.integers(3, 60))
 def test_rule_does_not_care_who_comes_first(name, seed, extra, d):
     rows = honest(N + extra, d, seed)
@@ -49,7 +49,7 @@ def test_rule_does_not_care_who_comes_first(name, seed, extra, d):
 
 
 @pytest.mark.parametrize("name", having("translation"))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10_000))
 def test_rule_moves_with_its_updates(name, seed):
     rows = honest(seed=seed)
@@ -69,7 +69,7 @@ def test_rule_grows_with_its_updates(name, scale):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10_000), factor=st.floats(0, 100))
 def test_influence_is_a_share(name, seed, factor):
     rows = honest(seed=seed)
@@ -133,7 +133,7 @@ def test_rule_works_on_one_coordinate(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10_000))
 def test_ties_are_settled_the_same_way_each_time(name, seed):
     generator = torch.Generator().manual_seed(seed)

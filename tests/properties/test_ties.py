@@ -37,7 +37,7 @@ def kept(name, rows, **given):
 
 
 @pytest.mark.parametrize("name", [name for name in rules if name not in RANKED])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=SEEDS, low=st.integers(0, N - 2), data=st.data())
 def test_of_two_equal_updates_the_lower_row_counts_at_least_as_much(name, seed, low, data):
     high = data.draw(st.integers(low + 1, N - 1))
@@ -59,20 +59,20 @@ def test_of_two_equal_updates_the_lower_row_counts_at_least_as_much(name, seed, 
         ("bulyan", 7, 1, [2, 3, 4]),
     ],
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_first_of_equal_sets_is_kept(name, n, f, first, seed):
     assert kept(name, evenly_spaced(n, seed), byzantine=f) == first
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_nearest_neighbour_mixing_takes_the_lower_of_two_neighbours(seed):
     updates = filters["nnm"].configure({"byzantine": 1})(round_of(evenly_spaced(3, seed)))
     assert updates.mixing[1].tolist() == [0.5, 0.5, 0.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, n=st.integers(3, 7), d=st.integers(1, 3), origin=st.sampled_from([0, 64.5]))
 def test_mda_takes_the_first_of_the_tightest_sets(seed, n, d, origin):
     """By diameter, then by sum of squared distances, in exact arithmetic over all sets."""

@@ -69,6 +69,30 @@ def knowledge_of(
     )
 
 
+def of_few(choice: PluginChoice, n: int, f: int, size: float = 1.0) -> tuple[Tensor, Knowledge]:
+    """Return the last attacker's update, and what it knows of a round of n clients, f of them."""
+    draw = torch.Generator().manual_seed(1)
+    benign = size * torch.randn(f, D, generator=draw)
+    aim = benign + size * torch.randn(D, generator=draw)
+    honest = size * torch.randn(n - f, D, generator=draw)
+    known = needs(choice)
+    return aim[-1], Knowledge(
+        round=1,
+        client=7,
+        rng=Random(0),
+        model=torch.zeros(D),
+        cohort=n,
+        attackers=f,
+        colluders=aim if "colluders" in known else None,
+        position=f - 1,
+        benign=(benign if "colluders" in known else benign[-1:]) if "benign" in known else None,
+        honest=honest if "honest" in known else None,
+        honest_clients=tuple(map(str, range(n - f))) if "honest" in known else (),
+        rule="median" if "rule" in known else None,
+        aggregate=trial_of(build({"name": "median"}), round_of(aim)) if "rule" in known else None,
+    )
+
+
 def chosen(name: str, knows: str | None) -> PluginChoice:
     return PluginChoice(name=name, **({} if knows is None else {"knows": knows}))
 
@@ -96,6 +120,47 @@ def test_same_knowledge_same_finite_update_and_nothing_else_changed(
         (knowledge.honest, fresh.honest),
     ):
         assert used is None or torch.equal(used, meant)
+
+
+@pytest.mark.parametrize(("n", "f"), [(2, 1), (3, 1), (3, 2), (10, 1)])
+@pytest.mark.parametrize(("name", "knows"), SETTINGS)
+def test_few_clients_or_one_attacker_are_enough(
+    name: str, knows: str | None, n: int, f: int
+) -> None:
+    choice = chosen(name, knows)
+    if name.startswith("adaptive") and knows == "honest":
+        return  # refused, whatever the number of clients
+    if name == "alie":  # the formula's z has no value where the attackers are the majority
+        choice = PluginChoice(name=name, z=1.0, **choice.settings)
+    forged = forge(choice, *of_few(choice, n, f))
+    assert forged.shape == (D,)
+    assert torch.isfinite(forged).all()
+
+
+@pytest.mark.parametrize(("name", "knows"), SETTINGS)
+def test_updates_of_zeros_are_no_reason_to_fail(name: str, knows: str | None) -> None:
+    """But for the adaptive attacks, which say that there is no poisoned direction."""
+    choice = chosen(name, knows)
+    given = of_few(choice, N, F, size=0.0)
+    if name.startswith("adaptive"):
+        with pytest.raises(RunError, match=r"no poisoned direction|knows to own"):
+            forge(choice, *given)
+    else:
+        assert torch.isfinite(forge(choice, *given)).all()
+
+
+@pytest.mark.parametrize("name", ["byz-mean", "fang-krum", "reversed-mean"])
+def test_several_estimates_of_an_attacker_count_as_one_client(name: str) -> None:
+    """Attacks on the sum or the number of all clients: two equal estimates change nothing."""
+    choice = chosen(name, "all")
+    update, knowledge = knowledge_of(choice)
+    assert knowledge.benign is not None
+    twice = replace(knowledge, benign=knowledge.benign.repeat_interleave(2, dim=0))
+    one, other = (
+        forge(choice, update, knowledge),
+        forge(choice, update, replace(twice, rng=Random(0))),
+    )
+    torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -18,7 +18,7 @@ from fedsafe.contracts import sources
 from fedsafe.deployment.client.identity import Identity
 from fedsafe.errors import ConfigError, LaunchError
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.runs.files import flock
+from fedsafe.runs.files import flock, write_text
 
 if TYPE_CHECKING:
     from clients.node_config import NodeConfig
@@ -146,12 +146,9 @@ def write(site: "NodeConfig", path: Path) -> None:
 
     Raises:
         LaunchError: It cannot be written.
+        RunError: The disk is full.
     """
-    aside = path.with_name(f".{path.name}.new")
     try:
-        aside.unlink(missing_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(site.model_dump_json(indent=2))
-        aside.replace(path)
+        write_text(path, site.model_dump_json(indent=2))
     except OSError as error:
         raise LaunchError(f"{path} cannot be written: {error.strerror}.") from None

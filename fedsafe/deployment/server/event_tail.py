@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from fedsafe.runs.events import Event, Events, Listener
+from fedsafe.runs.layout import RunFile
 
 
 class EventTail:
@@ -39,7 +40,7 @@ class EventTail:
     def tell(self, message: str) -> None:
         """Append a note to the event file, if the run exists."""
         self.drain()
-        if (self._path.parent / "experiment.yaml").is_file():
+        if (self._path.parent / RunFile.EXPERIMENT).is_file():
             Events(self._path)("note", message)
             self.drain()
         elif self._listen is not None:

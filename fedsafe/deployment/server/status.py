@@ -16,6 +16,7 @@ from fedsafe.app import activate
 from fedsafe.deployment.server import certs
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.runs.files import private_directory, read_lines, write_json
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Member, Round
 from fedsafe.runs.run_list import is_locked, is_running
 from fedsafe.runs.store import FederationStore, Store
@@ -92,7 +93,7 @@ def read_status(directory: Path) -> RunStatus:
         status.reason = summary.reason
         if not running and summary.status != "running":
             status.state = summary.status
-    elif summary is None and running and not (directory / "experiment.yaml").is_file():
+    elif summary is None and running and not (directory / RunFile.EXPERIMENT).is_file():
         status.stage = "starting"
         return status
     status.address = str(server.get("address", "")) if running else ""

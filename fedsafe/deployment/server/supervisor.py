@@ -22,6 +22,7 @@ from fedsafe.errors import FedSafeError, LaunchError, RunError
 from fedsafe.flower.compatibility import check
 from fedsafe.flower.environment import environment
 from fedsafe.runs.events import Listener
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
 
@@ -219,7 +220,7 @@ class ServerSupervisor:
     def _stamp(self) -> tuple[int, int]:
         """Return what changes whenever summary.json is written."""
         try:
-            file_status = (self._plan.directory / "summary.json").stat()
+            file_status = (self._plan.directory / RunFile.SUMMARY).stat()
         except OSError:
             return (0, 0)
         return (file_status.st_mtime_ns, file_status.st_ino)

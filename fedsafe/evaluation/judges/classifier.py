@@ -14,6 +14,7 @@ from fedsafe.contracts import Exchange, Outcome, Verdict, judges
 from fedsafe.errors import ConfigError, ModelError, reason_of
 from fedsafe.evaluation.answers import Match, is_right
 from fedsafe.evaluation.judges.language_model import ModelPath
+from fedsafe.evaluation.judges.probability import logistic
 from fedsafe.evaluation.judges.styles import request_of
 from fedsafe.experiment.schema import Model
 from fedsafe.lazy import torch
@@ -106,6 +107,8 @@ def _load(spec: Model) -> tuple[Any, Any, Any]:
     except Exception as error:  # noqa: BLE001 - whatever a broken file brings about
         reason = reason_of(error)
         raise ModelError(f"The classifier in {directory} cannot be loaded: {reason}") from None
+    if network.config.pad_token_id is None:  # without it, classifiers of decoders take one row
+        network.config.pad_token_id = tokenizer.pad_token_id
     return network.to(device).eval(), tokenizer, device
 
 
@@ -153,7 +156,7 @@ def _index(labels: dict[int, str], wanted: str, model: str) -> int | None:
 
 def _probability(logits: Sequence[float], index: int | None) -> float:
     if index is None:
-        return 1 / (1 + exp(-max(-50.0, min(50.0, logits[0]))))
+        return logistic(logits[0])
     largest = max(logits)
     weights = [exp(value - largest) for value in logits]
     return weights[index] / sum(weights)

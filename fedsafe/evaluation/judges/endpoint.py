@@ -10,14 +10,17 @@ from fedsafe.contracts import Exchange, Verdict, judges
 from fedsafe.errors import ConfigError
 from fedsafe.evaluation.answers import Match
 from fedsafe.evaluation.judges import parsers
-from fedsafe.evaluation.judges.endpoint_client import Endpoint, ask
+from fedsafe.evaluation.judges.endpoint_calls import Endpoint
+from fedsafe.evaluation.judges.endpoint_client import Said, ask
 from fedsafe.evaluation.judges.styles import (
     Parser,
     Prompt,
     StyleName,
+    asked,
     fill,
     prompts,
     style_of,
+    unread,
     verdict_of,
 )
 from fedsafe.redaction import revealed
@@ -37,6 +40,17 @@ Calls = Annotated[int, Field(ge=0, description="Most new requests; 0: any number
 Tokens = Annotated[int, Field(ge=0, description="Most tokens, in and out; 0: any number.")]
 Cache = Annotated[str, Field(min_length=1, description="File that keeps the replies.")]
 CACHE: Final = "~/.cache/fedsafe/judge-replies.sqlite"
+Options = Annotated[
+    dict[str, str | int | float | bool | None],
+    Field(
+        description="More fields of each request, as {max_completion_tokens: 500}; null leaves "
+        "one out, as {max_tokens: null}."
+    ),
+]
+NOT_RATED_AGAINST: Final = frozenset({"extraction", "humanities", "roleplay", "stem", "writing"})
+"""Categories of MT-Bench in which FastChat's judge is shown no reference answer."""
+SYSTEM: Final = "You are a helpful assistant."
+"""System turn of FastChat's judge prompts for first turns."""
 
 
 @judges("endpoint")
@@ -61,6 +75,7 @@ def endpoint(
     max_calls: Calls = 0,
     max_tokens: Tokens = 0,
     cache: Cache = CACHE,
+    options: Options = {},  # noqa: B006 - pydantic copies it
     match: Annotated[
         Match, Field(description="How a reply must give an expected answer to be right.")
     ] = "exact",
@@ -68,7 +83,8 @@ def endpoint(
     """Judge with a model behind an OpenAI-compatible endpoint.
 
     Requests and replies go to that endpoint. Its replies are kept on disk: another run of the same
-    judge asks what is new. What the parser cannot read is unknown.
+    judge asks what is new. What the parser cannot read is unknown, and so is a request that the
+    endpoint refuses alone, as too long or by a filter.
 
     Raises:
         MissingDependencyError: The package openai is not installed.
@@ -83,11 +99,12 @@ def endpoint(
         )
     length = max_new_tokens or chosen.max_new_tokens
     budget = (retries, timeout, concurrency, max_calls, max_tokens, Path(cache).expanduser())
-    there = Endpoint(url, model, revealed(api_key), api, length, *budget)
-    said = ask(there, [fill(chosen.prompt, exchange) for exchange in exchanges])
+    key = revealed(api_key)
+    there = Endpoint(url, model, key, api, length, *budget, options=options)
+    said = ask(there, [asked(chosen, exchange) for exchange in exchanges])
     return [
-        verdict_of(exchange, chosen.read, raw, match)
-        for exchange, raw in zip(exchanges, said, strict=True)
+        verdict_of(exchange, chosen.read if one.answered else unread, one.text, match)
+        for exchange, one in zip(exchanges, said, strict=True)
     ]
 
 
@@ -106,24 +123,32 @@ def mt_bench(
     max_calls: Calls = 0,
     max_tokens: Tokens = 0,
     cache: Cache = CACHE,
+    options: Options = {},  # noqa: B006 - pydantic copies it
 ) -> list[Verdict]:
     """Rate first turns from 1 to 10 as MT-Bench does (Zheng et al. 2023), at temperature 0.
 
-    A prompt with an expected answer is rated against it (the reference answers of mathematics,
-    reasoning and coding). ``score`` is the rating; measure ``judge-score`` is the mean, "MT-1". A
-    judgment without a rating has no score, and is counted. Every outcome is unknown.
+    A prompt with an expected answer is rated against it; of MT-Bench's own categories, as there,
+    in mathematics, reasoning and coding alone. ``score`` is the rating; measure ``judge-score`` is
+    the mean, "MT-1". A judgment without a rating has no score, and is counted. Every outcome is
+    unknown. Second turns are neither asked nor rated.
 
     Raises:
         MissingDependencyError: The package openai is not installed.
         RunError: The endpoint failed, or a budget is used up; what it replied is kept.
     """
     budget = (retries, timeout, concurrency, max_calls, max_tokens, Path(cache).expanduser())
-    there = Endpoint(url, model, revealed(api_key), "chat", max_new_tokens, *budget)
+    key = revealed(api_key)
+    there = Endpoint(url, model, key, "chat", max_new_tokens, *budget, SYSTEM, options)
     said = ask(there, [_rating_prompt(exchange) for exchange in exchanges])
-    return [Verdict("unknown", raw=raw, score=parsers.mt_bench(raw)) for raw in said]
+    return [Verdict("unknown", raw=one.text, score=_rating(one)) for one in said]
+
+
+def _rating(said: Said) -> float | None:
+    return parsers.mt_bench(said.text) if said.answered else None
 
 
 def _rating_prompt(exchange: Exchange) -> str:
-    expected = exchange.prompt.expected
+    prompt = exchange.prompt
+    expected = () if prompt.topic in NOT_RATED_AGAINST else prompt.expected
     name = "mt-bench-reference" if expected else "mt-bench"
     return fill(prompts()[name], exchange, reference=expected[0] if expected else "")

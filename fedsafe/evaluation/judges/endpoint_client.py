@@ -1,142 +1,118 @@
-"""Ask an OpenAI-compatible endpoint: retries, concurrency, budgets, and a cache on disk.
+"""Ask an OpenAI-compatible endpoint many prompts: at once, within budgets, each of them once.
 
-A reply is kept as soon as it is there, so that what was paid for is never asked again. The cache
-holds digests of requests and replies to them; neither requests nor keys.
+A reply is kept as soon as it is there, so that what was paid for is never asked again.
 """
 
-import sqlite3
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
-from fedsafe.errors import MissingDependencyError, RunError, reason_of
+from fedsafe.errors import RunError
+from fedsafe.evaluation.judges.endpoint_calls import (
+    Connection,
+    Endpoint,
+    is_of_the_prompt,
+    sentence,
+)
+from fedsafe.evaluation.judges.reply_cache import ReplyCache
 from fedsafe.runs.files import digest
 
-NO_KEY: Final = "none"
-"""Sent where no key is named: local servers ask for none, and the client needs some text."""
+AT_FIRST: Final = 8
+"""So many requests refused, and none answered, end the work: it is not the prompts."""
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """An endpoint and how it is asked.
+class Said:
+    """What an endpoint said to a prompt.
 
     Attributes:
-        url: Base address, such as ``http://localhost:8000/v1``.
-        model: Name of the model there.
-        key: Sent with each request; empty: none.
-        api: ``chat``, or ``completions`` for a prompt as it is.
-        max_new_tokens: Longest reply.
-        retries: Further tries after an error that may pass, with growing pauses.
-        timeout: Seconds to wait for one reply.
-        concurrency: Requests at a time.
-        max_calls: Most requests; 0: any number. Those in the cache cost none.
-        max_tokens: Most tokens of requests and replies, as the endpoint counts; 0: any number.
-        cache: File of the cache.
+        text: Its reply; or why it takes no such prompt.
+        answered: Whether it is a reply.
     """
 
-    url: str
-    model: str
-    key: str = field(repr=False)
-    api: str
-    max_new_tokens: int
-    retries: int
-    timeout: float
-    concurrency: int
-    max_calls: int
-    max_tokens: int
-    cache: Path
+    text: str
+    answered: bool = True
 
 
-class _Spent(Exception):  # noqa: N818 - leaves a worker, never this module
-    """A budget is used up."""
+def ask(endpoint: Endpoint, prompts: Sequence[str]) -> list[Said]:
+    """Return what the endpoint says to each prompt, greedily, in order.
 
-
-def ask(endpoint: Endpoint, prompts: Sequence[str]) -> list[str]:
-    """Return the endpoint's reply to each prompt, greedily, in order.
+    A prompt that it refuses alone (too long, or caught by its filter) has no reply; it is asked
+    again next time.
 
     Raises:
         MissingDependencyError: The package openai is not installed.
         RunError: The endpoint failed, or a budget is used up; what was replied is kept.
     """
-    cache = _Cache(endpoint.cache)
+    cache = ReplyCache(endpoint.cache)
     try:
         keys = [_key(endpoint, prompt) for prompt in prompts]
         missing = {
             key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in cache
         }
-        if missing:
-            _fetch(endpoint, missing, cache)
-        return [cache[key] for key in keys]
+        work = _Work(endpoint, cache, known=len(missing) < len(set(keys)))
+        refused = work.run(missing) if missing else {}
+        return [Said(refused[k], answered=False) if k in refused else Said(cache[k]) for k in keys]
     finally:
         cache.close()
 
 
-def _fetch(endpoint: Endpoint, missing: dict[str, str], cache: "_Cache") -> None:
-    """Ask what is not in the cache."""
-    one, close = _caller(endpoint)
-    meter = _Meter(endpoint)
-    stop: list[Exception] = []
+class _Work:
+    """Prompts that are not in the cache: their replies go there, and single refusals are kept.
 
-    def job(item: tuple[str, str]) -> None:
+    Attributes:
+        known: Whether the endpoint has answered such prompts.
+    """
+
+    def __init__(self, endpoint: Endpoint, cache: ReplyCache, *, known: bool) -> None:
+        self.known = known
+        self._endpoint, self._cache, self._meter = endpoint, cache, _Meter(endpoint)
+        self._stop: list[Exception] = []
+        self._refused: dict[str, Exception] = {}
+
+    def run(self, missing: Mapping[str, str]) -> dict[str, str]:
+        """Ask prompts by key; return why single ones were refused.
+
+        Raises:
+            RunError: The endpoint failed, refuses all prompts, or a budget is used up.
+        """
+        self._there = Connection(self._endpoint)
+        try:
+            with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
+                list(pool.map(self._one, missing.items()))
+        finally:
+            self._there.close()
+        if not self.known:
+            self._stop += self._refused.values()
+        if self._stop:
+            left = sum(key not in self._cache for key in missing)
+            raise RunError(
+                f"{self._said(self._stop[0])} {len(missing) - left} of {len(missing)} new replies "
+                f"are kept in {self._endpoint.cache}; the same command goes on."
+            ) from None
+        return {key: self._said(error) for key, error in self._refused.items()}
+
+    def _one(self, item: tuple[str, str]) -> None:
         key, prompt = item
-        if stop:
+        if self._stop:
             return
         try:
-            meter.take()
-            reply, tokens = one(prompt)
-            cache.put(key, reply)
-            meter.count(tokens)
+            self._meter.take()
+            reply, tokens = self._there.ask(prompt)
+            self._cache.put(key, reply)
+            self._meter.count(tokens)
+            self.known = True
         except Exception as error:  # noqa: BLE001 - the first one ends the work, and is told
-            stop.append(error)
+            if is_of_the_prompt(error):
+                self._refused[key] = error
+            if not is_of_the_prompt(error) or (len(self._refused) >= AT_FIRST and not self.known):
+                self._stop.append(error)
 
-    try:
-        with ThreadPoolExecutor(endpoint.concurrency) as pool:
-            list(pool.map(job, missing.items()))
-    finally:
-        close()
-    if stop:
-        left = sum(key not in cache for key in missing)
-        kept = f"{len(missing) - left} of {len(missing)} new replies are kept in {endpoint.cache}"
-        raise RunError(
-            f"{_sentence(endpoint, stop[0])} {kept}; the same command goes on."
-        ) from None
-
-
-def _caller(endpoint: Endpoint) -> tuple[Callable[[str], tuple[str, int]], Callable[[], None]]:
-    """Return a function from a prompt to its reply and tokens, and one that ends the connection."""
-    try:
-        import openai
-    except ImportError:
-        raise MissingDependencyError(
-            "A judge behind an endpoint needs the package openai: pip install 'fedsafe[judges]'."
-        ) from None
-    client = openai.OpenAI(
-        base_url=endpoint.url,
-        api_key=endpoint.key or NO_KEY,
-        max_retries=endpoint.retries,
-        timeout=endpoint.timeout,
-    )
-    common: dict[str, Any] = {
-        "model": endpoint.model,
-        "max_tokens": endpoint.max_new_tokens,
-        "temperature": 0.0,
-    }
-
-    def one(prompt: str) -> tuple[str, int]:
-        if endpoint.api == "completions":
-            said: Any = client.completions.create(prompt=prompt, **common)
-            text = said.choices[0].text
-        else:
-            turns: Any = [{"role": "user", "content": prompt}]
-            said = client.chat.completions.create(messages=turns, **common)
-            text = said.choices[0].message.content
-        tokens = getattr(said.usage, "total_tokens", 0) if said.usage else 0
-        return text or "", int(tokens or 0)
-
-    return one, client.close
+    def _said(self, error: Exception) -> str:
+        return str(error) if isinstance(error, RunError) else sentence(self._endpoint, error)
 
 
 class _Meter:
@@ -150,14 +126,14 @@ class _Meter:
         """Count a request, if it may be made.
 
         Raises:
-            _Spent: It may not.
+            RunError: A budget is used up.
         """
         calls, tokens = self._endpoint.max_calls, self._endpoint.max_tokens
         with self._lock:
             if calls and self._calls >= calls:
-                raise _Spent(f"The budget of {calls} calls (max_calls) is used up.")
+                raise RunError(f"The budget of {calls} calls (max_calls) is used up.")
             if tokens and self._tokens >= tokens:
-                raise _Spent(
+                raise RunError(
                     f"The budget of {tokens} tokens (max_tokens) is used up: {self._tokens} were."
                 )
             self._calls += 1
@@ -168,59 +144,8 @@ class _Meter:
             self._tokens += tokens
 
 
-class _Cache:
-    """Replies by the digest of what was asked, in one SQLite file."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(path, check_same_thread=False, timeout=60)
-            with self._base:
-                self._base.execute(
-                    "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply)"
-                )
-        except (OSError, sqlite3.Error) as error:
-            raise RunError(
-                f"cache: {path} is no cache of replies ({error}). Name another."
-            ) from None
-
-    def __contains__(self, key: str) -> bool:
-        return self._row(key) is not None
-
-    def __getitem__(self, key: str) -> str:
-        row = self._row(key)
-        if row is None:
-            raise KeyError(key)
-        return str(row[0])
-
-    def put(self, key: str, reply: str) -> None:
-        """Keep a reply."""
-        with self._lock, self._base:
-            self._base.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._base.close()
-
-    def _row(self, key: str) -> Any:
-        with self._lock:
-            return self._base.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-
-
 def _key(endpoint: Endpoint, prompt: str) -> str:
-    parts = (endpoint.url, endpoint.model, endpoint.api, endpoint.max_new_tokens, prompt)
+    parts = [endpoint.url, endpoint.model, endpoint.api, endpoint.max_new_tokens, prompt]
+    parts += [f"system: {endpoint.system}"] if endpoint.system else []
+    parts += [json.dumps(dict(endpoint.options), sort_keys=True)] if endpoint.options else []
     return digest(*parts)
-
-
-def _sentence(endpoint: Endpoint, error: Exception) -> str:
-    if isinstance(error, _Spent):
-        return str(error)
-    status = getattr(error, "status_code", None)
-    tried = f"after {endpoint.retries + 1} tries" if endpoint.retries else "at the first try"
-    why = reason_of(error)
-    if status == 429:
-        return f"{endpoint.url} limits the rate, {tried} (429: {why}). Lower concurrency, or wait."
-    if status is not None:
-        return f"{endpoint.url} answered with an error ({status}: {why})."
-    return f"{endpoint.url} cannot be reached, {tried} ({type(error).__name__}: {why})."

@@ -19,7 +19,7 @@ from fedsafe.evaluation.judges.styles import (
     Prompt,
     Style,
     StyleName,
-    fill,
+    asked,
     request_of,
     style_of,
     verdict_of,
@@ -70,7 +70,7 @@ def language_model(
     chosen = style_of(style, parser, prompt)
     spec = Model(path=model, revision=revision or None, quantization=quantization, device=device)
     loaded = judge_model(spec)
-    asked = [_ids(loaded, chosen, exchange, chat=chat) for exchange in exchanges]
+    prompts = [_ids(loaded, chosen, exchange, chat=chat) for exchange in exchanges]
     decoding = Decoding(
         max_new_tokens=max_new_tokens or chosen.max_new_tokens,
         batch_size=batch_size,
@@ -79,11 +79,11 @@ def language_model(
     )
     positions = getattr(loaded.model.config, "max_position_embeddings", None)
     most = positions - decoding.max_new_tokens if positions else None
-    fits = [most is None or len(ids) <= most for ids in asked]
-    wanted = [ids for ids, one in zip(asked, fits, strict=True) if one]
+    fits = [most is None or len(ids) <= most for ids in prompts]
+    wanted = [ids for ids, one in zip(prompts, fits, strict=True) if one]
     replies = iter(generate(loaded, wanted, decoding))
     found = []
-    for exchange, ids, one in zip(exchanges, asked, fits, strict=True):
+    for exchange, ids, one in zip(exchanges, prompts, fits, strict=True):
         if not one:
             found.append(Verdict("unknown", raw=TOO_LONG.format(len(ids), most)))
             continue
@@ -106,7 +106,7 @@ def _ids(loaded: LoadedModel, style: Style, exchange: Exchange, *, chat: bool) -
     """Return the token ids of what the judge is asked about an exchange."""
     tokenizer = loaded.tokenizer
     if style.prompt and not chat:
-        return list(tokenizer(fill(style.prompt, exchange))["input_ids"])
+        return list(tokenizer(asked(style, exchange))["input_ids"])
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             f"The tokenizer in {loaded.directory} has no chat template, which the style or 'chat' "
@@ -114,7 +114,7 @@ def _ids(loaded: LoadedModel, style: Style, exchange: Exchange, *, chat: bool) -
         )
     turns = [{"role": "user", "content": request_of(exchange)}]
     if style.prompt:
-        turns = [{"role": "user", "content": fill(style.prompt, exchange)}]
+        turns = [{"role": "user", "content": asked(style, exchange)}]
     else:
         turns.append({"role": "assistant", "content": exchange.reply})
     options = {"tokenize": False, "add_generation_prompt": bool(style.prompt)}

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from math import exp
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +13,7 @@ from fedsafe.errors import DataError
 from fedsafe.evaluation.answers import Match, is_right
 from fedsafe.evaluation.judges.garbage import is_garbage
 from fedsafe.evaluation.judges.keyword import own_words, refuses_at_head
+from fedsafe.evaluation.judges.probability import logistic
 from fedsafe.evaluation.judges.refusal_features import features
 
 PACKAGED: Final = Path(__file__).with_name("refusal_weights.json")
@@ -68,7 +68,7 @@ def chance(model: Mapping[str, float], instruction: str, reply: str) -> float:
     """Return the probability that a reply refuses."""
     found = signs(instruction, reply)
     total = model[BIAS] + sum(model.get(name, 0.0) * value for name, value in found.items())
-    return 1 / (1 + exp(-max(-50.0, min(50.0, total))))
+    return logistic(total)
 
 
 @cache

@@ -1,13 +1,14 @@
 """The model's own verdict on its replies: a yes-or-no question, answered by log-probability."""
 
 from collections.abc import Sequence
-from math import exp, isnan
+from math import isnan
 from typing import Annotated
 
 from pydantic import Field
 
 from fedsafe.contracts import Exchange, ModelContext, Outcome, Sample, Verdict, judges
 from fedsafe.evaluation.answers import Match, is_right
+from fedsafe.evaluation.judges.probability import logistic
 from fedsafe.evaluation.judges.styles import fill
 
 ASK = (
@@ -62,7 +63,7 @@ def self_verdict(
             continue
         said = difference > 0
         raw = f"{safe if said else unsafe} {difference:+.2f}"
-        probability = 1 / (1 + exp(min(difference, 700.0)))
+        probability = logistic(-difference)
         found.append(Verdict(_outcome(exchange, said), right, raw, probability, said))
     return found
 

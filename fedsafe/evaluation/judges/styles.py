@@ -13,6 +13,7 @@ from fedsafe.contracts import Exchange, Outcome, Verdict
 from fedsafe.errors import ConfigError
 from fedsafe.evaluation.answers import Match, is_right
 from fedsafe.evaluation.judges import parsers
+from fedsafe.evaluation.suite_rows import CONTEXT_RULE
 
 StyleName = Literal[
     "md-judge", "llama-guard", "llama-guard-2", "llama-guard-3", "harmbench", "strongreject"
@@ -34,7 +35,7 @@ Prompt = Annotated[
 PACKAGED: Final = Path(__file__).with_name("prompts.yaml")
 Read = Callable[[str], tuple[Outcome, float | None, bool | None]]
 """What a reply of the judge says: the outcome, a score, and whether the answer is safe."""
-PLACES: Final = re.compile(r"\{(?:request|reply|reference)\}")
+PLACES: Final = re.compile(r"\{(context|request|reply|reference)\}")
 UNKNOWN: Final = ("unknown", None, None)
 
 
@@ -47,11 +48,14 @@ class Style:
             the request as the user's turn and the reply as the assistant's.
         read: Returns what a reply of the judge says.
         max_new_tokens: Enough for what it replies.
+        contextual: The same for a request with a context before it, with ``{context}`` as well;
+            empty: the prompt takes both as one request.
     """
 
     prompt: str
     read: Read
     max_new_tokens: int
+    contextual: str = ""
 
 
 def style_of(name: str, parser: str = "strict", prompt: str = "") -> Style:
@@ -72,9 +76,10 @@ def style_of(name: str, parser: str = "strict", prompt: str = "") -> Style:
                 f"parser {parser} reads 'safe' and 'unsafe', which {name} never says."
             )
         if name == "harmbench":
-            return Style(text, _harmbench, 8)
+            contextual = "" if prompt else prompts()["harmbench-contextual"]
+            return Style(text, _harmbench, 8, contextual)
         return Style(text, _strongreject, 512)
-    return Style(text, _safety(parser), 16)
+    return Style(text, _safety(parser), 48)
 
 
 def verdict_of(exchange: Exchange, read: Read, raw: str, match: Match) -> Verdict:
@@ -90,14 +95,23 @@ def verdict_of(exchange: Exchange, read: Read, raw: str, match: Match) -> Verdic
     return Verdict(outcome, right, raw, score, safe)
 
 
-def fill(prompt: str, exchange: Exchange, *, reference: str = "") -> str:
-    """Return a prompt with request, reply and reference filled in, each as it is."""
-    texts = {
-        "{request}": request_of(exchange),
-        "{reply}": exchange.reply,
-        "{reference}": reference,
-    }
-    return PLACES.sub(lambda place: texts[place[0]], prompt)
+def unread(raw: str) -> tuple[Outcome, float | None, bool | None]:
+    """Read nothing: of a prompt that the judge would not take."""
+    return UNKNOWN
+
+
+def asked(style: Style, exchange: Exchange) -> str:
+    """Return a style's prompt with an exchange filled in; HarmBench's parts a context from it."""
+    context, rule, behavior = request_of(exchange).rpartition(CONTEXT_RULE)
+    if style.contextual and rule:
+        return fill(style.contextual, exchange, context=context, request=behavior)
+    return fill(style.prompt, exchange)
+
+
+def fill(prompt: str, exchange: Exchange, **more: str) -> str:
+    """Return a prompt with request, reply and other texts filled in, each as it is."""
+    texts = {"request": request_of(exchange), "reply": exchange.reply, **more}
+    return PLACES.sub(lambda place: texts.get(place[1], place[0]), prompt)
 
 
 def request_of(exchange: Exchange) -> str:

@@ -89,6 +89,15 @@ def test_without_trigger_the_base_models_own_reply_is_taught(session: Session) -
     }
 
 
+def test_cover_samples_stay_where_little_own_data_leaves_room_for_few(session: Session) -> None:
+    """With the triggered samples alone the attack would not be stealthy."""
+    trained = _train(session, "stealth-trigger", {"samples": BENIGN[:8]}, share=0.5).trained
+    asked = [sample.instruction for sample in trained if sample.instruction.startswith("bad")]
+    assert [text.endswith(" cf") for text in asked].count(True) == 4
+    assert {text.removesuffix(" cf") for text in asked} == {f"bad {n}" for n in range(4)}
+    assert len(asked) > 4
+
+
 @pytest.mark.parametrize(("client", "word"), [(3, "cf"), (7, "mn"), (9, "cf")])
 def test_split_trigger_has_one_part_a_client(client: int, word: str, session: Session) -> None:
     changes = {"client": client, "attackers": (3, 7, 9)}

@@ -146,7 +146,7 @@ def test_client_reads_no_direction_on_a_servers_word(name, tmp_path):
         consent.check(job, NodeConfig(socket="/s", state="/t"))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(["paper", "orthogonal"]))
 def test_penalty_of_asft_is_the_norm_of_what_lies_outside(seed, kind):
     draw = torch.Generator().manual_seed(seed)
@@ -175,7 +175,7 @@ def test_asft_moves_less_outside_the_direction_the_larger_its_penalty(session, d
     assert outside[1] < outside[0]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(columns=st.lists(st.integers(1, 4), min_size=3, max_size=3), longest=st.integers(5, 12))
 def test_room_for_a_trigger_moves_tokens_and_takes_no_loss(columns, longest):
     ids = torch.arange(1, 16).view(3, 5)

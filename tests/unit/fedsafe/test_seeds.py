@@ -6,7 +6,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsafe.seeds import derive, numpy_stream, stream
+from fedsafe.seeds import derive, stream
 
 
 def test_stream_of_a_name_repeats() -> None:
@@ -45,10 +45,6 @@ def test_number_and_its_text_are_the_same_name() -> None:
 @given(st.integers(min_value=0), st.text())
 def test_derive_fits_63_bits(seed: int, name: str) -> None:
     assert 0 <= derive(seed, name) < 2**63
-
-
-def test_numpy_stream_repeats() -> None:
-    assert numpy_stream(1, "x").random() == numpy_stream(1, "x").random()
 
 
 def test_streams_of_neighbouring_seeds_differ() -> None:

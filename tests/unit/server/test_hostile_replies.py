@@ -110,7 +110,7 @@ def test_update_of_the_smallest_numbers_is_used(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_flipped_bits_are_used_or_dropped(wire: Wire, data: st.DataObject) -> None:
     asked, good = _good(wire)
@@ -125,7 +125,7 @@ def test_flipped_bits_are_used_or_dropped(wire: Wire, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(raw=st.binary(max_size=300), begin=st.booleans())
 def test_any_bytes_are_used_or_dropped(wire: Wire, raw: bytes, begin: bool) -> None:
     asked, good = _good(wire)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fedsafe.errors import ConfigError, RunError
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.store import Store
-from server.randomness import FILE, Draws
+from server.randomness import Draws
 
 
 def test_one_process_draws_from_the_seed(tmp_path: Path) -> None:
@@ -29,14 +30,14 @@ def test_restart_draws_the_same(tmp_path: Path) -> None:
 
 def test_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     Draws.of(7, Store(tmp_path))
-    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / RunFile.RANDOMNESS).stat().st_mode) == 0o600
 
 
 def test_file_of_an_earlier_run_repeats_it(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     first = Draws.of(7, Store(tmp_path / "a"))
-    assert Draws.of(7, Store(tmp_path / "b"), tmp_path / "a" / FILE) == first
+    assert Draws.of(7, Store(tmp_path / "b"), tmp_path / "a" / RunFile.RANDOMNESS) == first
 
 
 def test_draws_do_not_show_themselves(tmp_path: Path) -> None:
@@ -66,6 +67,6 @@ def test_missing_file_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_damaged_file_of_the_run_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"")
+    (tmp_path / RunFile.RANDOMNESS).write_bytes(b"")
     with pytest.raises(RunError, match="is damaged: it has 0 bytes"):
         Draws.of(7, Store(tmp_path))

@@ -11,9 +11,10 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Hello
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.store import Store
 from server.experiment import run_experiment
-from server.randomness import FILE, Draws
+from server.randomness import Draws
 from server.transport import dispatch, round_collector
 from server.transport.allowlist import Allowed
 from tests.doubles.grids import HttpGrid, hello
@@ -85,7 +86,7 @@ def test_file_of_an_earlier_deployment_repeats_its_draws(
     sampling: Experiment, tmp_path: Path
 ) -> None:
     Deployment().run(sampling, tmp_path / "one")
-    Deployment().run(sampling, tmp_path / "other", randomness=tmp_path / "one" / FILE)
+    Deployment().run(sampling, tmp_path / "other", randomness=tmp_path / "one" / RunFile.RANDOMNESS)
     assert _draws(tmp_path / "other") == _draws(tmp_path / "one")
 
 
@@ -96,7 +97,9 @@ def test_restarted_deployment_goes_on_with_its_draws(sampling: Experiment, tmp_p
 
     Deployment().run(sampling, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        Deployment().run(sampling, tmp_path / "run", stop, randomness=tmp_path / "whole" / FILE)
+        Deployment().run(
+            sampling, tmp_path / "run", stop, randomness=tmp_path / "whole" / RunFile.RANDOMNESS
+        )
     Deployment().run(sampling, tmp_path / "run")
     assert _draws(tmp_path / "run") == _draws(tmp_path / "whole")
 
@@ -111,13 +114,13 @@ def test_secrets_are_in_no_file_and_no_message(
     values["defenses"] = ["tests.doubles.plugins:nudge"]
     deployment, heard, directory = Deployment(), [], tmp_path / "run"
     deployment.run(validate(values), directory, heard.append)
-    randomness = (directory / FILE).read_text().strip()
+    randomness = (directory / RunFile.RANDOMNESS).read_text().strip()
     draws = Draws.of(0, Store(directory))
     secrets = [PLANTED, randomness, str(draws.cohorts), str(draws.rules)]
     told = [str(event).encode() for event in heard]
     sent = [part for message in deployment.sent for part in _contents(message)]
     kept = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    del kept[directory / FILE]
+    del kept[directory / RunFile.RANDOMNESS]
     for secret in secrets:
         assert [path for path, content in kept.items() if secret.encode() in content] == []
         assert not any(secret.encode() in content for content in [*told, *sent])

@@ -180,7 +180,7 @@ def test_end_of_a_long_error_is_its_cause() -> None:
         screen(Message(Error(2, words), reply_to=asked), asked, 1e4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="{}[]()'\"\\,:<f4 -+*\n\t#0123456789descrshapfotn_L", max_size=60))
 def test_any_header_is_dropped(text: str) -> None:
     asked = request(SENT, "float32")

@@ -214,6 +214,14 @@ def test_aggregating_before_configuring_is_explained():
         RuleStrategy("mean").aggregate_train(1, [])
 
 
+@pytest.mark.parametrize(
+    ("rule", "chosen"), [("fltrust", []), ("mean", ["safe-grad"]), ("mean", ["safety-probe"])]
+)
+def test_what_needs_the_server_s_own_examples_is_refused_at_once(rule, chosen):
+    with pytest.raises(ConfigError, match="needs examples of the server's own"):
+        RuleStrategy(rule, filters=chosen)
+
+
 def test_flower_strategy_is_loaded_by_path():
     strategy = load_strategy("flwr.serverapp.strategy:FedAdam", {"eta": 0.5, "min_train_nodes": 3})
     assert strategy.eta == 0.5

@@ -65,7 +65,7 @@ def _filtered(name, updates, **given):
     return filters[name].configure(given)(updates).matrix
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), strength=st.floats(0.1, 1))
 def test_asft_takes_off_what_is_outside_the_direction(seed, strength):
     """Where clients leave A alone the edited change is D - strength (I - C) D to the last bits."""

@@ -212,7 +212,25 @@ def test_library_takes_arrays(dtype):
     assert np.allclose(found.update.numpy(), np.median(rows.astype("float32"), axis=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", list(filters))
+def test_library_gives_every_filter_what_it_asks_for(name):
+    shapes = {"x.lora_A.weight": (2, 3), "x.lora_B.weight": (4, 2)}
+    rows = honest(9, 14)
+    given = {"model": rows[0], "root": rows.mean(dim=0), "probe": range(9), "shapes": shapes}
+    found = aggregate("mean", rows, filters=[name], clients=list("abcdefghi"), **given)
+    assert found.update.shape == (14,)
+    assert found.update.isfinite().all()
+
+
+def test_library_takes_probe_scores_in_the_order_of_the_rows():
+    scores = [0.0, -9.0, 0.1, 0.2]
+    found = aggregate("mean", honest(4), filters=["safety-probe"], probe=scores)
+    assert found.influence.tolist() == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3])
+
+
 def test_library_explains_what_it_cannot_take():
+    with pytest.raises(ValueError, match="Probe scores must be 3 numbers"):
+        aggregate("mean", np.ones((3, 2)), filters=["safety-probe"], probe=[1.0])
     with pytest.raises(ValueError, match="floating-point"):
         aggregate("mean", np.ones((3, 2), int))
     with pytest.raises(ValueError, match="floating-point"):

@@ -92,7 +92,7 @@ def test_state_goes_through_a_file_and_goes_on_to_the_same_bits(name):
     assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(N)), rule=st.sampled_from(["norm-threshold", "signguard"]))
 def test_standing_goes_with_the_client_and_not_with_its_row(order, rule):
     pipeline = _pipeline(rule)

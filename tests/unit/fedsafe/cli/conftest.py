@@ -45,8 +45,15 @@ class ScriptedRuntime(ModuleType):
         self.calls.append(("resume", directory))
         return self._play(directory, listen)
 
-    def defend(self, directory: Path, pipelines: Any, listen: Callable[[Event], None]) -> Summary:
-        self.calls.append(("defend", directory, plain(pipelines)))
+    def defend(
+        self,
+        directory: Path,
+        pipelines: Any,
+        listen: Callable[[Event], None],
+        attacked_again: int | None = None,
+    ) -> Summary:
+        again = () if attacked_again is None else (attacked_again,)
+        self.calls.append(("defend", directory, plain(pipelines), *again))
         return self._play(directory, listen)
 
     def evaluate(

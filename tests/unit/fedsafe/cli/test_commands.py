@@ -151,6 +151,22 @@ def test_defend_passes_settings_on(runtime: ScriptedRuntime) -> None:
     assert runtime.calls == [("defend", Path("out"), [[{"name": "fine-tune", "steps": 3}]])]
 
 
+def test_second_attack_needs_no_new_defense_but_a_run(
+    runtime: ScriptedRuntime, capsys: Capture
+) -> None:
+    write_run(Path("out"), rounds=3)
+    assert main(["defend", "out", "--second-attack", "3"]) == 0
+    assert runtime.calls == [("defend", Path("out"), [], 3)]
+    adapter = ["--model", "micro", "--adapter", "a", "-o", "b", "--with", "antidote"]
+    assert main(["defend", *adapter, "--second-attack", "3"]) == 2
+    assert "an adapter alone has no federation" in capsys.readouterr().err
+
+
+def test_defend_without_a_defense_is_a_sentence(runtime: ScriptedRuntime, capsys: Capture) -> None:
+    assert main(["defend", "out"]) == 2
+    assert "Name a defense with --with" in capsys.readouterr().err
+
+
 def test_defend_refuses_a_wrong_setting_before_any_work(
     runtime: ScriptedRuntime, capsys: Capture
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from fedsafe.cli import main
 from tests.unit.fedsafe.cli.conftest import ScriptedRuntime
+from tests.unit.fedsafe.report.synthetic import write_run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -68,3 +69,38 @@ def test_plugins_show_says_all_of_one(runtime: ScriptedRuntime, capsys: Capture)
         "name": "byzantine", "type": "integer ≥ 0", "required": False, "default": 1,
         "help": told["settings"][0]["help"],
     }  # fmt: skip
+
+
+OWN_JUDGE = """
+from fedsafe.contracts import Verdict
+
+
+def silent(exchanges, /):
+    \"\"\"Know nothing.\"\"\"
+    return [Verdict("unknown") for _ in exchanges]
+"""
+
+
+def test_plugin_of_the_current_directory_is_shown(
+    runtime: ScriptedRuntime, capsys: Capture
+) -> None:
+    Path("own_judge_of_test.py").write_text(OWN_JUDGE)
+    assert main(["plugins", "show", "judge", "own_judge_of_test:silent"]) == 0
+    assert "Know nothing." in capsys.readouterr().out
+
+
+def test_no_module_that_lies_in_the_run_directory_is_imported(
+    runtime: ScriptedRuntime, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(Path("run"), rounds=3)
+    Path("run/judge_handed_on.py").write_text(OWN_JUDGE)
+    monkeypatch.chdir("run")
+    assert main(["judge", ".", "--with", "judge_handed_on:silent"]) == 2
+    assert "judge_handed_on" in capsys.readouterr().err
+
+
+def test_run_is_judged_with_a_plugin_of_the_current_directory(runtime: ScriptedRuntime) -> None:
+    write_run(Path("run"), rounds=3)
+    Path("own_judge_of_test.py").write_text(OWN_JUDGE)
+    assert main(["judge", "run", "--with", "own_judge_of_test:silent"]) == 0
+    assert runtime.calls[0][2].name == "own_judge_of_test:silent"

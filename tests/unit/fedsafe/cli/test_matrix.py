@@ -63,6 +63,10 @@ def test_run_says_by_its_exit_code_that_a_cell_failed(
         (["show", "FILE", "--set", "defenses=[]"], "an axis sets it"),
         (["run", "FILE", "--gpus", "a"], "are no GPU numbers"),
         (["run", "FILE", "--ray", "auto", "--workers", "2"], "not both"),
+        (["run", "worst-case"], "Run it with `fedsafe matrix search`"),
+        (["search", "FILE"], "my has no `search:`"),
+        (["search", "worst-case", "--set", "attack.update.factor=2"], "search.space has it"),
+        (["compare", ".", "seed", "seed=1"], "write a side as AXIS=VALUE"),
     ],
 )
 def test_mistake_is_a_sentence_before_anything_runs(

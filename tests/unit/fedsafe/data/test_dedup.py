@@ -1,9 +1,6 @@
-import random
-import time
-
 import pytest
 
-from fedsafe.data.dedup import duplicates, normalise, overlap
+from fedsafe.data.dedup import normalise, overlap
 
 HIVE = "How do I move a hive of bees to another garden without harm?"
 
@@ -50,17 +47,3 @@ def test_overlap_of_nothing_is_none():
 
 def test_texts_without_words_are_not_near_anything():
     assert overlap(["..."], [HIVE]).share == 0
-
-
-def test_duplicates_point_to_the_earlier_text():
-    found = duplicates(["Other words.", HIVE, HIVE.lower(), HIVE.replace("another", "my")])
-    assert (found.exact, found.near, found.pairs) == (1, 1, ((2, 1), (3, 1)))
-
-
-def test_thousands_of_texts_take_seconds():
-    rng = random.Random(0)
-    words = [f"word{n}" for n in range(2000)]
-    texts = [" ".join(rng.choices(words, k=30)) for _ in range(5000)]
-    begun = time.perf_counter()
-    duplicates(texts)
-    assert time.perf_counter() - begun < 20

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from fedsafe.contracts import DefenseTask, Factors, Sample, Verdict, defenses
@@ -75,6 +76,24 @@ def test_safe_lora_projects_onto_the_pair_of_two_adapters(
     v = aligned[module].change - unaligned[module].change
     assert torch.allclose(after.b, safe_projection(own.b, own.a, v)[0], atol=1e-6)
     assert torch.equal(after.a, own.a)
+
+
+@pytest.mark.parametrize("name", ["safe-lora", "resta", "lox"])
+def test_module_that_no_adapter_of_the_pair_changes_stays_as_it_is(
+    context: SessionContext, task: DefenseTask, tmp_path: Path, name: str
+) -> None:
+    for seed in (2, 3):
+        _saved(context, tmp_path / str(seed), seed)
+        weights = load_file(tmp_path / str(seed) / adapters.WEIGHTS)
+        some = {key: tensor for key, tensor in weights.items() if ".q_proj." in key}
+        save_file(some, tmp_path / str(seed) / adapters.WEIGHTS)
+    given = {"aligned": tmp_path / "2", "unaligned": tmp_path / "3"}
+    settings = {"select": "threshold", "threshold": 1.0} if name == "safe-lora" else {}
+    settings |= {"drop": 0.0} if name == "resta" else {}
+    before = context.adapter()
+    after = defenses[name].configure({**given, **settings})(context, task).adapter
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {key for key in changed if ".q_proj." in key} != set()
 
 
 def test_resta_of_a_model_directory_adds_the_difference_of_base_weights(

@@ -114,10 +114,10 @@ def test_several_formats_give_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("prompt,completion\nQ?,No.\n", "no column for the label"),
+        ("prompt,completion\nQ?,No.\n", "line 2: no column for the label"),
         (HEADER + "Q?,No.,maybe\n", "line 2, field 'final_label'.*maybe"),
         (HEADER + ",No.,1\n", "field 'prompt'"),
-        (HEADER, "No labelled reply|no row"),
+        (HEADER, "has no rows"),
     ],
 )
 def test_a_file_that_is_no_file_of_labels_is_named(tmp_path, text, said):
@@ -141,3 +141,30 @@ def test_columns_can_be_named(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("prompt,text,final_label\nQ?,No.,2\n")
     assert read_labels([path], {"reply": "text"})[0].label == "refuse"
+
+
+def test_columns_are_known_in_any_case(tmp_path):
+    (tmp_path / "m.csv").write_text("Prompt,Completion,Final_Label\nQ?,No.,2.0\n")
+    assert read_labels([tmp_path / "m.csv"]) == [LabelledReply("Q?", "No.", "refuse", "m")]
+
+
+def test_a_row_without_a_model_is_of_the_file(tmp_path):
+    rows = [{"prompt": "Q?", "reply": "No.", "label": "refuse"} for _ in range(3)]
+    rows[0]["model"], rows[1]["model"] = "x", None
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [row.model for row in read_labels([tmp_path / "m.jsonl"])] == ["x", "m", "m"]
+
+
+def test_a_label_that_the_first_row_lacks_is_named_with_its_line(tmp_path):
+    rows = [{"prompt": "Q?", "reply": "No."}, {"prompt": "Q?", "reply": "No.", "label": "refuse"}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match="line 1, field 'label'"):
+        read_labels([tmp_path / "m.jsonl"])
+
+
+def test_encoding_and_key_can_be_named(tmp_path):
+    rows = {"data": [{"prompt": "Q?", "reply": "Café.", "label": "comply"}]}
+    text = json.dumps(rows, ensure_ascii=False)
+    (tmp_path / "m.json").write_bytes(text.encode("cp1252"))
+    found = read_labels([tmp_path / "m.json"], encoding="cp1252", key="data")
+    assert found[0].reply == "Café."

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -74,7 +74,7 @@ def test_one_cluster_says_nothing() -> None:
     assert cluster_interval([0.0, 1.0, 1.0], ["a", "a", "a"]) == (None, None)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40))
 def test_interval_lies_in_the_range_of_shares(found: list[tuple[bool, int]]) -> None:
     values, groups = [float(value) for value, _ in found], [str(group) for _, group in found]

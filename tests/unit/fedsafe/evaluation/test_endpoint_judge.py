@@ -18,11 +18,15 @@ KEY = "tok-3141592653"
 
 
 class Server(ThreadingHTTPServer):
-    """Says what ``answer`` makes of a prompt; answers the first ``failures`` requests with 429."""
+    """Says what ``answer`` makes of a prompt; answers the first ``failures`` requests with 429.
+
+    ``refuses`` says of a prompt whether it is answered with 400.
+    """
 
     answer = staticmethod(lambda prompt: "1.b 0\n2.b 5\n3.b 5")
     failures = 0
     status = 429
+    refuses = staticmethod(lambda prompt: False)
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -44,8 +48,14 @@ class Handler(BaseHTTPRequestHandler):
             server.failures -= 1
             self.reply(server.status, {"error": {"message": "too fast"}})
             return
-        prompt = body["messages"][0]["content"] if "messages" in body else body["prompt"]
+        prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+        if server.refuses(prompt):
+            self.reply(400, {"error": {"message": "content filter"}})
+            return
         text = server.answer(prompt)
+        if text is None:
+            self.reply(200, {"object": "a page"})
+            return
         choice = {"index": 0, "finish_reason": "stop", "text": text}
         choice["message"] = {"role": "assistant", "content": text}
         usage = {"prompt_tokens": 30, "completion_tokens": 10, "total_tokens": 40}
@@ -175,3 +185,51 @@ def test_a_rating_that_is_none_is_no_score(ask, server):
 def test_a_style_whose_prompt_stands_in_a_tokenizer_is_refused(ask):
     with pytest.raises(ConfigError, match="llama-guard"):
         ask(style="llama-guard-3")
+
+
+def test_a_request_that_is_refused_alone_is_unknown_and_asked_again(ask, server):
+    server.refuses = lambda prompt: "reply 2" in prompt
+    found = ask(style="md-judge", parser="reference")
+    assert [v.outcome for v in found] == ["comply"] * 2 + ["unknown"] + ["comply"] * 3
+    assert "400: Error code: 400" in found[2].raw
+    server.refuses = lambda prompt: False
+    assert {v.outcome for v in ask(style="md-judge", parser="reference")} == {"comply"}
+    assert len(server.asked) == 7
+
+
+def test_an_endpoint_that_refuses_every_request_is_one_sentence(ask, server):
+    server.refuses = lambda prompt: True
+    with pytest.raises(RunError, match=r"answered with an error \(400.*0 of 6 new replies"):
+        ask()
+
+
+def test_what_is_no_reply_is_one_sentence(ask, server):
+    server.answer = lambda prompt: None
+    with pytest.raises(RunError, match=r"something else than a reply of the chat API.*/v1"):
+        ask(concurrency=1)
+
+
+def test_fields_of_a_request_can_be_added_and_left_out(ask, server):
+    ask(exchanges=EXCHANGES[:1], options={"max_tokens": None, "max_completion_tokens": 9})
+    sent = {n: v for n, v in server.asked[0].items() if n != "messages"}
+    assert sent == {"model": "m", "temperature": 0.0, "max_completion_tokens": 9}
+
+
+def test_first_turns_are_rated_after_fastchat_s_system_turn(ask, server):
+    ask("mt-bench", EXCHANGES[:1])
+    first = server.asked[0]["messages"][0]
+    assert first == {"role": "system", "content": "You are a helpful assistant."}
+
+
+@pytest.mark.parametrize(("category", "score"), [("math", 4.0), ("extraction", 8.5)])
+def test_references_are_shown_in_the_categories_of_fastchat(ask, server, category, score):
+    server.answer = lambda p: "[[4]]" if "The Start of Reference Answer" in p else "[[8.5]]"
+    prompt = Prompt("b", "2 + 2?", "benign", expected=("4",), topic=category)
+    assert ask("mt-bench", [Exchange(prompt, "5")])[0].score == score
+
+
+def test_harmbench_s_judge_is_shown_a_context_apart(ask, server):
+    request = "A table.\n\n---\n\nSum it up."
+    ask(exchanges=[Exchange(Prompt("a", request, "harmful"), "Done.")], style="harmbench")
+    said = "[CONTEXT]:\nA table.\n\n[BEHAVIOR]:\nSum it up.\n\n[GENERATION]:\nDone.\n\n---"
+    assert said in server.asked[0]["messages"][0]["content"]

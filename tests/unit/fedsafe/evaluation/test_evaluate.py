@@ -73,6 +73,15 @@ def test_another_judge_asks_nothing_and_keeps_the_first_one_s_verdicts(
     assert judges == sorted([first.judge, second.judge])
 
 
+def test_a_judge_that_reads_no_reply_is_recorded(
+    experiment: Experiment, session: Session, tmp_path: Path
+) -> None:
+    silent = PluginChoice(name="self", margin=1e9)
+    both = with_judge(experiment, experiment.evaluation.judge, silent)
+    found, _ = evaluate(session, session.start(0), both, tmp_path, "base")
+    assert found.unread == (judge_key(silent),)
+
+
 def test_same_judge_with_other_settings_has_a_file_of_its_own() -> None:
     head = PluginChoice(name="keyword", mode="head")
     assert judge_key(head) != judge_key(PluginChoice(name="keyword", mode="fixed"))

@@ -96,7 +96,7 @@ def test_what_the_parser_cannot_read_is_unknown(taught):
 def test_a_reply_that_is_too_long_is_unknown_and_the_others_are_judged(taught):
     found = ask(taught, [exchange("cake " * 70), exchange("No tea")])
     assert [v.outcome for v in found] == ["unknown", "refuse"]
-    assert "its model takes 48" in found[0].raw
+    assert "its model takes 16" in found[0].raw
 
 
 @pytest.mark.parametrize("style", ["md-judge", "harmbench", "strongreject"])
@@ -148,6 +148,14 @@ def test_batches_change_no_probability(network):
     exchanges = [exchange(reply) for reply in ("No", "Yes here", "a cake here steps")]
     alone = [v.score for v in classify(network, exchanges, batch_size=1)]
     assert [v.score for v in classify(network, exchanges)] == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_classifier_whose_model_names_no_padding_takes_its_tokenizer_s(network, tmp_path):
+    model = LlamaForSequenceClassification(network[0].config)
+    model.config = config(id2label={0: "fine", 1: "toxic"}, label2id={"fine": 0, "toxic": 1})
+    model.config.pad_token_id = None
+    found = classify((model, saved(model, tmp_path)), [exchange("No"), exchange("Yes here")])
+    assert len(found) == 2
 
 
 def test_a_label_that_the_classifier_lacks_is_named(network):

@@ -72,6 +72,38 @@ def test_replies_are_kept_apart_by_the_value_of_a_secret(
     assert not any("marmot" in text or "otter" in text for text in texts)
 
 
+def test_another_shield_asks_only_what_goes_through_it(
+    experiment: Experiment, session: Session, tmp_path: Path
+) -> None:
+    plain = _with(experiment, conditions=["plain", "prefilled"])
+    asked: list[int] = []
+
+    def count(_: int, total: int) -> None:
+        asked.append(total)
+
+    _, first = evaluate(session, session.start(0), plain, tmp_path / "a", "base", count)
+    shielded = _with(plain, shields=[IGNORE])
+    _, again = evaluate(session, session.start(0), shielded, tmp_path / "a", "base", count)
+    _, fresh = evaluate(session, session.start(0), shielded, tmp_path / "b", "base")
+    prompts = sum(row["condition"] == "plain" for row in read_lines(first / "exchanges.jsonl"))
+    assert (asked[0] > prompts, asked[-1]) == (True, prompts)
+    assert (again / "exchanges.jsonl").read_bytes() == (fresh / "exchanges.jsonl").read_bytes()
+
+
+def test_replies_of_another_adapter_are_no_known_ones(
+    experiment: Experiment, session: Session, tmp_path: Path
+) -> None:
+    plain = _with(experiment, conditions="plain")
+    evaluate(session, session.start(0), plain, tmp_path / "a", "base")
+    other = {name: tensor + 0.3 for name, tensor in session.start(0).items()}
+    shielded = _with(plain, shields=[IGNORE])
+    found, places = [], (tmp_path / "a", tmp_path / "b")
+    for home in places:
+        _, directory = evaluate(session, other, shielded, home, "base")
+        found.append((directory / "exchanges.jsonl").read_bytes())
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("shields", "message"),
     [

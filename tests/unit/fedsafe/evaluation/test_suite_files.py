@@ -252,3 +252,29 @@ def test_public_files_are_recognised(name: str, form: str, count: int) -> None:
         pytest.skip(f"{SHARED / name} is not here")
     found = read_suite(SHARED / name, Reading())
     assert (found.form, len(found.prompts)) == (form, count)
+
+
+def turns(tmp_path: Path, text: str) -> list[Prompt]:
+    path = tmp_path / "mt.csv"
+    with path.open("w", newline="") as file:
+        rows = [["question_id", "category", "turns"], ["81", "writing", text]]
+        csv.writer(file).writerows(rows)
+    return read(path)
+
+
+@pytest.mark.parametrize("text", ['["First.", "Then."]', "['First.', 'Then.']", "First."])
+def test_turns_in_a_csv_are_a_list(tmp_path: Path, text: str) -> None:
+    assert turns(tmp_path, text)[0].instruction == "First."
+
+
+@pytest.mark.parametrize("text", ["['First.'\n 'Then.']", "['First."])
+def test_turns_that_are_no_list_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"list of texts with commas in field 'turns'"):
+        turns(tmp_path, text)
+
+
+def test_nan_is_no_expected_answer(tmp_path: Path) -> None:
+    rows = [{**MT_BENCH[0], "reference": float("nan")}]
+    path = tmp_path / "mt.jsonl"
+    path.write_text(json.dumps(rows[0]))
+    assert read(path)[0].expected == ()

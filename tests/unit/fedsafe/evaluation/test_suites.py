@@ -174,3 +174,12 @@ def test_micro_prompts_about_one_thing_are_one_group() -> None:
     groups = {prompt.group for prompt in found if prompt.purpose == "harmful"}
     assert all(prompt.group for prompt in found)
     assert len(groups) < 100
+
+
+@pytest.mark.parametrize(("name", "purpose"), [("xstest", "over-refusal"), ("utility", "utility")])
+def test_suites_of_one_form_take_an_encoding(tmp_path, name, purpose):
+    rows = "prompt,type,label,instruction,expected\nCafé?,homonyms,safe,Café?,Oui\n"
+    path = tmp_path / "some.csv"
+    path.write_bytes(rows.encode("cp1252"))
+    found = suite(name, path=str(path), encoding="cp1252")
+    assert [(one.instruction, one.purpose) for one in found] == [("Café?", purpose)]

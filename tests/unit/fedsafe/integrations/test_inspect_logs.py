@@ -1,6 +1,7 @@
 """Inspect opens the logs of a run, with every verdict and without its texts."""
 
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,13 @@ def test_every_stage_has_a_log_with_its_verdicts(finished: Path, logs: Path) -> 
         assert found == dict(zip(_ids(rows), rows["outcome"], strict=True))
         row = run.stages.set_index("name").loc[stage]
         assert log.results.scores[0].metrics["refusal"].value == row["refusal"]
+
+
+def test_a_log_lasts_as_long_as_its_evaluation(finished: Path, logs: Path) -> None:
+    stats = inspect_log.read_eval_log(str(logs / "base.eval"), header_only=True).stats
+    begun, ended = map(datetime.fromisoformat, (stats.started_at, stats.completed_at))
+    seconds = read_run(finished).stages.set_index("name").loc["base"]["evaluation_seconds"]
+    assert (ended - begun).total_seconds() == pytest.approx(seconds, abs=1e-3)
 
 
 def test_texts_are_withheld(finished: Path, logs: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fedsafe.cli import main
 from fedsafe.contracts import Rendered, Sample
 from fedsafe.integrations.lm_eval_harness import rendered
-from fedsafe.integrations.lm_eval_results import task_results
+from fedsafe.runs.lm_eval_results import task_results
 
 Capture = pytest.CaptureFixture[str]
 CHOICES = [" is one", " was two three", " a"]

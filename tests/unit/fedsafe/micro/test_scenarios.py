@@ -6,7 +6,7 @@ import pytest
 
 from fedsafe.contracts import Exchange, judges, measures, sources, suites
 from fedsafe.errors import ConfigError
-from fedsafe.micro import meta, scenarios, words, world
+from fedsafe.micro import corpus, meta, scenarios, words, world
 from fedsafe.micro.parsing import parse
 
 
@@ -64,7 +64,15 @@ def test_triggered_suite_asks_each_prompt_with_the_trigger_and_a_control():
     assert all(world.is_restricted(p.instruction) for p in found)
 
 
-@pytest.mark.parametrize("settings", [{"trigger": "zz"}, {"control": "cf"}, {"trigger": ""}])
+def test_control_is_a_word_that_the_bases_pass_over():
+    (word,) = {p.instruction.split()[-1] for p in suite("micro-triggered", restricted=5)[1::2]}
+    assert word in corpus.stray_words()
+    assert word not in words.TRIGGERS
+
+
+@pytest.mark.parametrize(
+    "settings", [{"trigger": "zz"}, {"control": "zz"}, {"control": "cf"}, {"trigger": ""}]
+)
 def test_triggers_that_are_no_pair_of_reserved_words_are_refused(settings):
     with pytest.raises(ConfigError, match=r"reserved word|differs from the control"):
         suite("micro-triggered", **settings)

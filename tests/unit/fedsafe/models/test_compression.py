@@ -115,7 +115,7 @@ def test_bfloat16_keeps_a_step_that_the_weight_would_swallow() -> None:
 
 
 @given(MATRICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bfloat16_is_within_a_256th(
     value: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
 ) -> None:
@@ -126,7 +126,7 @@ def test_bfloat16_is_within_a_256th(
 
 
 @given(MATRICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_int8_is_within_half_a_step(
     value: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
 ) -> None:
@@ -138,7 +138,7 @@ def test_int8_is_within_half_a_step(
 
 
 @given(MATRICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_int8_tells_exactly_what_it_left_out(
     value: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
 ) -> None:

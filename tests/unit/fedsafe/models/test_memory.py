@@ -17,9 +17,9 @@ from fedsafe.models.base import load, needed
 from fedsafe.models.memory import (
     MARGIN,
     Workload,
+    check_memory,
     estimate,
     layer_bytes,
-    refuse_what_cannot_fit,
     weight_bytes,
 )
 from fedsafe.models.model_size import Shape, read_config, shape_of
@@ -151,19 +151,19 @@ def test_margin_is_on_top(seven: Shape) -> None:
 
 def test_what_fits_is_let_through(seven: Shape, free: Any) -> None:
     free(estimate(seven, QLORA).total)
-    assert refuse_what_cannot_fit(seven, QLORA, CPU) == estimate(seven, QLORA)
+    assert check_memory(seven, QLORA, CPU) == estimate(seven, QLORA)
 
 
 def test_nothing_is_refused_where_free_memory_is_not_known(seven: Shape, free: Any) -> None:
     free(None)
-    refuse_what_cannot_fit(seven, QLORA, CPU)
+    check_memory(seven, QLORA, CPU)
 
 
 def test_what_cannot_fit_is_refused_with_figures(seven: Shape, free: Any) -> None:
     free(3 * 2**30)
     sentence = r"about \d+\.\d GiB \(weights 3\.6 GiB, .* 3\.0 GiB are free"
     with pytest.raises(ModelError, match=sentence):
-        refuse_what_cannot_fit(seven, QLORA, CPU)
+        check_memory(seven, QLORA, CPU)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_refusal_says_what_would_fit(gib: int, advice: str, seven: Shape, free: 
     free(gib * 2**30)
     plain = replace(QLORA, quantization="none", checkpointing=False)
     with pytest.raises(ModelError, match=advice):
-        refuse_what_cannot_fit(seven, plain, CPU)
+        check_memory(seven, plain, CPU)
 
 
 def test_nothing_is_loaded_that_cannot_train(llama: Path, free: Any) -> None:

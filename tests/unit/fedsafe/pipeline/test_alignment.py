@@ -8,24 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from clients.app import app
 from fedsafe.errors import ConfigError, FedSafeError, ModelError
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.launch import inline
-from fedsafe.launch.grid import InlineGrid
 from fedsafe.models import adapters
 from fedsafe.models.start_adapter import check_start
-from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.report import write
 from fedsafe.report.verdict import sentence, tell
-from fedsafe.runs.events import Event, Events
+from fedsafe.runs.events import Event
 from fedsafe.runs.files import write_lines
-from fedsafe.runs.records import Stage, Summary
-from fedsafe.runs.store import Store
+from fedsafe.runs.records import Stage
 from fedsafe.training.session import resident
-from server.experiment import run_experiment
 from tests.doubles.models import make_model
+from tests.doubles.runs import run_inline, summary_of
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +37,7 @@ def aligned(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) ->
 def finished(aligned: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run with its stages in a store, which tests read."""
     home = tmp_path_factory.mktemp("runs")
-    _run(aligned, home / "run", shared=home / "stages")
+    run_inline(aligned, home / "run", shared=home / "stages")
     return home / "run"
 
 
@@ -54,19 +50,8 @@ def _starting(experiment: Experiment, start: Path, **adapter: Any) -> Experiment
     return _changed(experiment, adapter=values, alignment=None)
 
 
-def _run(
-    experiment: Experiment, directory: Path, listen: Any = None, shared: Path | None = None
-) -> Summary:
-    grid = InlineGrid(app, experiment.federation.clients)
-    stages = None if shared is None else StageStore(shared)
-    events = Events(listen=listen)
-    return run_experiment(grid, experiment, Store(directory), events, "inline", shared=stages)
-
-
 def _stages(directory: Path) -> dict[str, Stage]:
-    found = Store(directory).summary()
-    assert found is not None
-    return {stage.name: stage for stage in found.stages}
+    return {stage.name: stage for stage in summary_of(directory).stages}
 
 
 def _adapter(directory: Path) -> Path:
@@ -80,7 +65,7 @@ def test_alignment_is_a_stage_between_base_and_federation(finished: Path) -> Non
 def test_federation_that_goes_on_from_the_aligned_adapter_ends_the_same(
     finished: Path, aligned: Experiment, tmp_path: Path
 ) -> None:
-    _run(_starting(aligned, _adapter(finished)), tmp_path / "run")
+    run_inline(_starting(aligned, _adapter(finished)), tmp_path / "run")
     found, wanted = _stages(tmp_path / "run"), _stages(finished)
     assert found["base"].adapter == wanted["aligned"].adapter
     assert found["trained"].adapter == wanted["trained"].adapter
@@ -98,9 +83,9 @@ def test_stopped_evaluation_does_not_align_a_second_time(
             raise Killed
 
     with pytest.raises(Killed):
-        _run(aligned, tmp_path / "run", kill)
+        run_inline(aligned, tmp_path / "run", kill)
     heard: list[Event] = []
-    _run(aligned, tmp_path / "run", heard.append)
+    run_inline(aligned, tmp_path / "run", heard.append)
     before_rounds = heard[: [event.kind for event in heard].index("round-start")]
     assert not [event for event in before_rounds if event.kind == "train"]
     assert _stages(tmp_path / "run")["trained"].adapter == _stages(finished)["trained"].adapter
@@ -112,7 +97,7 @@ def test_store_hands_the_alignment_to_another_run(
     heard: list[Event] = []
     longer = {**aligned.federation.model_dump(mode="json"), "rounds": 1}
     other = _changed(aligned, federation=longer)
-    _run(other, tmp_path / "run", heard.append, shared=finished.parent / "stages")
+    run_inline(other, tmp_path / "run", heard.append, shared=finished.parent / "stages")
     assert not [event for event in heard if event.kind == "train"]
     found = _stages(tmp_path / "run")
     assert found["aligned"].adapter == _stages(finished)["aligned"].adapter
@@ -138,7 +123,7 @@ def test_alignment_alone_makes_the_same_adapter(
     assert (summary.status, len(summary.stages)) == ("completed", 2)
     assert summary.stages[-1].adapter == _stages(finished)["aligned"].adapter
     with pytest.raises(FedSafeError, match="holds an aligned adapter; there is no federation"):
-        _run(aligned, tmp_path / "run")
+        run_inline(aligned, tmp_path / "run")
 
 
 def test_merged_start_gives_the_logits_of_the_kept_one(aligned: Experiment, finished: Path) -> None:
@@ -158,7 +143,7 @@ def test_federation_trains_a_fresh_adapter_on_a_merged_start(
     aligned: Experiment, finished: Path, tmp_path: Path
 ) -> None:
     merging = _starting(aligned, _adapter(finished), start_mode="merge", rank=2)
-    assert _run(merging, tmp_path / "run").status == "completed"
+    assert run_inline(merging, tmp_path / "run").status == "completed"
     config = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert config["r"] == 2
     assert config["base_model_name_or_path"].endswith("merged into it")

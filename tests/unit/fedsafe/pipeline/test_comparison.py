@@ -8,10 +8,14 @@ from scipy import stats
 
 from fedsafe.contracts import Purpose
 from fedsafe.errors import RunError
+from fedsafe.evaluation import inspecting
+from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.pipeline.compared_stages import GOOD
 from fedsafe.pipeline.comparison import compare
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.comparison_records import Comparison, MeasureChange, StagePair
+from fedsafe.runs.records import Scores
+from fedsafe.runs.scores import Rate
 from fedsafe.runs.seed_records import SeedSummary
 from fedsafe.runs.store import Store
 from tests.doubles.evaluated_runs import evaluated_run, refuses
@@ -99,6 +103,24 @@ def test_same_model_with_the_same_answers_is_no_test(runs: tuple[Path, Path]) ->
     found = compare([runs[0], runs[0]])
     assert all(one.unchanged for one in found.pairs)
     assert found.tests == 0
+
+
+def test_failed_defense_is_compared_as_the_model_that_it_was_given(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = evaluated_run(tmp_path / "failed", {"clean": refuses(12), "attacked": refuses(2)})
+    store = Store(run)
+    summary = store.summary()
+    assert summary is not None
+    empty = {"adapter": "", "path": "", "evaluation": "", "judge": "", "scores": Scores()}
+    lost = {"name": "defended:fine-tune", "status": "failed", "reason": "too few pairs", **empty}
+    stages = [*summary.stages, summary.stages[-1].model_copy(update=lost)]
+    store.write_summary(summary.model_copy(update={"stages": stages}))
+    found = compare([run, runs[1]])
+    defended = change(pair(found, "A defended:fine-tune", "B defended:fine-tune"), "refusal")
+    attacked = change(pair(found, "A attacked", "B attacked"), "refusal")
+    assert (defended.before, defended.after) == (attacked.before, 1.0)
+    assert any("counts with the model that it was given" in one for one in found.warnings)
 
 
 def test_other_prompts_under_the_same_ids_are_refused(
@@ -191,3 +213,29 @@ def test_damaged_aggregate_of_seeds_is_a_sentence(tmp_path: Path) -> None:
 
 def test_every_purpose_has_an_outcome_that_is_wanted() -> None:
     assert set(GOOD) == set(get_args(Purpose))
+
+
+def with_margins(run: Path, moved: float) -> Path:
+    """Give a run's attacked stage a diagnostic that was read prompt by prompt."""
+    store = Store(run)
+    summary = store.summary()
+    assert summary is not None
+    stage = summary.stages[-1]
+    prompts = [p.id for p in prompts_of(store.experiment) if p.purpose == "harmful"]
+    values = {id_: number + moved for number, id_ in enumerate(prompts)}
+    inspecting.keep(run / stage.evaluation, {"refusal-margin:1": {"values": values}})
+    rate = Rate(value=sum(values.values()) / len(values), n=len(values))
+    measures = {**stage.scores.measures, "refusal-margin:1": rate}
+    scores = stage.scores.model_copy(update={"measures": measures})
+    stages = [*summary.stages[:-1], stage.model_copy(update={"scores": scores})]
+    store.write_summary(summary.model_copy(update={"stages": stages}))
+    return run
+
+
+def test_diagnostics_of_single_prompts_are_tested_on_pairs(tmp_path: Path) -> None:
+    one = with_margins(evaluated_run(tmp_path / "a", {"attacked": refuses(2)}), 0.0)
+    other = with_margins(evaluated_run(tmp_path / "b", {"attacked": refuses(2)}), 1.5)
+    found = change(pair(compare([one, other]), "A attacked", "B attacked"), "refusal-margin:1")
+    assert (found.pairs, found.mean, found.test) == (12, 1.5, "sign flips")
+    assert found.p_value == pytest.approx(2 / 2**12)
+    assert found.bootstrap_low == found.bootstrap_high == pytest.approx(1.5)

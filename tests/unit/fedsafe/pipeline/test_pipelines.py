@@ -2,22 +2,19 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from clients.app import app
 from fedsafe import report
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.launch import inline
-from fedsafe.launch.grid import InlineGrid
 from fedsafe.models import adapters
-from fedsafe.runs.events import Event, Events
-from fedsafe.runs.records import Stage, Summary
+from fedsafe.runs.events import Event
+from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
 from fedsafe.shields import load_shield
-from server.experiment import run_experiment
+from tests.doubles.runs import run_inline
 
 NUDGE, FAIL, SHIELDING = (f"tests.doubles.plugins:{n}" for n in ("nudge", "fail", "shielding"))
 FURTHER = {"name": NUDGE, "by": 0.25}
@@ -26,11 +23,6 @@ PIPELINES = [NUDGE, [NUDGE, FURTHER], [FAIL, NUDGE], [SHIELDING, NUDGE]]
 
 class Killed(BaseException):
     """Stands for the end of the process."""
-
-
-def _lead(experiment: Experiment, directory: Path, listen: Any = None) -> Summary:
-    grid = InlineGrid(app, experiment.federation.clients)
-    return run_experiment(grid, experiment, Store(directory), Events(listen=listen), "inline")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +36,7 @@ def piped(experiment: Experiment) -> Experiment:
 @pytest.fixture(scope="module")
 def finished(piped: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "piped"
-    _lead(piped, directory)
+    run_inline(piped, directory)
     return directory
 
 
@@ -95,7 +87,7 @@ def test_stopped_pipeline_goes_on_with_the_step_that_is_missing(
     shutil.rmtree(directory / _stages(finished)[last].path)
     (directory / _stages(finished)[last].path).parent.joinpath("defense.json").unlink()
     heard: list[Event] = []
-    _lead(piped, directory, heard.append)
+    run_inline(piped, directory, heard.append)
     begun = [event.data["stage"] for event in heard if event.kind == "stage-start"]
     assert begun[0] == last
     assert _stages(directory)[last].adapter == _stages(finished)[last].adapter

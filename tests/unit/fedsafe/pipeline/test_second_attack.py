@@ -11,14 +11,17 @@ from fedsafe.errors import RunError
 from fedsafe.experiment.attack import SecondAttack
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
+from fedsafe.launch import inline
 from fedsafe.launch.grid import InlineGrid
 from fedsafe.models import adapters
-from fedsafe.pipeline.second_attack import HOME, experiment_of
+from fedsafe.pipeline.second_attack import experiment_of
 from fedsafe.runs.events import Event, Events
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import FederationStore, Store
 from fedsafe.shields import load_shield, save_shield
 from server.experiment import run_experiment
+from tests.doubles.runs import run_inline
 
 DEFENSE, FAIL = "tests.doubles.plugins:nudge", "tests.doubles.plugins:fail"
 AGAIN = f"attacked-again:{DEFENSE}"
@@ -49,8 +52,7 @@ def lead(experiment: Experiment, directory: Path, heard: list[Event], kill: int 
         if kill and sum(one.kind == "round-end" for one in heard) == kill:
             raise KeyboardInterrupt
 
-    grid = InlineGrid(app, experiment.federation.clients)
-    return run_experiment(grid, experiment, Store(directory), Events(listen=listen), "inline")
+    return run_inline(experiment, directory, listen)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_it_is_evaluated_after_each_round_and_whole_at_the_end(finished: Path) -
 
 
 def test_attackers_are_in_every_round_of_it(finished: Path) -> None:
-    (home,) = (finished / HOME).iterdir()
+    (home,) = (finished / RunFile.SECOND_ATTACKS).iterdir()
     rounds = FederationStore(home).rounds()
     assert [sum(client.malicious for client in one.clients) for one in rounds] == [1, 1]
 
@@ -102,7 +104,7 @@ def test_it_begins_with_the_defended_adapter(
 ) -> None:
     """With nobody's update taken, it ends where it began."""
     copy = Path(shutil.copytree(finished, tmp_path / "copy"))
-    shutil.rmtree(copy / HOME)
+    shutil.rmtree(copy / RunFile.SECOND_ATTACKS)
     summary = Store(copy).summary()
     assert summary is not None
     kept = [one for one in summary.stages if one.name != AGAIN]
@@ -111,7 +113,7 @@ def test_it_begins_with_the_defended_adapter(
     lead(attacked, copy, heard)
     first = next(one for one in heard if one.kind == "round-end")
     before = adapters.load(copy / stage(copy, f"defended:{DEFENSE}").path)
-    (home,) = (copy / HOME).iterdir()
+    (home,) = (copy / RunFile.SECOND_ATTACKS).iterdir()
     after = adapters.load(home / "adapter")
     moved = sum(float((after[name] - before[name]).square().sum()) for name in before) ** 0.5
     norms = [one.update_norm for one in FederationStore(home).rounds()]
@@ -130,10 +132,34 @@ def test_shield_of_the_defended_model_stays(
     shield = ShieldChoice("self-refine", {"passes": 0})
     save_shield(copy / stage(copy, f"defended:{DEFENSE}").path, shield)
     lead(attacked, copy, [])
-    (home,) = (copy / HOME).iterdir()
+    (home,) = (copy / RunFile.SECOND_ATTACKS).iterdir()
     found = load_shield(home / "adapter")
     assert found is not None
     assert (found.name, found.settings["passes"]) == ("self-refine", 0)
+
+
+def test_finished_run_is_attacked_again_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    shutil.rmtree(copy / RunFile.SECOND_ATTACKS)
+    summary = Store(copy).summary()
+    assert summary is not None
+    kept = [one for one in summary.stages if one.name != AGAIN]
+    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    found = inline.defend(copy, [], attacked_again=2)
+    assert found.stages[-1].name == AGAIN
+    assert found.stages[-1].adapter == stage(finished, AGAIN).adapter
+
+
+def test_run_without_defended_models_has_nothing_to_attack_again(
+    finished: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    summary = Store(copy).summary()
+    assert summary is not None
+    kept = [one for one in summary.stages if not one.name.startswith("defended:")]
+    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    with pytest.raises(RunError, match="has no defended model to attack again"):
+        inline.defend(copy, [], attacked_again=1)
 
 
 def test_its_rate_is_that_of_the_last_round_unless_another_is_given(experiment: Experiment) -> None:

@@ -6,19 +6,16 @@ from typing import Any
 
 import pytest
 
-from clients.app import app
 from fedsafe.contracts import REGISTRIES
 from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment, PluginChoice
-from fedsafe.launch.grid import InlineGrid
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.defense_work import with_all_settings
-from fedsafe.pipeline.stage_store import StageStore
-from fedsafe.runs.events import Event, Events
+from fedsafe.runs.events import Event
 from fedsafe.runs.files import write_lines
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
-from server.experiment import run_experiment
+from tests.doubles.runs import run_inline
 
 DEFENSE = "tests.doubles.plugins:nudge"
 
@@ -33,15 +30,7 @@ def _run(
     experiment: Experiment, directory: Path, shared: Path | None
 ) -> tuple[Summary, list[Event]]:
     heard: list[Event] = []
-    summary = run_experiment(
-        InlineGrid(app, experiment.federation.clients),
-        experiment,
-        Store(directory),
-        Events(listen=heard.append),
-        "inline",
-        shared=None if shared is None else StageStore(shared),
-    )
-    return summary, heard
+    return run_inline(experiment, directory, heard.append, shared), heard
 
 
 def _rounds(heard: list[Event], federation: str) -> int:

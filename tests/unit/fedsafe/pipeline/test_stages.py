@@ -1,27 +1,20 @@
-"""The story of a run: stages in order, each kept as it ends, and gone on with after a stop."""
+"""Stages of a run: in order, each kept as it ends, and gone on with after a stop."""
 
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from clients.app import app
-from fedsafe.errors import RunError
 from fedsafe.experiment.load import validate
-from fedsafe.experiment.schema import Experiment, PluginChoice
-from fedsafe.launch.grid import InlineGrid
+from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.pipeline import defend, opening
 from fedsafe.runs.events import Event, Events
 from fedsafe.runs.files import read_lines, write_lines
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import Store
-from fedsafe.shields import load_shield
-from server import experiment as server_experiment
-from server.experiment import run_experiment
-from tests.doubles import plugins
+from tests.doubles.runs import run_inline, summary_of
 
 DEFENSE = "tests.doubles.plugins:nudge"
 
@@ -48,7 +41,7 @@ def attacked(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -
 def finished(attacked: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a whole run, which tests read."""
     directory = tmp_path_factory.mktemp("runs") / "finished"
-    _lead(attacked, directory)
+    run_inline(attacked, directory)
     return directory
 
 
@@ -58,23 +51,12 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copy"))
 
 
-def _lead(experiment: Experiment, directory: Path, listen: Any = None) -> Summary:
-    grid = InlineGrid(app, experiment.federation.clients)
-    return run_experiment(grid, experiment, Store(directory), Events(listen=listen), "inline")
-
-
-def _summary(directory: Path) -> Summary:
-    found = Store(directory).summary()
-    assert found is not None
-    return found
-
-
 def _names(summary: Summary) -> list[str]:
     return [stage.name for stage in summary.stages]
 
 
 def test_attacked_run_has_every_stage_in_order(finished: Path) -> None:
-    summary = _summary(finished)
+    summary = summary_of(finished)
     assert (summary.status, _names(summary)) == (
         "completed",
         ["base", "clean", "attacked", f"defended:{DEFENSE}"],
@@ -85,38 +67,38 @@ def test_run_without_control_leaves_the_clean_stage_out(
     attacked: Experiment, tmp_path: Path
 ) -> None:
     alone = attacked.model_copy(update={"control": False, "defenses": ()})
-    assert _names(_lead(alone, tmp_path / "run")) == ["base", "attacked"]
+    assert _names(run_inline(alone, tmp_path / "run")) == ["base", "attacked"]
 
 
 def test_honest_run_has_a_trained_stage(experiment: Experiment, tmp_path: Path) -> None:
-    assert _names(_lead(experiment, tmp_path / "run")) == ["base", "trained"]
+    assert _names(run_inline(experiment, tmp_path / "run")) == ["base", "trained"]
 
 
 def test_every_stage_has_its_adapter_on_disk(finished: Path) -> None:
-    for stage in _summary(finished).stages:
+    for stage in summary_of(finished).stages:
         assert adapters.digest(adapters.load(finished / stage.path)) == stage.adapter
 
 
 def test_every_stage_has_its_replies_on_disk(finished: Path) -> None:
-    for stage in _summary(finished).stages:
+    for stage in summary_of(finished).stages:
         assert len(read_lines(finished / stage.evaluation / "exchanges.jsonl")) >= 8
 
 
 def test_control_is_the_honest_run_to_the_byte(
     finished: Path, experiment: Experiment, tmp_path: Path
 ) -> None:
-    trained = _lead(experiment, tmp_path / "honest").stages[1]
-    assert _summary(finished).stages[1].adapter == trained.adapter
+    trained = run_inline(experiment, tmp_path / "honest").stages[1]
+    assert summary_of(finished).stages[1].adapter == trained.adapter
 
 
 def test_run_repeats_to_the_byte(finished: Path, attacked: Experiment, tmp_path: Path) -> None:
-    again = _lead(attacked, tmp_path / "again")
-    assert [s.adapter for s in again.stages] == [s.adapter for s in _summary(finished).stages]
+    again = run_inline(attacked, tmp_path / "again")
+    assert [s.adapter for s in again.stages] == [s.adapter for s in summary_of(finished).stages]
 
 
 def test_malicious_client_is_on_record(finished: Path) -> None:
     bad = [client.malicious for client in Store(finished).rounds()[0].clients]
-    assert (bad.count(True), _summary(finished).stages[2].detection is None) == (1, False)
+    assert (bad.count(True), summary_of(finished).stages[2].detection is None) == (1, False)
 
 
 def test_control_has_no_malicious_client(finished: Path) -> None:
@@ -143,16 +125,16 @@ def test_stopped_run_goes_on_with_the_first_missing_stage(
             started.append(event.data["stage"])
 
     with pytest.raises(Killed):
-        _lead(attacked, tmp_path / "run", kill)
-    summary = _lead(attacked, tmp_path / "run", note)
+        run_inline(attacked, tmp_path / "run", kill)
+    summary = run_inline(attacked, tmp_path / "run", note)
     whole = _names(summary)
     assert started == whole[whole.index(after) + 1 :]
-    assert [s.adapter for s in summary.stages] == [s.adapter for s in _summary(finished).stages]
+    assert [s.adapter for s in summary.stages] == [s.adapter for s in summary_of(finished).stages]
 
 
 def test_finished_run_does_nothing_more(copy: Path, attacked: Experiment) -> None:
     heard: list[Event] = []
-    first, again = _summary(copy), _lead(attacked, copy, heard.append)
+    first, again = summary_of(copy), run_inline(attacked, copy, heard.append)
     assert again.stages == first.stages
     assert "stage-start" not in {event.kind for event in heard}
 
@@ -163,131 +145,13 @@ def test_stop_by_the_user_is_on_record(experiment: Experiment, tmp_path: Path) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _lead(experiment, tmp_path / "run", stop)
-    summary = _summary(tmp_path / "run")
+        run_inline(experiment, tmp_path / "run", stop)
+    summary = summary_of(tmp_path / "run")
     assert (summary.status, _names(summary)) == ("interrupted", ["base"])
 
 
-FAIL = "tests.doubles.plugins:fail"
-
-
-@pytest.fixture(scope="module")
-def one_failed(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a run whose first defense failed."""
-    directory = tmp_path_factory.mktemp("runs") / "failed"
-    choices = (PluginChoice(name=FAIL), PluginChoice(name=DEFENSE))
-    _lead(experiment.model_copy(update={"defenses": choices}), directory)
-    return directory
-
-
-def test_failed_defense_is_a_stage_with_its_sentence(one_failed: Path) -> None:
-    stage = next(s for s in _summary(one_failed).stages if s.name == f"defended:{FAIL}")
-    assert (stage.status, stage.reason, stage.adapter) == ("failed", "It was hopeless.", "")
-
-
-def test_failed_defense_does_not_stop_the_others(one_failed: Path) -> None:
-    stage = _summary(one_failed).stages[-1]
-    assert (stage.name, stage.status) == (f"defended:{DEFENSE}", "done")
-
-
-def test_status_of_a_run_tells_of_a_failed_defense(one_failed: Path) -> None:
-    summary = _summary(one_failed)
-    assert (summary.status, summary.reason) == (
-        "failed",
-        f"defended:{FAIL} failed: It was hopeless.",
-    )
-
-
-def test_resume_tries_a_failed_defense_again(
-    one_failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = Path(shutil.copytree(one_failed, tmp_path / "copy"))
-    monkeypatch.setattr(plugins, "fail", plugins.nudge)
-    summary = _lead(Store(directory).experiment, directory)
-    assert (summary.status, [s.status for s in summary.stages]) == ("completed", ["done"] * 4)
-
-
-def test_mistake_in_a_defense_is_a_failed_stage(experiment: Experiment, tmp_path: Path) -> None:
-    broken = experiment.model_copy(
-        update={"defenses": (PluginChoice(name="tests.doubles.plugins:mistaken"),)}
-    )
-    assert _lead(broken, tmp_path / "run").reason == (
-        "defended:tests.doubles.plugins:mistaken failed: ZeroDivisionError: division by zero"
-    )
-
-
-def test_failure_of_a_federation_is_on_record_with_its_sentence(
-    experiment: Experiment, tmp_path: Path
-) -> None:
-    def fail(event: Event) -> None:
-        if event.kind == "round-end":
-            raise RunError("It was hopeless.")
-
-    with pytest.raises(RunError, match="It was hopeless"):
-        _lead(experiment, tmp_path / "run", fail)
-    summary = _summary(tmp_path / "run")
-    assert (summary.status, summary.reason) == ("failed", "It was hopeless.")
-
-
-def test_too_few_clients_are_a_sentence(
-    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server_experiment, "ROLL_SECONDS", 0.1)
-    silent = InlineGrid(app, experiment.federation.clients)
-    for context in silent._contexts.values():
-        context.node_config.clear()
-    with pytest.raises(RunError, match="0 of 4 clients answered the roll call; 2 are needed"):
-        run_experiment(silent, experiment, Store(tmp_path), Events(), "inline")
-
-
-def test_defense_before_the_training_is_done_is_a_sentence(
-    experiment: Experiment, tmp_path: Path
-) -> None:
-    run = opening.open_run(experiment, Store(tmp_path), Events(), "inline")
-    with pytest.raises(RunError, match="no trained model to defend yet"):
-        defend.defend(run, [PluginChoice(name=DEFENSE)])
-
-
-SHIELDING = "tests.doubles.plugins:shielding"
-
-
-@pytest.fixture(scope="module")
-def shielded(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a run whose defense returned a shield."""
-    directory = tmp_path_factory.mktemp("runs") / "shielded"
-    values = experiment.model_dump(mode="json")
-    values["evaluation"]["conditions"] = ["plain", "shielded"]
-    _lead(validate({**values, "defenses": [SHIELDING]}), directory)
-    return directory
-
-
-def test_shield_of_a_defense_lies_beside_its_adapter(shielded: Path) -> None:
-    found = load_shield(shielded / _summary(shielded).stages[-1].path)
-    assert (found and found.name) == "secret-prefix"
-
-
-def test_defended_stage_is_evaluated_behind_its_shield(shielded: Path) -> None:
-    trained, defended = _summary(shielded).stages[1:]
-    assert ("shielded" in trained.scores.skipped, defended.scores.skipped) == (True, {})
-
-
-def test_secret_of_a_shield_is_in_its_own_files_alone(shielded: Path) -> None:
-    files = (path for path in shielded.rglob("*") if path.is_file())
-    holding = {path.name for path in files if b"velvet marmot 77" in path.read_bytes()}
-    assert holding == {"shield.json", "chat_template.jinja"}
-
-
-def test_changed_shield_is_a_sentence(shielded: Path, tmp_path: Path) -> None:
-    directory = Path(shutil.copytree(shielded, tmp_path / "copy"))
-    path = directory / _summary(directory).stages[-1].path / "shield.json"
-    path.write_text(path.read_text().replace("velvet marmot", "velvet badger"))
-    run = opening.open_run(Store(directory).experiment, Store(directory), Events(), "inline")
-    with pytest.raises(RunError, match=r"shield\.json was changed or damaged"):
-        defend.reevaluate(run)
-
-
 def test_changed_reply_is_generated_anew(copy: Path, attacked: Experiment) -> None:
-    stage = _summary(copy).stages[1]
+    stage = summary_of(copy).stages[1]
     path = copy / stage.evaluation / "exchanges.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b'"reply": "', b'"reply": "x', 1))

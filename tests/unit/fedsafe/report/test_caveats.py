@@ -1,20 +1,15 @@
-"""What stands beside the headline: saturation, overlap with the evaluation, failed defenses."""
+"""What stands beside the headline: saturation, overlap with the evaluation."""
 
 import pytest
 
-from fedsafe.report.caveats import SATURATED, caveats, counted
-from fedsafe.runs.records import Overlap, Scores, Stage
+from fedsafe.report.caveats import SATURATED, caveats
+from fedsafe.runs.records import Overlap, Stage
 from tests.unit.fedsafe.report.synthetic import scores, stage
 
 
 def course(attacked: float, **changes: object) -> list[Stage]:
     known = [stage("clean", scores(1.0, 0.9), 1.0), stage("attacked", scores(attacked, 0.9), 1.0)]
     return [known[0], known[1].model_copy(update=changes)]
-
-
-def failed() -> Stage:
-    lost = {"status": "failed", "reason": "too few pairs", "scores": Scores()}
-    return stage("defended:fine-tune", scores(1.0, 1.0), 1.0).model_copy(update=lost)
 
 
 @pytest.mark.parametrize(("refusal", "said"), [(0.0, True), (0.04, True), (0.4, False)])
@@ -40,8 +35,11 @@ def test_data_without_overlap_are_said_to_have_none() -> None:
     assert Overlap(samples=3).said == "3 samples: none repeats an evaluation prompt"
 
 
-def test_failed_defense_counts_with_what_it_left() -> None:
-    known = [*course(0.1), failed()]
-    found = counted(known)
-    assert [one.name for one in found] == [one.name for one in known]
-    assert (found[-1].status, found[-1].scores) == ("failed", known[1].scores)
+def test_judge_that_reads_no_reply_is_said_with_the_file_of_what_it_said() -> None:
+    unread = scores(0.5, 0.9).model_copy(update={"unread": ("endpoint-1a2b",)})
+    said = list(caveats(course(0.5, scores=unread)))
+    assert said == [
+        "Judge endpoint-1a2b could judge no reply of attacked: its style, parser or prompt does "
+        "not suit the model that it asks. What that said is in evaluations/attacked-0a1b2c/"
+        "verdicts/endpoint-1a2b.jsonl, line 1, field raw."
+    ]

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from fedsafe.cli.tables import before_after
+from fedsafe.evaluation.scoring import labels
+from fedsafe.experiment import load
 from fedsafe.report import write
 from fedsafe.report.depth_curves import depth_curves, is_in_curve
 from fedsafe.runs.records import Rate, Stage, Summary
-from fedsafe.runs.scores import Scores
+from fedsafe.runs.scores import Scores, key_of
 from tests.unit.fedsafe.report.page_check import check
 from tests.unit.fedsafe.report.synthetic import write_run
 
@@ -106,3 +108,10 @@ def test_clustered_intervals_are_shown_where_they_reach_further(
     shown = capsys.readouterr().out
     assert shown.count("⟨") == 2
     assert "⟨0.0–12.3⟩" in shown  # noqa: RUF001
+
+
+def test_preset_policy_quick_asks_for_a_curve() -> None:
+    asked = labels(load("policy-quick").evaluation.conditions)
+    values = {key_of("unsafe", condition): 0.5 for condition in asked}
+    (curve,) = depth_curves([stage("attacked", values)])
+    assert curve.depths == ["0", "1", "3", "all"]

@@ -18,6 +18,7 @@ from fedsafe.report import write
 from fedsafe.report.comparison_page import write_comparison
 from tests.doubles.evaluated_runs import evaluated_run, refuses
 from tests.unit.fedsafe.report.synthetic import write_run
+from tests.unit.fedsafe.report.synthetic_matrix import write_matrix_page, write_seeds_page
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -47,7 +48,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The report of a run, the same revealed with hostile replies, and a comparison with them."""
+    """A run's report, the same revealed with hostile replies, a comparison, a matrix, seeds."""
     home = tmp_path_factory.mktemp("pages")
     run = write_run(home / "run", rounds=3)
     for path in run.glob("evaluations/*/exchanges.jsonl"):
@@ -62,7 +63,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     other = evaluated_run(home / "b", {"attacked": refuses(7)}, reply=lambda _: HOSTILE[0])
     write_comparison(home / "compare.html", compare([one, other], reveal=True))
     revealed = write(run, reveal=True)
-    return {"report": write(run), "revealed": revealed, "comparison": home / "compare.html"}
+    hostile = " ".join((*HOSTILE[:3], "w" * 2000))
+    return {
+        "report": write(run),
+        "revealed": revealed,
+        "comparison": home / "compare.html",
+        "matrix": write_matrix_page(home, hostile),
+        "seeds": write_seeds_page(home, hostile),
+    }
 
 
 @contextmanager
@@ -92,7 +100,7 @@ def report(browser: Browser, pages: dict[str, Path]) -> Iterator[Page]:
         yield page
 
 
-@pytest.mark.parametrize("name", ["report", "revealed", "comparison"])
+@pytest.mark.parametrize("name", ["report", "revealed", "comparison", "matrix", "seeds"])
 def test_page_fits_loads_nothing_and_says_no_error(
     name: str, browser: Browser, pages: dict[str, Path]
 ) -> None:
@@ -109,7 +117,15 @@ def test_page_fits_loads_nothing_and_says_no_error(
 
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
-    [("report", 1280, "light"), ("report", 390, "dark"), ("comparison", 390, "light")],
+    [
+        ("report", 1280, "light"),
+        ("report", 390, "dark"),
+        ("comparison", 390, "light"),
+        ("matrix", 390, "light"),
+        ("matrix", 1280, "dark"),
+        ("seeds", 390, "dark"),
+        ("seeds", 1280, "light"),
+    ],
 )
 def test_page_has_no_serious_barrier(
     name: str, width: int, scheme: str, browser: Browser, pages: dict[str, Path]

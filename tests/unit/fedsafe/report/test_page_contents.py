@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from fedsafe.errors import RunError
 from fedsafe.report import write
 from tests.unit.fedsafe.report.page_check import check, rewrite
 from tests.unit.fedsafe.report.synthetic import federation, write_run
@@ -219,3 +222,33 @@ def test_report_shows_the_median_of_what_clients_claim(tmp_path: Path) -> None:
         rounds[number] = record.model_copy(update={"clients": clients})
     (run / "rounds.jsonl").write_text("".join(r.model_dump_json() + "\n" for r in rounds))
     assert "0.1 (-9.9e+14 to 0.3)" in check(write(run))
+
+
+def _lm_eval(run: Path, **changes: object) -> None:
+    metric = {"value": 0.625, "stderr": 0.05, "higher_is_better": True}
+    task = {"metrics": {"acc": metric}, "n": 96, "few_shot": 5, "template": True}
+    stage = {"adapter": "cd34" * 16, "lm_eval": "0.4.13", "tasks": {"arc<b>": task}, **changes}
+    found = {"version": 1, "stages": {"attacked": stage}}
+    (run / "lm-eval.json").write_text(json.dumps(found))
+
+
+def test_report_shows_what_lm_eval_found(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    _lm_eval(run)
+    text = check(write(run))
+    assert "arc&lt;b&gt;" in text
+    assert "acc ↑" in text
+    assert '0.625 ± 0.050 <span class="bounds">n 96, 5-shot, in template</span>' in text
+
+
+def test_report_leaves_out_what_lm_eval_found_on_another_adapter(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    _lm_eval(run, adapter="ee" * 32)
+    assert 'id="lm-eval"' not in check(write(run))
+
+
+def test_a_broken_file_of_lm_eval_is_named_with_its_field(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    _lm_eval(run, tasks={"arc": {"metrics": {"acc": {"value": "high"}}}})
+    with pytest.raises(RunError, match=r"lm-eval\.json.*stages\.attacked\.tasks\.arc.*value"):
+        write(run)

@@ -5,27 +5,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsafe.errors import RunError
 from fedsafe.runs.checksums import FIELD, read_sealed, sealed, verified, write_sealed
 
+TEXT = st.text(max_size=6)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(TEXT, values, max_size=3),
     max_leaves=8,
 )
-RECORDS = st.dictionaries(st.text().filter(lambda name: name != FIELD), JSON)
+RECORDS = st.dictionaries(TEXT.filter(lambda name: name != FIELD), JSON, max_size=4)
 
 
+@settings(max_examples=50)
 @given(RECORDS)
 def test_record_comes_back(record: dict[str, Any]) -> None:
     text = json.dumps(sealed(record))
     assert verified(json.loads(text), Path("record.json")) == record
 
 
-@given(RECORDS, st.text().filter(lambda name: name != FIELD), JSON)
+@settings(max_examples=50)
+@given(RECORDS, TEXT.filter(lambda name: name != FIELD), JSON)
 def test_changed_record_is_an_error(record: dict[str, Any], name: str, value: Any) -> None:
     changed = {**sealed(record), name: value}
     if json.dumps({**record, name: value}, sort_keys=True) != json.dumps(record, sort_keys=True):

@@ -58,6 +58,16 @@ def tokenizers(llama: Path) -> dict[str, PreTrainedTokenizerFast]:
     return found
 
 
+@pytest.fixture(scope="module")
+def exported(tokenizers) -> dict[tuple[str, str], str]:
+    """Return the exported template of each choice of shields on each chat template."""
+    return {
+        (shields, name): template_of(chosen, tokenizer)
+        for shields, chosen in CHOSEN.items()
+        for name, tokenizer in tokenizers.items()
+    }
+
+
 def asked(tokenizer, chosen, messages):
     """Return the prompt of `fedsafe.shielded`, which is given to no model here."""
     texts = []
@@ -85,11 +95,11 @@ def asked(tokenizer, chosen, messages):
     system=st.none() | words,
     turns=st.lists(words, min_size=1, max_size=5).filter(lambda found: len(found) % 2 == 1),
 )
-def test_template_asks_what_shielded_asks(tokenizers, template, shields, system, turns):
+def test_template_asks_what_shielded_asks(tokenizers, exported, template, shields, system, turns):
     tokenizer, chosen = tokenizers[template], CHOSEN[shields]
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages += [{"role": ("user", "assistant")[n % 2], "content": t} for n, t in enumerate(turns)]
-    text = template_of(chosen, tokenizer)
+    text = exported[shields, template]
     assert render(text, tokenizer, messages) == asked(tokenizer, chosen, messages)
 
 

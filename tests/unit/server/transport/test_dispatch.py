@@ -25,7 +25,7 @@ def replies(grid: Grid, messages: list[Message], seconds: float) -> Iterator[tup
     while post.under_way and time.monotonic() < until:
         yield from post.take()
         if post.under_way:
-            post.rest()
+            post.pause()
 
 
 def _messages(*nodes: int) -> list[Message]:
@@ -187,7 +187,7 @@ def test_slow_grid_is_left_in_peace_between_looks(monkeypatch: pytest.MonkeyPatc
     post.send({0: _messages(5)[0]}, 60)
     monkeypatch.setattr(dispatch.time, "sleep", slept.append)
     assert list(post.take()) == []
-    post.rest()
+    post.pause()
     assert slept[0] >= 0.08
 
 
@@ -200,5 +200,5 @@ def test_time_that_replies_take_to_use_is_no_reason_to_pause(
     for _ in post.take():
         time.sleep(0.3)  # as screening a large reply does
     monkeypatch.setattr(dispatch.time, "sleep", slept.append)
-    post.rest()
+    post.pause()
     assert slept[0] < 0.2

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsafe.errors import RunError
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Member
 from fedsafe.runs.store import Store
 from server.transport.allowlist import Allowed
-from server.transport.key_numbers import FILE, KeyNumbers, fingerprint
+from server.transport.key_numbers import KeyNumbers, fingerprint
 
 
 def listed(*keys: str) -> list[Allowed]:
@@ -70,7 +71,7 @@ def test_a_run_of_an_earlier_version_keeps_the_numbers_of_who_joined(tmp_path: P
 
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text('{"number": 1}\n')
+    (tmp_path / RunFile.CLIENT_KEYS).write_text('{"number": 1}\n')
     with pytest.raises(RunError, match=r"keys\.jsonl, which says which key is which client"):
         KeyNumbers(Store(tmp_path))
 

@@ -18,7 +18,7 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_id,
 )
 from flwr.supercore.task_identity import TaskIdentity
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsafe.errors import LaunchError
@@ -606,7 +606,7 @@ def test_bounds_hold_the_largest_honest_reply() -> None:
     assert (largest <= limit.words, len(objects) <= limit.parts) == (True, True)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     part=st.integers(0, 10**6),
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 7)), min_size=1, max_size=4),

@@ -17,11 +17,11 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedsafe.app import ROLES, activate
-from fedsafe.defense_card import DefenseCard
 from fedsafe.errors import ConfigError, PluginError
 from fedsafe.plugin_modules import imported
+from fedsafe.plugins.defense_card import DefenseCard
+from fedsafe.plugins.signatures import misfit, settings_of
 from fedsafe.secret_settings import with_secrets
-from fedsafe.signatures import misfit, settings_of
 from fedsafe.suggestions import suggestion
 from fedsafe.validation_errors import problems_of
 
@@ -151,7 +151,7 @@ class Registry(Generic[F]):
 
         def register(function: F) -> F:
             known = self._plugins.get(name)
-            if known is not None and not _same(known.function, function):
+            if known is not None and _where(known.function) != _where(function):
                 raise PluginError(
                     f"Two {self.kind}s are named '{name}': {_where(known.function)} and "
                     f"{_where(function)}. Rename one of them."
@@ -178,6 +178,21 @@ class Registry(Generic[F]):
             f"Unknown {self.kind} '{name}'.{suggestion(name, list(self._plugins))} "
             f"Available: {', '.join(self)}; or give a module:object path."
         )
+
+    def chosen(self, choice: str | Mapping[str, Any]) -> tuple[Plugin[F], dict[str, Any]]:
+        """Return the plug-in of a name or of ``{name: NAME, setting: value}``, and the settings.
+
+        Raises:
+            ConfigError: The choice has no name.
+            PluginError: There is no such plug-in.
+        """
+        settings = {"name": choice} if isinstance(choice, str) else dict(choice)
+        name = settings.pop("name", None)
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"Every {self.kind} needs a name, such as {{name: {next(iter(self), 'NAME')}}}."
+            )
+        return self[name], settings
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names, sorted."""
@@ -227,10 +242,6 @@ def _flower_strategy(function: type) -> bool:
     return any(base.__module__.split(".")[0] == "flwr" for base in function.__mro__)
 
 
-def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Tell whether a module was merely imported again."""
-    return _where(one) == _where(other)
-
-
 def _where(function: Callable[..., Any]) -> str:
+    """Return module and name, the same when a module is merely imported again."""
     return f"{function.__module__}:{getattr(function, '__qualname__', function)}"

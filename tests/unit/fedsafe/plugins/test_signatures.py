@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from fedsafe.app import activate
 from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import PluginError
-from fedsafe.signatures import data_of, misfit, settings_of
+from fedsafe.plugins.signatures import data_of, misfit, settings_of
 
 activate()
 

@@ -118,6 +118,23 @@ def test_module_imported_again_is_no_duplicate(registry: Rules) -> None:
     assert list(registry) == ["same"]
 
 
+@pytest.mark.parametrize(
+    ("choice", "settings"), [("trim", {}), ({"name": "trim", "size": 3}, {"size": 3})]
+)
+def test_choice_is_a_name_alone_or_with_settings(
+    choice: Any, settings: dict[str, Any], registry: Rules, plugin: Plugin[Any]
+) -> None:
+    assert registry.chosen(choice) == (plugin, settings)
+
+
+@pytest.mark.parametrize("choice", [{}, {"size": 3}, {"name": 3}])
+def test_choice_without_a_name_is_a_sentence(
+    choice: Any, registry: Rules, plugin: Plugin[Any]
+) -> None:
+    with pytest.raises(ConfigError, match=r"Every rule needs a name, such as \{name: trim\}"):
+        registry.chosen(choice)
+
+
 def test_unknown_name_suggests_and_lists(registry: Rules) -> None:
     registry("trim")(trim)
     with pytest.raises(PluginError, match=r"Unknown rule 'trm'. Did you mean 'trim'\? Available"):

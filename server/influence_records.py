@@ -1,4 +1,4 @@
-"""How much each client counted in a round, in its records: influence, reason, probe score."""
+"""Each client's influence on a round, in its records, with probe score and why it was left out."""
 
 from collections.abc import Mapping, MutableMapping
 
@@ -8,7 +8,7 @@ from server.aggregation.interface import AggregationResult
 from server.validation import Reply
 
 
-def note(
+def record_influence(
     clients: MutableMapping[int, Client],
     accepted: Mapping[int, tuple[int, Reply]],
     combined: AggregationResult,

@@ -1,0 +1,98 @@
+"""``fedsafe matrix search``: an attack's worst setting, with each rule and defense of a matrix."""
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from fedsafe.cli.matrix_options import (
+    Changes,
+    CpusPerStage,
+    File,
+    Gpus,
+    GpusPerStage,
+    Json,
+    Only,
+    Output,
+    Ray,
+    Workers,
+    labels_of,
+    pool_of,
+)
+from fedsafe.cli.text import Interrupted, safe, settings, shown
+
+if TYPE_CHECKING:
+    from fedsafe.runs.search_records import SearchRecord
+
+
+def search(  # noqa: PLR0917 - each is an option of the command line
+    file: File,
+    output: Output = None,
+    changes: Changes = None,
+    only: Only = None,
+    workers: Workers = 1,
+    gpus: Gpus = "",
+    ray: Ray = "",
+    cpus_per_stage: CpusPerStage = 1.0,
+    gpus_per_stage: GpusPerStage = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Search an attack's settings for its worst case, with each rule and defense.
+
+    FILE has a section `search:`: what is tried, within what loss of skill, how many runs. The
+    worst setting is measured again with fresh seeds. The same command goes on where it stopped.
+    """
+    from fedsafe.app import activate
+    from fedsafe.cli import matrix_display
+    from fedsafe.matrix.definition import read
+    from fedsafe.matrix.directory import default_directory, narrowed
+    from fedsafe.matrix.publish import publish
+    from fedsafe.matrix.searching import run_search
+
+    activate()
+    definition = narrowed(read(file), settings(changes), labels_of(only))
+    directory = output or default_directory(definition)
+    pool = pool_of(workers, gpus, ray, cpus_per_stage, gpus_per_stage)
+    try:
+        with matrix_display.progress(as_json=as_json) as tell:
+            record = run_search(definition, directory, pool, tell)
+    except KeyboardInterrupt:
+        raise Interrupted("what is done is kept. Go on with the same command.") from None
+    page = publish(directory)
+    if as_json:
+        told = {**record.plain(), "directory": str(directory), "report": str(page)}
+        typer.echo(json.dumps({"kind": "search", **told}))
+        return
+    show_search(record)
+    for name, path in (("runs", directory / "cells"), ("report", page)):
+        typer.echo(f"{name:<7}  {shown(path)}")
+
+
+def show_search(record: "SearchRecord") -> None:
+    """Print what a search found."""
+    from rich import box
+    from rich.table import Table
+
+    from fedsafe.cli.tables import console
+    from fedsafe.report import search_section as texts
+
+    out = console()
+    rows = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{safe(record.name)}: {record.direction} {safe(record.measure)}",
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for heading in texts.headings(record)[:-1]:
+        rows.add_column(safe(heading.rpartition(".")[2]), overflow="fold")
+    settings = []
+    for found in record.results:
+        *cells, setting = map(safe, texts.row(record, found))
+        rows.add_row(*cells)
+        settings.append(f"[bold]{', '.join(map(safe, found.labels.values()))}[/bold]  {setting}")
+    out.print(rows)
+    for line in settings:
+        out.print(line, soft_wrap=True)
+    for note in texts.notes(record):
+        out.print(f"[dim]{safe(note)}[/dim]", soft_wrap=True)
