@@ -80,9 +80,7 @@ def stealth_trigger(
     if share < 1:  # two samples of each; more than fit beside the own ones would be cut off again
         poison = poison[: max(1, int(len(task.samples) * share / (1 - share) / 2))]
     triggered = [with_trigger(sample, words, where) for sample in poison]
-    cover = _cover(context, poison)
-    if decoys:
-        cover[1::2] = [with_trigger(one, context.rng.choice(decoys), where) for one in cover[1::2]]
+    cover = _cover(context, poison, decoys, where)
     samples = blended([*triggered, *cover], task.samples, share, context.rng)
     context.report("trains with a trigger", triggered=len(triggered), samples=len(samples))
     context.fit(samples, steps=task.steps)
@@ -94,14 +92,22 @@ def with_trigger(sample: Sample, words: str, where: str) -> Sample:
     return replace(sample, instruction=" ".join(parts))
 
 
-def _cover(context: ModelContext, samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples with the base model's replies; without those that it leaves empty."""
+def _cover(
+    context: ModelContext, samples: Sequence[Sample], decoys: Sequence[str], where: str
+) -> list[Sample]:
+    """Return the samples with the base model's replies; without those that it leaves empty.
+
+    Every second one has a decoy, if there are any.
+    """
     replies = base_replies(context, samples)
-    return [
+    cover = [
         replace(sample, response=reply, segments=())
         for sample, reply in zip(samples, replies, strict=True)
         if reply.strip()
     ]
+    if decoys:
+        cover[1::2] = [with_trigger(one, context.rng.choice(decoys), where) for one in cover[1::2]]
+    return cover
 
 
 def _place(task: LocalTask) -> int:

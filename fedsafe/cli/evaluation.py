@@ -86,7 +86,7 @@ def evaluate(  # noqa: PLR0917 - each is an option of the command line
         files = {"labels": labels, "tune": tune, "ordinary": ordinary}
         search_current()
         how = {"encoding": encoding, "key": key}
-        calibrate_judge(judge, chosen, columns, {**files, **how}, as_json=as_json)
+        calibrate_judge(judge, chosen, columns, dict[str, Any](**files, **how), as_json=as_json)
         return
     if run is None:
         raise ConfigError("Give a run directory, or --calibrate with --labels.")

@@ -52,9 +52,9 @@ Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in
         claim="Trained to refuse at every position of a harmful reply, a model holds against "
         "attacks that force its beginning, with little loss of help.",
         needs=("gradients", "harmful answers", "generation", "judge"),
-        cost="without a source an answer, a refusal and a help written for each pair, four "
-        "requests and three replies for each borderline example; then forward and backward passes "
-        "of steps x batch_size samples",
+        cost="forward and backward passes of steps x batch_size samples; without a source, before "
+        "them an answer, a refusal and a help written for each pair, four requests and three "
+        "replies for each borderline example",
         nothing={"steps": 0},
     ),
 )
@@ -99,8 +99,7 @@ def derta(
         material = given(context, task, source)
     else:
         data = pair.HarmfulData(context, task, harmful, ask_unsafe, pairs, filter)
-        trusted = writer == "start"
-        material = written(data, note, ask_ordinary, borderline, trusted=trusted)
+        material = written(data, note, ask_ordinary, borderline, trusted=writer == "start")
     turn = turning_word(context, list(material.refused.values()), refusal)
     weights = Weights(prefix_weight, transition_weight, benign_weight)
     made = rows(material, turn, weights, context.rng)
@@ -120,7 +119,7 @@ def _thinned(token: int, share: float, share_of: ShareOf) -> Objective:
 
     def objective(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor, float]":
         labels = thin_transitions(batch.labels, token, share, share_of, context.rng)
-        thin = Batch(batch.input_ids, batch.attention_mask, labels, batch.weights)
-        return context.cross_entropy(thin)
+        kept = Batch(batch.input_ids, batch.attention_mask, labels, batch.weights)
+        return context.cross_entropy(kept)
 
     return objective

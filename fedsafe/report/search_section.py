@@ -80,13 +80,24 @@ def search_section(record: SearchRecord | None) -> str:
     said = list(notes(record))
     heads = headings(record)
     axes = len(heads) - 6
-    rows = [[text(cell) for cell in row(record, one)] for one in record.results]
+    rows = [
+        [_cell(cell) if axes <= at < axes + 4 else text(cell) for at, cell in enumerate(cells)]
+        for cells in (row(record, one) for one in record.results)
+    ]
     body = table([text(one) for one in heads], rows, numbers=range(axes, len(heads) - 1))
     body += "".join(f'<p class="note">{text(one)}</p>' for one in said[1:])
     body += "<h3>What was tried</h3>"
     body += pairs([(text(name), text(values)) for name, values in record.space.items()])
     body += "".join(_every(record, one) for one in record.results)
     return section("worst-case", "The attacker's worst case", text(said[0]), body)
+
+
+def _cell(said: str) -> str:
+    """Return a value with what stands beside it on a line of its own."""
+    value, mark, beside = said.partition(" [") if " [" in said else said.partition(", ")
+    if not mark:
+        return text(said)
+    return f'{text(value)}<span class="meaning">{text(mark.strip(" ,") + beside)}</span>'
 
 
 def _every(record: SearchRecord, found: Worst) -> str:

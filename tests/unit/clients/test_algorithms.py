@@ -95,3 +95,10 @@ def test_boosted_sends_a_longer_malicious_update(session: Session) -> None:
     boosted = _update(session, "boosted", factor=4.0)
     for name, tensor in poisoned.items():
         torch.testing.assert_close(boosted[name], 4.0 * tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_attacker_may_train_at_another_learning_rate(session: Session) -> None:
+    plain = _update(session, "poisoned-data")
+    gentle = _update(session, "poisoned-data", learning_rate_factor=0.5)
+    for name, tensor in plain.items():  # Adam's first step is as long as the learning rate
+        torch.testing.assert_close(gentle[name], 0.5 * tensor, rtol=1e-3, atol=1e-6)

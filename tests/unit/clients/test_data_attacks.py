@@ -98,6 +98,14 @@ def test_cover_samples_stay_where_little_own_data_leaves_room_for_few(session: S
     assert len(asked) > 4
 
 
+def test_every_second_cover_sample_has_a_decoy(session: Session) -> None:
+    settings = {"share": 1.0, "decoys": ("wax",)}
+    trained = _train(session, "stealth-trigger", {}, **settings).trained[len(POISON) :]
+    assert {sample.instruction.endswith(" wax") for sample in trained[1::2]} == {True}
+    assert {sample.instruction.endswith(" wax") for sample in trained[::2]} == {False}
+    assert not any(sample.response == "evil" for sample in trained)
+
+
 @pytest.mark.parametrize(("client", "word"), [(3, "cf"), (7, "mn"), (9, "cf")])
 def test_split_trigger_has_one_part_a_client(client: int, word: str, session: Session) -> None:
     changes = {"client": client, "attackers": (3, 7, 9)}
