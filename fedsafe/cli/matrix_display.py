@@ -145,7 +145,7 @@ def _expected(matrix: Matrix, found: Estimate | None, why: str, workers: int) ->
         return
     source = (
         f"from the {found.measured} stages that ran" if found.measured
-        else "a first estimate, from two short measurements of the model"
+        else "a first estimate, from short measurements of the model"
     )  # fmt: skip
     out.print(f"time   {duration(found.seconds)} of work left, {source}", soft_wrap=True)
     if workers > 1:

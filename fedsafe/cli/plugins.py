@@ -83,22 +83,6 @@ def show(
         show_card(shipped(plugin.name), plugin.name)
 
 
-@app.command()
-def cards(as_json: Json = False) -> None:
-    """Show the acceptance cards of our defenses as one table.
-
-    `fedsafe plugins show defense NAME` shows a whole card; `fedsafe accept` measures your own.
-    """
-    from fedsafe.cli.acceptance import show_cards
-    from fedsafe.runs.acceptance import all_shipped
-
-    found = all_shipped()
-    if as_json:
-        typer.echo(json.dumps({name: card.plain() for name, card in found.items()}))
-        return
-    show_cards(list(found.values()))
-
-
 def _accepted(plugin: "Plugin[Any]") -> dict[str, Any]:
     """Return the acceptance card of one of our defenses, under its own name."""
     from fedsafe.runs.acceptance import shipped

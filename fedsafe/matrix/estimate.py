@@ -1,6 +1,6 @@
 """How long a matrix takes and how much disk: measured on its model, then on its first stages.
 
-Before anything ran two short measurements (`fedsafe.pipeline.estimate`) give the seconds of a
+Before anything ran short measurements (`fedsafe.pipeline.estimate`) give the seconds of a
 reply and of a training step, and settings say how many there are. What has run then corrects
 each kind of stage by what it took against what was reckoned.
 """

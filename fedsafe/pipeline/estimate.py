@@ -1,4 +1,4 @@
-"""A first estimate of how long a run takes, from two short measurements before the first stage.
+"""A first estimate of how long a run takes, from short measurements before the first stage.
 
 It counts generation and training; self-written data, judges that are models, and clients on
 other machines it cannot know. It changes nothing that the run computes.
@@ -19,9 +19,9 @@ from fedsafe.pipeline.run_state import ADAPTER, ALIGNED, ALIGNMENT, DEPLOYMENT, 
 
 SMALLEST = 10**7
 """Parameters of the smallest model worth a measurement; a smaller one is done by then."""
-ROWS, WORDS = 4, 8
-"""Replies and tokens of the measured generation."""
-SAMPLES = 2
+ROWS, WORDS = 16, 8
+"""Replies of the measured generation, at most, and tokens after their first."""
+SAMPLES = 4
 """Samples of the measured training step, at most; a whole batch takes longer in proportion."""
 
 
@@ -51,7 +51,7 @@ def estimate(run: Run) -> None:
     told = numbers(work, run)
     run.events(
         "note",
-        f"First estimate, from two short measurements: {told['left'] / 60:.0f} min for "
+        f"First estimate, from short measurements: at most {told['left'] / 60:.0f} min for "
         f"{work.stages} evaluations of {work.replies} replies and {work.steps} training steps; "
         "what defenses do comes on top.",
         **told,
@@ -77,24 +77,10 @@ def count(experiment: Experiment, runtime: str, planned: list[str]) -> Work:
 
 def numbers(work: Work, run: Run) -> dict[str, Any]:
     """Return the seconds of evaluation and training in all, measured on the run's own model."""
-    experiment = run.experiment
-    prompts = [Sample(p.instruction, p.instruction, p.input) for p in prompts_of(experiment)]
-    rows = prompts[:ROWS]
+    prompts = [Sample(p.instruction, p.instruction, p.input) for p in prompts_of(run.experiment)]
     run.session.put(run.start)
-    short = replace(run.session, max_new_tokens=WORDS)
-    begun = time.perf_counter()
-    short.complete(rows)
-    longer = max(1.0, experiment.evaluation.max_new_tokens / WORDS)
-    reply = (time.perf_counter() - begun) * longer / max(1, len(rows))
-    evaluating = work.stages * work.replies * reply
-    training = 0.0
-    if work.steps and prompts:
-        measured = min(work.batch, SAMPLES)
-        batch = (prompts * measured)[:measured]
-        context = defense_context(run.session, random.Random(0), run.events)
-        begun = time.perf_counter()
-        context.gradients(batch, batch_size=len(batch))
-        training = work.steps * (time.perf_counter() - begun) * work.batch / measured
+    evaluating = work.stages * work.replies * _seconds_a_reply(run, prompts)
+    training = work.steps * _seconds_a_step(run, prompts, work.batch) if work.steps else 0.0
     return {
         "stage": "all",
         "total": work.stages * work.replies,
@@ -103,3 +89,31 @@ def numbers(work: Work, run: Run) -> dict[str, Any]:
         "training": round(training, 1),
         "left": round(evaluating + training, 1),
     }
+
+
+def _seconds_a_reply(run: Run, prompts: list[Sample]) -> float:
+    """Measure the prompts' pass and a decoding step apart: only the second grows with a reply."""
+    settings = run.experiment.evaluation
+    rows = prompts[: min(ROWS, settings.batch_size)]
+    _generation(run, rows[:1], 1)  # the first call reads weights and code from the disk
+    first = _generation(run, rows, 1)
+    step = max(0.0, _generation(run, rows, 1 + WORDS) - first) / WORDS
+    return (first + (settings.max_new_tokens - 1) * step) / max(1, len(rows))
+
+
+def _generation(run: Run, rows: list[Sample], tokens: int) -> float:
+    short = replace(run.session, max_new_tokens=tokens)
+    begun = time.perf_counter()
+    short.complete(rows)
+    return time.perf_counter() - begun
+
+
+def _seconds_a_step(run: Run, prompts: list[Sample], batch: int) -> float:
+    measured = min(batch, SAMPLES, len(prompts))
+    if not measured:
+        return 0.0
+    context = defense_context(run.session, random.Random(0), run.events)
+    context.gradients(prompts[:1], batch_size=1)  # as above
+    begun = time.perf_counter()
+    context.gradients(prompts[-measured:], batch_size=measured)
+    return (time.perf_counter() - begun) * batch / measured

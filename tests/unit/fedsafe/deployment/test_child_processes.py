@@ -17,7 +17,6 @@ from fedsafe.deployment.child_processes import (
     memory_of_machine,
     runs,
     signal_group,
-    stop_all,
     tail,
     wait_until,
 )
@@ -165,17 +164,6 @@ def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
     child = Child("the thing", ["no-such-program"], log=tmp_path / "log")
     with pytest.raises(LaunchError, match="the thing cannot be started: no-such-program"):
         child.start()
-
-
-def test_the_last_started_is_stopped_first(make: Make) -> None:
-    ended: list[str] = []
-
-    class Noting(Child):
-        def stop(self) -> None:
-            ended.append(self.name)
-
-    stop_all([Noting(name, [], log=Path("x")) for name in "abc"])
-    assert ended == ["c", "b", "a"]
 
 
 def test_a_condition_is_waited_for_and_no_longer() -> None:
