@@ -71,6 +71,8 @@ def choice(name: str, safety: Path, **settings: Any) -> PluginChoice:
     small = {key: value for key, value in SMALL.items() if key in known}
     if "safety" in known:
         small["safety"] = str(safety)
+    if "harmful" in known:  # the model writes the rest, which asks more of it than a source does
+        small.pop("source", None)
     return PluginChoice(name=name, **{**small, **settings})
 
 

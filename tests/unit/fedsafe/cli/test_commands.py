@@ -205,7 +205,7 @@ def test_defend_wants_a_run_or_an_adapter(runtime: ScriptedRuntime, capsys: Capt
     err = capsys.readouterr().err
     assert "give all of --model, --adapter and -o" in err
     assert "not both" in err
-    assert "Missing option '--with'" in err
+    assert "Name a defense with --with" in err
 
 
 def test_evaluate_passes_the_judge_on(runtime: ScriptedRuntime, capsys: Capture) -> None:
