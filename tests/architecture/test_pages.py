@@ -17,6 +17,7 @@ import yaml
 from fedsafe.cli.entry import app
 from fedsafe.cli.pipelines import pipelines_of
 from fedsafe.cli.text import settings
+from fedsafe.contracts import REGISTRIES
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load, presets
 from fedsafe.matrix.cells import cells_of
@@ -32,21 +33,32 @@ PLAIN |= {"inspect", "mlflow", "tensorboard"}
 LANGUAGES = {"", "bash", "python", "yaml", "json", "toml", "text", "markdown", "ini"}
 PYTHON = [one for one in pages.blocks("python") if not one.saved]
 OURS = {"fedsafe", "clients", "server", "strategies"}
+READERS_OWN_PLUGIN = re.compile(r"my_\w+$|__main__$|builtins$")
+"""Modules of plug-ins that a page shows."""
 READERS_OWN = re.compile(r"No module named '(my_\w+)'")
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty current directory, whose modules are forgotten afterwards."""
+    """An empty current directory, whose modules and plug-ins are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEDSAFE_PLUGIN_PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     before = set(sys.modules)
+    known = {kind: dict(registry._plugins) for kind, registry in REGISTRIES.items()}
     yield tmp_path
+    for kind, registry in REGISTRIES.items():  # pages register what they show under a name
+        lost = registry._plugins.keys() - known[kind].keys()
+        for name in [name for name in lost if READERS_OWN_PLUGIN.match(_module(registry, name))]:
+            del registry._plugins[name]
     for name in set(sys.modules) - before:
         where = getattr(sys.modules[name], "__file__", None) or ""
         if where.startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+def _module(registry: Any, name: str) -> str:
+    return str(getattr(registry._plugins[name].function, "__module__", ""))
 
 
 def _loads(reference: Any, changes: list[str], own: list[str]) -> None:
