@@ -18,6 +18,30 @@ COLORS = {True: "green", False: "red", None: "dim"}
 NONE = "–"  # noqa: RUF001
 
 
+Defenses = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DEFENSE]...", help="Defenses; none: all of the experiment."),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there.")
+]
+InOneTable = Annotated[
+    bool,
+    typer.Option(
+        "--table", help="Measure nothing: show the cards of DIR, or the shipped ones, in one table."
+    ),
+]
+Setting = Annotated[
+    str, typer.Option(metavar="EXPERIMENT", help="Attack, evaluation and the defenses' settings.")
+]
+Seeds = Annotated[str, typer.Option(metavar="0-2", help="Seeds: 0-4, or 0,3,7.")]
+Transfer = Annotated[
+    str | None,
+    typer.Option(metavar="EXPERIMENT", help="The same defenses on another model; else none."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines, cards last.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to an app."""
     example = "fedsafe accept fine-tune derta --seeds 0-2 -o cards"
@@ -25,31 +49,13 @@ def register(app: typer.Typer) -> None:
 
 
 def accept(
-    defense: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DEFENSE]...", help="Defenses; none: all of the experiment."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Runs and cards go there."),
-    ] = None,
-    table: Annotated[
-        bool,
-        typer.Option(
-            "--table",
-            help="Measure nothing: show the cards of DIR, or the shipped ones, in one table.",
-        ),
-    ] = False,
-    experiment: Annotated[
-        str,
-        typer.Option(metavar="EXPERIMENT", help="Attack, evaluation and the defenses' settings."),
-    ] = "micro-acceptance",
-    seeds: Annotated[str, typer.Option(metavar="0-2", help="Seeds: 0-4, or 0,3,7.")] = "0-2",
-    transfer: Annotated[
-        str | None,
-        typer.Option(metavar="EXPERIMENT", help="The same defenses on another model; else none."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, cards last.")] = False,
+    defense: Defenses = None,
+    output: Output = None,
+    table: InOneTable = False,
+    experiment: Setting = "micro-acceptance",
+    seeds: Seeds = "0-2",
+    transfer: Transfer = None,
+    as_json: Json = False,
 ) -> None:
     """Measure acceptance cards: seeds, fresh prompts, attackers who know the defense, price.
 
@@ -75,15 +81,11 @@ def accept(
         for card in cards:
             typer.echo(json.dumps({"kind": "card", **card.plain()}))
         return
-    _measured(cards)
-    typer.echo(f"cards    {shown(output / 'cards')}")
-
-
-def _measured(cards: "Sequence[AcceptanceCard]") -> None:
     for card in cards:
         show_card(card, card.defense)
     if len(cards) > 1:
-        show_cards(cards)
+        show_table(defense or (), output, as_json=False)
+    typer.echo(f"cards    {shown(output / 'cards')}")
 
 
 def show_table(defenses: Sequence[str], directory: Path | None, *, as_json: bool) -> None:
@@ -114,10 +116,7 @@ def show_table(defenses: Sequence[str], directory: Path | None, *, as_json: bool
 
 def show_card(card: "AcceptanceCard | None", defense: str) -> None:
     """Print an acceptance card, failures and what was not measured included."""
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
+    from fedsafe.cli.tables import console, plain_table
 
     out = console()
     if card is None:
@@ -126,13 +125,7 @@ def show_card(card: "AcceptanceCard | None", defense: str) -> None:
             "that has its settings.[/dim]"
         )
         return
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"acceptance of {safe(defense)}",
-        title_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = plain_table(title=f"acceptance of {safe(defense)}")
     table.add_column("")
     table.add_column("cell")
     for heading in ("value", "95 %", "n", "at most", "verdict"):
@@ -144,39 +137,6 @@ def show_card(card: "AcceptanceCard | None", defense: str) -> None:
     out.print()
     out.print(table)
     out.print(f"[dim]{safe(card.said)}[/dim]", soft_wrap=True)
-
-
-def show_cards(cards: "Sequence[AcceptanceCard]") -> None:
-    """Print acceptance cards as one table: of each group the cells that pass, and the worst."""
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
-
-    groups = dict.fromkeys(cell.group for card in cards for cell in card.cells)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("defense", "seeds", *groups):
-        table.add_column(heading, vertical="top", overflow="fold")
-    for card in cards:
-        found = [[cell for cell in card.cells if cell.group == group] for group in groups]
-        table.add_row(safe(card.defense), str(len(card.seeds)), *map(_group, found))
-    console().print(table)
-    names = ", ".join(dict.fromkeys(safe(card.experiment) for card in cards))
-    console().print(
-        f"[dim]Cells that pass, of those measured, and the largest value of those that fail. "
-        f"Measured with {names}; a card tells of no other model or attack.[/dim]",
-        soft_wrap=True,
-    )
-
-
-def _group(cells: "Sequence[Cell]") -> str:
-    """Return how many cells of a group pass, of those that were measured."""
-    measured = [cell for cell in cells if cell.passed is not None]
-    if not measured:
-        return f"[dim]{NONE}[/dim]"
-    failing = [cell.value or 0.0 for cell in measured if not cell.passed]
-    said = f"{len(measured) - len(failing)} of {len(measured)}"
-    return f"[red]{said}, {_of(max(failing))}[/red]" if failing else f"[green]{said}[/green]"
 
 
 def _cell(cell: "Cell") -> tuple[str, ...]:

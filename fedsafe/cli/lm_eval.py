@@ -71,16 +71,9 @@ def lm_eval(  # noqa: PLR0917 - each is an option of the command line
 
 def _show(stages: Mapping[str, Mapping[str, Any]]) -> None:
     """Print each metric of each task by stage, with its standard error."""
-    from rich import box
-    from rich.table import Table
+    from fedsafe.cli.tables import COLORS, console, plain_table
 
-    from fedsafe.cli.tables import COLORS, console
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = plain_table()
     table.add_column("task")
     table.add_column("metric")
     for name in stages:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich import box
-from rich.table import Table
 
-from fedsafe.cli.tables import console
+from fedsafe.cli.tables import console, plain_table
 from fedsafe.cli.text import safe, shown
 from fedsafe.matrix.directory import Matrix
 from fedsafe.matrix.estimate import Estimate
@@ -121,7 +119,7 @@ def plan(
     )
     kinds = Counter(_kind(stage.name) for stage in made.stages.values())
     users = Counter(_kind(made.stages[key].name) for keys in made.of_cell.values() for key in keys)
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    rows = plain_table()
     for heading in ("stage", "in all cells", "to be made"):
         rows.add_column(heading, justify="left" if heading == "stage" else "right")
     for kind, count in kinds.items():
@@ -167,15 +165,10 @@ def _kind(name: str) -> str:
 def table(found: MatrixTable) -> None:
     """Print one measure, rows by columns."""
     out, measure = console(), Measure(found.measure, found.display)
-    rows = Table(
+    rows = plain_table(
         title=f"{safe(measure.label)}{measure.arrow} of the "
         f"{'last model' if found.stage == 'final' else f'stage {safe(found.stage)}'}",
-        title_justify="left",
         caption=safe(over(found)),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
     )
     rows.add_column(safe(", ".join(name.rpartition(".")[2] for name in found.rows)), no_wrap=True)
     for labels in found.column_labels:

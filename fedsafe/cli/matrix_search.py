@@ -60,30 +60,20 @@ def search(  # noqa: PLR0917 - each is an option of the command line
         raise Interrupted("what is done is kept. Go on with the same command.") from None
     page = publish(directory)
     if as_json:
-        told = {**record.plain(), "directory": str(directory), "report": str(page)}
-        typer.echo(json.dumps({"kind": "search", **told}))
+        told = {"kind": "search", **record.plain(), "directory": str(directory)}
+        typer.echo(json.dumps({**told, "report": str(page)}))
         return
     show_search(record)
-    for name, path in (("runs", directory / "cells"), ("report", page)):
-        typer.echo(f"{name:<7}  {shown(path)}")
+    typer.echo(f"runs     {shown(directory / 'cells')}\nreport   {shown(page)}")
 
 
 def show_search(record: "SearchRecord") -> None:
     """Print what a search found."""
-    from rich import box
-    from rich.table import Table
-
-    from fedsafe.cli.tables import console
+    from fedsafe.cli.tables import console, plain_table
     from fedsafe.report import search_section as texts
 
     out = console()
-    rows = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"{safe(record.name)}: {record.direction} {safe(record.measure)}",
-        title_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    rows = plain_table(title=f"{safe(record.name)}: {record.direction} {safe(record.measure)}")
     for heading in texts.headings(record)[:-1]:
         rows.add_column(safe(heading.rpartition(".")[2]), overflow="fold")
     settings = []

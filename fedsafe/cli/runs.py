@@ -38,6 +38,16 @@ KeepAttacker = Annotated[
     bool, typer.Option("--keep-attacker", help="Of purple-teaming: leave its attacker's adapter.")
 ]
 
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME", help="A defense, or several in a row: A+B; repeatable."),
+]
+GivenAdapter = Annotated[
+    Path | None, typer.Option("--adapter", metavar="DIR", help="That adapter (PEFT format).")
+]
+Judged = Annotated[
+    str | None, typer.Option("--experiment", help="Template, suites and judge for that adapter.")
+]
 SecondAttack = Annotated[
     int | None,
     typer.Option(
@@ -138,24 +148,13 @@ def resume(run: Run, as_json: Json = False, log: Log = None) -> None:
 
 def defend(  # noqa: PLR0917 - each is an option of the command line
     run: OptionalRun = None,
-    defense: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with", metavar="NAME", help="A defense, or several in a row: A+B; repeatable."
-        ),
-    ] = None,
+    defense: With = None,
     changes: Settings = None,
     sweep: Sweep = None,
     model: BaseModel = None,
-    adapter: Annotated[
-        Path | None,
-        typer.Option("--adapter", metavar="DIR", help="That adapter (PEFT format)."),
-    ] = None,
+    adapter: GivenAdapter = None,
     output: Output = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option("--experiment", help="Template, suites and judge for that adapter."),
-    ] = None,
+    experiment: Judged = None,
     second_attack: SecondAttack = None,
     keep_attacker: KeepAttacker = False,
     as_json: Json = False,

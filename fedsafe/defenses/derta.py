@@ -40,7 +40,17 @@ Given = Annotated[
         "preferences}; none: the model writes them."
     ),
 ]
+Borderline = Annotated[
+    int, Field(ge=0, description="Ordinary ones more: those most like the unsafe, in words.")
+]
 Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in the loss.")]
+
+
+def _one_origin(*, source: object, harmful: object, borderline: int, **_: object) -> str:
+    """Return why it cannot run, if the examples are given and are to be written as well."""
+    if source is None or (harmful is None and not borderline):
+        return ""
+    return "with source all examples are given. Leave harmful and borderline out, or source."
 
 
 @defenses(
@@ -55,6 +65,7 @@ Weight = Annotated[float, Field(ge=0, description="Of each token of such rows in
         cost="forward and backward passes of steps x batch_size samples; without a source, before "
         "them an answer, a refusal and a help written for each pair, four requests and three "
         "replies for each borderline example",
+        cannot=_one_origin,
         nothing={"steps": 0},
     ),
 )
@@ -71,10 +82,7 @@ def derta(
     filter: Filter = (),
     writer: Writer = "model",
     pairs: Annotated[int, Field(ge=1, description="Harmful ones, and ordinary ones.")] = 100,
-    borderline: Annotated[
-        int,
-        Field(ge=0, description="Ordinary ones more: those most like the unsafe, in words."),
-    ] = 0,
+    borderline: Borderline = 0,
     refusal: Annotated[
         str, Field(description="The one token to turn to; empty: refusals' commonest first word.")
     ] = "",
@@ -92,8 +100,9 @@ def derta(
     """Train refusals after harmful beginnings, and the turn to one at every harmful token.
 
     Raises:
-        RunError: The model wrote too little that can be used, or refusals begin with no single
-            token.
+        ConfigError: There is no such source, or a setting of it is wrong.
+        DataError: The source cannot be read.
+        RunError: There is too little that can be used, or refusals begin with no single token.
     """
     if source is not None:
         material = given(context, task, source)

@@ -39,7 +39,7 @@ class _Group:
     fresh: Trial | None = None
 
 
-def search_of(definition: Definition) -> Search:
+def _required_search(definition: Definition) -> Search:
     """Return what a file searches for.
 
     Raises:
@@ -59,7 +59,7 @@ def planned(definition: Definition, directory: Path) -> Matrix:
     Raises:
         ConfigError: It has no search, or a cell of it is no experiment.
     """
-    search, chosen = search_of(definition), list(combinations(definition))
+    search, chosen = _required_search(definition), list(combinations(definition))
     later = search.trials - 1 - search.designed
     points = search.space.design(search.designed + later * len(chosen), 0)
     shared, rest = points[: search.designed], points[search.designed :]
@@ -92,7 +92,7 @@ class _Searching:
 
     def __init__(self, definition: Definition, directory: Path, pool: Pool, tell: Tell) -> None:
         self._definition, self._home = definition, directory
-        self._search = search_of(definition)
+        self._search = _required_search(definition)
         self._pool, self._tell = pool, tell
         self._failed: dict[str, str] = {}
         first = [AS_WRITTEN, *self._search.space.design(self._search.designed, 0)]

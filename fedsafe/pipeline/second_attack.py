@@ -31,7 +31,7 @@ def check_place(run: Run) -> None:
     Raises:
         RunError: The clients are on machines of their own.
     """
-    if run.runtime == DEPLOYMENT:
+    if run.experiment.second_attack is not None and run.runtime == DEPLOYMENT:
         raise RunError(
             "second_attack is for runs in one process or a simulation: clients on machines of "
             "their own are not asked again after a defense. Remove it from the experiment."
@@ -44,7 +44,11 @@ def check_finished(run: Run, defended: Sequence[object]) -> None:
     Raises:
         RunError: Its clients are on machines of their own, or there is nobody or nothing to attack.
     """
-    check_place(run)
+    if run.runtime == DEPLOYMENT:
+        raise RunError(
+            f"{run.store.directory} was trained by clients on machines of their own, who are not "
+            "asked again after a defense. Give a run of one process or a simulation."
+        )
     if run.experiment.attack is None:
         raise RunError(
             f"{run.store.directory} has no attackers, so that nobody can attack its models again. "

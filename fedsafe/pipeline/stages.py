@@ -82,8 +82,7 @@ def _give_up(run: Run, status: str, reason: str) -> None:
 
 
 def _run_stages(run: Run, clients: Clients, until: str = "") -> None:
-    if run.experiment.second_attack is not None:
-        check_place(run)
+    check_place(run)
     if run.shared is None:  # of many runs together another estimate is made
         estimate(run)
     if run.known(BASE) is None:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsafe.contracts import Exchange, Measured, Prompt, Verdict, measures
@@ -277,7 +277,6 @@ def within(found, most):
 
 
 @pytest.mark.parametrize("name", list(measures))
-@settings(max_examples=30)  # for each measure
 @given(cases=EXCHANGES, order=st.randoms(use_true_random=False))
 def test_every_measure_is_a_share_within_its_interval_whatever_the_order(name, cases, order):
     measure = measures[name].configure(SETTINGS.get(name, {}))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsafe.errors import RunError
@@ -20,14 +20,12 @@ JSON = st.recursive(
 RECORDS = st.dictionaries(TEXT.filter(lambda name: name != FIELD), JSON, max_size=4)
 
 
-@settings(max_examples=50)
 @given(RECORDS)
 def test_record_comes_back(record: dict[str, Any]) -> None:
     text = json.dumps(sealed(record))
     assert verified(json.loads(text), Path("record.json")) == record
 
 
-@settings(max_examples=50)
 @given(RECORDS, TEXT.filter(lambda name: name != FIELD), JSON)
 def test_changed_record_is_an_error(record: dict[str, Any], name: str, value: Any) -> None:
     changed = {**sealed(record), name: value}
