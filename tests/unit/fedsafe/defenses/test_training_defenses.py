@@ -255,3 +255,9 @@ def test_constrained_loss_holds_a_token_that_grew_likelier_less_than_cross_entro
     constrained_losses(ratio, torch.tensor([2.0, 2.0])).sum().backward()
     assert ratio.grad is not None
     assert ratio.grad.tolist() == pytest.approx([-1.0, -2 / (1 + 2.718281828**6)])
+
+
+@pytest.mark.parametrize("more", [{"borderline": 3}, {"harmful": "pairs.jsonl"}])
+def test_derta_takes_given_examples_or_written_ones(more: dict[str, object]) -> None:
+    settings = {"source": {"name": "policy", "part": "preferences"}, **more}
+    assert "Leave harmful and borderline out" in defenses["derta"].cannot(settings)

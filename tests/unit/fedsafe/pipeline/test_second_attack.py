@@ -99,16 +99,22 @@ def test_stopped_second_attack_goes_on_to_the_same_bytes(
     assert stage(tmp_path / "run", AGAIN).adapter == stage(finished, AGAIN).adapter
 
 
+def copy_without(run: Path, place: Path, beginning: str) -> Path:
+    """Copy a run without the stages whose names begin like that; return the copy."""
+    copy = Path(shutil.copytree(run, place))
+    summary = Store(copy).summary()
+    assert summary is not None
+    kept = [one for one in summary.stages if not one.name.startswith(beginning)]
+    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    return copy
+
+
 def test_it_begins_with_the_defended_adapter(
     attacked: Experiment, finished: Path, tmp_path: Path
 ) -> None:
     """With nobody's update taken, it ends where it began."""
-    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    copy = copy_without(finished, tmp_path / "copy", AGAIN)
     shutil.rmtree(copy / RunFile.SECOND_ATTACKS)
-    summary = Store(copy).summary()
-    assert summary is not None
-    kept = [one for one in summary.stages if one.name != AGAIN]
-    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
     heard: list[Event] = []
     lead(attacked, copy, heard)
     first = next(one for one in heard if one.kind == "round-end")
@@ -124,11 +130,7 @@ def test_it_begins_with_the_defended_adapter(
 def test_shield_of_the_defended_model_stays(
     attacked: Experiment, finished: Path, tmp_path: Path
 ) -> None:
-    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
-    summary = Store(copy).summary()
-    assert summary is not None
-    kept = [one for one in summary.stages if one.name != AGAIN]
-    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    copy = copy_without(finished, tmp_path / "copy", AGAIN)
     shield = ShieldChoice("self-refine", {"passes": 0})
     save_shield(copy / stage(copy, f"defended:{DEFENSE}").path, shield)
     lead(attacked, copy, [])
@@ -139,12 +141,8 @@ def test_shield_of_the_defended_model_stays(
 
 
 def test_finished_run_is_attacked_again_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    copy = copy_without(finished, tmp_path / "copy", AGAIN)
     shutil.rmtree(copy / RunFile.SECOND_ATTACKS)
-    summary = Store(copy).summary()
-    assert summary is not None
-    kept = [one for one in summary.stages if one.name != AGAIN]
-    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
     found = inline.defend(copy, [], attacked_again=2)
     assert found.stages[-1].name == AGAIN
     assert found.stages[-1].adapter == stage(finished, AGAIN).adapter
@@ -153,12 +151,17 @@ def test_finished_run_is_attacked_again_to_the_same_bytes(finished: Path, tmp_pa
 def test_run_without_defended_models_has_nothing_to_attack_again(
     finished: Path, tmp_path: Path
 ) -> None:
-    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
-    summary = Store(copy).summary()
-    assert summary is not None
-    kept = [one for one in summary.stages if not one.name.startswith("defended:")]
-    Store(copy).write_summary(summary.model_copy(update={"stages": kept}))
+    copy = copy_without(finished, tmp_path / "copy", "defended:")
     with pytest.raises(RunError, match="has no defended model to attack again"):
+        inline.defend(copy, [], attacked_again=1)
+
+
+def test_deployed_run_is_not_attacked_again(finished: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    known = Store(copy).provenance()
+    assert known is not None
+    Store(copy).write_provenance(known.model_copy(update={"runtime": "deployment"}))
+    with pytest.raises(RunError, match="trained by clients on machines of their own"):
         inline.defend(copy, [], attacked_again=1)
 
 
