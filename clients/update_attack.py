@@ -25,7 +25,7 @@ from fedsafe.runs.colluder_files import COLLUDERS, ColluderFiles
 from fedsafe.seeds import derive, generator
 from fedsafe.training.context import SessionContext
 from fedsafe.update_attacks import forge, needs, trains_apart, trial_of
-from fedsafe.vectorize import blocks, flat, moved
+from fedsafe.weights.vectorize import blocks, flat, moved
 
 if TYPE_CHECKING:
     from torch import Tensor

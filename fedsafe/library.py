@@ -132,7 +132,7 @@ def run_seeds(
         ConfigError: The experiment or the seeds are wrong.
         FedSafeError: A run failed; the message names its seed. Runs that are done are kept.
     """
-    from fedsafe import seed_runs
+    from fedsafe.matrix import seed_runs
 
     given = experiment.model_dump(mode="json") if isinstance(experiment, Experiment) else experiment
     plan = seed_runs.plan(load_experiment(given, changes), seeds, directory)

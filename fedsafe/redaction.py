@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from fedsafe.secret_settings import SECRET_NAME
+from fedsafe.plugins.secret_settings import SECRET_NAME
 
 MASK: Final = "[secret]"
 """Stands where a secret value was."""

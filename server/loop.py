@@ -26,7 +26,7 @@ from fedsafe.runs.records import Client, Round
 from fedsafe.runs.store import CLIENTS, FederationStore
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
-from fedsafe.vectorize import moved
+from fedsafe.weights.vectorize import moved
 from server import checkpoint, client_status
 from server.aggregation import update_attacks as attacks
 from server.aggregation.aggregator import aggregator_of

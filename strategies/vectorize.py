@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from fedsafe import vectorize
 from fedsafe.lazy import torch
+from fedsafe.weights import vectorize
 from strategies.screening import MAX_NORM, update_norm
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from fedsafe.contracts import (
 from fedsafe.errors import DataError
 from fedsafe.lazy import torch
 from fedsafe.weight_directions import Aligned, Unaligned, direction, why_not
-from fedsafe.weight_edits import Projector, projector
+from fedsafe.weights.edits import Projector, projector
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -56,9 +56,9 @@ def align(  # noqa: PLR0917 - each is an option of the command line
     The adapter lies in DIR/alignment/adapter; a federation begins from it with
     --set adapter.start=DIR/alignment/adapter. The same command goes on where it stopped.
     """
-    from fedsafe import preflight
     from fedsafe.app import activate
     from fedsafe.experiment import load
+    from fedsafe.launch import preflight
 
     activate()
     chosen = load(experiment, changes or ())

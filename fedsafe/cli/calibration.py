@@ -92,7 +92,7 @@ def _said(name: str, chosen: dict[str, Any], rows: "Sequence[LabelledReply]") ->
     from fedsafe.evaluation.calibration import exchanges_of
     from fedsafe.evaluation.judging import judge, reads_with_a_model
     from fedsafe.experiment import PluginChoice
-    from fedsafe.secret_settings import literal_secrets
+    from fedsafe.plugins.secret_settings import literal_secrets
 
     plugin, choice = judges[name], PluginChoice(name=name, **chosen)
     plugin.resolve(chosen)

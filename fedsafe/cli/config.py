@@ -54,9 +54,9 @@ def validate(
 
     Data files, their first rows, local models and memory are looked at; nothing is fetched.
     """
-    from fedsafe import preflight
     from fedsafe.app import activate
     from fedsafe.experiment import load
+    from fedsafe.launch import preflight
     from fedsafe.runs.store import default_directory
 
     activate()

@@ -13,7 +13,7 @@ from fedsafe.cli.pipelines import sweeps_of, swept
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded
-from fedsafe.plugin_modules import search_current
+from fedsafe.plugins.modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice
@@ -109,10 +109,10 @@ def run(  # noqa: PLR0917 - each is an option of the command line
     EXPERIMENT is a preset (see `fedsafe config list`) or a YAML file. With --seeds each run lies
     in DIR/seed-K; the same command goes on with what is not completed.
     """
-    from fedsafe import preflight
     from fedsafe.app import activate
     from fedsafe.cli import directories
     from fedsafe.experiment import load
+    from fedsafe.launch import preflight
     from fedsafe.runs.store import default_directory
 
     activate()

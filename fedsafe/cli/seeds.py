@@ -46,9 +46,9 @@ def run_with_seeds(
         Interrupted: The user stopped it.
         Exit: A defense failed, which is exit code 1.
     """
-    from fedsafe import seed_runs
     from fedsafe.cli import directories
     from fedsafe.cli.command import listening, show_experiment
+    from fedsafe.matrix import seed_runs
 
     if any(change.partition("=")[0].strip() == "seed" for change in changes):
         raise ConfigError("Give --seeds, or --set seed=...; not both.")

@@ -28,7 +28,7 @@ def shields_of(options: Sequence[str]) -> "list[PluginChoice]":
     from fedsafe.app import activate
     from fedsafe.contracts import shields
     from fedsafe.experiment import PluginChoice
-    from fedsafe.secret_settings import literal_secrets
+    from fedsafe.plugins.secret_settings import literal_secrets
 
     if options:
         activate()

@@ -8,7 +8,7 @@ from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, 
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
 from fedsafe.defenses.pair_filters import Filter
-from fedsafe.weight_edits import wanda_mask
+from fedsafe.weights.edits import wanda_mask
 
 
 @defenses(

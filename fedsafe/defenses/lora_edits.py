@@ -11,7 +11,7 @@ from pathlib import Path
 from fedsafe.contracts import Adapter, Factors, ModelContext, Sample
 from fedsafe.errors import ModelError
 from fedsafe.lazy import torch
-from fedsafe.weight_edits import low_rank
+from fedsafe.weights.edits import low_rank
 
 
 @dataclass

@@ -9,7 +9,7 @@ from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.lora_edits import LoraEdits
 from fedsafe.defenses.pair_filters import Filter
 from fedsafe.lazy import torch
-from fedsafe.weight_edits import dare, drop_smallest
+from fedsafe.weights.edits import dare, drop_smallest
 
 
 @defenses(

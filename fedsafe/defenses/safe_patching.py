@@ -19,7 +19,7 @@ from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.pair_filters import Filter
 from fedsafe.lazy import torch
 from fedsafe.safety_losses import IGNORED
-from fedsafe.weight_edits import dare, set_difference, snip_scores
+from fedsafe.weights.edits import dare, set_difference, snip_scores
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedsafe.cgroups import usable_memory
 from fedsafe.errors import LaunchError
+from fedsafe.models.cgroups import usable_memory
 from fedsafe.runs.files import private, private_directory
 
 PR_SET_PDEATHSIG = 1

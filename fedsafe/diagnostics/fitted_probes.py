@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedsafe.contracts import DiagnosticTask, ModelContext, Sample
+from fedsafe.diagnostics.linear_probe import LinearProbe, best, fit_layers
 from fedsafe.errors import RunError
-from fedsafe.linear_probe import LinearProbe, best, fit_layers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from pydantic import Field
 from fedsafe.contracts import DiagnosticTask, ModelContext, diagnostics
 from fedsafe.diagnostics.fitted_probes import frozen, own
 from fedsafe.diagnostics.given_responses import sample_of
-from fedsafe.linear_probe import cosine, halves
+from fedsafe.diagnostics.linear_probe import cosine, halves
 
 PAPER = "Xu et al., NeurIPS 2024 (SCAV, arXiv:2404.12038)"
 Layer = Annotated[

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from fedsafe.contracts import Ask, ShieldChoice
 from fedsafe.experiment.schema import Evaluation, Experiment, PluginChoice
+from fedsafe.plugins.secret_settings import with_secrets
 from fedsafe.redaction import revealed
 from fedsafe.runs.scores import SHIELDED
-from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import resolved
 
 WRONG_SECRET = "wrong-secret"

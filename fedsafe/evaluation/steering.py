@@ -21,9 +21,9 @@ from fedsafe.contracts import (
     conditions,
 )
 from fedsafe.diagnostics.fitted_probes import frozen, own
+from fedsafe.diagnostics.linear_probe import LinearProbe, moved
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
-from fedsafe.linear_probe import LinearProbe, moved
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from fedsafe.experiment.filter_checks import filter_problems
 from fedsafe.experiment.pipelines import pipelines_of
 from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.plugins import Plugin
-from fedsafe.secret_settings import literal_secrets
+from fedsafe.plugins.secret_settings import literal_secrets
 from fedsafe.validation_errors import Problem
 
 

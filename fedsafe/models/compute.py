@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsafe.cgroups import cpu_limit
 from fedsafe.experiment.schema import Model
 from fedsafe.lazy import torch
+from fedsafe.models.cgroups import cpu_limit
 
 SMALL = 20_000_000
 """Parameters below which a model is kept on one thread and in float32."""

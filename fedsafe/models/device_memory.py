@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fedsafe.cgroups import memory_limits
 from fedsafe.lazy import torch
+from fedsafe.models.cgroups import memory_limits
 from fedsafe.models.files import cache_directory
 
 MEMINFO = Path("/proc/meminfo")

@@ -9,7 +9,7 @@ import re
 from enum import StrEnum
 from typing import Final
 
-from fedsafe import plugin_modules
+from fedsafe.plugins import modules as plugin_modules
 
 
 class RunFile(StrEnum):

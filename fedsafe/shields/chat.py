@@ -15,8 +15,8 @@ from fedsafe.contracts import shields as registered
 from fedsafe.data.chat_template import takes_system
 from fedsafe.errors import ConfigError, ModelError
 from fedsafe.lazy import torch
+from fedsafe.plugins.secret_settings import with_secrets
 from fedsafe.redaction import redact, secrets_of
-from fedsafe.secret_settings import with_secrets
 from fedsafe.shields.serving import apply_shield, resolved
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.messages import ARRAYS, CONFIG, METRICS
 from fedsafe.models.compression import Wire
-from fedsafe.vectorize import flat, moved
+from fedsafe.weights.vectorize import flat, moved
 from server.aggregation.interface import AggregationResult
 from server.transport.train_messages import Tensors, arrays_of, named, packed, shapes, train_message
 from server.validation import Reply

@@ -9,14 +9,14 @@ from typing import Protocol
 
 from fedsafe.contracts import Adapter, Updates, filters
 from fedsafe.diagnostics.fitted_probes import frozen
+from fedsafe.diagnostics.linear_probe import halves
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.evaluation.inspecting import task_of
 from fedsafe.evaluation.judging import judging_context
 from fedsafe.experiment.schema import Experiment, PluginChoice
-from fedsafe.linear_probe import halves
 from fedsafe.models.adapters import Tensors
 from fedsafe.training.session import Session
-from fedsafe.vectorize import moved
+from fedsafe.weights.vectorize import moved
 
 
 class Known(Protocol):

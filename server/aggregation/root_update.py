@@ -13,7 +13,7 @@ from fedsafe.seeds import stream
 from fedsafe.training.loop import plan_of
 from fedsafe.training.schedule import learning_rate
 from fedsafe.training.session import Session
-from fedsafe.vectorize import flat
+from fedsafe.weights.vectorize import flat
 
 
 def root_update(

@@ -19,7 +19,7 @@ from fedsafe.contracts import Updates
 from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 from fedsafe.runs.files import private
-from fedsafe.vectorize import blocks, flat
+from fedsafe.weights.vectorize import blocks, flat
 from server.transport.train_messages import Tensors, shapes
 from server.validation import Reply
 from strategies.kernels.blockwise import AROUND, after_blocks

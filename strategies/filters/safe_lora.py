@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fedsafe.contracts import DefenseCard, Updates, filters
 from fedsafe.weight_directions import Aligned, Unaligned, why_not
-from fedsafe.weight_edits import Projector, least_aligned, projector, safe_projection
+from fedsafe.weights.edits import Projector, least_aligned, projector, safe_projection
 from strategies.checks import AtLeast
 from strategies.lora_changes import checked, direction_of, lora_modules
 

@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from fedsafe.contracts import Updates, filters
-from fedsafe.vectorize import blocks, flat, moved
-from fedsafe.weight_edits import (
+from fedsafe.weights.edits import (
     dare,
     drop_smallest,
     least_aligned,
@@ -19,6 +18,7 @@ from fedsafe.weight_edits import (
     snip_scores,
     wanda_mask,
 )
+from fedsafe.weights.vectorize import blocks, flat, moved
 from tests.parity.test_methods import cases, tensor
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}

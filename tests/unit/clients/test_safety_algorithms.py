@@ -19,7 +19,7 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import Plan
-from fedsafe.weight_edits import projector
+from fedsafe.weights.edits import projector
 from tests.doubles.jobs import plain_job
 
 OWN = [Sample(f"ask {n}", "fine") for n in range(30)]

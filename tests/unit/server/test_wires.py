@@ -16,7 +16,7 @@ from fedsafe.runs.events import Events
 from fedsafe.runs.records import Round
 from fedsafe.runs.store import FederationStore
 from fedsafe.training.session import Session
-from fedsafe.vectorize import flat
+from fedsafe.weights.vectorize import flat
 from server.loop import Federation
 from server.transport.client_registry import ClientRegistry
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from fedsafe.contracts import Updates, filters
 from fedsafe.errors import ConfigError, ModelError
 from fedsafe.experiment.load import validate
-from fedsafe.vectorize import blocks, flat, moved
+from fedsafe.weights.vectorize import blocks, flat, moved
 from strategies import aggregate, build
 
 MODULES = {"base_model.model.layers.0.q": (6, 5), "base_model.model.layers.0.v": (4, 5)}

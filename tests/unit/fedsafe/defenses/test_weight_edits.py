@@ -19,7 +19,7 @@ from fedsafe.pipeline.run_defense import defense_context
 from fedsafe.runs.events import Events
 from fedsafe.training.context import SessionContext
 from fedsafe.training.session import Session
-from fedsafe.weight_edits import low_rank, safe_projection
+from fedsafe.weights.edits import low_rank, safe_projection
 from tests.doubles.models import make_model
 
 SAMPLES = [Sample("one two", "three"), Sample("four", "five six seven")]

@@ -9,7 +9,7 @@ from fedsafe.experiment.load import validate
 from fedsafe.experiment.schema import Experiment
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session
-from fedsafe.vectorize import flat
+from fedsafe.weights.vectorize import flat
 from server.aggregation.root_update import root_update
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from fedsafe.vectorize import blocks, moved
+from fedsafe.weights.vectorize import blocks, moved
 
 ADAPTER = {"a": torch.zeros(2, 3), "b": torch.ones(4), "c": torch.zeros(1, 1)}
 

@@ -9,8 +9,8 @@ import pytest
 from fedsafe.cli import main
 from fedsafe.errors import ConfigError
 from fedsafe.experiment import load
+from fedsafe.launch.preflight import look, unchecked
 from fedsafe.micro.base import shipped
-from fedsafe.preflight import look, unchecked
 
 Capture = pytest.CaptureFixture[str]
 ROW = '{"instruction": "say a", "response": "a"}\n'

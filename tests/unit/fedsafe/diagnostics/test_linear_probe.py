@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedsafe.diagnostics.linear_probe import LinearProbe, best, cosine, fit, fit_layers, moved
 from fedsafe.errors import RunError
-from fedsafe.linear_probe import LinearProbe, best, cosine, fit, fit_layers, moved
 
 
 def normal(*shape: int, seed: int = 0, shift: float = 0.0) -> torch.Tensor:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsafe.cgroups import cpu_limit, memory_limits, usable_memory
+from fedsafe.models.cgroups import cpu_limit, memory_limits, usable_memory
 
 MIB = 2**20
 UNIFIED, FIRST = (

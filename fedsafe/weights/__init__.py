@@ -1,0 +1,1 @@
+"""Arithmetic on adapter weights: one flat vector, edits of a matrix."""
