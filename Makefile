@@ -58,6 +58,7 @@ format: setup
 bench: setup  ## Speed beside the peers, as ratios of one run.
 	$(BIN)/python -m tests.benchmarks.aggregation
 	$(BIN)/python -m tests.benchmarks.speed
+	$(BIN)/python -m tests.benchmarks.startup
 
 base: setup  ## Make the micro world's base model again.
 	$(BIN)/python -m fedsafe.micro.build
