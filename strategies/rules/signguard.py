@@ -81,10 +81,16 @@ def _signs(part: "Tensor") -> "Tensor":
 
 
 def _largest_cluster(features: "Tensor") -> "Tensor":
-    """Return which rows lie in the largest cluster, all of them where there is none, (n,) bool."""
+    """Return which rows lie in the largest cluster, all of them where there is none, (n,) bool.
+
+    The rows are clustered in the order of their values: mean shift starts from them one after the
+    other, and of clusters equally large another could win for another order of the clients.
+    """
+    import numpy as np
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
-    points = features.numpy()
+    order = np.lexsort(features.numpy().T)
+    points = features.numpy()[order]
     width = estimate_bandwidth(points, quantile=0.5)
     everyone = torch.ones(len(points), dtype=torch.bool)
     if width < _NO_WIDTH:
@@ -94,4 +100,6 @@ def _largest_cluster(features: "Tensor") -> "Tensor":
         warnings.filterwarnings("ignore", "Binning data failed")
         labels = torch.from_numpy(clusters.fit_predict(points))  # -1 is far from every cluster
     sizes = torch.bincount(labels[labels >= 0])
-    return labels == sizes.argmax() if sizes.max() > 1 else everyone
+    largest = torch.zeros_like(everyone)
+    largest[torch.from_numpy(order)] = labels == sizes.argmax()
+    return largest if sizes.max() > 1 else everyone
