@@ -62,7 +62,7 @@ SMALL = (
 """Of the graded preset, whose one gate is about the attack."""
 FEW = (
     "evaluation.suites={name: micro, prefill_words: 8, harmful: 100, over_refusal: 100, "
-    "old_skills: 100, new_skill: 50}",
+    "old_skills: 100, new_skill: 100}",
 )
 """Fewer prompts: with 100 a bound of 1 % lets one through."""
 
