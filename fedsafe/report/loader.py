@@ -19,6 +19,7 @@ from fedsafe.report.measures import Measure, found
 from fedsafe.report.verdict import Story, tell
 from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.files import read_lines
+from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Provenance, Record, Round, Stage, Summary
 from fedsafe.runs.scores import PLAIN
 from fedsafe.validation_errors import first_of
@@ -133,7 +134,7 @@ def read(directory: Path) -> RunData:
     Raises:
         RunError: It is no run directory, or one of its files is broken.
     """
-    configuration = directory / "experiment.yaml"
+    configuration = directory / RunFile.EXPERIMENT
     if not configuration.is_file():
         raise RunError(
             f"{directory} is no run directory: it has no experiment.yaml. Give the directory that "
@@ -142,10 +143,10 @@ def read(directory: Path) -> RunData:
     return RunData(
         directory=directory,
         configuration=configuration.read_text(encoding="utf-8", errors="replace"),
-        summary=_record(directory / "summary.json", Summary),
-        provenance=_record(directory / "provenance.json", Provenance),
-        rounds=_rounds(directory / "rounds.jsonl"),
-        control=_rounds(directory / "control" / "rounds.jsonl"),
+        summary=_record(directory / RunFile.SUMMARY, Summary),
+        provenance=_record(directory / RunFile.PROVENANCE, Provenance),
+        rounds=_rounds(directory / RunFile.ROUNDS),
+        control=_rounds(directory / RunFile.CONTROL / RunFile.ROUNDS),
         cards=dict(_cards(directory)),
     )
 
