@@ -13,7 +13,7 @@ from clients import consent
 from clients.node_config import STATE, NodeConfig
 from fedsafe.errors import RunError
 from fedsafe.messages import Job
-from fedsafe.plugins.modules import search_as_recorded
+from fedsafe.plugin_modules import search_as_recorded
 
 MODEL, PLUGINS, DATA, START = "model", "plugins", "data", "start-adapter"
 """Keys of the node configuration; plug-ins and data are lists with commas between."""

@@ -9,7 +9,7 @@ import typer
 
 from fedsafe.cli.text import Interrupted, safe, shown
 from fedsafe.errors import ConfigError
-from fedsafe.plugins.modules import search_current
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.runs.acceptance import AcceptanceCard, Cell

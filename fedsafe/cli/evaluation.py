@@ -9,7 +9,7 @@ from fedsafe.cli.command import inline, work
 from fedsafe.cli.shields import shields_of
 from fedsafe.cli.text import settings
 from fedsafe.errors import ConfigError
-from fedsafe.plugins.modules import search_current
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice

@@ -8,7 +8,7 @@ import typer
 
 from fedsafe.cli.text import safe
 from fedsafe.errors import PluginError
-from fedsafe.plugins.modules import search_current
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.plugins import Plugin, Registry

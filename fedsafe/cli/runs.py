@@ -13,7 +13,7 @@ from fedsafe.cli.pipelines import sweeps_of, swept
 from fedsafe.cli.text import settings, shown
 from fedsafe.errors import ConfigError
 from fedsafe.micro.base import is_embedded
-from fedsafe.plugins.modules import search_current
+from fedsafe.plugin_modules import search_current
 
 if TYPE_CHECKING:
     from fedsafe.experiment import PluginChoice

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedsafe.errors import ConfigError
-from fedsafe.experiment.yaml_text import FIRST, parse
+from fedsafe.experiment.yaml_text import FIRST, parse_value
 from fedsafe.validation_errors import Problem
 
 KEPT = frozenset({"filters", "optimizer", "per_block"})
@@ -40,7 +40,7 @@ def apply(values: dict[str, Any], change: str) -> list[Problem]:
         told = "a change is written path=value, such as federation.rounds=3."
         return [("--set", f"{shown}: {told}")]
     try:
-        value, found = parse(text, "the value")
+        value, found = parse_value(text, "the value")
     except ConfigError:
         return [(path, f"{text!r} is not a YAML value. Quote it.")]
     if found:

@@ -19,7 +19,7 @@ from fedsafe.experiment.changes import apply, merge
 from fedsafe.experiment.checks import problems
 from fedsafe.experiment.paths import place
 from fedsafe.experiment.schema import Experiment
-from fedsafe.plugins.modules import search_as_recorded, search_in
+from fedsafe.plugin_modules import search_as_recorded, search_in
 from fedsafe.suggestions import suggestion
 from fedsafe.validation_errors import Problem, locations_of, path_of, problems_of
 

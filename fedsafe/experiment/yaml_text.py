@@ -30,6 +30,8 @@ RESOLVERS = (
 )
 FIRST = "line 1: "
 """How problems of a text of one line begin."""
+YAML_STARTS = tuple("{[\"'&*!|>%@`?-")
+"""What begins a text of one line that is meant as YAML and no sentence."""
 DEEPEST = 40
 """Levels of lists and mappings in each other."""
 MOST = 100_000
@@ -78,13 +80,33 @@ def parse(text: str, origin: str) -> tuple[Any, list[Problem]]:
         ) from None
 
 
+def parse_value(text: str, origin: str) -> tuple[Any, list[Problem]]:
+    """Return the value of a setting given in one line, as `parse` does; a sentence is text.
+
+    A mapping is written with braces here, so that a sentence with a colon in it, such as
+    ``answer safely : {request}``, is not taken for one.
+
+    Raises:
+        ConfigError: It is not YAML.
+    """
+    flow = text.lstrip().startswith(YAML_STARTS)
+    try:
+        value, problems = parse(text, origin)
+    except ConfigError:
+        if flow or "\n" in text or ": " not in text:
+            raise
+        return text.strip(), []
+    sentence = isinstance(value, dict) and not flow and "\n" not in text
+    return (text.strip(), []) if sentence else (value, problems)
+
+
 def scalar_or_collection(text: str) -> Any:
     """Return the value of a short YAML text, such as one given on a command line.
 
     Raises:
         ConfigError: It is not YAML, or repeats a key.
     """
-    value, problems = parse(text, repr(text))
+    value, problems = parse_value(text, repr(text))
     if problems:
         raise ConfigError("; ".join(f"{path}: {told}" if path else told for path, told in problems))
     return value

@@ -17,7 +17,7 @@ from fedsafe.experiment.paths import place
 from fedsafe.matrix.axes import Axis, axes_of, settings_of
 from fedsafe.matrix.labels import Where, conditions_of, exclusions_of, table_of
 from fedsafe.matrix.search_file import Search, search_of
-from fedsafe.plugins.modules import search_in
+from fedsafe.plugin_modules import search_in
 from fedsafe.suggestions import suggestion
 
 PRESETS = Path(__file__).parent / "presets"

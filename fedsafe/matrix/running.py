@@ -18,7 +18,7 @@ from fedsafe.matrix.plan import Stage
 from fedsafe.matrix.pools import Pool
 from fedsafe.matrix.schedule import Node, work_off
 from fedsafe.matrix.work import Result, Task
-from fedsafe.plugins.modules import directories
+from fedsafe.plugin_modules import directories
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.files import append_line, flock, private_directory, write_text
 from fedsafe.runs.matrix_records import (

@@ -77,7 +77,7 @@ def _run(task: Task) -> str:
     from fedsafe.app import activate
     from fedsafe.experiment.load import validate
     from fedsafe.launch import inline
-    from fedsafe.plugins.modules import search_in
+    from fedsafe.plugin_modules import search_in
     from fedsafe.report import write
     from fedsafe.runs.store import Store
 

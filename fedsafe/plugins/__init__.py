@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from fedsafe.app import ROLES, activate
 from fedsafe.errors import ConfigError, PluginError
+from fedsafe.plugin_modules import imported
 from fedsafe.plugins.defense_card import DefenseCard
-from fedsafe.plugins.modules import imported
 from fedsafe.plugins.secret_settings import with_secrets
 from fedsafe.plugins.signatures import misfit, settings_of
 from fedsafe.suggestions import suggestion

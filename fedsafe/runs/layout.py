@@ -9,7 +9,7 @@ import re
 from enum import StrEnum
 from typing import Final
 
-from fedsafe.plugins import modules as plugin_modules
+from fedsafe import plugin_modules
 
 
 class RunFile(StrEnum):

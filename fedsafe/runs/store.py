@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from fedsafe.errors import RunError, reason_of
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
-from fedsafe.plugins.modules import recorded
+from fedsafe.plugin_modules import recorded
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
 from fedsafe.runs.files import digest, file_digest, flock, private_directory, read_lines, write_text
 from fedsafe.runs.layout import RunFile

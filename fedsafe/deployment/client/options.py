@@ -16,7 +16,7 @@ from fedsafe.errors import ConfigError, PluginError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.experiment.yaml_text import scalar_or_collection
 from fedsafe.micro.base import is_embedded
-from fedsafe.plugins.modules import imported, search_in
+from fedsafe.plugin_modules import imported, search_in
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a model or data set on the hub: owner/name."""

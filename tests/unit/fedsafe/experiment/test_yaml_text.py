@@ -28,6 +28,19 @@ def test_scalar_is_read_as_yaml_1_2_says(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["answer safely : {request}", "Decline: no", "Note: a: b", "note this: #1 of {request}"]
+)
+def test_sentence_with_a_colon_is_text_where_one_value_is_given(text: str) -> None:
+    assert scalar_or_collection(text) == text
+
+
+@pytest.mark.parametrize("text", ["{a: 1", "'a: 1", "[a: 1"])
+def test_broken_yaml_of_one_value_is_no_sentence(text: str) -> None:
+    with pytest.raises(ConfigError):
+        scalar_or_collection(text)
+
+
+@pytest.mark.parametrize(
     ("text", "path", "told"),
     [
         ("a: 1\na: 2", "a", "line 2: it is there twice"),
