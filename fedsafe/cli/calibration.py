@@ -117,6 +117,7 @@ def _tuned(
 
     Raises:
         ConfigError: There is one model only, or one label only.
+        RunError: The file of weights cannot be written.
     """
     from fedsafe.evaluation.calibration import calibrate, leave_one_model_out
     from fedsafe.evaluation.labels import read_pairs
@@ -139,8 +140,11 @@ def _tuned(
         "left_out": reached,
         "weights": {name: round(value, 4) for name, value in weights.items()},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"--tune {path}: the file cannot be written ({error.strerror}).") from None
     return found
 
 

@@ -61,7 +61,8 @@ def calibrate(rows: Sequence[LabelledReply], verdicts: Sequence[Verdict]) -> dic
     judged = list(zip(rows, verdicts, strict=True))
     models = list(dict.fromkeys(row.model for row in rows))
     found = {model: _of([pair for pair in judged if pair[0].model == model]) for model in models}
-    return found if len(models) == 1 else {**found, ALL: _of(judged)}
+    whole = ALL if ALL not in models else f"{ALL} models"
+    return found if len(models) == 1 else {**found, whole: _of(judged)}
 
 
 Judge = Callable[[Sequence[LabelledReply]], Sequence[Verdict]]
@@ -77,14 +78,17 @@ def leave_one_model_out(
         tune: Returns a judge from labelled replies.
 
     Raises:
-        ValueError: There is one model only.
+        ValueError: There is one model only, or nothing can be tuned on those that are left.
     """
     models = list(dict.fromkeys(row.model for row in rows))
     if len(models) < 2:
         raise ValueError(f"leaving one model out takes two models or more, got {models}")
     said: dict[int, Verdict] = {}
     for model in models:
-        judge = tune([row for row in rows if row.model != model])
+        try:
+            judge = tune([row for row in rows if row.model != model])
+        except ValueError as error:
+            raise ValueError(f"without the replies of '{model}', {error}") from None
         held = [(index, row) for index, row in enumerate(rows) if row.model == model]
         for (index, _), verdict in zip(held, judge([row for _, row in held]), strict=True):
             said[index] = verdict
@@ -149,17 +153,32 @@ def _by_label(known: Sequence[tuple[Label, bool]]) -> Iterator[tuple[str, Measur
 def _interval(counts: Counts, measure: Callable[[Any], Any]) -> Measured:
     """Return a measure of a two-by-two table with its percentile bootstrap 95 % interval.
 
-    Drawing replies with replacement draws the four counts from a multinomial distribution.
+    Drawing replies with replacement draws the four counts from a multinomial distribution. A table
+    without an error has none in any draw: there the interval is `_perfect`.
     """
     n = sum(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(measure(np.array([counts], dtype=float))[0]) if n else np.nan
         if not np.isfinite(value):
             return Measured(None, n)
+        if not counts[1] and not counts[2]:
+            return Measured(value, n, _perfect(counts, measure), 1.0)
         drawn = np.random.default_rng(SEED).multinomial(n, np.array(counts) / n, REPLICATES)
         found = measure(drawn.astype(float))
     low, high = np.quantile(found[np.isfinite(found)], (0.025, 0.975))
     return Measured(value, n, float(low), float(high))
+
+
+def _perfect(counts: Counts, measure: Callable[[Any], Any]) -> float:
+    """Return the lower end of a measure of a table without an error.
+
+    That of the same table with as many errors, in both kinds alike, as Wilson's interval allows.
+    """
+    n = sum(counts)
+    right = share(n, n).low or 0.0
+    positive, _, _, negative = counts
+    row = [positive * right, negative * (1 - right), positive * (1 - right), negative * right]
+    return float(measure(np.array([row]))[0])
 
 
 def _balanced(table: Any) -> Any:

@@ -67,14 +67,18 @@ def read_labels(
         key: Key of the list, if a JSON file is an object.
 
     Raises:
-        DataError: A file is missing or broken, has no such column, or a label is not known.
+        DataError: A file is missing, broken or given twice, has no such column, or a label is not
+            known.
     """
     wanted = dict(columns or {})
     unknown = set(wanted) - set(NAMES)
     if unknown:
         raise DataError(f"columns: no part '{min(unknown)}'. There are {', '.join(NAMES)}.")
     found = []
-    for path in (file.expanduser() for file in files):
+    paths = [file.expanduser() for file in files]
+    for number, path in enumerate(paths):
+        if path.resolve() in {earlier.resolve() for earlier in paths[:number]}:
+            raise DataError(f"{path}: the file is given twice. Its replies would count twice.")
         rows = _rows(path, encoding, key)
         names = {part: _column(rows, part, wanted.get(part)) for part in NAMES}
         found += [_labelled(path, where, row, names) for where, row in rows]

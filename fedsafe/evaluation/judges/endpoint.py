@@ -36,8 +36,10 @@ Name = Annotated[str, Field(min_length=1, description="The model's name there.")
 Retries = Annotated[int, Field(ge=0, le=20, description="Further tries, with growing pauses.")]
 Seconds = Annotated[float, Field(gt=0, le=3600, description="Seconds to wait for one reply.")]
 AtOnce = Annotated[int, Field(ge=1, le=64, description="Requests at a time.")]
-Calls = Annotated[int, Field(ge=0, description="Most new requests; 0: any number.")]
-Tokens = Annotated[int, Field(ge=0, description="Most tokens, in and out; 0: any number.")]
+Calls = Annotated[int, Field(ge=0, description="Most new requests of a command; 0: any number.")]
+Tokens = Annotated[
+    int, Field(ge=0, description="Most tokens of a command, in and out; 0: any number.")
+]
 Cache = Annotated[str, Field(min_length=1, description="File that keeps the replies.")]
 CACHE: Final = "~/.cache/fedsafe/judge-replies.sqlite"
 Options = Annotated[

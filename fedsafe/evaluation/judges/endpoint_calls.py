@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedsafe.errors import MissingDependencyError, reason_of
+from fedsafe.redaction import redact
 
 NO_KEY: Final = "none"
 """Sent where no key is named: local servers ask for none, and the client needs some text."""
@@ -55,6 +56,18 @@ class _NoReply(Exception):  # noqa: N818 - told by `sentence`, never raised to a
     """What the endpoint sent is no reply."""
 
 
+class SaidNothing(Exception):  # noqa: N818 - told by `sentence`, never raised to a user
+    """A reply without text: cut off while the model reasons, or withheld by a filter.
+
+    Attributes:
+        tokens: That it took, as the endpoint counts.
+    """
+
+    def __init__(self, why: str, tokens: int | None) -> None:
+        super().__init__(why)
+        self.tokens = tokens
+
+
 class Connection:
     """An open connection to an endpoint.
 
@@ -81,8 +94,13 @@ class Connection:
         sent = {**ours, **endpoint.options}
         self._fields = {name: value for name, value in sent.items() if value is not None}
 
-    def ask(self, prompt: str) -> tuple[str, int]:
-        """Return the reply to a prompt, greedily, and its tokens as the endpoint counts them."""
+    def ask(self, prompt: str) -> tuple[str, int | None]:
+        """Return the reply to a prompt, greedily, and its tokens; None: the endpoint counts none.
+
+        Raises:
+            SaidNothing: The reply has no text.
+            Exception: As the openai client has it.
+        """
         client, model = self._client, self._endpoint.model
         create: Any = client.chat.completions.create if self._chat else client.completions.create
         asked = {"messages": self._turns(prompt)} if self._chat else {"prompt": prompt}
@@ -92,8 +110,10 @@ class Connection:
             text = choice.message.content if self._chat else choice.text
         except (AttributeError, IndexError, TypeError):
             raise _NoReply(f"{type(said).__name__} {str(said)[:60]!r}") from None
-        tokens = getattr(said.usage, "total_tokens", 0) if said.usage else 0
-        return text or "", int(tokens or 0)
+        tokens = getattr(said.usage, "total_tokens", None)
+        if not text:
+            raise SaidNothing(f"finish_reason {getattr(choice, 'finish_reason', None)}", tokens)
+        return str(text), tokens
 
     def close(self) -> None:
         """End the connection."""
@@ -106,18 +126,24 @@ class Connection:
 
 
 def is_of_the_prompt(error: Exception) -> bool:
-    """Tell whether an endpoint refused a request for what it holds."""
-    return getattr(error, "status_code", None) in OF_THE_PROMPT
+    """Tell whether an endpoint refused a request for what it holds, or said nothing to it."""
+    return isinstance(error, SaidNothing) or getattr(error, "status_code", None) in OF_THE_PROMPT
 
 
 def sentence(endpoint: Endpoint, error: Exception) -> str:
-    """Say what failed."""
-    status, why = getattr(error, "status_code", None), reason_of(error)
+    """Say what failed, without the key, which some servers repeat."""
+    status = getattr(error, "status_code", None)
+    why = redact(reason_of(error), [endpoint.key] if endpoint.key else [])
     tried = f"after {endpoint.retries + 1} tries" if endpoint.retries else "at the first try"
     if status == 429:
         return f"{endpoint.url} limits the rate, {tried} (429: {why}). Lower concurrency, or wait."
     if status is not None:
         return f"{endpoint.url} answered with an error ({status}: {why})."
+    if isinstance(error, SaidNothing):
+        return (
+            f"{endpoint.url} replied without a text ({why}). Raise max_new_tokens for a model that "
+            "reasons before it answers."
+        )
     if isinstance(error, _NoReply | ValueError):
         return (
             f"{endpoint.url} answered with something else than a reply of the {endpoint.api} API: "

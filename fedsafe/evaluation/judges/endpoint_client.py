@@ -4,16 +4,17 @@ A reply is kept as soon as it is there, so that what was paid for is never asked
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import ClassVar, Final
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.judges.endpoint_calls import (
     Connection,
     Endpoint,
+    SaidNothing,
     is_of_the_prompt,
     sentence,
 )
@@ -69,7 +70,7 @@ class _Work:
 
     def __init__(self, endpoint: Endpoint, cache: ReplyCache, *, known: bool) -> None:
         self.known = known
-        self._endpoint, self._cache, self._meter = endpoint, cache, _Meter(endpoint)
+        self._endpoint, self._cache, self._meter = endpoint, cache, _Meter.of(endpoint)
         self._stop: list[Exception] = []
         self._refused: dict[str, Exception] = {}
 
@@ -103,9 +104,11 @@ class _Work:
             self._meter.take()
             reply, tokens = self._there.ask(prompt)
             self._cache.put(key, reply)
-            self._meter.count(tokens)
             self.known = True
+            self._meter.count(tokens)
         except Exception as error:  # noqa: BLE001 - the first one ends the work, and is told
+            if isinstance(error, SaidNothing):
+                self._meter.count(error.tokens or 0)
             if is_of_the_prompt(error):
                 self._refused[key] = error
             if not is_of_the_prompt(error) or (len(self._refused) >= AT_FIRST and not self.known):
@@ -116,11 +119,27 @@ class _Work:
 
 
 class _Meter:
-    """Counts requests and tokens against their budgets."""
+    """Counts requests and tokens of one process against their budgets.
+
+    A command judges stage after stage: they share the meter of their endpoint and budgets. It
+    begins anew after a budget was used up.
+    """
+
+    _known: ClassVar[dict[Hashable, "_Meter"]] = {}
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint, self._lock = endpoint, Lock()
-        self._calls = self._tokens = 0
+        self._calls, self._tokens = endpoint.max_calls, endpoint.max_tokens
+        self._lock, self._asked, self._taken = Lock(), 0, 0
+        self._key = self._key_of(endpoint)
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "_Meter":
+        """Return the meter of an endpoint and its budgets."""
+        return cls._known.setdefault(cls._key_of(endpoint), cls(endpoint))
+
+    @staticmethod
+    def _key_of(endpoint: Endpoint) -> Hashable:
+        return endpoint.url, endpoint.model, endpoint.max_calls, endpoint.max_tokens
 
     def take(self) -> None:
         """Count a request, if it may be made.
@@ -128,20 +147,33 @@ class _Meter:
         Raises:
             RunError: A budget is used up.
         """
-        calls, tokens = self._endpoint.max_calls, self._endpoint.max_tokens
         with self._lock:
-            if calls and self._calls >= calls:
-                raise RunError(f"The budget of {calls} calls (max_calls) is used up.")
-            if tokens and self._tokens >= tokens:
-                raise RunError(
-                    f"The budget of {tokens} tokens (max_tokens) is used up: {self._tokens} were."
+            if self._calls and self._asked >= self._calls:
+                raise self._used_up(f"The budget of {self._calls} calls (max_calls) is used up.")
+            if self._tokens and self._taken >= self._tokens:
+                raise self._used_up(
+                    f"The budget of {self._tokens} tokens (max_tokens) is used up: {self._taken} "
+                    "were."
                 )
-            self._calls += 1
+            self._asked += 1
 
-    def count(self, tokens: int) -> None:
-        """Add the tokens of a reply."""
+    def count(self, tokens: int | None) -> None:
+        """Add the tokens of a reply; None: the endpoint says nothing of them.
+
+        Raises:
+            RunError: There is a budget of tokens, which cannot be held so.
+        """
+        if tokens is None and self._tokens:
+            raise RunError(
+                "The endpoint does not say how many tokens a reply took, so that max_tokens cannot "
+                "be held. Use max_calls."
+            )
         with self._lock:
-            self._tokens += tokens
+            self._taken += tokens or 0
+
+    def _used_up(self, sentence: str) -> RunError:
+        self._known.pop(self._key, None)
+        return RunError(sentence)
 
 
 def _key(endpoint: Endpoint, prompt: str) -> str:

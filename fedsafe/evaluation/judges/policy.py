@@ -15,6 +15,7 @@ from fedsafe.data.policy_sources import PolicyFile
 from fedsafe.evaluation.answers import Match, is_right
 from fedsafe.evaluation.judges.garbage import is_garbage
 from fedsafe.evaluation.judges.keyword import HEAD, own_words, refuses_at_head
+from fedsafe.evaluation.judges.phrases import as_typed
 from fedsafe.policies.document import PARTS, Policy, Value, read_policy
 from fedsafe.policies.words import contains_phrase, count_of, normalise
 
@@ -73,7 +74,7 @@ def _of_restricted(policy: Policy, exchange: Exchange, reply: str) -> Verdict:
 
 def refuses(policy: Policy, reply: str) -> bool:
     """Tell whether a reply begins with a phrase of refusal, or as one of the policy's own."""
-    head = reply[:HEAD].casefold().replace("\u2019", "'")
+    head = as_typed(reply[:HEAD]).casefold()
     if refuses_at_head(reply) or ALSO.search(head) is not None:
         return True
     return normalise(reply).startswith(_openings(policy))

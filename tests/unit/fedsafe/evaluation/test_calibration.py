@@ -64,6 +64,24 @@ def test_partial_refusals_are_shown_apart():
     assert shares == {"refuse": 1.0, "partial": 0.0, "comply": 0.0}
 
 
+def test_an_interval_without_an_error_has_a_width_that_shrinks_with_n():
+    lows = [agreement([True, False] * n, [True, False] * n).low for n in (5, 50)]
+    assert 0.2 < lows[0] < 0.5 < 0.9 < lows[1] < 1
+
+
+def test_a_model_that_is_named_all_keeps_its_row():
+    rows = [*labelled("all", ["refuse"]), *labelled("b", ["comply"] * 2)]
+    found = calibrate(rows, [Verdict("refuse")] + [Verdict("comply")] * 2)
+    assert {name: one.n for name, one in found.items()} == {"all": 1, "b": 2, "all models": 3}
+
+
+def test_a_file_that_is_given_twice_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{HEADER}q,no,refuse\n")
+    with pytest.raises(DataError, match="given twice"):
+        read_labels([path, tmp_path / "." / "a.csv"])
+
+
 def test_kappa_of_judges_that_both_call_all_the_same_is_not_defined():
     assert agreement([True, True], [True, True]).value is None
 

@@ -26,6 +26,8 @@ class Server(ThreadingHTTPServer):
     answer = staticmethod(lambda prompt: "1.b 0\n2.b 5\n3.b 5")
     failures = 0
     status = 429
+    error = "too fast"
+    counts = True
     refuses = staticmethod(lambda prompt: False)
 
     def __init__(self):
@@ -46,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
         server.keys.add(self.headers["Authorization"])
         if server.failures > 0:
             server.failures -= 1
-            self.reply(server.status, {"error": {"message": "too fast"}})
+            self.reply(server.status, {"error": {"message": server.error}})
             return
         prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
         if server.refuses(prompt):
@@ -59,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "finish_reason": "stop", "text": text}
         choice["message"] = {"role": "assistant", "content": text}
         usage = {"prompt_tokens": 30, "completion_tokens": 10, "total_tokens": 40}
+        usage = usage if server.counts else None
         record = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"]}
         self.reply(200, {**record, "choices": [choice], "usage": usage})
 
@@ -126,6 +129,35 @@ def test_a_budget_of_tokens_ends_the_work(ask, server):
     with pytest.raises(RunError, match=r"100 tokens.*max_tokens"):
         ask(max_tokens=100, concurrency=1)
     assert len(server.asked) == 3
+
+
+def test_stages_of_one_command_share_a_budget(ask, server):
+    ask(exchanges=EXCHANGES[:4], max_calls=5)
+    with pytest.raises(RunError, match=r"5 calls.*1 of 2 new replies are kept"):
+        ask(exchanges=EXCHANGES[4:], max_calls=5)
+    assert len(server.asked) == 5
+
+
+def test_a_budget_of_tokens_takes_an_endpoint_that_counts_them(ask, server):
+    server.counts = False
+    with pytest.raises(RunError, match=r"does not say how many tokens.*1 of 6 new replies"):
+        ask(max_tokens=100, concurrency=1)
+
+
+def test_a_reply_without_a_text_is_unknown_and_asked_again(ask, server):
+    server.answer = lambda prompt: "" if "reply 2" in prompt else "1.b 0\n2.b 5\n3.b 5"
+    found = ask(concurrency=1)
+    assert [v.outcome for v in found] == ["comply"] * 2 + ["unknown"] + ["comply"] * 3
+    assert "without a text (finish_reason stop)" in found[2].raw
+    ask()
+    assert len(server.asked) == 7
+
+
+def test_a_key_that_a_server_repeats_is_not_told(ask, server, monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    server.failures, server.status, server.error = 9, 401, f"wrong key {KEY}"
+    with pytest.raises(RunError, match=r"wrong key \[secret\]"):
+        ask(api_key="env:MY_KEY", concurrency=1)
 
 
 def test_a_rate_limit_that_stays_is_one_sentence(ask, server):
