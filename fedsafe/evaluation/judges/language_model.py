@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fedsafe.contracts import Exchange, Verdict, judges
 from fedsafe.data.tokens import pad_id
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, reason_of
 from fedsafe.evaluation.answers import Match
 from fedsafe.evaluation.judges.styles import (
     Parser,
@@ -112,14 +112,40 @@ def _ids(loaded: LoadedModel, style: Style, exchange: Exchange, *, chat: bool) -
             f"The tokenizer in {loaded.directory} has no chat template, which the style or 'chat' "
             "needs. Use the model's own tokenizer, or another style with chat: false."
         )
-    turns = [{"role": "user", "content": request_of(exchange)}]
-    if style.prompt:
-        turns = [{"role": "user", "content": asked(style, exchange)}]
-    else:
-        turns.append({"role": "assistant", "content": exchange.reply})
-    options = {"tokenize": False, "add_generation_prompt": bool(style.prompt)}
-    text = tokenizer.apply_chat_template(turns, **options)
+    turns = [("user", asked(style, exchange) if style.prompt else request_of(exchange))]
+    if not style.prompt:
+        turns.append(("assistant", exchange.reply))
+    text = _rendered(loaded, turns, begins_reply=bool(style.prompt))
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _rendered(loaded: LoadedModel, turns: Sequence[tuple[str, str]], *, begins_reply: bool) -> str:
+    """Return turns in the tokenizer's chat template, each as a text or, if it shows none, as parts.
+
+    Llama Guard 3 1B takes parts, and would judge an empty conversation without a word.
+
+    Raises:
+        ModelError: The template takes neither.
+    """
+    reason = "it leaves them out"
+    for parts in (False, True):
+        chat = [
+            {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
+            for role, text in turns
+        ]
+        try:
+            shown = loaded.tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=begins_reply
+            )
+        except Exception as error:  # noqa: BLE001 - a template raises what it likes
+            reason = reason_of(error)
+            continue
+        if all(text.strip() in shown for _, text in turns):
+            return str(shown)
+    raise ModelError(
+        f"The chat template of {loaded.directory} does not take a request and a reply ({reason}). "
+        "Use the style that the model was made for, or its own tokenizer."
+    )
 
 
 def _text(loaded: LoadedModel, ids: Sequence[int], new: Sequence[int]) -> str:

@@ -1,5 +1,7 @@
 """Judges on small models of this test: a language model taught its verdicts, classifiers."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -8,10 +10,13 @@ from transformers import (
     LlamaForCausalLM,
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 
 from fedsafe.contracts import Exchange, Prompt, judges
 from fedsafe.errors import ConfigError, ModelError
+from fedsafe.evaluation.judges.language_model import _rendered
 
 WORDS = ("<s>", "</s>", "<unk>", "request", "reply", "verdict", "bake", "tea", "No", "Yes")
 WORDS = (*WORDS, "safe", "unsafe", "a", "cake", "here", "steps")
@@ -111,6 +116,21 @@ def test_llama_guard_takes_its_prompt_from_the_tokenizer(taught, style):
     assert found.outcome in {"refuse", "comply", "unknown"}
 
 
+def test_a_template_that_takes_parts_is_given_parts(tmp_path):
+    parts = "{% for m in messages %}{% for c in m.content if c.type == 'text' %}{{ c.text }} "
+    loaded = SimpleNamespace(tokenizer=tokenizer(), directory=tmp_path)
+    loaded.tokenizer.chat_template = parts + "{% endfor %}{% endfor %}"
+    turns = [("user", "bake a cake"), ("assistant", "here steps")]
+    assert _rendered(loaded, turns, begins_reply=False) == "bake a cake here steps "
+
+
+def test_a_template_that_hides_the_reply_is_refused(tmp_path):
+    loaded = SimpleNamespace(tokenizer=tokenizer(), directory=tmp_path)
+    loaded.tokenizer.chat_template = "{{ messages[0].content }}"
+    with pytest.raises(ModelError, match="does not take a request and a reply"):
+        _rendered(loaded, [("user", "bake"), ("assistant", "steps")], begins_reply=False)
+
+
 def test_a_tokenizer_without_a_chat_template_is_named(tmp_path):
     path = saved(LlamaForCausalLM(config()), tmp_path)
     with pytest.raises(ModelError, match="no chat template"):
@@ -156,6 +176,39 @@ def test_a_classifier_whose_model_names_no_padding_takes_its_tokenizer_s(network
     model.config.pad_token_id = None
     found = classify((model, saved(model, tmp_path)), [exchange("No"), exchange("Yes here")])
     assert len(found) == 2
+
+
+def test_labels_that_are_apart_have_probabilities_of_their_own(network, tmp_path):
+    apart = network[0].config.to_dict() | {"problem_type": "multi_label_classification"}
+    model = LlamaForSequenceClassification(LlamaConfig(**apart)).eval()
+    (found,) = classify((model, saved(model, tmp_path)), [exchange("Yes here")])
+    batch = tokenizer()("bake a cake", "Yes here", return_tensors="pt")
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"]).logits[0]
+    assert found.score == pytest.approx(logits[1].sigmoid().item(), abs=1e-5)
+
+
+def test_a_model_that_counts_positions_from_its_padding_takes_long_replies(tmp_path):
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    more = {"num_attention_heads": 2, "max_position_embeddings": 12, "pad_token_id": 2}
+    model = RobertaForSequenceClassification(RobertaConfig(vocab_size=len(WORDS), **sizes, **more))
+    found = classify((model, saved(model, tmp_path)), [exchange("tea " * 30)], unsafe="1")
+    assert found[0].outcome in {"refuse", "comply"}
+
+
+def test_what_is_not_a_number_is_unknown(tmp_path):
+    model = LlamaForSequenceClassification(config(num_labels=1))
+    torch.nn.init.constant_(model.score.weight, torch.nan)
+    path = saved(model, tmp_path)
+    (found,) = classify((model, path), [exchange("Yes here")], unsafe="0")
+    (reward,) = judges["reward"].configure({"model": path, "device": "cpu"})([exchange("Yes")])
+    assert [(v.outcome, v.score) for v in (found, reward)] == [("unknown", None)] * 2
+
+
+def test_a_model_without_a_trained_head_is_no_classifier(tmp_path):
+    path = saved(LlamaForCausalLM(config()), tmp_path)
+    with pytest.raises(ModelError, match=r"no weights for score\.weight"):
+        classify((None, path), [exchange("No")], unsafe="1")
 
 
 def test_a_label_that_the_classifier_lacks_is_named(network):
