@@ -190,7 +190,8 @@ def _agreement(stages: Sequence[Stage]) -> list[str]:
         for pair in stage.scores.agreement:
             if pair.condition == PLAIN:
                 kappa = "not defined" if pair.kappa is None else f"{pair.kappa:.2f}"
-                said = f"{stage.name} {kappa} ({pair.same} of {pair.n} alike)"
+                within = "" if pair.low is None else f"{pair.low:.2f} to {pair.high:.2f}; "
+                said = f"{stage.name} {kappa} ({within}{pair.same} of {pair.n} alike)"
                 found.setdefault(f"{pair.first} and {pair.second}", []).append(said)
     return [f"kappa between {judges}: {', '.join(said)}" for judges, said in found.items()]
 

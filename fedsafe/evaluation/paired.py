@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from fedsafe.evaluation.statistics import share
+
 LEVEL = 0.95
 """Coverage of every interval here."""
 DRAWS = 2000
@@ -137,7 +139,8 @@ def paired_difference(
     Returns:
         ``pairs``, ``groups`` and ``p_value``: of true and false by McNemar's test, with ``gained``
         and ``lost``, else by sign flips; ``bootstrap_low``, ``bootstrap_high`` where there are
-        clusters to resample.
+        clusters to resample. Where every pair was gained, or lost, no resample differs: there they
+        are Wilson's, with the groups for the number of pairs.
     """
     if not pairs:
         return {}
@@ -149,6 +152,9 @@ def paired_difference(
     else:
         found["p_value"] = sign_flips(moved)
     bounds = clustered_bootstrap(moved, groups, seeds)
+    if bounds is not None and len(pairs) in (found.get("gained"), found.get("lost")):
+        least = share(len(set(groups)), len(set(groups))).low or 0.0
+        bounds = (least, 1.0) if found["gained"] else (-1.0, -least)
     if bounds is not None:
         found |= {"bootstrap_low": bounds[0], "bootstrap_high": bounds[1]}
     return found

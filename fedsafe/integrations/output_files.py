@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedsafe.errors import RunError
 from fedsafe.runs.files import disk_space_for, private_directory
 
 
@@ -15,9 +16,12 @@ def replaced(path: Path) -> Iterator[Path]:
     Only its owner can read it.
 
     Raises:
-        RunError: The disk is full; the file is as it was.
+        RunError: The disk is full, or the directory cannot be made; the file is as it was.
     """
-    private_directory(path.parent)
+    try:
+        private_directory(path.parent)
+    except OSError as error:
+        raise RunError(f"{path.parent}: the directory cannot be made ({error.strerror}).") from None
     aside = path.with_name(f".{os.getpid()}.{path.name}")  # with its suffix, which writers look at
     try:
         with disk_space_for(path):

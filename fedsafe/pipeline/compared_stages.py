@@ -81,6 +81,14 @@ class StageComparison:
             )
         if self.first.seeded and set(self.first.runs) != set(self.other.runs):
             yield f"{labels} have not the same seeds: only those of both are paired."
+        sides = (self.first.label, self.other.label)
+        for _, *both in self._stages():
+            for label, stage in zip(sides, both, strict=True):
+                if stage.scores.judge in stage.scores.unread:
+                    yield (
+                        f"{stage.scores.judge} could judge no reply of {label} {stage.name}: what "
+                        "rests on its verdicts is not known there, and not compared."
+                    )
         stages = [stage for _, *both in self._stages() for stage in both]
         judges = {stage.scores.judge or stage.judge for stage in stages}
         if len(judges) > 1:

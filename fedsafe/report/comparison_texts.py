@@ -59,9 +59,13 @@ def counted(pair: StagePair) -> str:
 
 
 def moved(pair: StagePair) -> tuple[list[MeasureChange], list[MeasureChange]]:
-    """Return the measures in which any prompt or value changed, and those in which none did."""
+    """Return the measures in which any prompt or value changed, and those in which none did.
+
+    A measure that has a value on neither side is in none of the two.
+    """
     changed = [one for one in pair.measures if has_changed(one)]
-    return changed, [one for one in pair.measures if one not in changed]
+    known = [one for one in pair.measures if one.before is not None or one.after is not None]
+    return changed, [one for one in known if one not in changed]
 
 
 def has_changed(change: MeasureChange) -> bool:

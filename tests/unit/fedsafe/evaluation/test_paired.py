@@ -11,6 +11,7 @@ from fedsafe.evaluation.paired import (
     holm,
     mcnemar,
     mean_interval,
+    paired_difference,
     sign_flips,
 )
 
@@ -107,6 +108,14 @@ def test_bootstrap_is_wider_where_pairs_of_a_group_move_together() -> None:
     assert together is not None
     assert apart is not None
     assert together[1] - together[0] > 2 * (apart[1] - apart[0])
+
+
+@pytest.mark.parametrize(("pair", "ends"), [((0.0, 1.0), (0.51, 1.0)), ((1.0, 0.0), (-1.0, -0.51))])
+def test_where_every_pair_changed_the_interval_is_wilson_s_of_the_groups(
+    pair: tuple[float, float], ends: tuple[float, float]
+) -> None:
+    found = paired_difference([pair] * 8, list("aabbccdd"), [0] * 8)
+    assert (found["bootstrap_low"], found["bootstrap_high"]) == pytest.approx(ends, abs=0.001)
 
 
 def test_bootstrap_lengths_that_differ_are_refused() -> None:

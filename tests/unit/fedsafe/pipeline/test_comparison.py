@@ -12,6 +12,7 @@ from fedsafe.evaluation import inspecting
 from fedsafe.evaluation.evaluate import prompts_of
 from fedsafe.pipeline.compared_stages import GOOD
 from fedsafe.pipeline.comparison import compare
+from fedsafe.report.comparison_texts import moved
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.comparison_records import Comparison, MeasureChange, StagePair
 from fedsafe.runs.records import Scores
@@ -152,6 +153,26 @@ def test_different_judges_are_told(runs: tuple[Path, Path], tmp_path: Path) -> N
     other = evaluated_run(tmp_path / "keyword", {"attacked": refuses(2)}, judge)
     warnings = compare([f"{runs[0]}:attacked", other]).warnings
     assert any("judged by different judges and are not comparable" in one for one in warnings)
+
+
+def test_a_judge_that_read_no_reply_is_told(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    run = evaluated_run(tmp_path / "run", {"clean": refuses(12)})
+    summary = Store(run).summary()
+    assert summary is not None
+    (stage,) = summary.stages
+    scores = stage.scores.model_copy(update={"unread": (stage.scores.judge,)})
+    stages = [stage.model_copy(update={"scores": scores})]
+    Store(run).write_summary(summary.model_copy(update={"stages": stages}))
+    assert any(
+        "could judge no reply of B clean" in said for said in compare([runs[0], run]).warnings
+    )
+
+
+def test_a_measure_without_a_value_is_not_called_unchanged() -> None:
+    values = {"refusal": None, "unsafe": 1.0}
+    changes = [MeasureChange(measure=m, before=v, after=v) for m, v in values.items()]
+    found = StagePair(first="A", second="B", common=1, measures=changes)
+    assert moved(found) == ([], changes[1:])
 
 
 def test_replies_that_were_changed_are_refused(tmp_path: Path) -> None:
