@@ -36,7 +36,7 @@ def refusal_margin(
     *,
     tokens: Annotated[int, Field(ge=1, le=16, description="First tokens that are looked at.")] = 1,
     refusals: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Field(min_length=1)], ...],
         Field(description="Refusals whose openings count; none given: those of safety_probe."),
     ] = (),
 ) -> Mapping[str, float] | None:

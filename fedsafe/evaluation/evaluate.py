@@ -54,7 +54,8 @@ def prompts_of(experiment: Experiment) -> list[Prompt]:
     for prompt in found:
         if prompt.id in seen:
             raise RunError(
-                f"Two evaluation prompts have the id '{prompt.id}'. Use each suite once."
+                f"Two evaluation prompts have the id '{prompt.id}'. Use each suite once, or "
+                "give suites of one file different names (setting 'name')."
             )
         seen.add(prompt.id)
     return found

@@ -77,15 +77,19 @@ def plugin_problems(experiment: Experiment) -> Iterator[Problem]:
         if kind == "defense":
             yield from filter_problems(path, choice.settings, experiment.evaluation.judge)
         if "red-team" in plugin.traits and not experiment.red_team:
-            yield (
-                path,
-                f"'{choice.name}' trains an attacker, and runs only inside a declared red team. "
-                "Set red_team: true, or choose another defense.",
-            )
+            yield path, _attacks(plugin, choice)
         if not found:
             yield from _card(plugin, path, choice, experiment)
             yield from _traits(plugin, path, choice, experiment)
         yield from secret_problems(path, plugin, choice)
+
+
+def _attacks(plugin: Plugin[Any], choice: PluginChoice) -> str:
+    does = "trains an attacker" if plugin.kind == "defense" else "is an attack"
+    return (
+        f"{plugin.kind} '{choice.name}' {does}, and runs only inside a declared red team. Set "
+        "red_team: true, or remove it."
+    )
 
 
 def secret_problems(path: str, plugin: Plugin[Any], choice: PluginChoice) -> Iterator[Problem]:
@@ -118,12 +122,6 @@ def _traits(
     plugin: Plugin[Any], path: str, choice: PluginChoice, experiment: Experiment
 ) -> Iterator[Problem]:
     """Check what a plug-in asks of the experiment by its traits."""
-    if "red-team" in plugin.traits and not experiment.red_team:
-        yield (
-            path,
-            f"{plugin.kind} '{choice.name}' is an attack, and runs only inside a declared red "
-            "team. Set red_team: true, or remove it.",
-        )
     own = choice.settings.get("refusals")
     if "examples" in plugin.traits and experiment.safety_probe is None and not own:
         yield (

@@ -92,7 +92,8 @@ class _Work:
             left = sum(key not in self._cache for key in missing)
             raise RunError(
                 f"{self._said(self._stop[0])} {len(missing) - left} of {len(missing)} new replies "
-                f"are kept in {self._endpoint.cache}; the same command goes on."
+                f"are kept in {self._endpoint.cache}; the same command, of a run `fedsafe resume`, "
+                "goes on."
             ) from None
         return {key: self._said(error) for key, error in self._refused.items()}
 
