@@ -16,6 +16,7 @@ from fedsafe.shields.serving import resolved
 
 WRONG_SECRET = "wrong-secret"
 NO_SHIELD = "the adapter has no shield beside it"
+NO_PROMPT = "none of the prompts has what it takes, such as a prefill or an expected answer"
 NO_DECOY = "the adapter's shield has no decoy"
 
 
@@ -42,7 +43,7 @@ def conditions_with(
 def without_shield(
     asked: Mapping[str, list[Ask]], shields: Sequence[ShieldChoice]
 ) -> tuple[dict[str, list[Ask]], dict[str, str]]:
-    """Return the conditions that can be asked, and those that cannot, with the reason."""
+    """Return the conditions that can be asked, and those that ask nothing, with the reason."""
     skipped = {}
     decoy = any(shield.settings.get("decoy") for shield in shields)
     for label, asks in asked.items():
@@ -50,7 +51,10 @@ def without_shield(
             skipped[label] = NO_SHIELD
         elif not decoy and any(ask.decoy for ask in asks):
             skipped[label] = NO_DECOY
-    return {label: asks for label, asks in asked.items() if label not in skipped}, skipped
+    nothing = {label: NO_PROMPT for label, asks in asked.items() if not asks}
+    return {label: asks for label, asks in asked.items() if label not in skipped}, (
+        skipped | nothing
+    )
 
 
 def with_decoy(shield: ShieldChoice) -> ShieldChoice:

@@ -205,7 +205,10 @@ def _without_refusal(story: Story, stages: Sequence[Stage]) -> str:
         if not measure.condition and any(_has(measure, stage) for stage in course)
     ]
     if not told:
-        return "The evaluation has no judged reply: its suites hold no prompts, or all are unknown."
+        return (
+            "The evaluation has no judged reply to a prompt that was asked plainly: the suites "
+            "hold no prompts, condition plain is not among the conditions, or all are unknown."
+        )
     return f"No harmful prompt was judged, so refusal is not known. {'; '.join(told[:3])}."
 
 

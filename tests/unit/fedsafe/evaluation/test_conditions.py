@@ -87,6 +87,14 @@ def test_condition_that_asks_another_prompt_is_named():
         asks_of([PluginChoice(name=f"{__name__}:invent")], PROMPTS)
 
 
+def test_a_condition_that_asks_none_of_the_prompts_is_said():
+    bare = [Prompt("1", "a request", "harmful")]
+    asked = asks_of([PluginChoice(name="plain"), PluginChoice(name="prefilled")], bare)
+    left, skipped = without_shield(asked, [])
+    assert (len(left["plain"]), left["prefilled"]) == (1, [])
+    assert list(skipped) == ["prefilled"]
+
+
 def test_shielded_is_skipped_and_said_where_there_is_no_shield():
     choices = [PluginChoice(name="plain"), PluginChoice(name="shielded")]
     left, skipped = without_shield(asks_of(choices, PROMPTS), [])
