@@ -70,8 +70,17 @@ def _checksum(path: Path) -> bytes:
 
 
 def judge_key(choice: PluginChoice) -> str:
-    """Return a file name for what a judge says: its name, and a digest of its settings."""
-    settings = judges[choice.name].resolve(choice.settings)
+    """Return a file name for what a judge says: its name, and a digest of its settings.
+
+    Settings that change no verdict, such as a budget, are no part of it.
+    """
+    plugin = judges[choice.name]
+    extra = {name: of.json_schema_extra for name, of in plugin.schema.model_fields.items()}
+    settings = {
+        name: value
+        for name, value in plugin.resolve(choice.settings).items()
+        if extra.get(name) != {"changes_verdicts": False}
+    }
     name = choice.name.replace(":", "-").replace("/", "-")
     return f"{name}-{digest(choice.name, settings)[:8]}"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr
 
@@ -28,19 +28,48 @@ from fedsafe.redaction import revealed
 Url = Annotated[
     str, Field(pattern=r"^https?://", description="Base address, as http://localhost:8000/v1.")
 ]
+_WORK: Final[dict[str, Any]] = {"changes_verdicts": False}
+"""Of settings that say how a judge works and not what it says: they make no other judge of it."""
 Key = Annotated[
-    SecretStr, Field(description="env:NAME of the variable with the key; empty: none is sent.")
+    SecretStr,
+    Field(
+        description="env:NAME of the variable with the key; empty: none is sent.",
+        json_schema_extra=_WORK,
+    ),
 ]
 NO_KEY: Final = SecretStr("")
 Name = Annotated[str, Field(min_length=1, description="The model's name there.")]
-Retries = Annotated[int, Field(ge=0, le=20, description="Further tries, with growing pauses.")]
-Seconds = Annotated[float, Field(gt=0, le=3600, description="Seconds to wait for one reply.")]
-AtOnce = Annotated[int, Field(ge=1, le=64, description="Requests at a time.")]
-Calls = Annotated[int, Field(ge=0, description="Most new requests of a command; 0: any number.")]
-Tokens = Annotated[
-    int, Field(ge=0, description="Most tokens of a command, in and out; 0: any number.")
+Retries = Annotated[
+    int,
+    Field(ge=0, le=20, description="Further tries, with growing pauses.", json_schema_extra=_WORK),
 ]
-Cache = Annotated[str, Field(min_length=1, description="File that keeps the replies.")]
+Seconds = Annotated[
+    float,
+    Field(gt=0, le=3600, description="Seconds to wait for one reply.", json_schema_extra=_WORK),
+]
+AtOnce = Annotated[
+    int, Field(ge=1, le=64, description="Requests at a time.", json_schema_extra=_WORK)
+]
+Calls = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="Most new requests of a command; 0: any number.",
+        json_schema_extra=_WORK,
+    ),
+]
+Tokens = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="Most tokens of a command, in and out; 0: any number.",
+        json_schema_extra=_WORK,
+    ),
+]
+Cache = Annotated[
+    str,
+    Field(min_length=1, description="File that keeps the replies.", json_schema_extra=_WORK),
+]
 CACHE: Final = "~/.cache/fedsafe/judge-replies.sqlite"
 Options = Annotated[
     dict[str, str | int | float | bool | None],

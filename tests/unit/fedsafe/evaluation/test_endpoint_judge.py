@@ -9,7 +9,9 @@ import pytest
 
 from fedsafe.contracts import Exchange, Prompt, judges
 from fedsafe.errors import ConfigError, RunError
+from fedsafe.evaluation.kept import judge_key
 from fedsafe.experiment.load import load
+from fedsafe.experiment.schema import PluginChoice
 
 pytest.importorskip("openai")
 
@@ -136,6 +138,14 @@ def test_stages_of_one_command_share_a_budget(ask, server):
     with pytest.raises(RunError, match=r"5 calls.*1 of 2 new replies are kept"):
         ask(exchanges=EXCHANGES[4:], max_calls=5)
     assert len(server.asked) == 5
+
+
+def test_a_budget_makes_no_other_judge(monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    chosen = {"name": "endpoint", "url": "http://localhost/v1", "model": "m"}
+    more = {"max_calls": 9, "max_tokens": 9, "cache": "c", "retries": 1, "api_key": "env:MY_KEY"}
+    keys = [judge_key(PluginChoice(**chosen, **also)) for also in ({}, more, {"style": "harmbench"})]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_budget_of_tokens_takes_an_endpoint_that_counts_them(ask, server):
