@@ -121,9 +121,9 @@ def _spread(measure: Measure, spread: Spread | None) -> str:
 
 def _differences(summary: SeedSummary, title: str, differences: Sequence[Difference]) -> Table:
     table = plain_table(title=safe(title))
-    table.add_column("", no_wrap=True)
-    headings = ("difference", "95 % t", "95 % bootstrap", "pairs", "+/-", "p", "Holm")
-    for heading in headings:
+    for heading in ("", "difference", "95 % t", "95 % bootstrap"):  # these may take two lines
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    for heading in ("pairs", "+/-", "p", "Holm"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in differences:
         measure = seed_texts.measure_of(summary, found.measure)

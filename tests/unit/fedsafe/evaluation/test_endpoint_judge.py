@@ -144,7 +144,9 @@ def test_a_budget_makes_no_other_judge(monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     chosen = {"name": "endpoint", "url": "http://localhost/v1", "model": "m"}
     more = {"max_calls": 9, "max_tokens": 9, "cache": "c", "retries": 1, "api_key": "env:MY_KEY"}
-    keys = [judge_key(PluginChoice(**chosen, **also)) for also in ({}, more, {"style": "harmbench"})]
+    keys = [
+        judge_key(PluginChoice(**chosen, **also)) for also in ({}, more, {"style": "harmbench"})
+    ]
     assert keys[0] == keys[1] != keys[2]
 
 
