@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsafe.app import activate
+from fedsafe.evaluation.kept import records, replies
 from fedsafe.experiment import Experiment, load
 from fedsafe.runs.comparison_records import Comparison
 from fedsafe.runs.events import Listener
-from fedsafe.runs.files import read_lines
 from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Round, Stage, Summary
 from fedsafe.runs.seed_records import SeedSummary
@@ -243,8 +243,8 @@ def _exchanges(home: Path, stage: Stage) -> Iterator[dict[str, Any]]:
     path = str(stage.scores.model_dump(mode="json").get("verdicts") or "")
     verdicts = {
         (row.get("id"), row.get("condition")): {k: row[k] for k in VERDICT if k in row}
-        for row in (read_lines(directory / path) if path else ())
+        for row in (records(directory / path) if path else ())
     }
-    for row in read_lines(directory / "exchanges.jsonl"):
+    for row in replies(directory):
         verdict = verdicts.get((row.get("id"), row.get("condition")), {})
         yield {"stage": stage.name, "judge": stage.judge, **row, **verdict}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsafe.contracts import Exchange, Prompt, Verdict, judges
+from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.redaction import masked
 from fedsafe.runs.files import (
@@ -40,6 +41,40 @@ def exchanges(directory: Path, prompts: Sequence[Prompt]) -> list[Exchange] | No
         return [_exchange(row, by_id) for row in read_lines(directory / EXCHANGES)]
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def replies(directory: Path) -> list[dict[str, Any]]:
+    """Return the rows of an evaluation as they were kept; none where it has no directory.
+
+    Raises:
+        RunError: They are not there, or were changed since they were written.
+    """
+    path, checksum = directory / EXCHANGES, directory / CHECKSUM
+    if not directory.is_dir():
+        return []
+    if not path.is_file() or (checksum.is_file() and checksum.read_bytes() != _checksum(path)):
+        raise RunError(
+            f"The replies in {path} are missing or were changed. Evaluate the run again: `fedsafe "
+            f"evaluate {directory.parents[1]}`."
+        )
+    return records(path)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of an evaluation.
+
+    Raises:
+        RunError: It is not there, or a line is no JSON object.
+    """
+    reason = "it is not there"
+    try:
+        found = read_lines(path)
+        if path.is_file() and all(isinstance(row, dict) for row in found):
+            return found
+        reason = "a line is no object" if found else reason
+    except ValueError as error:
+        reason = str(error)
+    raise RunError(f"{path} cannot be read: {reason}. Evaluate or judge the run again.")
 
 
 def keep_exchanges(directory: Path, found: Sequence[Exchange]) -> None:

@@ -14,7 +14,6 @@ from fedsafe.evaluation import inspecting, kept
 from fedsafe.evaluation.clusters import clusters_of
 from fedsafe.evaluation.scoring import labels
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.runs.files import read_lines
 from fedsafe.runs.scores import Rate, Scores, key_of
 
 TOLERANCE = 1e-9
@@ -128,7 +127,7 @@ def judged_replies(
             f"The replies or verdicts in {directory} are missing or were changed. Evaluate the run "
             f"again: `fedsafe evaluate {directory.parents[1]}`."
         )
-    verdicts = {(row.get("id"), row.get("condition")): row for row in read_lines(path)}
+    verdicts = {(row.get("id"), row.get("condition")): row for row in kept.records(path)}
     try:
         return [(e, _verdict(verdicts[e.prompt.id, e.condition])) for e in exchanges]
     except (KeyError, TypeError, ValueError):

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from fedsafe.app import activate
 from fedsafe.errors import RunError
+from fedsafe.evaluation.kept import records
 from fedsafe.integrations.figures import score_figures, settings_of
 from fedsafe.integrations.output_files import replaced
 from fedsafe.integrations.packages import optional_package
 from fedsafe.report.loader import Exchange, RunData, read
-from fedsafe.runs.files import digest, read_lines
+from fedsafe.runs.files import digest
 from fedsafe.runs.records import Scores, Stage
 from fedsafe.runs.scores import PLAIN
 from fedsafe.runs.store import Store
@@ -163,8 +164,8 @@ def _judges(run: RunData, stage: Stage) -> Iterator[tuple[str, tuple[Scores, Ver
     names = [path.stem for path in sorted((home / "verdicts").glob("*.jsonl"))]
     first = Path(stage.scores.verdicts).stem
     for name in sorted(names, key=lambda one: one != first):
-        rows = read_lines(home / "verdicts" / f"{name}.jsonl")
-        verdicts: Verdicts = {_key(row): row for row in rows if isinstance(row, dict)}
+        rows = records(home / "verdicts" / f"{name}.jsonl")
+        verdicts: Verdicts = {_key(row): row for row in rows}
         yield name, (stage.scores if name == first else _scores_of(home, name), verdicts)
 
 

@@ -98,3 +98,14 @@ def test_a_directory_without_a_run_is_a_sentence(
 ) -> None:
     assert main(["export", str(tmp_path / "nothing"), "--to", "jsonl"]) == 1
     assert "is no run directory: it does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["exchanges.jsonl", "verdicts/*.jsonl"])
+@pytest.mark.parametrize("text", [None, '{"id": "x"\n'])
+def test_replies_or_verdicts_that_are_broken_are_a_sentence(
+    copied: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None
+) -> None:
+    for path in copied.glob(f"evaluations/*/{name}"):
+        path.unlink() if text is None else path.write_text(text)
+    assert main(["export", str(copied), "--to", "csv"]) == 1
+    assert "valuat" in capsys.readouterr().err
