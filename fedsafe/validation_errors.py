@@ -214,7 +214,8 @@ def _sentence(
     wanted = " or ".join(dict.fromkeys(expected))
     if kind == "missing":
         return f"expected {wanted}. {remedy[0]}"
-    hidden = HIDDEN.search(path_of(location)) is not None
+    path, count = path_of(location), isinstance(first["input"], int | float)
+    hidden = HIDDEN.search(path) is not None and not (count and path.endswith("tokens"))
     shown = "a value not shown" if hidden else got(first["input"])
     return f"expected {wanted} (got {shown}). {' '.join(dict.fromkeys(remedy))}"
 

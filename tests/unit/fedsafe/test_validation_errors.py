@@ -18,6 +18,7 @@ class Inner(BaseModel):
     number: int = Field(default=1, ge=1)
     either: Literal["auto"] | tuple[str, ...] = "auto"
     key: int = 1
+    max_tokens: int = Field(default=1, ge=1)
     day: date | None = None
 
 
@@ -56,6 +57,7 @@ def test_every_type_of_error_has_a_sentence_of_ours(known: dict[str, Any]) -> No
         ({"inner": 3}, "inner", "expected a section with settings (got 3)"),
         ({"items": ({"number": None},)}, "items[0].number", "(got nothing)"),
         ({"inner": {"key": "sk-1234"}}, "inner.key", "(got a value not shown)"),
+        ({"inner": {"max_tokens": 0}}, "inner.max_tokens", "equal to 1 (got 0)"),
     ],
 )
 def test_sentence_names_field_expectation_and_value(
