@@ -127,25 +127,30 @@ def _rendered(loaded: LoadedModel, turns: Sequence[tuple[str, str]], *, begins_r
     Raises:
         ModelError: The template takes neither.
     """
+    words = [(role, f"word{number}") for number, (role, _) in enumerate(turns)]
     reason = "it leaves them out"
     for parts in (False, True):
-        chat = [
-            {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
-            for role, text in turns
-        ]
         try:
-            shown = loaded.tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=begins_reply
-            )
+            shown = _in_template(loaded, words, begins_reply, parts)
+            if all(word in shown for _, word in words):
+                return _in_template(loaded, turns, begins_reply, parts)
         except Exception as error:  # noqa: BLE001 - a template raises what it likes
             reason = reason_of(error)
-            continue
-        if all(text.strip() in shown for _, text in turns):
-            return str(shown)
     raise ModelError(
         f"The chat template of {loaded.directory} does not take a request and a reply ({reason}). "
         "Use the style that the model was made for, or its own tokenizer."
     )
+
+
+def _in_template(
+    loaded: LoadedModel, turns: Sequence[tuple[str, str]], begins_reply: bool, parts: bool
+) -> str:
+    chat = [
+        {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
+        for role, text in turns
+    ]
+    apply = loaded.tokenizer.apply_chat_template
+    return str(apply(chat, tokenize=False, add_generation_prompt=begins_reply))
 
 
 def _text(loaded: LoadedModel, ids: Sequence[int], new: Sequence[int]) -> str:
