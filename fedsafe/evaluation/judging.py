@@ -1,10 +1,11 @@
 """Call a judge: its settings bound, its model at hand, one verdict an exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from fedsafe.contracts import Exchange, ModelContext, Verdict, judges
+from fedsafe.contracts import Exchange, ModelContext, Outcome, Verdict, judges
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import PluginChoice
 from fedsafe.plugins.signatures import data_of
@@ -12,6 +13,7 @@ from fedsafe.training.context import SessionContext
 from fedsafe.training.loop import plan_of
 from fedsafe.training.session import Session
 
+OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 GIVEN: Final = Verdict("unknown", raw="a given answer, not the model's reply")
 
 
@@ -42,12 +44,34 @@ def judge(
         )
     else:
         verdicts = bound(context, exchanges)
-    if len(verdicts) != len(exchanges):
+    return _checked(choice.name, verdicts, len(exchanges))
+
+
+def _checked(name: str, verdicts: object, wanted: int) -> list[Verdict]:
+    """Return what a judge gave, one verdict an exchange.
+
+    Raises:
+        RunError: It gave something else, which no measure could count.
+    """
+    found = list(verdicts) if isinstance(verdicts, Iterable) else [verdicts]
+    for one in found:
+        if not isinstance(one, Verdict) or one.outcome not in OUTCOMES:
+            said = f"the outcome {one.outcome!r}" if isinstance(one, Verdict) else f"{one!r:.40}"
+            raise RunError(
+                f"Judge '{name}' gave {said}. It must give one fedsafe.contracts.Verdict for each "
+                f"exchange, with the outcome {', '.join(OUTCOMES)}."
+            )
+        if one.score is not None and not isfinite(one.score):
+            raise RunError(
+                f"Judge '{name}' gave the score {one.score}. It must be a finite number, or None "
+                "where there is none."
+            )
+    if len(found) != wanted:
         raise RunError(
-            f"Judge '{choice.name}' gave {len(verdicts)} verdicts on {len(exchanges)} exchanges. "
-            "It must give one each, in order; 'unknown' is one."
+            f"Judge '{name}' gave {len(found)} verdicts on {wanted} exchanges. It must give one "
+            "each, in order; 'unknown' is one."
         )
-    return list(verdicts)
+    return found
 
 
 def reads_with_a_model(choice: PluginChoice) -> bool:
