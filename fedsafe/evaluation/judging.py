@@ -53,7 +53,7 @@ def _checked(name: str, verdicts: object, wanted: int) -> list[Verdict]:
     Raises:
         RunError: It gave something else, which no measure could count.
     """
-    found = list(verdicts) if isinstance(verdicts, Iterable) else [verdicts]
+    found: list[Any] = list(verdicts) if isinstance(verdicts, Iterable) else [verdicts]
     for one in found:
         if not isinstance(one, Verdict) or one.outcome not in OUTCOMES:
             said = f"the outcome {one.outcome!r}" if isinstance(one, Verdict) else f"{one!r:.40}"
