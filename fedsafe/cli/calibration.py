@@ -164,7 +164,8 @@ def _show(title: str, scored: "Mapping[str, Calibration]") -> None:
 
     table = plain_table()
     for heading in ("model", "n", *SHOWN.values(), "unknown"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+        side = "left" if heading == "model" else "right"
+        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]
     for model, one in scored.items():
         cells = [_cell(one.measures[name]) for name in SHOWN]
         table.add_row(safe(model), str(one.n), *cells, str(one.unknown))
