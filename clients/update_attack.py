@@ -50,12 +50,21 @@ class Attacker:
         """Train the benign updates that the attack knows, (k, d), and leave the received adapter.
 
         None where it knows none, or where the behaviour's own update is the one.
+
+        Raises:
+            RunError: It has fewer benign examples than updates are asked for.
         """
         wanted = self.attack.estimates
         if not wanted or not trains_apart(self.attack.behaviour, wanted):
             return None
         if self.attack.update is None and self.site is not None:
             return None  # the server cannot be handed them
+        if len(task.samples) < wanted:
+            raise RunError(
+                f"attack.estimates asks client {self.job.client} for {wanted} benign updates, each "
+                f"trained on a part of its own examples, and it has {len(task.samples)}. Lower "
+                "attack.estimates, or raise data.examples_per_client."
+            )
         start, rows = flat(task.start), []
         for part in range(wanted):
             own = replace(task, samples=task.samples[part::wanted], poison=(), memory={})
@@ -166,12 +175,32 @@ class Attacker:
         clients = {*self.attack.attackers, self.job.client}
         shared = files.wait(clients, self.site.collude_wait, self.alive)
         for client, one in shared.items():
-            if one.get("update", update[:0]).shape != update.shape or "benign" not in one:
-                raise RunError(
-                    f"Colluding client {client} shared an update of another shape than "
-                    f"{tuple(update.shape)}. Give all attackers one adapter rank."
-                )
+            _checked(client, one, len(update))
         return shared
 
     def _files(self, directory: Path) -> ColluderFiles:
         return ColluderFiles(directory, self.job.run, self.job.federation, self.job.round)
+
+
+def _checked(client: int, shared: "dict[str, Tensor]", width: int) -> None:
+    """Hold what a colluder shared to the form that attacks reckon with.
+
+    Raises:
+        RunError: It is of another adapter rank, or has values that are not finite.
+    """
+    update, benign = shared.get("update"), shared.get("benign")
+    shapes = {name: tuple(tensor.shape) for name, tensor in shared.items()}
+    if (
+        update is None
+        or benign is None
+        or not (shapes["update"] == shapes["benign"][1:] == (width,))
+    ):
+        raise RunError(
+            f"Colluding client {client} must share its update, shape ({width},), and its benign "
+            f"ones, shape (k, {width}); it shared {shapes}. Give all attackers one adapter rank."
+        )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in (update, benign)):
+        raise RunError(
+            f"Colluding client {client} shared updates with values that are not finite: its "
+            "training diverged. Lower training.learning_rate, or leave that client out."
+        )

@@ -116,7 +116,7 @@ def ndss21_krum(honest: "Tensor", f: int) -> "Tensor":
     size = float(nearest) / (max(n - f - 1, 1) * math.sqrt(d))
     size += float((honest - mean).norm(dim=1).max()) / math.sqrt(d)
     last = None
-    while size > 1e-5:
+    while 1e-5 < size < math.inf:  # infinite: distances beyond float32, which halve to no end
         last = -size * direction
         if _taken(last, f, honest, f + 1):
             return last

@@ -23,6 +23,7 @@ from fedsafe.contracts import rules
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import load
 from fedsafe.launch import inline
+from fedsafe.runs.records import Summary
 from tests.kept import Kept
 
 RULES = (
@@ -91,14 +92,18 @@ def measure(cell: Cell, preset: str, changes: Sequence[str]) -> Found:
     except RunError as error:  # with few sampled, some seeds ask no malicious client
         print(error, file=sys.stderr, flush=True)
         return {}
+    return figures(summary)
+
+
+def figures(summary: Summary) -> Found:
+    """Return what was measured of the last stage of a run."""
     stage = summary.stages[-1]
-    detected = stage.detection
-    return {
-        "refusal": stage.scores.measures["refusal"].value,
-        "new-skill": stage.scores.measures["new-skill"].value,
-        "influence": detected.malicious_influence if detected else None,
-        "share": detected.malicious_share if detected else None,
-    }
+    found: Found = {name: stage.scores.measures[name].value for name in ("refusal", "new-skill")}
+    if (detected := stage.detection) is not None:
+        found["influence"] = detected.malicious_influence
+        found["share"] = detected.malicious_share
+        found |= {"precision": detected.precision, "recall": detected.recall, "auc": detected.auc}
+    return found
 
 
 def rows(found: Mapping[Cell, Found], columns: Sequence[tuple[int, int]]) -> list[str]:

@@ -149,6 +149,16 @@ def test_updates_of_zeros_are_no_reason_to_fail(name: str, knows: str | None) ->
         assert torch.isfinite(forge(choice, *given)).all()
 
 
+def test_distances_beyond_float32_do_not_keep_an_attacker_searching() -> None:
+    """One honest client diverged: the paper's bound on lambda is infinite, and halves to no end."""
+    choice = PluginChoice(name="fang-krum", form="ndss21", knows="all")
+    update, knowledge = of_few(choice, 4, 2)
+    assert knowledge.honest is not None
+    knowledge.honest[-1] *= 1e25
+    with pytest.raises(RunError, match="finite update"):
+        forge(choice, update, knowledge)
+
+
 @pytest.mark.parametrize("name", ["byz-mean", "fang-krum", "reversed-mean"])
 def test_several_estimates_of_an_attacker_count_as_one_client(name: str) -> None:
     """Attacks on the sum or the number of all clients: two equal estimates change nothing."""

@@ -13,6 +13,7 @@ from fedsafe.contracts import LocalTask
 from fedsafe.errors import RunError
 from fedsafe.experiment.load import load
 from fedsafe.experiment.schema import Experiment
+from fedsafe.runs.colluder_files import ColluderFiles
 from tests.doubles.jobs import plain_job
 
 START = {"a": torch.zeros(4, 3), "b": torch.zeros(5)}
@@ -76,6 +77,29 @@ def test_missing_colluder_is_a_sentence(tmp_path: Path) -> None:
     alone = attacker(experiment("ipm"), 0, tmp_path, collude=tmp_path, collude_wait=0.01)
     with pytest.raises(RunError, match="Colluding client 2 shared no update"):
         alone.send(TASK, trained(0), None)
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"),
+    [
+        ({"benign": torch.full((1, 17), torch.inf)}, "client 2 shared updates .* not finite"),
+        ({"benign": torch.zeros(17)}, "client 2 must share .* it shared .*'benign': \\(17,\\)"),
+    ],
+)
+def test_unusable_update_of_a_colluder_is_a_sentence(
+    shared: dict[str, torch.Tensor], said: str, tmp_path: Path
+) -> None:
+    one = attacker(experiment("ipm"), 0, tmp_path, collude=tmp_path, collude_wait=0.01)
+    files = ColluderFiles(tmp_path, one.job.run, one.job.federation, one.job.round)
+    files.share(2, {"update": torch.zeros(17), **shared})
+    with pytest.raises(RunError, match=said):
+        one.send(TASK, trained(0), None)
+
+
+def test_more_estimates_than_benign_examples_are_a_sentence(tmp_path: Path) -> None:
+    given = experiment("{name: alie, knows: own}", "attack.estimates=4")
+    with pytest.raises(RunError, match=r"attack\.estimates asks client 0 for 4 .* has 0"):
+        attacker(given, 0, tmp_path).estimate(None, TASK)  # type: ignore[arg-type]
 
 
 def test_colluder_without_a_directory_is_told_how_to_get_one(tmp_path: Path) -> None:
