@@ -24,6 +24,14 @@ Margin = Annotated[
     float,
     Field(gt=0, le=1, description="Factor on the size found, for what the imitation gets wrong."),
 ]
+Largest = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="Largest size tried, in lengths of the poisoned direction. One that a rule "
+        "takes in can be so long that the model forgets its skills, and the attack is seen.",
+    ),
+]
 PAPER = "after Shejwalkar and Houmansadr, NDSS 2021"
 BADGE = "variant: the poisoned direction in place of one against the benign mean"
 IMITATIONS = 2
@@ -33,7 +41,13 @@ TRAITS = frozenset({"benign", "colluders", "honest", "rule"})
 
 @update_attacks("adaptive-selection", paper=PAPER, badge=BADGE, traits=TRAITS)
 def adaptive_selection(
-    update: "Tensor", knowledge: Knowledge, /, *, margin: Margin = 0.9, knows: Knows = "colluders"
+    update: "Tensor",
+    knowledge: Knowledge,
+    /,
+    *,
+    margin: Margin = 0.9,
+    largest: Largest = 64.0,
+    knows: Knows = "colluders",
 ) -> "Tensor":
     """Adaptive attack on selection rules: Krum, Multi-Krum, DnC, FLAME, SignGuard.
 
@@ -46,7 +60,8 @@ def adaptive_selection(
     best = (0.0, 0.0, aim.own[aim.position])
     for bases in (aim.base.expand_as(aim.own), aim.own):
         size, gain = aim.search(
-            lambda size, bases=bases: bases + size * aim.direction  # type: ignore[misc]
+            lambda size, bases=bases: bases + size * aim.direction,  # type: ignore[misc]
+            largest,
         )
         if gain > best[1]:
             best = size, gain, bases[aim.position]
@@ -63,6 +78,7 @@ def adaptive_coordinates(
     reach: Annotated[
         float, Field(gt=0, description="Share of the way from the mean to the extreme values.")
     ] = 1.0,
+    largest: Largest = 64.0,
     knows: Knows = "colluders",
 ) -> "Tensor":
     """Adaptive attack on coordinate-wise rules: median and trimmed mean.
@@ -79,14 +95,20 @@ def adaptive_coordinates(
     def within(size: float) -> "Tensor":
         return aim.base + (size * aim.direction).clamp(low, high)
 
-    size, _ = aim.search(lambda size: within(size).expand_as(aim.own))
+    size, _ = aim.search(lambda size: within(size).expand_as(aim.own), largest)
     aim.report(size)
     return within(size)
 
 
 @update_attacks("adaptive-norm", paper=PAPER, badge=BADGE, traits=TRAITS)
 def adaptive_norm(
-    update: "Tensor", knowledge: Knowledge, /, *, margin: Margin = 0.9, knows: Knows = "colluders"
+    update: "Tensor",
+    knowledge: Knowledge,
+    /,
+    *,
+    margin: Margin = 0.9,
+    largest: Largest = 64.0,
+    knows: Knows = "colluders",
 ) -> "Tensor":
     """Adaptive attack on clipping and norm thresholds.
 
@@ -94,7 +116,7 @@ def adaptive_norm(
     direction, with nothing benign: the smallest length that moves the result farthest.
     """
     aim = _Aim.of(update, knowledge)
-    size, _ = aim.search(lambda size: (size * aim.direction).expand_as(aim.own))
+    size, _ = aim.search(lambda size: (size * aim.direction).expand_as(aim.own), largest)
     aim.report(size)
     return margin * size * aim.direction
 
@@ -135,11 +157,12 @@ class _Aim:
             )
         return aim
 
-    def search(self, forged: "Callable[[float], Tensor]") -> tuple[float, float]:
+    def search(self, forged: "Callable[[float], Tensor]", largest: float) -> tuple[float, float]:
         """Return the size that moves the rule's result farthest, and how far.
 
         Args:
             forged: The attackers' updates (m, d) of a size, in units of the direction.
+            largest: Size that is not exceeded.
         """
         length = float(self.direction.norm())
 
@@ -150,7 +173,7 @@ class _Aim:
                 moved += float((combined - crowd.mean(dim=0)) @ self.direction) / length
             return moved / len(self.crowds)
 
-        size = best_of_grid(gain, 2.0**-4, 2.0**6, points=13, finer=2)
+        size = best_of_grid(gain, largest / 1024, largest, points=13, finer=2)
         return size, gain(size) if size else 0.0
 
     def report(self, size: float) -> None:

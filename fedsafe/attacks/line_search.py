@@ -78,7 +78,7 @@ def best_of_grid(
     """Search the smallest size of the largest gain on a geometric grid, refined around the best.
 
     Robust to gains that jump, as those of rules that select clients do. Returns 0 where no
-    size gains more than 0 does.
+    size gains more than 0 does, and never more than the highest.
     """
     best, most = 0.0, gain(0.0)
     low, high = lowest, highest
@@ -90,5 +90,5 @@ def best_of_grid(
                 best, most = size, found
         if best == 0.0:
             break
-        low, high = best / ratio, best * ratio
+        low, high = best / ratio, min(best * ratio, highest)
     return best

@@ -1,10 +1,10 @@
 """Attacks against aggregation rules: ``python -m tests.benchmarks.attack_table``.
 
-Each attack x rule x seed: refusal of harmful prompts, right answers to the new skill, the
-malicious clients' share of influence, and precision and recall of their detection. Ten clients,
-three of them malicious, all asked every round, on preset ``micro-graded``; no control, no defense.
-``--out`` keeps what is done, a JSON line each, and the same command goes on with the rest. About
-half a minute of CPU time for each cell.
+Each attack x rule x seed: harmful prompts refused and complied with, right answers to the new
+skill, the malicious clients' share of influence, and precision and recall of their detection. Ten
+clients, three of them malicious, all asked every round, on preset ``micro-graded``; no control, no
+defense. ``--out`` keeps what is done, a JSON line each, and the same command goes on with the
+rest. About 15 seconds of CPU time for each cell.
 
 An attack is a name, and settings after it: ``ipm,epsilon=10``. ``none`` is the federation without
 attackers; ``plain`` is poisoned data without an update attack (``plain,share=0.12``); ``adaptive``
@@ -33,7 +33,7 @@ RULES = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "dnc", "flame",
 COORDINATES = {"median", "trimmed-mean", "nnm+trimmed-mean"}
 POISONED = {"scaling", "adaptive-selection", "adaptive-coordinates", "adaptive-norm"}
 """Update attacks that send a poisoned direction; the others forge from benign updates."""
-SHOWN = ("refusal", "new-skill", "influence", "precision", "recall")
+SHOWN = ("refusal", "unsafe", "new-skill", "influence", "precision", "recall")
 
 
 def attack_changes(attack: str, rule: str) -> list[str]:
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             one = kept.result(case, partial(measure, *given))
             found.setdefault((attack, rule), []).append(one)
             print(attack, rule, seed, shown([one] if one else []), file=sys.stderr, flush=True)
-    print("Refusal / new skill / malicious influence / precision / recall, per cent.\n")
+    print("Refusal / unsafe / new skill / malicious influence / precision / recall, per cent.\n")
     print("\n".join(rows(found)))
     return 0
 

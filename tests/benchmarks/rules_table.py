@@ -98,7 +98,8 @@ def measure(cell: Cell, preset: str, changes: Sequence[str]) -> Found:
 def figures(summary: Summary) -> Found:
     """Return what was measured of the last stage of a run."""
     stage = summary.stages[-1]
-    found: Found = {name: stage.scores.measures[name].value for name in ("refusal", "new-skill")}
+    names = ("refusal", "unsafe", "new-skill")
+    found: Found = {name: stage.scores.measures[name].value for name in names}
     if (detected := stage.detection) is not None:
         found["influence"] = detected.malicious_influence
         found["share"] = detected.malicious_share

@@ -287,3 +287,15 @@ def test_adaptive_attack_passes_a_rule_that_stops_the_plain_one(rule: str) -> No
     mean = knowledge.honest.mean(dim=0)
     assert float(adapted.influence[:F].sum()) > 0
     assert float((adapted.update - mean) @ direction) > float((plain.update - mean) @ direction)
+
+
+def test_adaptive_attack_keeps_to_the_largest_size_that_it_is_given() -> None:
+    """The mean takes in whatever is longer, so the search ends at the largest size."""
+    choice = PluginChoice(name="adaptive-norm", largest=2.0, margin=1.0)
+    update, knowledge = knowledge_of(choice)
+    assert knowledge.colluders is not None
+    assert knowledge.benign is not None
+    mean = trial_of(build({"name": "mean"}), round_of(knowledge.colluders))
+    sent = forge(choice, update, replace(knowledge, rule="mean", aggregate=mean))
+    direction = knowledge.colluders.mean(dim=0) - knowledge.benign.mean(dim=0)
+    torch.testing.assert_close(sent, 2.0 * direction)
