@@ -1,6 +1,7 @@
 """Weight edits on a model: where the pair comes from, and what goes back into the adapter."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from fedsafe.contracts import DefenseTask, Factors, Sample, Verdict, defenses
 from fedsafe.defenses.lora_edits import LoraEdits, factors_of
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.models import adapters, lora_modules
 from fedsafe.models.base import load
@@ -165,3 +166,23 @@ def test_base_weight_of_gpt2_is_turned_to_out_times_in(tmp_path: Path) -> None:
         if name.endswith("lora_A.weight"):
             out = model.get_submodule(name.partition(".lora_")[0]).out_features
             assert lora_modules.base_weight(model, name).shape == (out, tensor.shape[1])
+
+
+@pytest.mark.parametrize("name", ["safe-lora", "lox"])
+def test_pair_of_the_base_is_what_the_alignment_before_the_federation_changed(
+    context: SessionContext, task: DefenseTask, tmp_path: Path, name: str
+) -> None:
+    _saved(context, tmp_path / "aligned", 2)
+    zero = {key: torch.zeros_like(tensor) for key, tensor in context.adapter().items()}
+    adapters.save(tmp_path / "zero", zero, context.model)
+    aligned = replace(task, start=adapters.load(tmp_path / "aligned"))
+    by_base = _of(name, context, aligned, unaligned="base")
+    by_directory = _of(name, context, aligned, unaligned=tmp_path / "zero")
+    assert torch.equal(by_base.b, by_directory.b)
+
+
+def test_base_is_no_unaligned_model_where_nothing_was_aligned(
+    context: SessionContext, task: DefenseTask
+) -> None:
+    with pytest.raises(RunError, match="is the base itself. Set alignment"):
+        _of("lox", context, task, unaligned="base")
