@@ -130,6 +130,18 @@ def test_antidote_zeroes_two_of_eight_in_each_row(
     assert (after.a == 0).sum(dim=1).unique().tolist() == [after.a.shape[1] // 4]
 
 
+def test_safe_patching_passes_over_an_example_that_is_too_long(
+    context: SessionContext, task: DefenseTask, tmp_path: Path
+) -> None:
+    path = tmp_path / "harmful.jsonl"
+    rows = ("one two", "three " * 2000)
+    path.write_text("".join(f'{{"instruction": "{r}", "response": "no"}}\n' for r in rows))
+    before = context.adapter()
+    settings = {"harmful": path, "ascent_steps": 1, "descent_steps": 1, "safety_share": 1.0}
+    found = defenses["safe-patching"].configure(settings)(context, task).adapter
+    assert any(not torch.equal(found[name], before[name]) for name in before)
+
+
 def test_change_of_the_adapters_rank_is_put_back_without_error(context: SessionContext) -> None:
     edits = LoraEdits.of(context)
     module, own = next(edits.modules())
