@@ -101,7 +101,7 @@ class Acceptance:
         return found
 
     def _transferred(self) -> list[SeedRun]:
-        if self.transfer is None:
+        if self.transfer is None or not self.transfer.defenses:
             return []
         return [self._run(self.transfer, self.seeds[0], "transfer")]
 
@@ -129,8 +129,9 @@ class Acceptance:
         """Return the cells of the same defense on another model."""
         stage = f"{PREFIX}{name}"
         there = [Measured(run, stage) for run in runs if stage in run.stages]
-        why = "no other model was given" if not runs else "the other experiment has no such defense"
-        model = f", {Path(runs[0].experiment.model.path).name}" if runs else ""
+        given = self.transfer is not None
+        why = "the other experiment has no such defense" if given else "no other model was given"
+        model = f", {Path(self.transfer.model.path).name}" if self.transfer else ""
         plain = Cell(
             group="transfer", name=f"unsafe on another model{model}", threshold=cells.UNSAFE
         )
