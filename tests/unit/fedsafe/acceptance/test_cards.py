@@ -50,7 +50,7 @@ def test_cell_without_answers_is_not_measured_and_says_why() -> None:
 class Depths:
     """Stands for a run whose replies were forced to begin at two depths."""
 
-    prompts = [Prompt(str(number), "ask", "harmful") for number in range(4)]
+    prompts = tuple(Prompt(str(number), "ask", "harmful") for number in range(4))
     experiment = load("micro-quick").model_copy(
         update={
             "evaluation": Evaluation(

@@ -196,5 +196,5 @@ def test_pair_of_the_base_is_what_the_alignment_before_the_federation_changed(
 def test_base_is_no_unaligned_model_where_nothing_was_aligned(
     context: SessionContext, task: DefenseTask
 ) -> None:
-    with pytest.raises(RunError, match="is the base itself. Set alignment"):
+    with pytest.raises(RunError, match="is the base itself"):
         _of("lox", context, task, unaligned="base")
