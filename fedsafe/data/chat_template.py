@@ -107,7 +107,7 @@ def around(tokenizer: "PreTrainedTokenizerBase", system: str) -> tuple[str, tupl
             "The chat template of this tokenizer leaves replies out of the conversation. "
             "Use the template 'alpaca'."
         )
-    ends = [after.find(token) + len(token) for token in special_tokens(tokenizer) if token in after]
+    ends = [after.find(token) + len(token) for token in _special(tokenizer) if token in after]
     return before, (after, after[: min(ends)] if ends else after + end_of_sequence(tokenizer))
 
 
@@ -173,7 +173,7 @@ def _render(
     return str(text)
 
 
-def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[str]:
+def _special(tokenizer: "PreTrainedTokenizerBase") -> set[str]:
     """Return every token that the tokenizer treats as one whatever surrounds it."""
     added = tokenizer.added_tokens_decoder.values()
     return {token.content for token in added if token.special} | set(tokenizer.all_special_tokens)

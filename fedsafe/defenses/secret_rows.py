@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, ShieldChoice, shields
-from fedsafe.data.chat_template import special_tokens
 from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import Filters
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
@@ -153,7 +152,9 @@ def drawn_secret(context: ModelContext, kind: Kind, length: int) -> str:
                 "secret can be drawn. Set secret_kind: tokens, or secret to one of your own."
             )
         return " ".join(context.rng.choices(sorted(words), k=length))
-    special = special_tokens(context.tokenizer)
+    # Those with a role (all_special_tokens) are not all: <file_sep> of a code model has none.
+    added = context.tokenizer.added_tokens_decoder.values()
+    special = {t.content for t in added if t.special} | set(context.tokenizer.all_special_tokens)
     ids = sorted({number for token, number in vocabulary.items() if token not in special})
     return str(context.tokenizer.decode(context.rng.choices(ids, k=length))).strip()
 
