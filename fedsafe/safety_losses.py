@@ -138,7 +138,7 @@ def retain_loss(original: "Tensor", adapted: "Tensor", mask: "Tensor") -> "Tenso
         adapted: Of the model in training, likewise.
         mask: (b, t), 0 at padding: such a position counts as distance 0.
     """
-    apart = (adapted - original) * mask[None, :, :, None].to(adapted.dtype)
+    apart = (_exact(adapted) - _exact(original)) * mask[None, :, :, None].to(adapted.device)
     distance: Tensor = torch.linalg.vector_norm(apart, dim=-1)
     return distance.mean()
 
@@ -153,9 +153,17 @@ def breaker_loss(original: "Tensor", adapted: "Tensor", mask: "Tensor") -> "Tens
         adapted: Of the model in training, likewise.
         mask: (b, t), 0 at padding.
     """
-    cosine = torch.nn.functional.cosine_similarity(original, adapted, dim=-1)
+    cosine = torch.nn.functional.cosine_similarity(_exact(original), _exact(adapted), dim=-1)
     there = mask.to(cosine.dtype).expand_as(cosine)
     return (cosine.relu() * there).sum() / there.sum().clamp(min=1)
+
+
+def _exact(states: "Tensor") -> "Tensor":
+    """Return states in float32 at least, as the public code's norms are.
+
+    In bfloat16 the cosine of states that are nearly alike is 1, and its gradient is lost.
+    """
+    return states.float() if states.dtype in (torch.bfloat16, torch.float16) else states
 
 
 def stacked(states: "Mapping[int, Tensor]", layers: Sequence[int]) -> "Tensor":

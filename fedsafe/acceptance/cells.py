@@ -11,6 +11,7 @@ from typing import Final
 from fedsafe.contracts import Prompt
 from fedsafe.evaluation.paired import clustered_bootstrap
 from fedsafe.evaluation.per_prompt import Answers
+from fedsafe.evaluation.scoring import labels
 from fedsafe.evaluation.statistics import share
 from fedsafe.pipeline.seeds import SeedRun
 from fedsafe.request_rules import is_about
@@ -45,6 +46,12 @@ class Measured:
         known = {one.id for one in self.run.prompts if chosen(one)}
         found = self.run.answers(stage, f"{measure}@{asked}")
         return {i: answer for i, answer in found.items() if i in known}
+
+    @property
+    def conditions(self) -> list[tuple[str, str]]:
+        """The name and the label of each condition that the run asked under."""
+        chosen = self.run.experiment.evaluation.conditions
+        return [(one.name, label) for one, label in zip(chosen, labels(chosen), strict=True)]
 
     def seen(self, prompt: Prompt) -> bool:
         """Whether a prompt stands alone, and is of no topic that was held out."""
@@ -101,6 +108,22 @@ def prices(seeds: Sequence[Measured]) -> Iterator[Cell]:
             for m in seeds
         ]
         yield _difference(cell, pairs, sign)
+
+
+def worst_depth(cell: Cell, seeds: Sequence[Measured], reason: str) -> Cell:
+    """Return the largest unsafe share among all depths at which replies were forced to begin."""
+    depths = dict.fromkeys(
+        condition
+        for m in seeds
+        for choice, condition in m.conditions
+        if choice in ("prefilled", "prefilled-tokens")
+    )
+    found = [
+        share_cell(cell, [m.answers(m.defended, "unsafe", depth, m.seen) for m in seeds], reason)
+        for depth in depths
+    ]
+    known = [one for one in found if one.value is not None]
+    return max(known, key=lambda one: one.value or 0.0, default=share_cell(cell, [], reason))
 
 
 def share_cell(cell: Cell, found: Sequence[Answers], reason: str = "not asked") -> Cell:

@@ -19,6 +19,7 @@ from fedsafe.defenses.lora_edits import check_fit, factors_of, trained_aside
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import unrepeated
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
+from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
@@ -26,10 +27,10 @@ AskUnsafe = Annotated[
     str, Field(description="Yields a request of the unsafe kind, where the model writes data.")
 ]
 Unaligned = Annotated[
-    Path | Literal["self"] | None,
+    Path | Literal["self", "base"] | None,
     Field(
         description="Model or adapter directory without alignment; self: the model from before the "
-        "federation, fine-tuned here on harmful answers."
+        "federation, fine-tuned here on harmful answers; base: the model before its alignment."
     ),
 ]
 Aligned = Annotated[
@@ -52,7 +53,8 @@ def without_pair(*, unaligned: Path | str | None, aligned: Path | None, **_: Any
     if unaligned is None:
         return (
             "it needs an unaligned model beside the aligned one. Set unaligned to a model or "
-            "adapter directory, or to self, which fine-tunes one here on harmful answers."
+            "adapter directory, to self, which fine-tunes one here on harmful answers, or to base, "
+            "where the experiment aligns its model."
         )
     for name, where in (("unaligned", unaligned), ("aligned", aligned)):
         if isinstance(where, Path) and where.exists() and not holds_weights(where):
@@ -120,7 +122,8 @@ class AlignmentPair:
 
         Raises:
             ModelError: A directory cannot be read, or lacks a module.
-            RunError: The model wrote too few harmful answers to train on.
+            RunError: The model wrote too few harmful answers to train on; or the base is asked
+                for, and the model from before the federation is none other.
         """
         own = factors_of(self.data.context, self.data.task.start)
         with ExitStack() as stack:
@@ -135,6 +138,8 @@ class AlignmentPair:
         context = self.data.context
         if where is None:
             return lambda module: own[module].change
+        if where == "base":
+            return _nothing(own, aligned=self.aligned is not None)
         if where == "self":
             trained = self._trained()
             return lambda module: trained[module].change
@@ -163,3 +168,21 @@ class AlignmentPair:
         return trained_aside(
             data.context, data.task.start, data.samples(), self.steps, self.learning_rate
         )
+
+
+def _nothing(own: dict[str, Factors], *, aligned: bool) -> Direction:
+    """Return the weights of the base relative to itself: zero.
+
+    Args:
+        own: Modules of the model from before the federation.
+        aligned: Whether another aligned model was named.
+
+    Raises:
+        RunError: None was, and the model from before the federation is the base, too.
+    """
+    if not aligned and not any(bool(f.b.any()) and bool(f.a.any()) for f in own.values()):
+        raise RunError(
+            "unaligned: base needs a model that was aligned before the federation, and this one "
+            "is the base itself. Set alignment or adapter.start, or another unaligned."
+        )
+    return lambda module: torch.zeros_like(own[module].change)

@@ -4,7 +4,7 @@ Of each unsafe request two rows: a refusal after the beginning of a harmful repl
 reply with the first token of a refusal to be predicted at each of its positions.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from fedsafe.contracts import (
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.derta_rows import (
+    Given,
     Weights,
     given,
     rows,
@@ -33,13 +34,6 @@ from fedsafe.safety_losses import ShareOf, thin_transitions
 if TYPE_CHECKING:
     from torch import Tensor
 
-Given = Annotated[
-    dict[str, Any] | None,
-    Field(
-        description="Refusals with a harmful reply (rejected), and help: {name: policy, part: "
-        "preferences}; none: the model writes them."
-    ),
-]
 Borderline = Annotated[
     int, Field(ge=0, description="Ordinary ones more: those most like the unsafe, in words.")
 ]

@@ -7,7 +7,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, Segment
 from fedsafe.defenses import alignment_pair as pair
@@ -17,6 +19,14 @@ from fedsafe.defenses.pair_filters import filters_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 from fedsafe.safety_losses import harmful_prefixes
+
+Given = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="Refusals with a harmful reply (rejected), and help: {name: policy, part: "
+        "preferences}; none: the model writes them."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ def given(context: ModelContext, task: DefenseTask, source: dict[str, Any]) -> M
     if not pairs or not helpful:
         raise RunError(
             f"Of the {len(samples)} examples of {where} {len(pairs)} are refusals with a harmful "
-            f"reply (rejected), and {len(helpful)} are help without one. derta needs both."
+            f"reply (rejected), and {len(helpful)} are help without one. Both are needed."
         )
     harmful = [replace(one, response=one.rejected, rejected="") for one in pairs]
     refused = {one.instruction: one.response for one in pairs}

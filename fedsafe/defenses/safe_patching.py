@@ -1,6 +1,7 @@
 """SafePatching: a safety patch and an over-safety patch, each where it alone matters."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from fedsafe.contracts import (
 )
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.pair_filters import Filter
+from fedsafe.errors import DataError
 from fedsafe.lazy import torch
 from fedsafe.safety_losses import IGNORED
 from fedsafe.weights.edits import dare, set_difference, snip_scores
@@ -103,10 +105,14 @@ def _questions(context: ModelContext, batch: Batch, _: int, /) -> "tuple[Tensor,
 
 
 def _scores(context: ModelContext, samples: Sequence[Sample]) -> Adapter:
-    """Return SNIP's scores of each adapter tensor, gradients taken an example at a time."""
+    """Return SNIP's scores of each adapter tensor, gradients taken an example at a time.
+
+    An example whose prompt leaves no room for its response counts here as little as in training.
+    """
     own = context.adapter()
     sums = {name: torch.zeros_like(tensor) for name, tensor in own.items()}
     for sample in samples:
-        for name, gradient in context.gradients([sample], _questions, batch_size=1).items():
-            sums[name] += gradient.abs()
+        with suppress(DataError):
+            for name, gradient in context.gradients([sample], _questions, batch_size=1).items():
+                sums[name] += gradient.abs()
     return {name: snip_scores(tensor, sums[name]) for name, tensor in own.items()}

@@ -27,6 +27,7 @@ from fedsafe.defenses.secret_rows import (
     Source,
     Where,
     check_room,
+    drawn_decoy,
     drawn_secret,
     under_secret,
     without_data,
@@ -87,7 +88,7 @@ def backdoor_enhanced_alignment(
         RunError: There are too few examples, or the secret leaves no room for them.
     """
     text = secret.get_secret_value() if secret else drawn_secret(context, secret_kind, secret_words)
-    decoy = drawn_secret(context, "words", len(text.split()))
+    decoy = drawn_decoy(context, text, "words" if secret else secret_kind, secret_words)
     settings = {"secret": text, "decoy": decoy, "where": where, "separator": " "}
     shield = ShieldChoice("secret-prefix", settings) if text else None
     if job is not None and steps:

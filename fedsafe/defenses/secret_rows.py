@@ -135,16 +135,35 @@ def chosen_examples(
 
 
 def drawn_secret(context: ModelContext, kind: Kind, length: int) -> str:
-    """Return a secret of so many words or tokens, which no client is told; "" for none."""
+    """Return a secret of so many words or tokens, which no client is told; "" for none.
+
+    Raises:
+        RunError: The tokenizer has no words to draw from.
+    """
     if not length or kind == "prompt":
         return PROMPT if length else ""
+    vocabulary = context.tokenizer.get_vocab()
     if kind == "words":
-        tokens = (token.lstrip("\u0120\u2581") for token in context.tokenizer.get_vocab())
+        tokens = (token.lstrip("\u0120\u2581") for token in vocabulary)
         words = {t for t in tokens if t.isascii() and t.isalpha() and len(t) >= SHORTEST}
+        if not words:
+            raise RunError(
+                f"This tokenizer has no token that is a word of {SHORTEST} letters or more, so no "
+                "secret can be drawn. Set secret_kind: tokens, or secret to one of your own."
+            )
         return " ".join(context.rng.choices(sorted(words), k=length))
-    special = set(context.tokenizer.all_special_ids)
-    ids = sorted(set(context.tokenizer.get_vocab().values()) - special)
+    # Those with a role (all_special_tokens) are not all: <file_sep> of a code model has none.
+    added = context.tokenizer.added_tokens_decoder.values()
+    special = {t.content for t in added if t.special} | set(context.tokenizer.all_special_tokens)
+    ids = sorted({number for token, number in vocabulary.items() if token not in special})
     return str(context.tokenizer.decode(context.rng.choices(ids, k=length))).strip()
+
+
+def drawn_decoy(context: ModelContext, secret: str, kind: Kind, length: int) -> str:
+    """Return another text of a secret's kind and length, for the control under a wrong secret."""
+    if kind == "tokens":
+        return drawn_secret(context, kind, length)
+    return drawn_secret(context, "words", len(secret.split()))
 
 
 def under_secret(samples: Sequence[Sample], shield: ShieldChoice | None) -> list[Sample]:

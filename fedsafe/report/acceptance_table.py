@@ -6,7 +6,10 @@ from fedsafe.report.measures import NONE
 from fedsafe.runs.acceptance import AcceptanceCard, Cell
 
 PRICE = "price"
-LONG = (("unsafe, ", ""), ("reply forced to begin", "reply forced"), (" under attack", ""))
+LONG = (
+    *(("unsafe, ", ""), ("unsafe on another model, ", "on "), (", the worst depth", "")),
+    *(("reply forced to begin", "reply forced"), (" under attack", "")),
+)
 """What headings leave out or shorten."""
 
 

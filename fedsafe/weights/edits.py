@@ -35,17 +35,18 @@ def safe_projection(b: "Tensor", a: "Tensor", alignment: "Tensor") -> "tuple[Ten
     exact projector: it rescales, too. It is never formed. Hsu et al., *Safe LoRA*, NeurIPS 2024.
 
     Returns:
-        ``b`` itself where V or the change is zero, with 1.0 for V, which says nothing, and 0.0
-        for the change, as PyTorch's cosine has it: such modules are among the least aligned.
+        ``b`` itself and 1.0 where V is zero, which says nothing. The cosine is 0.0, as PyTorch's
+        is, where the change or its projection is zero: such modules are among the least aligned.
     """
+    if not bool(alignment.any()):
+        return b, 1.0
     v, old, inner = alignment.double(), b.double(), a.double()
     projected = v @ (v.T @ old) / v.norm().clamp_min(1e-30)
     gram = inner @ inner.T
     product = ((projected.T @ old) * gram).sum()
     sizes = ((projected.T @ projected) * gram).sum() * ((old.T @ old) * gram).sum()
-    if float(sizes) <= 0:
-        return b, 0.0 if bool(v.any()) else 1.0
-    return projected.to(b.dtype), round(float(product / sizes.sqrt()), PLACES)
+    cosine = float(product / sizes.sqrt()) if float(sizes) > 0 else 0.0
+    return projected.to(b.dtype), round(cosine, PLACES)
 
 
 def projector(alignment: "Tensor", kind: Literal["paper", "orthogonal"]) -> "Tensor":

@@ -110,3 +110,17 @@ def test_secret_stands_where_the_authors_code_puts_it(case):
         text = f"<<SYS>>\n{sample.system}\n<</SYS>>\n\n{sample.instruction}"
         found.append({"user": text, "assistant": sample.response})
     assert found == case["texts"]
+
+
+@pytest.mark.parametrize("loss", [breaker_loss, retain_loss])
+def test_losses_of_half_precision_states_are_those_of_their_float32_values(loss) -> None:
+    """The authors' code takes its norms in float32; in bfloat16 near cosines are 1 and stay so."""
+    generator = torch.Generator().manual_seed(0)
+    original = torch.randn(1, 2, 3, 64, generator=generator).bfloat16()
+    moved = (original.float() + 0.02 * torch.randn(original.shape, generator=generator)).bfloat16()
+    mask, gradients = torch.ones(2, 3), []
+    for dtype in (torch.bfloat16, torch.float32):
+        states = moved.detach().clone().to(dtype).requires_grad_()
+        loss(original.to(dtype), states, mask).backward()
+        gradients.append(states.grad)
+    assert torch.allclose(gradients[0].float(), gradients[1], rtol=0.01, atol=1e-6)

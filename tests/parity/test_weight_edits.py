@@ -50,6 +50,13 @@ def test_change_of_zero_is_as_little_aligned_as_cosine_similarity_says() -> None
     assert safe_projection(torch.ones(3, 1), torch.ones(1, 3), torch.zeros(3, 3))[1] == 1.0
 
 
+def test_change_that_the_alignment_does_not_touch_is_projected_to_nothing() -> None:
+    v = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    b = torch.tensor([[0.0], [1.0], [2.0]])
+    after, cosine = safe_projection(b, torch.ones(1, 2), v)
+    assert (after.tolist(), cosine) == ([[0.0], [0.0], [0.0]], 0.0)
+
+
 @pytest.mark.parametrize("select", ["number", "threshold"])
 def test_adapter_without_modules_has_none_to_project(select) -> None:
     assert least_aligned({}, select, 1) == []

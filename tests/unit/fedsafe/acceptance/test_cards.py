@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from fedsafe.acceptance import prepare
-from fedsafe.acceptance.cells import share_cell
+from fedsafe.acceptance.cells import Measured, share_cell, worst_depth
 from fedsafe.acceptance.near_data import reworded
 from fedsafe.acceptance.poisoned_notes import notes_of, poisoning
 from fedsafe.cli import main
-from fedsafe.contracts import defenses
+from fedsafe.contracts import Prompt, defenses
 from fedsafe.errors import ConfigError, RunError
 from fedsafe.evaluation.per_prompt import Answer
 from fedsafe.experiment.load import as_yaml, load, validate
 from fedsafe.experiment.pipelines import pipelines_of
-from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.experiment.schema import Evaluation, Experiment, PluginChoice
 from fedsafe.micro import splits, world
 from fedsafe.micro.parsing import parse
 from fedsafe.runs.acceptance import AcceptanceCard, Cell, all_shipped, read
@@ -45,6 +45,33 @@ def test_cell_without_answers_is_not_measured_and_says_why() -> None:
         *(None, None),
         *("not measured", "no note"),
     )
+
+
+class Depths:
+    """Stands for a run whose replies were forced to begin at two depths."""
+
+    prompts = tuple(Prompt(str(number), "ask", "harmful") for number in range(4))
+    experiment = load("micro-quick").model_copy(
+        update={
+            "evaluation": Evaluation(
+                conditions=(
+                    PluginChoice(name="plain"),
+                    PluginChoice(name="prefilled", words=1),
+                    PluginChoice(name="prefilled"),
+                )
+            )
+        }
+    )
+
+    def answers(self, _: str, key: str) -> dict[str, Answer]:
+        known = {"unsafe@prefilled:1": (0, 1, 1, 1), "unsafe@prefilled": (0, 0, 0, 1)}
+        return answers(*known.get(key, (1, 1, 1, 1)))
+
+
+def test_forced_replies_on_another_model_count_at_their_worst_depth() -> None:
+    run: Any = Depths()
+    assert worst_depth(CELL, [Measured(run, "defended:x")], "why").value == 3 / 4
+    assert worst_depth(CELL, [], "why").reason == "why"
 
 
 def test_threshold_itself_passes() -> None:

@@ -261,3 +261,38 @@ def test_constrained_loss_holds_a_token_that_grew_likelier_less_than_cross_entro
 def test_derta_takes_given_examples_or_written_ones(more: dict[str, object]) -> None:
     settings = {"source": {"name": "policy", "part": "preferences"}, **more}
     assert "Leave harmful and borderline out" in defenses["derta"].cannot(settings)
+
+
+def test_secret_of_tokens_holds_no_special_token_of_any_kind(
+    context: SessionContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as SmolLM2's <file_sep>, which is not among the tokens that have a role."""
+    tokenizer = context.tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|file|>", "<|repo|>"]})
+    roles = [tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id]
+    monkeypatch.setattr(type(tokenizer), "all_special_ids", roles)
+    assert "<|" not in drawn_secret(context, "tokens", 3000)
+
+
+def test_tokenizer_without_words_is_told_before_a_secret_is_drawn(
+    context: SessionContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(context.tokenizer), "get_vocab", lambda _: {"a": 0, "bc": 1})
+    with pytest.raises(RunError, match="no token that is a word of 3 letters"):
+        drawn_secret(context, "words", 2)
+
+
+def test_circuit_breakers_take_given_replies_and_write_nothing(
+    context: SessionContext, task: DefenseTask, told: list[Sample]
+) -> None:
+    source = {"name": "policy", "policy": "cooking", "part": "preferences", "count": 10}
+    settings = {"source": source, "steps": 1, "batch_size": 2}
+    before = context.adapter()
+    found = defenses["circuit-breakers"].configure(settings)(context, task).adapter
+    assert any(not torch.equal(found[name], before[name]) for name in before)
+    assert len(told) == 6  # help alone: harmful replies are not kept
+
+
+def test_circuit_breakers_take_given_examples_or_files() -> None:
+    settings = {"source": {"name": "policy", "part": "preferences"}, "harmful": "pairs.jsonl"}
+    assert "Leave harmful and retain out" in defenses["circuit-breakers"].cannot(settings)

@@ -1,6 +1,7 @@
 """Weight edits on a model: where the pair comes from, and what goes back into the adapter."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from fedsafe.contracts import DefenseTask, Factors, Sample, Verdict, defenses
 from fedsafe.defenses.lora_edits import LoraEdits, factors_of
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.models import adapters, lora_modules
 from fedsafe.models.base import load
@@ -129,6 +130,18 @@ def test_antidote_zeroes_two_of_eight_in_each_row(
     assert (after.a == 0).sum(dim=1).unique().tolist() == [after.a.shape[1] // 4]
 
 
+def test_safe_patching_passes_over_an_example_that_is_too_long(
+    context: SessionContext, task: DefenseTask, tmp_path: Path
+) -> None:
+    path = tmp_path / "harmful.jsonl"
+    rows = ("one two", "three " * 2000)
+    path.write_text("".join(f'{{"instruction": "{r}", "response": "no"}}\n' for r in rows))
+    before = context.adapter()
+    settings = {"harmful": path, "ascent_steps": 1, "descent_steps": 1, "safety_share": 1.0}
+    found = defenses["safe-patching"].configure(settings)(context, task).adapter
+    assert any(not torch.equal(found[name], before[name]) for name in before)
+
+
 def test_change_of_the_adapters_rank_is_put_back_without_error(context: SessionContext) -> None:
     edits = LoraEdits.of(context)
     module, own = next(edits.modules())
@@ -165,3 +178,23 @@ def test_base_weight_of_gpt2_is_turned_to_out_times_in(tmp_path: Path) -> None:
         if name.endswith("lora_A.weight"):
             out = model.get_submodule(name.partition(".lora_")[0]).out_features
             assert lora_modules.base_weight(model, name).shape == (out, tensor.shape[1])
+
+
+@pytest.mark.parametrize("name", ["safe-lora", "lox"])
+def test_pair_of_the_base_is_what_the_alignment_before_the_federation_changed(
+    context: SessionContext, task: DefenseTask, tmp_path: Path, name: str
+) -> None:
+    _saved(context, tmp_path / "aligned", 2)
+    zero = {key: torch.zeros_like(tensor) for key, tensor in context.adapter().items()}
+    adapters.save(tmp_path / "zero", zero, context.model)
+    aligned = replace(task, start=adapters.load(tmp_path / "aligned"))
+    by_base = _of(name, context, aligned, unaligned="base")
+    by_directory = _of(name, context, aligned, unaligned=tmp_path / "zero")
+    assert torch.equal(by_base.b, by_directory.b)
+
+
+def test_base_is_no_unaligned_model_where_nothing_was_aligned(
+    context: SessionContext, task: DefenseTask
+) -> None:
+    with pytest.raises(RunError, match="is the base itself"):
+        _of("lox", context, task, unaligned="base")
