@@ -89,7 +89,10 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
     """Yield what the run was, in a few words."""
     clients, rounds = run.setting("federation.clients", 10), run.setting("federation.rounds", 10)
     sampled = run.setting("federation.sampled") or clients
-    yield "Federation", f"{text(clients)} clients, {text(sampled)} a round, {text(rounds)} rounds"
+    trained = run.story.trained
+    stop = trained.early_stop if trained is not None else None
+    ran = f"{stop.round} of {text(rounds)} rounds" if stop else f"{text(rounds)} rounds"
+    yield "Federation", f"{text(clients)} clients, {text(sampled)} a round, {ran}"
     yield "Strategy", text(run.setting("federation.strategy.name", "mean"))
     malicious = run.setting("attack.malicious")
     if malicious is None:
