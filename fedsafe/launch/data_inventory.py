@@ -18,10 +18,10 @@ from fedsafe.evaluation.suite_forms import PUBLISHED
 from fedsafe.evaluation.suite_rows import Reading
 from fedsafe.experiment.checks import choices
 from fedsafe.experiment.schema import Experiment, PluginChoice
+from fedsafe.launch.preflight import ELSEWHERE
 from fedsafe.micro.base import base_file, is_embedded, shipped
 from fedsafe.models.files import IMPORTED, cache_directory
 from fedsafe.models.packaged import PACKAGES
-from fedsafe.launch.preflight import ELSEWHERE
 from fedsafe.policies.document import SHIPPED, PolicyName
 from fedsafe.runs.files import file_digest
 

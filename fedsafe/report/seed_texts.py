@@ -6,13 +6,13 @@ Knows nothing of how they are laid out.
 from collections.abc import Iterator
 
 from fedsafe.report.measures import NONE, Measure
-from fedsafe.runs.scores import parts_of
+from fedsafe.runs.scores import display_of
 from fedsafe.runs.seed_records import Difference, SeedSummary
 
 
 def measure_of(summary: SeedSummary, key: str) -> Measure:
     """Return a measure as the summary says that it is shown."""
-    return Measure(key, summary.displays.get(parts_of(key)[0]))
+    return Measure(key, display_of(key, summary.displays))
 
 
 def measures_of(summary: SeedSummary) -> list[Measure]:

@@ -13,13 +13,13 @@ from fedsafe.report.measures import (
     NEW_SKILL,
     OVER_REFUSAL,
     Measure,
+    called,
     difference,
     duration,
     interval,
     part_named,
     percent,
     points,
-    short,
     under,
 )
 from fedsafe.report.outcomes import moved
@@ -125,7 +125,7 @@ def _card(run: RunData, stage: Stage) -> str:
         if (found := measure.read(stage.scores)) is not None
     ]
     side += [
-        f"unsafe, {text(short(condition))} {percent(found.value)}"
+        f"unsafe, {text(called(condition, stage.scores))} {percent(found.value)}"
         for condition, found in under(stage.scores, "unsafe")
     ]
     beside = " · ".join(f'<span class="whole">{part}</span>' for part in side)
@@ -189,9 +189,10 @@ def _skipped(run: RunData) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for stage in run.stages:
         for condition, reason in stage.scores.skipped.items():
-            reasons.setdefault((condition, reason), []).append(run.titles[stage.name][0])
+            named = (called(condition, stage.scores), reason)
+            reasons.setdefault(named, []).append(run.titles[stage.name][0])
     return "".join(
-        f"<p class=\"note\">Not asked as '{text(short(condition))}': "
+        f"<p class=\"note\">Not asked as '{text(condition)}': "
         f"{text(', '.join(names))}: {text(reason)}.</p>"
         for (condition, reason), names in reasons.items()
     )

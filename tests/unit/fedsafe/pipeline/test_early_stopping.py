@@ -89,5 +89,5 @@ def test_measure_that_nothing_is_asked_for_is_a_sentence(
 ) -> None:
     suite = {"name": "micro", "harmful": 0, "over_refusal": 1, "old_skills": 1, "new_skill": 1}
     watched = _changed(experiment, {"below": 0.5}, suites=suite)
-    with pytest.raises(RunError, match="watches 'refusal', which was not measured .* no prompt"):
+    with pytest.raises(RunError, match=r"watches 'refusal', which was not measured .* no prompt"):
         inline.run(watched, tmp_path / "run")
