@@ -166,12 +166,10 @@ def _stage(runs: Mapping[int, SeedRun], name: str, displays: Mapping[str, Displa
         if values:
             over_seeds = _interval(list(values.values()), _least(key, displays, 0.0))
             found[key] = Spread.model_validate({**over_seeds, "seeds": values})
-    failed = [
-        seed
-        for seed, run in runs.items()
-        if name in run.stages and run.stages[name].status == "failed"
-    ]
-    return SeedStage(name=name, measures=found, failed=failed)
+    stages = {seed: run.stages[name] for seed, run in runs.items() if name in run.stages}
+    failed = [seed for seed, stage in stages.items() if stage.status == "failed"]
+    stops = {seed: one.early_stop for seed, one in stages.items() if one.early_stop is not None}
+    return SeedStage(name=name, measures=found, failed=failed, early_stops=stops)
 
 
 def _least(key: str, displays: Mapping[str, Display], least: float) -> float | None:

@@ -37,8 +37,15 @@ def judged_by(summary: SeedSummary) -> str:
 
 
 def failures(summary: SeedSummary) -> Iterator[str]:
-    """Yield where a defense failed, and what it counts with there."""
+    """Yield where an alarm stopped a federation, and where a defense failed and what counts."""
     for stage in summary.stages:
+        if stage.early_stops:
+            told = (f"{one.round} with seed {seed}" for seed, one in stage.early_stops.items())
+            rounds = next(iter(stage.early_stops.values())).rounds
+            yield (
+                f"an alarm stopped the {stage.name} federation before its {rounds} rounds were "
+                f"over (federation.early_stopping): after round {', '.join(told)}"
+            )
         if stage.failed:
             seeds = ", ".join(map(str, stage.failed))
             yield (
