@@ -12,7 +12,7 @@ from fedsafe.contracts import Exchange, Measured, Verdict, conditions, measures
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Evaluation, PluginChoice
 from fedsafe.plugins import Plugin, Registry
-from fedsafe.runs.scores import Display, Rate, Scores, key_of, parts_of
+from fedsafe.runs.scores import Display, Rate, Scores, key_of
 
 DEFAULT = Evaluation().measures
 LONGEST: Final = 32
@@ -82,12 +82,9 @@ def choice_names(choices: Sequence[PluginChoice], registry: Registry[Any]) -> di
 
 def with_condition_names(found: Scores, choices: Sequence[PluginChoice]) -> Scores:
     """Return scores that call conditions of equal names by the settings in which they differ."""
-    told = choice_names(choices, conditions)
-    asked = {parts_of(key)[1] for key in found.measures}
     named = {
         f"@{label}": Display(label=f"{label.partition('#')[0]} ({text})")
-        for label, text in told.items()
-        if label in asked
+        for label, text in choice_names(choices, conditions).items()
     }
     return found.model_copy(update={"displays": {**found.displays, **named}}) if named else found
 
