@@ -94,7 +94,7 @@ def _log(event: Event) -> None:
         )
     elif event.kind in {"stage-start", "stage-end", "run-start"}:
         _say(f"{event.kind} {data.get('stage', data.get('directory', ''))}")
-    elif event.kind == "note":
+    elif event.kind in {"note", "early-stop"}:
         _say(event.message)
     elif event.kind == "progress":
         _say("progress " + ", ".join(f"{name} {value}" for name, value in data.items()))

@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from flwr.serverapp import Grid
 
 from fedsafe.errors import ConfigError, RunError
-from fedsafe.evaluation.evaluate import probe
 from fedsafe.evaluation.overlap import signatures
 from fedsafe.experiment.schema import Experiment
 from fedsafe.messages import Job
@@ -37,6 +36,7 @@ from server.aggregation.update_store import UpdateStore
 from server.cohort_replies import collect_replies
 from server.influence_records import record_influence
 from server.randomness import Draws
+from server.round_probes import round_probe, stops_early
 from server.sampling import cohort
 from server.transport.client_registry import ClientRegistry
 from server.transport.reply_journal import ReplyJournal
@@ -83,12 +83,16 @@ class Federation:
         federation = self.experiment.federation
         aggregator = aggregator_of(federation.strategy, self.grid, federation.wire)
         rounds = federation.rounds
-        for number in range(progress.round + 1, rounds + 1):
+        stopped = stops_early(self, self._records)
+        while progress.round < rounds and not stopped:
+            number = progress.round + 1
             self.events("round-start", federation=self.name, round=number, rounds=rounds)
             progress = self._round(number, progress, aggregator)
             record = self._records[-1].model_dump(mode="json")
             self.events("round-end", federation=self.name, rounds=rounds, record=record)
-        client_status.check_attack(self.experiment, self._records, self.events)
+            stopped = stops_early(self, self._records)
+        if not stopped:  # after an alarm, nobody takes the model for a well defended one
+            client_status.check_attack(self.experiment, self._records, self.events)
         final = dict(progress.adapter)
         adapters.save(self.store.adapter, final, self.session.loaded.model)
         return final
@@ -124,7 +128,7 @@ class Federation:
         record = self._record(number, asked, clients, combined, adapter)
         record = record.model_copy(
             update={
-                "probe": self._probe(number, adapter),
+                "probe": round_probe(self, number, adapter),
                 "bytes_sent": sum(client.bytes_sent for client in clients.values()),
                 "bytes_received": sum(client.bytes for client in clients.values()),
                 "seconds": time.perf_counter() - begun,
@@ -206,12 +210,6 @@ class Federation:
             metrics={k: v for k, v in combined.metrics.items() if math.isfinite(v)},
             update_norm=float(combined.update.double().norm()),
         )
-
-    def _probe(self, number: int, adapter: adapters.Tensors) -> Any:
-        every = self.experiment.evaluation.probe_every
-        if not every or number % every:
-            return None
-        return probe(self.session, adapter, self.experiment, self.aligned)
 
     @property
     def _home(self) -> Path:

@@ -138,10 +138,10 @@ def _show_pair(comparison: "Comparison", pair: "StagePair") -> None:
     if same and not pair.unchanged:
         labels = "; ".join(texts.measure_of(comparison, one.measure).label for one in same)
         out.print(f"[dim]unchanged on every prompt: {safe(labels)}[/dim]", soft_wrap=True)
-    _show_flips(pair)
+    _show_flips(pair, comparison)
 
 
-def _show_flips(pair: "StagePair") -> None:
+def _show_flips(pair: "StagePair", comparison: "Comparison") -> None:
     from fedsafe.cli.tables import console
     from fedsafe.report import comparison_texts as texts
 
@@ -151,7 +151,7 @@ def _show_flips(pair: "StagePair") -> None:
         color = {True: "green", False: "red", None: "dim"}[flip.better]
         change = f"[{color}]{safe(flip.before)} → {safe(flip.after)}[/{color}]"
         seed = f"  seed {flip.seed}" if len({one.seed for one in pair.flips}) > 1 else ""
-        about = safe(", ".join(filter(None, (texts.kind(flip), flip.topic))))
+        about = safe(", ".join(filter(None, (texts.kind(flip, comparison), flip.topic))))
         out.print(f"  {safe(flip.prompt)}{seed}  {change}  [dim]{about}[/dim]", soft_wrap=True)
         if flip.replies is not None:
             words = (flip.instruction or "", *flip.replies)

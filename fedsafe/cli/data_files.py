@@ -1,4 +1,4 @@
-"""``fedsafe data prompts``, ``manifest`` and ``verify``: files of prompts, and files by hash."""
+"""``fedsafe data list``, ``prompts``, ``manifest``, ``verify``: what is there, files by hash."""
 
 import json
 from collections import Counter
@@ -10,8 +10,11 @@ import typer
 from fedsafe.cli.text import safe, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fedsafe.contracts import Prompt
     from fedsafe.data.manifest import Verified
+    from fedsafe.launch.data_inventory import Item
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 COLORS = {"ok": "green", "changed": "red", "missing": "yellow"}
@@ -19,9 +22,58 @@ COLORS = {"ok": "green", "changed": "red", "missing": "yellow"}
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command("list", epilog="Example: fedsafe data list my.yaml")(list_data)
     app.command(epilog="Example: fedsafe data prompts harmful_behaviors.csv")(prompts)
     app.command(epilog="Example: fedsafe data manifest *.csv -o manifest.json")(manifest)
     app.command(epilog="Example: fedsafe data verify manifest.json")(verify)
+
+
+def list_data(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(help="List what this experiment names: a file, a preset, a run directory."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=c", help="Change a setting of it first; repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List data, policies and models at hand, or those that an experiment names; no texts.
+
+    At hand is what comes with FedSafe and what lies in its cache and the hub's. Each has its
+    size, sha256, and licence where that is known. `fedsafe plugins list source` and `list suite`
+    name what makes data by code.
+    """
+    from dataclasses import asdict
+
+    from fedsafe.app import activate
+    from fedsafe.experiment import load
+    from fedsafe.launch.data_inventory import at_hand, named_by
+
+    activate()
+    found = list(at_hand() if experiment is None else named_by(load(experiment, changes or ())))
+    if as_json:
+        typer.echo(json.dumps([{**asdict(one), "missing": one.missing} for one in found]))
+    else:
+        _print_items(found)
+
+
+def _print_items(found: "Sequence[Item]") -> None:
+    from fedsafe.cli.tables import console, plain_table
+    from fedsafe.report.measures import size
+
+    table = plain_table()
+    table.add_column("name", overflow="fold", ratio=2)
+    table.add_column("what for", overflow="fold", ratio=3)
+    for heading in ("size", "sha256", "licence"):
+        table.add_column(heading)
+    for one in found:
+        large = size(one.bytes) if one.bytes is not None else ""
+        told = "[red]missing[/red]" if one.missing else large
+        name = shown(Path(one.name)) if one.name == one.path else one.name
+        table.add_row(safe(name), safe(one.purpose), told, one.sha256[:12], safe(one.licence))
+    console().print(table)
 
 
 def prompts(

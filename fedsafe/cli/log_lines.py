@@ -51,6 +51,7 @@ class LogLines:
         tell: dict[str, Callable[[Event], Iterator[str]]] = {
             "run-start": self._start,
             "note": self._note,
+            "early-stop": self._early_stop,
             "stage-end": self._stage,
             "round-start": self._round_start,
             "round-end": self._round_end,
@@ -73,6 +74,10 @@ class LogLines:
     def _note(self, event: Event) -> Iterator[str]:
         if event.message:
             yield f"  [dim]{safe(event.message)}[/dim]"
+
+    def _early_stop(self, event: Event) -> Iterator[str]:
+        self._done = self._rounds  # no more are to come
+        yield f"  [bold yellow]{safe(event.message)}[/bold yellow]"
 
     def _progress(self, event: Event) -> Iterator[str]:
         data = event.data

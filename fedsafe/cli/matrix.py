@@ -18,6 +18,7 @@ from fedsafe.cli.matrix_options import (
     Only,
     Output,
     Ray,
+    Results,
     Where,
     Workers,
     labels_of,
@@ -51,6 +52,7 @@ def run(  # noqa: PLR0917 - each is an option of the command line
     ray: Ray = "",
     cpus_per_stage: CpusPerStage = 1.0,
     gpus_per_stage: GpusPerStage = 0.0,
+    results: Results = "",
     as_json: Json = False,
 ) -> None:
     """Run every cell of a matrix, or what is left of it.
@@ -63,7 +65,7 @@ def run(  # noqa: PLR0917 - each is an option of the command line
 
     matrix = _matrix(file, output, changes, only)
     matrix.check()
-    given = (ray, cpus_per_stage, gpus_per_stage)
+    given = (ray, cpus_per_stage, gpus_per_stage, results)
     try:
         with matrix_display.progress(as_json=as_json) as tell:
             record = run_matrix(matrix, pool_of(workers, gpus, *given), tell)

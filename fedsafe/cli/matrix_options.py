@@ -34,13 +34,22 @@ Ray = Annotated[
 ]
 CpusPerStage = Annotated[float, typer.Option(min=0.0, help="With --ray: CPUs that a stage holds.")]
 GpusPerStage = Annotated[float, typer.Option(min=0.0, help="With --ray: GPUs that a stage holds.")]
+Results = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="With --ray: hand stages on through this address, such as s3://bucket/study.",
+    ),
+]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="AXIS=A,B", help="Values to keep; repeatable."),
 ]
 
 
-def pool_of(workers: int, gpus: str, ray: str, cpus: float, gpus_per_stage: float) -> "Pool":
+def pool_of(
+    workers: int, gpus: str, ray: str, cpus: float, gpus_per_stage: float, results: str = ""
+) -> "Pool":
     """Return where stages run.
 
     Raises:
@@ -53,7 +62,9 @@ def pool_of(workers: int, gpus: str, ray: str, cpus: float, gpus_per_stage: floa
 
         if gpus or workers > 1:
             raise ConfigError("Give --ray, or --workers and --gpus; not both.")
-        return RayPool(ray, cpus, gpus_per_stage)
+        return RayPool(ray, cpus, gpus_per_stage, results)
+    if results:
+        raise ConfigError("--results is for the machines of a Ray cluster. Give it with --ray.")
     named = names_of(gpus)
     if any(not name.isdecimal() for name in named):
         raise ConfigError(f"--gpus: {gpus!r} are no GPU numbers. Write them as 0,1.")

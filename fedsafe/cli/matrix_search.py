@@ -1,6 +1,7 @@
 """``fedsafe matrix search``: an attack's worst setting, with each rule and defense of a matrix."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +16,7 @@ from fedsafe.cli.matrix_options import (
     Only,
     Output,
     Ray,
+    Results,
     Workers,
     labels_of,
     pool_of,
@@ -35,6 +37,7 @@ def search(  # noqa: PLR0917 - each is an option of the command line
     ray: Ray = "",
     cpus_per_stage: CpusPerStage = 1.0,
     gpus_per_stage: GpusPerStage = 0.0,
+    results: Results = "",
     as_json: Json = False,
 ) -> None:
     """Search an attack's settings for its worst case, with each rule and defense.
@@ -51,17 +54,20 @@ def search(  # noqa: PLR0917 - each is an option of the command line
 
     activate()
     definition = narrowed(read(file), settings(changes), labels_of(only))
-    directory = output or default_directory(definition)
-    pool = pool_of(workers, gpus, ray, cpus_per_stage, gpus_per_stage)
+    directory, each = output or default_directory(definition), (cpus_per_stage, gpus_per_stage)
+    pool = pool_of(workers, gpus, ray, *each, results)
     try:
         with matrix_display.progress(as_json=as_json) as tell:
             record = run_search(definition, directory, pool, tell)
     except KeyboardInterrupt:
         raise Interrupted("what is done is kept. Go on with the same command.") from None
-    page = publish(directory)
+    _show(record, directory, publish(directory), as_json=as_json)
+
+
+def _show(record: "SearchRecord", directory: Path, page: Path, *, as_json: bool) -> None:
     if as_json:
-        told = {"kind": "search", **record.plain(), "directory": str(directory)}
-        typer.echo(json.dumps({**told, "report": str(page)}))
+        places = {"directory": str(directory), "report": str(page)}
+        typer.echo(json.dumps({"kind": "search", **record.plain(), **places}))
         return
     show_search(record)
     typer.echo(f"runs     {shown(directory / 'cells')}\nreport   {shown(page)}")

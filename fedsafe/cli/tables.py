@@ -17,7 +17,7 @@ from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
 from fedsafe.report.depth_curves import ALL, DepthCurve, depth_curves, is_in_curve
-from fedsafe.report.measures import NONE, UNSAFE, Measure, duration, found, short
+from fedsafe.report.measures import NONE, UNSAFE, Measure, called, duration, found, short
 from fedsafe.report.second_attack import holdings
 from fedsafe.report.trades import trades
 from fedsafe.report.verdict import sentence
@@ -200,10 +200,11 @@ def _skipped(stages: Sequence[Stage]) -> list[str]:
     """Return which conditions were not asked of which stages, and why."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for stage in stages:
-        for skipped in stage.scores.skipped.items():
-            reasons.setdefault(skipped, []).append(stage.name)
+        for condition, reason in stage.scores.skipped.items():
+            named = (called(condition, stage.scores), reason)
+            reasons.setdefault(named, []).append(stage.name)
     return [
-        f"not asked as '{short(condition)}': {', '.join(names)}: {reason}"
+        f"not asked as '{condition}': {', '.join(names)}: {reason}"
         for (condition, reason), names in reasons.items()
     ]
 

@@ -89,6 +89,8 @@ def _lines(view: "RunView", state: str) -> Iterator[tuple[str, str]]:
     if view.rounds:
         which = "control round" if view.federation == "control" else "round"
         yield which, f"{view.round} of {view.rounds}"
+    if view.stopped:
+        yield "early stop", view.stopped
     last = view.plain()["last_round"]
     if view.last is not None:
         counts = ", ".join(f"{last[name]} {name}" for name in ("accepted", "dropped", "missing"))

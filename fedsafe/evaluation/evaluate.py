@@ -20,7 +20,7 @@ from fedsafe.evaluation.clustered_scores import with_clusters
 from fedsafe.evaluation.judging import judge, judging_context, reads_with_a_model
 from fedsafe.evaluation.reply_key import reply_keys
 from fedsafe.evaluation.reuse import replies
-from fedsafe.evaluation.scoring import scores
+from fedsafe.evaluation.scoring import scores, with_condition_names
 from fedsafe.evaluation.served import conditions_with, served_through, without_shield
 from fedsafe.evaluation.sharing import SharedEvaluations
 from fedsafe.experiment.schema import Experiment, PluginChoice
@@ -212,6 +212,7 @@ def _judged(
         pairs = list(zip(exchanges, verdicts, strict=True))
         found = with_clusters(found, pairs, experiment.evaluation.measures)
         found = inspecting.with_diagnostics(found, looked)
+        found = with_condition_names(found, experiment.evaluation.conditions)
         found = found.model_copy(update={"skipped": dict(skipped), "judge": key, "verdicts": path})
         said[key] = verdicts
         judged.append((choice, found))

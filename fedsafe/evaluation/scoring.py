@@ -6,15 +6,17 @@ Knows nothing of models.
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
-from fedsafe.contracts import Exchange, Measured, Verdict, measures
+from fedsafe.contracts import Exchange, Measured, Verdict, conditions, measures
 from fedsafe.errors import RunError
 from fedsafe.experiment.schema import Evaluation, PluginChoice
-from fedsafe.plugins import Plugin
+from fedsafe.plugins import Plugin, Registry
 from fedsafe.runs.scores import Display, Rate, Scores, key_of
 
 DEFAULT = Evaluation().measures
+LONGEST: Final = 32
+"""Characters of a setting's text in a heading."""
 
 
 def scores(
@@ -33,6 +35,7 @@ def scores(
         under.setdefault(exchange.condition, []).append((exchange, verdict))
     found: dict[str, Rate] = {}
     displays: dict[str, Display] = {}
+    told = choice_names(chosen, measures)
     for condition, pairs in under.items():
         for label, choice in zip(labels(chosen), chosen, strict=True):
             plugin = measures[choice.name]
@@ -40,7 +43,7 @@ def scores(
             measured = plugin.configure(choice.settings)(concerned) if concerned else None
             if measured is not None:
                 found[key_of(label, condition)] = rate_of(measured, choice.name)
-                displays.setdefault(label, display(label, plugin))
+                displays.setdefault(label, display(label, plugin, told))
     return Scores(measures=found, displays=displays)
 
 
@@ -60,17 +63,55 @@ def labels(choices: Sequence[PluginChoice]) -> list[str]:
     return made
 
 
-def display(label: str, plugin: Plugin[Any]) -> Display:
-    """Return how a measure is shown, by what it was registered with."""
+def choice_names(choices: Sequence[PluginChoice], registry: Registry[Any]) -> dict[str, str]:
+    """Return what tells choices apart whose labels differ by a number alone, by label.
+
+    That is the values of the settings in which they differ: ``chalk needle mirror``, ``before``.
+    """
+    made = labels(choices)
+    found: dict[str, str] = {}
+    for base in {label.partition("#")[0] for label in made if "#" in label}:
+        alike = [index for index, label in enumerate(made) if label.partition("#")[0] == base]
+        settings = [registry[choices[i].name].resolve(choices[i].settings) for i in alike]
+        differing = [name for name in settings[0] if len({repr(s[name]) for s in settings}) > 1]
+        told = [", ".join(_value(name, one[name]) for name in differing) for one in settings]
+        if len(set(told)) == len(told):
+            found |= {made[index]: text for index, text in zip(alike, told, strict=True)}
+    return found
+
+
+def with_condition_names(found: Scores, choices: Sequence[PluginChoice]) -> Scores:
+    """Return scores that call conditions of equal names by the settings in which they differ."""
+    named = {
+        f"@{label}": Display(label=f"{label.partition('#')[0]} ({text})")
+        for label, text in choice_names(choices, conditions).items()
+    }
+    return found.model_copy(update={"displays": {**found.displays, **named}}) if named else found
+
+
+def _value(name: str, value: object) -> str:
+    """Return a setting's value for a heading; a text stands for itself."""
+    if not isinstance(value, str):
+        return f"{name} {value}"
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+
+
+def display(label: str, plugin: Plugin[Any], told: Mapping[str, str] | None = None) -> Display:
+    """Return how a measure is shown, by what it was registered with.
+
+    Args:
+        label: Its label.
+        plugin: The measure.
+        told: What tells it apart from others of its name (`choice_names`).
+    """
     path, _, rest = label.removeprefix(plugin.name).partition("#")
+    rest = (told or {}).get(label, rest)
     short = plugin.name.rpartition(":")[2].replace("_", " ").replace("-", " ").strip()
-    beside = " ".join(
-        part for part in (path.replace(":", " "), f"({rest})" if rest else "") if part
-    )
     heading = plugin.label or short[:1].upper() + short[1:]
+    beside = (path.replace(":", " ").strip(), f"({rest})" if rest else "")
     summary = plugin.summary.rstrip(".")
     return Display(
-        label=f"{heading}{beside}",
+        label=" ".join(part for part in (heading, *beside) if part),
         meaning=summary[:1].lower() + summary[1:],
         better=_first(plugin.traits, ("higher", "lower")),
         group=_first(plugin.traits, ("safety", "usefulness")),

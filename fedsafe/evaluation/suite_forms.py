@@ -158,6 +158,13 @@ FORMS: Final[Mapping[FormName, Form]] = {
     ),
 }
 """By name, those first that need more."""
+PUBLISHED: Final[Mapping[FormName, str]] = {
+    "harmbench": "MIT",
+    "advbench": "MIT",
+    "xstest": "CC-BY-4.0",
+    "mt-bench": "Apache-2.0",
+}
+"""Licences of the published sets as their repositories state them, where that could be read."""
 
 
 def recognised(row: Mapping[str, Any]) -> FormName:

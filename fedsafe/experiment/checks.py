@@ -12,6 +12,7 @@ from fedsafe.contracts import REGISTRIES
 from fedsafe.contracts.filter_order import order_problem
 from fedsafe.errors import PluginError
 from fedsafe.experiment.attack_checks import attack_problems
+from fedsafe.experiment.early_stopping import early_stopping_problems
 from fedsafe.experiment.model_checks import alignment_problems, hardware_problems
 from fedsafe.experiment.plugin_checks import choices, plugin_problems, secret_problems
 from fedsafe.experiment.schema import Experiment, PluginChoice, Strategy
@@ -28,6 +29,7 @@ def problems(experiment: Experiment) -> list[Problem]:
         *_numbers(experiment),
         *attack_problems(experiment),
         *_strategy(experiment),
+        *early_stopping_problems(experiment),
         *hardware_problems(experiment),
         *alignment_problems(experiment),
     ]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from fedsafe.experiment.adapter import Adapter, Alignment
 from fedsafe.experiment.attack import Attack, SecondAttack
+from fedsafe.experiment.early_stopping import EarlyStopping
 from fedsafe.experiment.pipelines import Pipelines
 from fedsafe.experiment.safety_probe import SafetyProbe
 from fedsafe.experiment.section import (
@@ -88,6 +89,8 @@ class Federation(Section):
     """Clients a round; None: all of them."""
     rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
     """Rounds of local training and aggregation."""
+    early_stopping: EarlyStopping | None = None
+    """Stop after a round whose small evaluation shows an unsafe model; None: run all rounds."""
     strategy: Strategy = Strategy()
     """Aggregation rule, with its filters and the server's optimizer."""
     root: PluginChoice | None = None

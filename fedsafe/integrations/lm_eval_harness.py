@@ -5,15 +5,16 @@ Tasks are lm-eval's own: YAML files on local data, multiple choice (MMLU, ARC) o
 Evaluation Harness*, https://github.com/EleutherAI/lm-evaluation-harness.
 """
 
+import importlib
 import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, redirect_stderr
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fedsafe.app import activate
 from fedsafe.contracts import Rendered, Sample, Turn
@@ -28,6 +29,9 @@ from fedsafe.runs.records import Stage
 from fedsafe.runs.store import Store
 from fedsafe.suggestions import suggestion
 from fedsafe.training.session import Session, open_session
+
+GIT: Final = "get_git_commit_hash"
+"""lm-eval's function that runs git, by its name in the module that calls it."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def _evaluate(
     # lm-eval draws its bars in a log, too, whatever tqdm is told; failures are exceptions.
     quiet = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     try:
-        with quiet:
+        with quiet, _without_git():
             found = harness.simple_evaluate(
                 model=model,
                 tasks=list(tasks),
@@ -180,6 +184,25 @@ def _evaluate(
         ) from None
     asked = {"limit": options.limit, "template": options.template}
     return {task: {**task_results(found, task), **asked} for task in found["results"]}
+
+
+@contextmanager
+def _without_git() -> Iterator[None]:
+    """Keep lm-eval from asking git for the commit of the current directory.
+
+    That commit says nothing of the run and is not kept. Where there is no repository, git itself
+    writes "fatal: not a git repository" to the terminal, past any redirection in this process.
+    """
+    evaluator = importlib.import_module("lm_eval.evaluator")
+    asks = getattr(evaluator, GIT, None)
+    if asks is None:
+        yield
+        return
+    setattr(evaluator, GIT, lambda: None)
+    try:
+        yield
+    finally:
+        setattr(evaluator, GIT, asks)
 
 
 def _quiet() -> None:

@@ -5,7 +5,7 @@ The server and client code is the one that Flower runs elsewhere.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsafe.app import activate
 from fedsafe.errors import RunError
@@ -15,6 +15,9 @@ from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.runs.events import Events, Listener
 from fedsafe.runs.records import Summary
 from fedsafe.runs.store import CLIENTS, Store
+
+if TYPE_CHECKING:
+    from fedsafe.pipeline.stage_store import StageStore
 
 RUNTIME = "inline"
 NO_MODEL = (
@@ -28,7 +31,7 @@ def run(
     experiment: Experiment,
     directory: Path,
     listen: Listener | None = None,
-    shared: Path | None = None,
+    shared: "Path | StageStore | None" = None,
     until: str = "",
 ) -> Summary:
     """Run an experiment into a directory, or what is left of it.
@@ -37,8 +40,8 @@ def run(
         experiment: What to run.
         directory: The run directory.
         listen: Called with each event.
-        shared: Directory of finished stages that several runs share; a stage that another run
-            has made already is taken from it.
+        shared: Finished stages that several runs share, or their directory; a stage that another
+            run has made already is taken from it.
         until: Stop after this stage, ``base`` or ``aligned``; empty: run all.
 
     Returns:
@@ -60,7 +63,7 @@ def run(
     store = Store(directory)
     grid = InlineGrid(app, experiment.federation.clients, store.directory / CLIENTS)
     events = Events(store.events, listen)
-    stages = None if shared is None else StageStore(shared)
+    stages = StageStore(shared) if isinstance(shared, Path) else shared
     with events.ticking():
         return run_experiment(grid, experiment, store, events, RUNTIME, shared=stages, until=until)
 

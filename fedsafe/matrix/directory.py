@@ -13,6 +13,7 @@ from fedsafe.matrix.cells import cells_of
 from fedsafe.matrix.definition import Definition
 from fedsafe.matrix.labels import chosen
 from fedsafe.matrix.plan import Plan, plan_of
+from fedsafe.runs.addresses import check_local
 from fedsafe.runs.checksums import read_sealed
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.matrix_records import DEFINITION, FILE, LEDGER, MatrixRecord, StageRecord
@@ -33,8 +34,10 @@ class Matrix:
 
         Raises:
             RunError: It holds something else.
+            ConfigError: It is no directory but an address.
         """
         home = self.directory
+        check_local(home)
         if home.exists() and not home.is_dir():
             raise RunError(f"{home} is a file. Choose another directory with -o.")
         known = read_record(home) if (home / FILE).is_file() else None

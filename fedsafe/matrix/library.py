@@ -24,6 +24,7 @@ def run_matrix(
     workers: int = 1,
     gpus: Sequence[int] = (),
     ray: str = "",
+    results: str = "",
     changes: Mapping[str, Any] | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
     tell: Tell = lambda kind, facts: None,
@@ -36,6 +37,8 @@ def run_matrix(
         workers: Processes; with more than one, call it under ``if __name__ == "__main__":``.
         gpus: Numbers of the GPUs that are dealt out to the processes.
         ray: Address of a Ray cluster; empty: none.
+        results: Address through which the cluster's machines hand stages on, such as
+            ``s3://bucket/study``; empty: the directory, which they share.
         changes: Settings of every cell, by dotted path.
         only: Labels to keep, by axis.
         tell: Called with ``begin`` or ``end`` and the facts of each stage and cell.
@@ -49,7 +52,7 @@ def run_matrix(
     home = None if directory is None else Path(directory)
     prepared = prepare(_definition(matrix), home, changes, only)
     prepared.check()
-    run_in(prepared, _pool(workers, gpus, ray), tell)
+    run_in(prepared, _pool(workers, gpus, ray, results), tell)
     publish(prepared.directory)
     return read_matrix(prepared.directory)
 
@@ -61,6 +64,7 @@ def search_matrix(
     workers: int = 1,
     gpus: Sequence[int] = (),
     ray: str = "",
+    results: str = "",
     tell: Tell = lambda kind, facts: None,
 ) -> SearchRecord:
     """Search for an attack's worst setting, or go on with it, and return search.json.
@@ -71,6 +75,7 @@ def search_matrix(
         workers: As of `run_matrix`.
         gpus: As of `run_matrix`.
         ray: As of `run_matrix`.
+        results: As of `run_matrix`.
         tell: As of `run_matrix`; also called with ``search`` as further settings are chosen.
 
     Raises:
@@ -80,7 +85,7 @@ def search_matrix(
     activate()
     definition = _definition(matrix)
     home = default_directory(definition) if directory is None else Path(directory)
-    record = run_search(definition, home, _pool(workers, gpus, ray), tell)
+    record = run_search(definition, home, _pool(workers, gpus, ray, results), tell)
     publish(home)
     return record
 
@@ -89,9 +94,9 @@ def _definition(matrix: str | Path | Mapping[str, Any]) -> Definition:
     return parse(matrix, Path.cwd()) if isinstance(matrix, Mapping) else read(matrix)
 
 
-def _pool(workers: int, gpus: Sequence[int], ray: str) -> Pool:
+def _pool(workers: int, gpus: Sequence[int], ray: str, results: str) -> Pool:
     if ray:
-        return RayPool(ray)
+        return RayPool(ray, results=results)
     if workers > 1 or gpus:
         return Processes(workers, [str(number) for number in gpus])
     return Here()

@@ -15,7 +15,7 @@ from fedsafe.matrix.spread import interval, mean_of
 from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.matrix_records import CSV, CellRecord, MatrixRecord, MatrixTable, TableCell
 from fedsafe.runs.records import Stage
-from fedsafe.runs.scores import Display, Rate, parts_of
+from fedsafe.runs.scores import Display, Rate, all_displays, display_of
 from fedsafe.runs.store import Store
 from fedsafe.suggestions import suggestion
 
@@ -210,9 +210,7 @@ class Results:
             )
         if every and stage not in names:
             raise ConfigError(f"There is no stage '{stage}'.{suggestion(stage, names)}")
-        name = parts_of(measure)[0]
-        shown = (one.scores.displays.get(name) for one in every)
-        return next((display for display in shown if display is not None), None)
+        return display_of(measure, all_displays(one.scores for one in every))
 
 
 def last_stages(cell: CellRecord, stages: Sequence[Stage]) -> list[Stage]:

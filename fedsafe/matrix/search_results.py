@@ -9,7 +9,7 @@ from fedsafe.matrix.search_space import Listed, Range, Trial
 from fedsafe.matrix.spread import interval, mean_of
 from fedsafe.runs.matrix_records import CellRecord
 from fedsafe.runs.records import Stage
-from fedsafe.runs.scores import Display, Rate, parts_of
+from fedsafe.runs.scores import Display, Rate, all_displays, display_of
 from fedsafe.runs.search_records import Tried
 
 CLEAN, ATTACKED = "clean", "attacked"
@@ -27,10 +27,8 @@ class Findings:
     @property
     def display(self) -> Display | None:
         """How the measure is shown."""
-        name = parts_of(self._search.measure)[0]
         stages = (stage for listed in self._results.stages.values() for stage in listed)
-        found = (stage.scores.displays.get(name) for stage in stages)
-        return next((one for one in found if one is not None), None)
+        return display_of(self._search.measure, all_displays(stage.scores for stage in stages))
 
     def tried(self, labels: Labels, trial: Trial, seeds: Sequence[int]) -> Tried:
         """Return what a setting did with some seeds."""

@@ -7,10 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsafe.errors import FedSafeError
 from fedsafe.runs.matrix_records import SAMPLES, STAGES
+
+if TYPE_CHECKING:
+    from fedsafe.pipeline.stage_store import StageStore
 
 PATIENCE = 120.0
 """Seconds to wait for a process that is about to end and still writes the same stage."""
@@ -30,6 +33,7 @@ class Task:
         stage: Whether it makes a stage, whose directory is removed when it is done; else it is
             a cell's run, of finished stages.
         modules: Directories that plug-ins are found in.
+        results: Address at which finished stages are kept as well; empty: in the directory alone.
     """
 
     id: str
@@ -39,6 +43,7 @@ class Task:
     until: str = ""
     stage: bool = True
     modules: Sequence[str] = ()
+    results: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,17 @@ def _run(task: Task) -> str:
     with Store(directory).lock(patience=PATIENCE):
         pass  # a process that lost its parent or its machine has let go
     experiment = validate(task.experiment)
-    summary = inline.run(experiment, directory, shared=Path(task.root) / STAGES, until=task.until)
+    summary = inline.run(experiment, directory, shared=_stages(task), until=task.until)
     if not task.stage:
         write(directory)
     return summary.reason or "it failed." if summary.status == "failed" else ""
+
+
+def _stages(task: Task) -> "Path | StageStore":
+    """Return where a task finds finished stages, and leaves its own."""
+    home = Path(task.root) / STAGES
+    if not task.results:
+        return home
+    from fedsafe.matrix.remote_stages import RemoteStages
+
+    return RemoteStages(task.results, home)

@@ -16,7 +16,7 @@ from fedsafe.pipeline.compared_runs import (
 )
 from fedsafe.pipeline.compared_stages import StageComparison
 from fedsafe.runs.comparison_records import Comparison, Differing, StagePair
-from fedsafe.runs.scores import Display
+from fedsafe.runs.scores import all_displays
 
 
 def compare(given: Sequence[str | Path], *, reveal: bool = False) -> Comparison:
@@ -43,11 +43,12 @@ def compare_sides(found: Sequence[Side], *, reveal: bool = False) -> Comparison:
     """
     settings = settings_that_differ(found)
     warnings = [*_unfinished(found), *_asked_otherwise(settings)]
-    displays: dict[str, Display] = {}
-    for side in found:
-        for run in side.runs.values():
-            for stage in run.stages.values():
-                displays |= stage.scores.displays
+    displays = all_displays(
+        stage.scores
+        for side in found
+        for run in side.runs.values()
+        for stage in run.stages.values()
+    )
     pairs = []
     for other in found[1:]:
         for names in _stage_names(found[0], other):

@@ -171,9 +171,10 @@ def reevaluate(run: Run) -> Summary:
             run.path(stage),
             stage.seconds,
             key=stage.key,
-            found=stage.detection,
+            detection=stage.detection,
             after=stage.after,
             overlap=stage.overlap,
+            early_stop=stage.early_stop,
             by_round=stage.by_round,
         )
     return run.settle()

@@ -96,12 +96,14 @@ def federation_inputs(
     """
     parts = experiment.model_dump(mode="json", exclude=set(ELSEWHERE))
     del parts["federation"]["keep_checkpoints"]
+    watched = parts["federation"].pop("early_stopping")
     data_settings = parts.pop("data")
     del data_settings["source"]  # the content counts, not where it lies
     attack, federation = parts.pop("attack"), parts.pop("federation")
     if experiment.safety_probe is not None and _has_probe(experiment):
         shown = [experiment.safety_probe, *experiment.evaluation.suites]  # the latter left out
         federation["safety_probe"] = [one.model_dump(mode="json") for one in shown]
+    seen = experiment.evaluation.model_dump(mode="json") if watched else {}
     if attack is not None:  # its generator writes with these
         asked = experiment.evaluation
         attack["writing"] = [asked.max_new_tokens, asked.batch_size]
@@ -112,6 +114,7 @@ def federation_inputs(
         "federation settings": _hash(federation),
         "attack": _hash(attack),
         "training settings": _hash(parts),
+        **({"early stopping": _hash([watched, seen])} if watched else {}),
         **({"run": apart} if apart else {}),
     }
 

@@ -4,10 +4,11 @@ Knows nothing of federations or defenses.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 from fedsafe.errors import RunError
 from fedsafe.evaluation.evaluate import evaluate
@@ -17,10 +18,11 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.models import adapters
 from fedsafe.models.start_adapter import read_start
 from fedsafe.pipeline.keys import evaluation_digest
+from fedsafe.pipeline.stage_notes import StageNotes
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.layout import RunFile
-from fedsafe.runs.records import Detection, Overlap, Scores, Stage, Summary
+from fedsafe.runs.records import Stage, Summary
 from fedsafe.runs.store import Store, experiment_hash
 from fedsafe.shields.serving import load_shield
 from fedsafe.training.session import Session
@@ -139,12 +141,7 @@ class Run:
         adapter: adapters.Tensors,
         path: Path,
         seconds: float,
-        *,
-        key: str = "",
-        found: Detection | None = None,
-        after: str = "",
-        overlap: Overlap | None = None,
-        by_round: Sequence[Scores] = (),
+        **notes: Unpack[StageNotes],
     ) -> Stage:
         """Evaluate a stage's adapter, with the shield beside it, and keep the stage.
 
@@ -153,11 +150,7 @@ class Run:
             adapter: What it made.
             path: Directory of the adapter, inside the run directory.
             seconds: Time to make it.
-            key: sha256 of what it depends on.
-            found: How well influence told the malicious from the honest.
-            after: Name of the stage whose model it repairs.
-            overlap: Of the data that it was made with and the evaluation's prompts.
-            by_round: Small evaluations after each round of a second attack.
+            **notes: Further fields of the stage.
         """
         begun, home = time.perf_counter(), self.store.directory / RunFile.EVALUATIONS
         asked = (self.session, adapter, self.experiment, home, name, self._told(name))
@@ -171,12 +164,8 @@ class Run:
             seconds=seconds,
             evaluation=str(directory.relative_to(self.store.directory)),
             evaluation_seconds=time.perf_counter() - begun,
-            detection=found,
-            overlap=overlap,
             judge=self.experiment.evaluation.judge.name,
-            key=key,
-            after=after,
-            by_round=list(by_round),
+            **notes,
         )
         return self.keep(stage)
 

@@ -99,7 +99,7 @@ def attack_defended(run: Run, clients: Clients, second: SecondAttack, defended: 
         store.adapter,
         sum(one.seconds for one in rounds),
         key=key,
-        found=detection(rounds) if experiment.attack is not None else None,
+        detection=detection(rounds) if experiment.attack is not None else None,
         after=defended.name,
         overlap=attack_overlap(rounds, kept=experiment.evaluation.overlap == "keep"),
         by_round=[one.probe for one in rounds if one.probe is not None],
@@ -120,7 +120,8 @@ def experiment_of(experiment: Experiment, second: SecondAttack) -> Experiment:
     last = learning_rate(first, training.final_learning_rate, rounds, rounds)
     constant = dict.fromkeys(("learning_rate", "final_learning_rate"), second.learning_rate or last)
     seen = {"probe_every": 1, "probe_prompts": second.prompts}
-    federation = experiment.federation.model_copy(update={"rounds": second.rounds})
+    whole = {"rounds": second.rounds, "early_stopping": None}
+    federation = experiment.federation.model_copy(update=whole)
     return experiment.model_copy(
         update={
             "federation": federation,

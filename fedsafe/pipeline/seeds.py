@@ -17,7 +17,7 @@ from fedsafe.experiment.schema import Experiment
 from fedsafe.runs.checksums import write_sealed
 from fedsafe.runs.failed_stages import MAIN, counted
 from fedsafe.runs.records import Stage
-from fedsafe.runs.scores import SHIELDED, Display, parts_of
+from fedsafe.runs.scores import SHIELDED, Display, all_displays, parts_of
 from fedsafe.runs.seed_records import FILE, Difference, SeedStage, SeedSummary, Spread
 from fedsafe.runs.store import Store, experiment_hash
 
@@ -43,10 +43,7 @@ def aggregate_seeds(directory: Path, experiment: Experiment, seeds: Iterable[int
     """
     runs = {seed: SeedRun.read(seed_directory(directory, seed)) for seed in seeds}
     names = list(dict.fromkeys(name for run in runs.values() for name in run.stages))
-    displays: dict[str, Display] = {}
-    for run in runs.values():
-        for stage in run.stages.values():
-            displays |= stage.scores.displays
+    displays = all_displays(stage.scores for run in runs.values() for stage in run.stages.values())
     judged = (
         stage.scores.judge or stage.judge
         for run in runs.values()
@@ -169,12 +166,10 @@ def _stage(runs: Mapping[int, SeedRun], name: str, displays: Mapping[str, Displa
         if values:
             over_seeds = _interval(list(values.values()), _least(key, displays, 0.0))
             found[key] = Spread.model_validate({**over_seeds, "seeds": values})
-    failed = [
-        seed
-        for seed, run in runs.items()
-        if name in run.stages and run.stages[name].status == "failed"
-    ]
-    return SeedStage(name=name, measures=found, failed=failed)
+    stages = {seed: run.stages[name] for seed, run in runs.items() if name in run.stages}
+    failed = [seed for seed, stage in stages.items() if stage.status == "failed"]
+    stops = {seed: one.early_stop for seed, one in stages.items() if one.early_stop is not None}
+    return SeedStage(name=name, measures=found, failed=failed, early_stops=stops)
 
 
 def _least(key: str, displays: Mapping[str, Display], least: float) -> float | None:

@@ -15,11 +15,13 @@ from fedsafe.models import adapters
 from fedsafe.pipeline import keys
 from fedsafe.pipeline.align import align, evaluate_base
 from fedsafe.pipeline.defend import defend_all
+from fedsafe.pipeline.early_stopping import check_watched, early_stop
 from fedsafe.pipeline.estimate import estimate
 from fedsafe.pipeline.federation import FINISHED, Clients, Connect, Name
 from fedsafe.pipeline.opening import open_run, same_kind
 from fedsafe.pipeline.run_state import ALIGNED, BASE, DEPLOYMENT, Run
 from fedsafe.pipeline.second_attack import attack_again, check_place
+from fedsafe.pipeline.stage_notes import StageNotes
 from fedsafe.pipeline.stage_store import StageStore
 from fedsafe.runs.events import Events
 from fedsafe.runs.files import digest, disk_space_for
@@ -110,6 +112,7 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     control = name == "clean"
     store: FederationStore = run.store.control if control else run.store
     experiment = run.experiment.honest() if control else run.experiment
+    check_watched(experiment, run.stages[0].scores)
     apart = run.identity if run.runtime == DEPLOYMENT else ""
     inputs = keys.federation_inputs(
         experiment, run.session.fingerprint, run.data, apart, run.before_federation
@@ -134,7 +137,9 @@ def _train(run: Run, clients: Clients, name: str) -> None:
     overlap = attack_overlap(rounds, kept=kept, contaminated=experiment.contaminated)
     if overlap is None and run.data:  # honest, and with data that the server deals
         overlap = benign_overlap(experiment)
-    run.finish(name, adapter, store.adapter, seconds, key=key, found=found, overlap=overlap)
+    stop = early_stop(experiment, rounds)
+    beside = StageNotes(key=key, detection=found, overlap=overlap, early_stop=stop)
+    run.finish(name, adapter, store.adapter, seconds, **beside)
 
 
 def _shared(run: Run, key: str, store: FederationStore) -> bool:

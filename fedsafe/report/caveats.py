@@ -1,4 +1,4 @@
-"""What a reader must know beside the headline: overlap with the evaluation, saturation, failures.
+"""What a reader must know beside the headline: early stops, overlap, saturation.
 
 Knows nothing of how it is displayed.
 """
@@ -21,6 +21,9 @@ SATURATED = (
 
 def caveats(stages: Sequence[Stage]) -> Iterator[str]:
     """Yield sentences that belong beside the headline of a run."""
+    for stage in stages:
+        if stage.early_stop is not None:
+            yield f"The {stage.name} federation {stage.early_stop.said}"
     if saturated(stages):
         yield SATURATED
     yield from _unread(stages)

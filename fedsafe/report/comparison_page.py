@@ -101,10 +101,10 @@ def _pair(comparison: Comparison, pair: StagePair, anchor: str) -> str:
     if same and not pair.unchanged:
         labels = "; ".join(texts.measure_of(comparison, one.measure).label for one in same)
         body += f'<p class="note">Unchanged on every prompt: {text(labels)}.</p>'
-    return section(anchor, text(texts.title(pair)), text(lead), body + _flips(pair))
+    return section(anchor, text(texts.title(pair)), text(lead), body + _flips(pair, comparison))
 
 
-def _flips(pair: StagePair) -> str:
+def _flips(pair: StagePair, comparison: Comparison) -> str:
     if not pair.flips:
         return ""
     seeded = len({flip.seed for flip in pair.flips}) > 1
@@ -112,7 +112,7 @@ def _flips(pair: StagePair) -> str:
     rows = []
     for flip in pair.flips[:MOST_FLIPS]:
         cells = [f"<code>{text(flip.prompt)}</code>", *([str(flip.seed)] if seeded else [])]
-        cells += [text(texts.kind(flip)), text(flip.topic), *_outcomes(flip)]
+        cells += [text(texts.kind(flip, comparison)), text(flip.topic), *_outcomes(flip)]
         rows.append([*cells, text(texts.direction(flip))])
     more = len(pair.flips) - MOST_FLIPS
     note = f'<p class="note">And {more} more, in the JSON.</p>' if more > 0 else ""

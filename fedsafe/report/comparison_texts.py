@@ -16,7 +16,7 @@ from fedsafe.runs.comparison_records import (
     MeasureChange,
     StagePair,
 )
-from fedsafe.runs.scores import PLAIN, parts_of
+from fedsafe.runs.scores import PLAIN, condition_name, display_of
 
 SURE = 0.05
 """Family-wise error: an adjusted p-value below it is called beyond chance."""
@@ -31,7 +31,7 @@ HEADINGS = ("Difference", "95 % interval", "Prompts (groups)", "+/−", "p", "p,
 
 def measure_of(comparison: Comparison, key: str) -> Measure:
     """Return a measure as the runs say that it is shown."""
-    return Measure(key, comparison.displays.get(parts_of(key)[0]))
+    return Measure(key, display_of(key, comparison.displays))
 
 
 def who(run: ComparedRun) -> str:
@@ -166,11 +166,12 @@ def rows(differing: Sequence[Differing]) -> list[list[str]]:
     return [[one.path, *(setting(value) for value in one.values)] for one in differing]
 
 
-def kind(flip: Flip) -> str:
+def kind(flip: Flip, comparison: Comparison) -> str:
     """Return what a flipped prompt is for, and how it was asked."""
     names = {"harmful": "safety", "over-refusal": "look-alike"}
     said = names.get(flip.purpose, flip.purpose)
-    return said if flip.condition == PLAIN else f"{said}, {short(flip.condition)}"
+    asked = short(condition_name(flip.condition, comparison.displays))
+    return said if flip.condition == PLAIN else f"{said}, {asked}"
 
 
 def direction(flip: Flip) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from fedsafe.report.loader import Exchange, RunData
 from fedsafe.report.markup import section, table, text
-from fedsafe.report.measures import short
 from fedsafe.report.samples import outcome_class, purpose_named
 from fedsafe.runs.records import Stage
 from fedsafe.runs.scores import PLAIN
@@ -31,7 +30,7 @@ def flips(run: RunData) -> str:
     if not flipped:
         return ""
     names = [_named(run, stage) for stage, _ in stages]
-    cells = [_row(key, found, run.story.asked) for key in flipped[:MOST]]
+    cells = [_row(key, found, run) for key in flipped[:MOST]]
     more = len(flipped) - MOST
     note = f'<p class="note">And {more} more; `fedsafe compare` lists all.</p>' if more > 0 else ""
     lead = (
@@ -74,12 +73,12 @@ def _said(row: Exchange) -> str:
     return "right" if row["correct"] is True else "wrong"
 
 
-def _row(key: Asked, found: Sequence[dict[Asked, Exchange]], named: str) -> list[str]:
+def _row(key: Asked, found: Sequence[dict[Asked, Exchange]], run: RunData) -> list[str]:
     any_row = next(rows[key] for rows in found if key in rows)
     purpose = str(any_row.get("purpose"))
-    asked = purpose_named(purpose, named)
+    asked = purpose_named(purpose, run.story.asked)
     if key[1] != PLAIN:
-        asked += f", {short(key[1])}"
+        asked += f", {run.called(key[1])}"
     topic = str(any_row.get("topic") or any_row.get("skill") or "")
     return [
         f"<code>{text(key[0])}</code>",

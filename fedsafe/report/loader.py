@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from fedsafe.errors import RunError
 from fedsafe.report.defenses import Defense, defenses_of, titles
-from fedsafe.report.measures import Measure, found
+from fedsafe.report.measures import Measure, found, short
 from fedsafe.report.verdict import Story, tell
 from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.files import read_lines
 from fedsafe.runs.layout import RunFile
 from fedsafe.runs.records import Provenance, Record, Round, Stage, Summary
-from fedsafe.runs.scores import PLAIN
+from fedsafe.runs.scores import PLAIN, Display, all_displays, condition_name
 from fedsafe.validation_errors import first_of
 
 R = TypeVar("R", bound=Record)
@@ -78,6 +78,14 @@ class RunData:
     def measures(self) -> list[Measure]:
         """Every measure of any stage."""
         return found(stage.scores for stage in self.stages)
+
+    def called(self, condition: str) -> str:
+        """Return how a condition is called."""
+        return short(condition_name(condition, self._displays))
+
+    @cached_property
+    def _displays(self) -> dict[str, Display]:
+        return all_displays(stage.scores for stage in self.stages)
 
     def card(self, stage: Stage) -> dict[str, Any] | None:
         """Return the card of the data that a stage's defense made, if it made any."""

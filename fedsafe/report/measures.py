@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from math import hypot
 from typing import Final
 
-from fedsafe.runs.scores import PLAIN, Display, Rate, Scores, parts_of
+from fedsafe.runs.scores import (
+    PLAIN,
+    Display,
+    Rate,
+    Scores,
+    all_displays,
+    condition_name,
+    display_of,
+    parts_of,
+)
 
 NONE = "–"  # noqa: RUF001
 """Stands where nothing is known."""
@@ -64,14 +73,13 @@ class Measure:
     @property
     def label(self) -> str:
         """Heading, with the condition."""
-        condition = self.condition
-        return f"{self.display.label}, {short(condition)}" if condition else self.display.label
+        return f"{self.display.label}, {self._asked}" if self.condition else self.display.label
 
     @property
     def meaning(self) -> str:
         """What is counted, in a few words."""
         said = self.display.meaning
-        return f"{said}, asked as '{self.condition}'" if self.condition and said else said
+        return f"{said}, asked as '{self._asked}'" if self.condition and said else said
 
     @property
     def better(self) -> str:
@@ -127,6 +135,11 @@ class Measure:
             return None
         return value if self.better == "higher" else 1 - value
 
+    @property
+    def _asked(self) -> str:
+        """How the condition is called."""
+        return self.display.condition or short(self.condition)
+
     def _percent(self, value: float | None) -> bool:
         return self.is_share and (value is None or 0 <= value <= 1)
 
@@ -140,13 +153,10 @@ OVER_REFUSAL = Measure("over-refusal")
 
 def found(evaluations: Iterable[Scores]) -> list[Measure]:
     """Return every measure that any of some evaluations has, in their order, plain ones first."""
-    listed: dict[str, Display | None] = {}
-    displays: dict[str, Display] = {}
-    for scores in evaluations:
-        displays |= scores.displays
-        for key in scores.measures:
-            listed.setdefault(key)
-    made = [Measure(key, displays.get(parts_of(key)[0])) for key in listed]
+    known = list(evaluations)
+    displays = all_displays(known)
+    keys = dict.fromkeys(key for scores in known for key in scores.measures)
+    made = [Measure(key, display_of(key, displays)) for key in keys]
     conditions = list(dict.fromkeys(measure.condition for measure in made))
     return sorted(
         made, key=lambda measure: (measure.condition != "", conditions.index(measure.condition))
@@ -178,6 +188,11 @@ def short(name: str) -> str:
     """Return a plug-in's name for a reader: the object alone of ``module:object``."""
     path, _, rest = name.partition(":")
     return rest.replace("_", " ") if "." in path and rest else name
+
+
+def called(condition: str, scores: Scores) -> str:
+    """Return how a condition is called in a reader's table, as an evaluation's records say."""
+    return short(condition_name(condition, scores.displays))
 
 
 def part_named(rate: Rate) -> str:

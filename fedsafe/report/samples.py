@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from fedsafe.report.loader import Exchange, RunData
 from fedsafe.report.markup import details, section, table, text
-from fedsafe.report.measures import short
 from fedsafe.runs.scores import PLAIN
 
 PURPOSES = {
@@ -36,7 +35,7 @@ def samples(run: RunData, *, reveal: bool) -> str:
     body = ""
     for kind in _kinds(rows):
         keys = _chosen(rows, kind)
-        body += f"<h3>{text(_heading(kind, run.story.asked))}</h3>" + _outcomes(keys, names, rows)
+        body += f"<h3>{text(_heading(kind, run))}</h3>" + _outcomes(keys, names, rows)
         if reveal:
             body += "".join(_words(key, names, rows) for key in keys)
     lead = "A few prompts of each kind, taken at even distances and never by outcome. " + (
@@ -72,12 +71,12 @@ def purpose_named(purpose: str, asked: str) -> str:
     return PURPOSES.get(purpose, purpose) if purpose != "harmful" else asked.capitalize()
 
 
-def _heading(kind: Kind, asked: str) -> str:
+def _heading(kind: Kind, run: RunData) -> str:
     condition, purpose, skill = kind
-    heading = purpose_named(purpose, asked)
+    heading = purpose_named(purpose, run.story.asked)
     if purpose == "utility" and skill:
         heading = SKILLS.get(skill, f"Utility, {skill}")
-    return heading if condition == PLAIN else f"{heading}, {short(condition)}"
+    return heading if condition == PLAIN else f"{heading}, {run.called(condition)}"
 
 
 def _chosen(stages: Sequence[dict[Key, Exchange]], kind: Kind) -> list[Key]:

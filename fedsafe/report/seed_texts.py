@@ -6,13 +6,13 @@ Knows nothing of how they are laid out.
 from collections.abc import Iterator
 
 from fedsafe.report.measures import NONE, Measure
-from fedsafe.runs.scores import parts_of
+from fedsafe.runs.scores import display_of
 from fedsafe.runs.seed_records import Difference, SeedSummary
 
 
 def measure_of(summary: SeedSummary, key: str) -> Measure:
     """Return a measure as the summary says that it is shown."""
-    return Measure(key, summary.displays.get(parts_of(key)[0]))
+    return Measure(key, display_of(key, summary.displays))
 
 
 def measures_of(summary: SeedSummary) -> list[Measure]:
@@ -37,8 +37,15 @@ def judged_by(summary: SeedSummary) -> str:
 
 
 def failures(summary: SeedSummary) -> Iterator[str]:
-    """Yield where a defense failed, and what it counts with there."""
+    """Yield where an alarm stopped a federation, and where a defense failed and what counts."""
     for stage in summary.stages:
+        if stage.early_stops:
+            told = (f"{one.round} with seed {seed}" for seed, one in stage.early_stops.items())
+            rounds = next(iter(stage.early_stops.values())).rounds
+            yield (
+                f"an alarm stopped the {stage.name} federation before its {rounds} rounds were "
+                f"over (federation.early_stopping): after round {', '.join(told)}"
+            )
         if stage.failed:
             seeds = ", ".join(map(str, stage.failed))
             yield (

@@ -13,13 +13,13 @@ from fedsafe.report.measures import (
     NEW_SKILL,
     OVER_REFUSAL,
     Measure,
+    called,
     difference,
     duration,
     interval,
     part_named,
     percent,
     points,
-    short,
     under,
 )
 from fedsafe.report.outcomes import moved
@@ -89,7 +89,10 @@ def _facts(run: RunData) -> Iterator[tuple[str, str]]:
     """Yield what the run was, in a few words."""
     clients, rounds = run.setting("federation.clients", 10), run.setting("federation.rounds", 10)
     sampled = run.setting("federation.sampled") or clients
-    yield "Federation", f"{text(clients)} clients, {text(sampled)} a round, {text(rounds)} rounds"
+    trained = run.story.trained
+    stop = trained.early_stop if trained is not None else None
+    ran = f"{stop.round} of {text(rounds)} rounds" if stop else f"{text(rounds)} rounds"
+    yield "Federation", f"{text(clients)} clients, {text(sampled)} a round, {ran}"
     yield "Strategy", text(run.setting("federation.strategy.name", "mean"))
     malicious = run.setting("attack.malicious")
     if malicious is None:
@@ -122,7 +125,7 @@ def _card(run: RunData, stage: Stage) -> str:
         if (found := measure.read(stage.scores)) is not None
     ]
     side += [
-        f"unsafe, {text(short(condition))} {percent(found.value)}"
+        f"unsafe, {text(called(condition, stage.scores))} {percent(found.value)}"
         for condition, found in under(stage.scores, "unsafe")
     ]
     beside = " · ".join(f'<span class="whole">{part}</span>' for part in side)
@@ -186,9 +189,10 @@ def _skipped(run: RunData) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for stage in run.stages:
         for condition, reason in stage.scores.skipped.items():
-            reasons.setdefault((condition, reason), []).append(run.titles[stage.name][0])
+            named = (called(condition, stage.scores), reason)
+            reasons.setdefault(named, []).append(run.titles[stage.name][0])
     return "".join(
-        f"<p class=\"note\">Not asked as '{text(short(condition))}': "
+        f"<p class=\"note\">Not asked as '{text(condition)}': "
         f"{text(', '.join(names))}: {text(reason)}.</p>"
         for (condition, reason), names in reasons.items()
     )

@@ -189,7 +189,7 @@ def _under(scores: Scores) -> list[tuple[str, Rate]]:
         kind = family if family in depth_curves.UNITS else condition
         worst = found.get(kind)
         if worst is None or rate.value > (worst[1].value or 0.0):
-            found[kind] = (measures.short(condition), rate)
+            found[kind] = (measures.called(condition, scores), rate)
     return list(found.values())
 
 

@@ -26,6 +26,8 @@ class RunView:
     round: int = 0
     """Round under way, or the last one that ended."""
     rounds: int = 0
+    stopped: str = ""
+    """Why a safety alarm stopped this federation; empty: none did."""
     last: Round | None = None
     """The last round that ended, of this federation."""
     activity: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class RunView:
             self._begin_round(data)
         elif event.kind == "round-end":
             self._end_round(data)
+        elif event.kind == "early-stop":
+            self.stopped = event.message
         elif event.kind == "progress" and "activity" in data:
             self.activity = {name: data[name] for name in AT_WORK & data.keys()}
 
@@ -55,6 +59,8 @@ class RunView:
         """Seconds that this federation will take, by the mean of its rounds; None: not known."""
         if not self._seconds or self.last is None:
             return None
+        if self.stopped:
+            return 0.0
         return sum(self._seconds) / len(self._seconds) * max(self.rounds - self.last.round, 0)
 
     def plain(self) -> dict[str, Any]:
@@ -66,6 +72,7 @@ class RunView:
             "federation": self.federation,
             "round": self.round,
             "rounds": self.rounds,
+            "early_stop": self.stopped,
             "seconds_left": self.left,
             "activity": self.activity,
             "heard": self.heard,
@@ -90,6 +97,7 @@ class RunView:
         federation = _text(data, "federation") or "main"
         if federation != self.federation:
             self.federation, self.last, self._seconds = federation, None, []
+            self.stopped = ""
         self.round, self.rounds = _number(data, "round"), _number(data, "rounds")
 
     def _end_round(self, data: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ Knows nothing of plug-ins, models or judges.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -86,6 +86,8 @@ class Display(Record):
     """Which direction is better; empty: neither."""
     group: Literal["safety", "usefulness", ""] = ""
     unit: Literal["share", "number"] = "share"
+    condition: str = ""
+    """How the condition is called that it was asked under; empty: by the measure's key."""
 
 
 class Skills(Record):
@@ -101,7 +103,8 @@ class Scores(Record):
     measures: dict[str, Rate] = Field(default_factory=dict)
     """By measure; ``measure@condition`` under every condition but plain."""
     displays: dict[str, Display] = Field(default_factory=dict)
-    """How each measure is shown, by measure."""
+    """How each measure is shown, by measure; and by ``@condition`` how conditions are called that
+    keys tell apart by a number alone, such as ``triggered#2``."""
     skipped: dict[str, str] = Field(default_factory=dict)
     """Conditions that could not be asked, and why."""
     agreement: tuple[Agreement, ...] = ()
@@ -150,6 +153,36 @@ def parts_of(key: str) -> tuple[str, str]:
     """Return measure and condition of a key."""
     measure, _, condition = key.partition("@")
     return measure, condition or PLAIN
+
+
+def display_of(key: str, displays: Mapping[str, Display]) -> Display | None:
+    """Return how a measure is shown under the condition of its key; None: nothing says so."""
+    measure, condition = parts_of(key)
+    shown, named = displays.get(measure), displays.get(f"@{condition}")
+    if shown is None or named is None:
+        return shown
+    return shown.model_copy(update={"condition": named.label})
+
+
+def condition_name(condition: str, displays: Mapping[str, Display]) -> str:
+    """Return how a condition is called, its label where nothing says so."""
+    named = displays.get(f"@{condition}")
+    return condition if named is None else named.label
+
+
+def all_displays(evaluations: Iterable["Scores"]) -> dict[str, Display]:
+    """Return how the measures of several evaluations are shown.
+
+    A condition that is another one in each of them keeps its label.
+    """
+    found: dict[str, Display] = {}
+    disputed: set[str] = set()
+    for scores in evaluations:
+        for name, display in scores.displays.items():
+            if name.startswith("@") and found.get(name, display) != display:
+                disputed.add(name)
+            found[name] = display
+    return {name: display for name, display in found.items() if name not in disputed}
 
 
 def _mapped(old: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Knows nothing of how any of it came about.
 
 from pydantic import Field
 
+from fedsafe.runs.early_stop import EarlyStop
 from fedsafe.runs.scores import Display, Record
 
 FILE = "seeds.json"
@@ -35,6 +36,8 @@ class SeedStage(Record):
     failed: list[int] = Field(default_factory=list)
     """Seeds with which the defense made no adapter; there the stage counts with the values of
     the model that was to be defended."""
+    early_stops: dict[int, EarlyStop] = Field(default_factory=dict)
+    """Where a safety alarm stopped the federation, by seed."""
 
 
 class Difference(Record):

@@ -13,6 +13,7 @@ from fedsafe.errors import RunError, reason_of
 from fedsafe.experiment import Experiment, load
 from fedsafe.experiment.load import as_yaml
 from fedsafe.plugin_modules import recorded
+from fedsafe.runs.addresses import check_local
 from fedsafe.runs.checksums import read_sealed, sealed, verified, write_sealed
 from fedsafe.runs.files import digest, file_digest, flock, private_directory, read_lines, write_text
 from fedsafe.runs.layout import RunFile
@@ -50,6 +51,7 @@ class FederationStore:
     """The records and checkpoints of one federation, in one directory."""
 
     def __init__(self, directory: Path) -> None:
+        check_local(directory)
         self.directory = directory
 
     @property

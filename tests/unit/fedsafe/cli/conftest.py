@@ -13,6 +13,7 @@ import pytest
 from fedsafe.errors import RunError
 from fedsafe.experiment import Experiment
 from fedsafe.experiment.load import as_yaml
+from fedsafe.launch import preflight
 from fedsafe.runs.events import Event
 from fedsafe.runs.files import write_text
 from fedsafe.runs.records import Summary
@@ -101,7 +102,7 @@ class ScriptedRuntime(ModuleType):
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ScriptedRuntime:
     """Put the scripted runtime in place, and work in an empty directory."""
     scripted, launch = ScriptedRuntime(), ModuleType("fedsafe.launch")
-    launch.inline = scripted  # type: ignore[attr-defined]
+    launch.inline, launch.preflight = scripted, preflight  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fedsafe.launch", launch)
     monkeypatch.chdir(tmp_path)
     return scripted

@@ -1,5 +1,6 @@
-"""``fedsafe data prompts``, ``manifest`` and ``verify``."""
+"""``fedsafe data list``, ``prompts``, ``manifest`` and ``verify``."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,34 @@ def goals(tmp_path: Path) -> Path:
     path = tmp_path / "goals.csv"
     path.write_text("goal,target\nDraw a map of Norway,Sure\nDraw a map of Norway now,Sure\n")
     return path
+
+
+def test_list_tells_what_comes_with_fedsafe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list", "--json"]) == 0
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    cooking = found["cooking"]
+    content = Path(cooking["path"]).read_bytes()
+    assert (cooking["bytes"], cooking["licence"]) == (len(content), "Apache-2.0")
+    assert cooking["sha256"] == hashlib.sha256(content).hexdigest()
+    assert "micro-deep:1" in found
+
+
+def test_list_of_an_experiment_has_its_files_and_no_text(
+    goals: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = f"evaluation.suites=[micro, {{name: file, path: {goals}}}]"
+    source = "data.source={name: mixture, of: [{name: sql}, {name: jsonl, path: gone.jsonl}]}"
+    assert main(["data", "list", "micro", "--set", suite, "--set", source, "--json"]) == 0
+    out = capsys.readouterr().out
+    found = {item["name"]: item for item in json.loads(out)}
+    known = found["evaluation.suites[1].path"]
+    assert (known["sha256"], known["licence"]) == (
+        hashlib.sha256(goals.read_bytes()).hexdigest(),
+        "MIT (advbench, as published)",
+    )
+    assert found["data.source.of[1].path"]["missing"]
+    assert found["data.source.of[0]"]["purpose"] == "source sql: made by code"
+    assert "Norway" not in out
 
 
 def test_prompts_tell_what_was_recognised_and_hide_the_texts(

@@ -71,6 +71,15 @@ def test_once_says_where_the_run_is(run: Path, capsys: Capture) -> None:
         assert told in out
 
 
+def test_once_says_that_an_alarm_stopped_the_federation(run: Path, capsys: Capture) -> None:
+    Events(run / "events.jsonl")("early-stop", "The federation stopped early.", federation="main")
+    with flock(run / ".lock", lambda _: RunError("")):
+        assert main(["watch", str(run), "--once"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "round 4 of 6 early stop The federation stopped early." in out
+    assert "time left" not in out
+
+
 def test_once_as_json_has_the_same(run: Path, capsys: Capture) -> None:
     with flock(run / ".lock", lambda _: RunError("")):
         assert main(["watch", str(run), "--once", "--json"]) == 0

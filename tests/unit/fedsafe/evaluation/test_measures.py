@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 from fedsafe.contracts import Exchange, Measured, Prompt, Verdict, measures
 from fedsafe.errors import RunError
 from fedsafe.evaluation.measures import detection
-from fedsafe.evaluation.scoring import display, labels, scores
+from fedsafe.evaluation.scoring import display, labels, scores, with_condition_names
 from fedsafe.evaluation.statistics import share
 from fedsafe.experiment.schema import PluginChoice
-from fedsafe.report.measures import BUILTIN
-from fedsafe.runs.records import Client, Round
+from fedsafe.report.measures import BUILTIN, Measure
+from fedsafe.runs.records import Client, Rate, Round, Scores
+from fedsafe.runs.scores import all_displays, condition_name, display_of, key_of
 
 
 def judged(*cases):
@@ -164,9 +165,62 @@ def test_label_holds_numbers_and_no_text():
     assert labels(choices) == ["plain", "prefilled", "prefilled:3", "triggered", "triggered#2"]
 
 
+def named(*triggers):
+    """Return scores of conditions with these triggers, each a mapping of its settings."""
+    choices = [PluginChoice(name="triggered", **settings) for settings in triggers]
+    found = {key_of("unsafe", label): Rate(value=0.5, n=2) for label in labels(choices)}
+    return with_condition_names(Scores(measures=found), choices)
+
+
+@pytest.mark.parametrize(
+    ("triggers", "headings"),
+    [
+        ([{"trigger": "hush"}], ["triggered"]),
+        ([{"trigger": "hush"}, {"trigger": "oak"}], ["triggered (hush)", "triggered (oak)"]),
+        (
+            [{"trigger": "hush"}, {"trigger": "hush", "where": "before"}],
+            ["triggered (after)", "triggered (before)"],
+        ),
+        ([{"trigger": "hush"}, {"trigger": "hush"}], ["triggered", "triggered#2"]),
+        (
+            [{"trigger": "a" * 40}, {"trigger": "b"}],
+            [f"triggered ({'a' * 31}…)", "triggered (b)"],
+        ),
+    ],
+    ids=str,
+)
+def test_conditions_of_one_name_are_called_by_what_differs(triggers, headings):
+    scores = named(*triggers)
+    shown = [Measure(key, display_of(key, BUILTIN | scores.displays)) for key in scores.measures]
+    assert [measure.label for measure in shown] == [f"Unsafe, {one}" for one in headings]
+
+
+def test_condition_that_is_another_one_in_each_run_keeps_its_label():
+    runs = [named({"trigger": "hush"}, {"trigger": one}) for one in ("oak", "elm")]
+    found = all_displays(runs)
+    assert condition_name("triggered", found) == "triggered (hush)"
+    assert condition_name("triggered#2", found) == "triggered#2"
+
+
+def test_records_without_names_of_conditions_show_their_labels():
+    assert Measure("unsafe@triggered#2").label == "Unsafe, triggered#2"
+
+
+def test_measures_of_one_name_are_called_by_what_differs():
+    path = f"{__name__}:longer_than"
+    choices = [PluginChoice(name=path, unit=unit) for unit in ("word", "letter")]
+    prompt = Prompt("a", "a", "harmful")
+    found = scores([Exchange(prompt, "b")], [Verdict("comply")], choices).displays
+    assert [one.label for one in found.values()] == ["Longer than (word)", "Longer than (letter)"]
+
+
 @pytest.mark.parametrize("name", BUILTIN)
 def test_report_knows_our_measures_as_they_are_registered(name):
     assert display(name, measures[name]) == BUILTIN[name]
+
+
+def longer_than(judged, /, *, unit: str):
+    return Measured(1.0, len(judged))
 
 
 def wordless(judged, /):

@@ -55,6 +55,30 @@ ATTACK = {"generator": {"name": "file", "path": "a.jsonl"}}
             "federation.minimum_replies: rule 'krum' needs at least 9 replies",
         ),
         (
+            {"federation": {"early_stopping": {"measure": "refusal"}}},
+            r"federation.early_stopping: expected one of below and above \(got neither\)",
+        ),
+        (
+            {
+                "federation": {"early_stopping": {"below": 0.5}},
+                "evaluation": {"probe_every": 0},
+            },
+            "federation.early_stopping: the model is looked at in no round",
+        ),
+        (
+            {
+                "federation": {"early_stopping": {"below": 0.5, "patience": 3}, "rounds": 5},
+                "evaluation": {"probe_every": 2},
+            },
+            "federation.early_stopping: 3 small evaluations with an alarm are needed to stop, and "
+            "before the last of 5 rounds there are 2",
+        ),
+        (
+            {"federation": {"early_stopping": {"measure": "refusals", "below": 0.5}}},
+            "federation.early_stopping.measure: 'refusals' is not measured; evaluation.measures "
+            "has refusal, unsafe",
+        ),
+        (
             {"federation": {"strategy": "kurm"}},
             r"federation.strategy.name: Unknown rule 'kurm'. Did you mean 'krum'\?",
         ),

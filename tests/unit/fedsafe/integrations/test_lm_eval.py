@@ -116,6 +116,19 @@ def test_live_model_scores_as_lm_eval_scores_the_adapters_directory(
 
 
 @pytest.mark.filterwarnings("default")
+def test_outside_a_repository_git_says_nothing(
+    harness: None,
+    copied: Path,
+    tasks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tasks)
+    assert main(["lm-eval", str(copied), "--tasks", "choose.yaml", "--limit", "1"]) == 0
+    assert "git" not in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
 def test_stages_are_kept_beside_each_other(
     harness: None, copied: Path, tasks: Path, capsys: Capture
 ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fedsafe.report.caveats import SATURATED, caveats
-from fedsafe.runs.records import Overlap, Stage
+from fedsafe.runs.records import EarlyStop, Overlap, Stage
 from tests.unit.fedsafe.report.synthetic import scores, stage
 
 
@@ -22,6 +22,16 @@ def test_overlap_of_the_attack_data_is_said() -> None:
     assert list(caveats(course(0.5, overlap=overlap))) == [
         "Data of the attack, 600 samples: 1 exact and 26 near duplicates of evaluation prompts "
         "removed."
+    ]
+
+
+def test_federation_that_an_alarm_stopped_is_said() -> None:
+    stop = EarlyStop(
+        round=3, rounds=9, measure="unsafe", values=[0.75], direction="above", limit=0.2
+    )
+    assert list(caveats(course(0.5, early_stop=stop))) == [
+        "The attacked federation stopped early after round 3 of 9: unsafe was 75.0 %, above the "
+        "limit of 20.0 % (federation.early_stopping)."
     ]
 
 

@@ -10,6 +10,7 @@ from fedsafe.report.measures import BUILTIN
 from fedsafe.report.seed_verdict import sentences
 from fedsafe.report.seeds_page import render_seeds
 from fedsafe.runs.checksums import write_sealed
+from fedsafe.runs.early_stop import EarlyStop
 from fedsafe.runs.seed_records import Difference, SeedStage, SeedSummary, Spread
 
 
@@ -90,3 +91,13 @@ def test_page_lies_beside_its_record(tmp_path: Path) -> None:
 def test_directory_without_a_record_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"has no seeds\.json"):
         write_seeds(tmp_path)
+
+
+def test_page_says_with_which_seeds_an_alarm_stopped_the_federation() -> None:
+    found = summary(RECOVERY)
+    told = {"rounds": 9, "measure": "refusal", "values": [0.1], "direction": "below", "limit": 0.5}
+    stops = {seed: EarlyStop.model_validate({**told, "round": seed + 3}) for seed in (0, 1)}
+    stage = found.stages[0].model_copy(update={"early_stops": stops})
+    page = render_seeds(found.model_copy(update={"stages": [stage]}))
+    assert "an alarm stopped the attacked federation before its 9 rounds were over" in page
+    assert "after round 3 with seed 0, 4 with seed 1" in page
