@@ -120,6 +120,14 @@ class Decoder:
         mask = torch.ones((count, len(self._shared)), dtype=torch.int64, device=self._device)
         return Rows(kv_cache.chosen(self._prefix, same), mask, torch.empty(0))
 
+    def _last(self, width: int) -> "torch.Tensor":
+        """Return the last position, as an index.
+
+        As the number 1 it would give the head a view with gaps, for which torch copies the head's
+        weight once for each row in bfloat16 on a CPU (54 MiB for 49,152 words x 576).
+        """
+        return torch.tensor([width - 1], device=self._device)
+
     def _append(self, rows: Rows | None, added: Sequence[Ids]) -> Rows:
         """Put ids of any number behind each row; the fewer are padded at their left."""
         from fedsafe.models import kv_cache
@@ -140,7 +148,7 @@ class Decoder:
             attention_mask=mask,
             position_ids=positions,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=self._last(width),
             **given,
         )
         return Rows(cache, mask, found.logits[:, -1].float())

@@ -126,6 +126,17 @@ def test_shared_beginnings_go_through_the_model_once(
     assert passes == [(1, 6), (4, 7), (2, 4)]  # system prompt, four prompts, two prefills
 
 
+def test_head_is_given_the_last_position_without_gaps(model: LoadedModel) -> None:
+    """Where its input has gaps, torch may copy the head's weight once for each row."""
+    given: list[torch.Tensor] = []
+    head = model.model.get_base_model().get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    with hook:
+        generate(model, PROMPTS, Decoding(max_new_tokens=2))
+    assert {one.shape[1] for one in given} == {1}
+    assert all(one.is_contiguous() for one in given)
+
+
 def test_same_prompt_many_times_goes_through_the_model_once(
     loaded: LoadedModel, passes: list[tuple[int, int]]
 ) -> None:
