@@ -110,8 +110,8 @@ def test_clustered_intervals_are_shown_where_they_reach_further(
     assert "⟨0.0–12.3⟩" in shown  # noqa: RUF001
 
 
-def test_preset_policy_quick_asks_for_a_curve() -> None:
-    asked = labels(load("policy-quick").evaluation.conditions)
+def test_preset_policy_asks_for_a_curve() -> None:
+    asked = labels(load("policy").evaluation.conditions)
     values = {key_of("unsafe", condition): 0.5 for condition in asked}
     (curve,) = depth_curves([stage("attacked", values)])
     assert curve.depths == ["0", "1", "3", "all"]
