@@ -16,7 +16,7 @@ from fedsafe.policies.document import SLOT, Part, Policy, Value
 from fedsafe.policies.ordinary import ordinary_help
 
 T = TypeVar("T")
-REFUSED = 0.4
+REFUSED = 0.3
 """Share of refusals in alignment data; more of them teach a small model to refuse too much."""
 
 
@@ -34,7 +34,7 @@ def requests(policy: Policy, part: Part, rng: random.Random) -> Iterator[tuple[s
 
 
 def alignment_samples(policy: Policy, part: Part, count: int, rng: random.Random) -> list[Sample]:
-    """Return refusals, look-alikes and ordinary help, 4 : 3 : 3.
+    """Return refusals, look-alikes and ordinary help, 6 : 7 : 7.
 
     Args:
         policy: The policy.
