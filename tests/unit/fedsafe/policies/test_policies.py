@@ -84,7 +84,7 @@ def test_alignment_balances_refusals_look_alikes_and_help(name: str) -> None:
     found = sources["policy"].configure({"policy": name, "count": 80})(0)
     alike = set(read_policy(name).look_alikes.asked("alignment"))
     kinds = [s.origin if s.instruction not in alike else "look-alike" for s in found]
-    assert [kinds.count(k) for k in ("refusal", "look-alike", "helpful")] == [32, 24, 24]
+    assert [kinds.count(k) for k in ("refusal", "look-alike", "helpful")] == [24, 28, 28]
 
 
 @every
@@ -139,7 +139,7 @@ def test_preferences_are_refusals_with_a_reply_that_complies(name: str) -> None:
     found = sources["policy"].configure({"policy": name, "part": "preferences", "count": 80})(0)
     policy = read_policy(name)
     assert {s.origin for s in found if s.rejected} == {"refusal"}
-    assert sum(bool(s.rejected) for s in found) == 32
+    assert sum(bool(s.rejected) for s in found) == 24
     assert not [s for s in found if s.rejected and refuses(policy, s.rejected)]
 
 
