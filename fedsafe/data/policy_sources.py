@@ -45,7 +45,7 @@ def policy(
         Literal["alignment", "attack", "defense", "preferences"],
         Field(
             description="alignment, or defense for public data that repairs: refusals, look-alikes "
-            "and ordinary help, 4 : 3 : 3; attack: restricted requests that are answered; "
+            "and ordinary help, 6 : 7 : 7; attack: restricted requests that are answered; "
             "preferences: as defense, with a complying reply (rejected) beside each refusal."
         ),
     ] = "alignment",
