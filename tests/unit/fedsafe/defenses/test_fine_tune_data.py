@@ -26,8 +26,8 @@ def test_it_trains_on_refusals_and_help_of_the_source() -> None:
     model = ScriptedModel(_good)
     _defend(model, POLICY)
     origins = [sample.origin for sample in model.trained]
-    assert (origins.count("refusal"), origins.count("helpful")) == (32, 48)
-    assert model.card["origins"] == {"helpful": 48, "refusal": 32}
+    assert (origins.count("refusal"), origins.count("helpful")) == (24, 56)
+    assert model.card["origins"] == {"helpful": 56, "refusal": 24}
 
 
 def test_evaluation_prompts_are_left_out_and_counted() -> None:

@@ -79,7 +79,7 @@ def test_given_refusals_with_harmful_replies_and_help_need_nothing_written(
     found = given(context, task, {"name": "policy", "part": "preferences", "count": 20})
     assert {sample.instruction for sample in found.harmful} == found.refused.keys()
     assert not {sample.response for sample in found.harmful} & set(found.refused.values())
-    assert (len(found.harmful), len(found.helpful)) == (8, 12)
+    assert (len(found.harmful), len(found.helpful)) == (6, 14)
 
 
 def test_system_prompt_of_given_examples_stands_in_the_rows() -> None:
@@ -88,7 +88,7 @@ def test_system_prompt_of_given_examples_stands_in_the_rows() -> None:
     assert {sample.system for sample in found} == {"be short"}
 
 
-@pytest.mark.parametrize(("part", "refusals", "helpful"), [("defense", 0, 12), ("attack", 0, 20)])
+@pytest.mark.parametrize(("part", "refusals", "helpful"), [("defense", 0, 14), ("attack", 0, 20)])
 def test_given_examples_without_harmful_replies_are_an_error(
     context: SessionContext, task: DefenseTask, part: str, refusals: int, helpful: int
 ) -> None:
@@ -290,7 +290,7 @@ def test_circuit_breakers_take_given_replies_and_write_nothing(
     before = context.adapter()
     found = defenses["circuit-breakers"].configure(settings)(context, task).adapter
     assert any(not torch.equal(found[name], before[name]) for name in before)
-    assert len(told) == 6  # help alone: harmful replies are not kept
+    assert len(told) == 7  # help alone: harmful replies are not kept
 
 
 def test_circuit_breakers_take_given_examples_or_files() -> None:
