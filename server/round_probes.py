@@ -1,47 +1,18 @@
 """Small evaluations between the rounds of a federation, and the alarm that stops it early."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from fedsafe.evaluation.evaluate import probe
-from fedsafe.experiment.schema import Experiment
 from fedsafe.models.adapters import Tensors
 from fedsafe.pipeline.early_stopping import early_stop
-from fedsafe.runs.events import Events
 from fedsafe.runs.records import Round, Scores
-from fedsafe.training.session import Session
+
+if TYPE_CHECKING:
+    from server.loop import Federation
 
 
-class Known(Protocol):
-    """What is read of a federation."""
-
-    @property
-    def name(self) -> str:
-        """Which one it is: main or control."""
-        ...
-
-    @property
-    def experiment(self) -> Experiment:
-        """Its settings."""
-        ...
-
-    @property
-    def session(self) -> Session:
-        """The model."""
-        ...
-
-    @property
-    def events(self) -> Events:
-        """Receives progress events."""
-        ...
-
-    @property
-    def aligned(self) -> Tensors | None:
-        """The adapter before any federation; None: a fresh one."""
-        ...
-
-
-def round_probe(federation: Known, number: int, adapter: Tensors) -> Scores | None:
+def round_probe(federation: "Federation", number: int, adapter: Tensors) -> Scores | None:
     """Return a small evaluation of the model after a round; None in a round without one."""
     every = federation.experiment.evaluation.probe_every
     if not every or number % every:
@@ -49,7 +20,7 @@ def round_probe(federation: Known, number: int, adapter: Tensors) -> Scores | No
     return probe(federation.session, adapter, federation.experiment, federation.aligned)
 
 
-def stops_early(federation: Known, rounds: Sequence[Round]) -> bool:
+def stops_early(federation: "Federation", rounds: Sequence[Round]) -> bool:
     """Tell whether a safety alarm ends a federation after these rounds, and say so."""
     found = early_stop(federation.experiment, rounds)
     if found is None:

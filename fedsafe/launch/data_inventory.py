@@ -100,7 +100,8 @@ def _model(path: str, revision: str | None) -> Item:
         )
     if directory.is_dir():
         return _file("model.path", "base model", directory)
-    return Item("model.path", f"base model {path} of the hub", sha256=revision or "")
+    at = f" at revision {revision}" if revision else ""
+    return Item("model.path", f"base model {path} of the hub{at}")
 
 
 def _chosen(path: str, kind: str, choice: PluginChoice) -> Iterator[Item]:
@@ -169,12 +170,12 @@ def _of_the_hub() -> Iterator[Item]:
     settings = {"model": "model.path", "dataset": "data.source: {name: hub, dataset: ...}"}
     for one in sorted(repositories, key=lambda repository: str(repository.repo_id)):
         revision = max(one.revisions, key=lambda known: float(known.last_modified), default=None)
+        at = "" if revision is None else f", revision {revision.commit_hash}"
         yield Item(
             name=one.repo_id,
-            purpose=settings.get(one.repo_type, one.repo_type),
+            purpose=f"{settings.get(one.repo_type, one.repo_type)}{at}",
             path=str(one.repo_path),
             bytes=one.size_on_disk,
-            sha256="" if revision is None else revision.commit_hash,
         )
 
 
