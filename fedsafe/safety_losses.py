@@ -159,7 +159,7 @@ def breaker_loss(original: "Tensor", adapted: "Tensor", mask: "Tensor") -> "Tens
 
 
 def _exact(states: "Tensor") -> "Tensor":
-    """Return states in float32 at least, as the public code's norms are.
+    """Return states in float32 at least.
 
     In bfloat16 the cosine of states that are nearly alike is 1, and its gradient is lost.
     """
