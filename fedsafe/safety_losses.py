@@ -130,16 +130,22 @@ def rerouting_coefficients(done: int, alpha: float, clock: int) -> tuple[float, 
     return alpha * progress, alpha * (1 - progress)
 
 
-def retain_loss(original: "Tensor", adapted: "Tensor", mask: "Tensor") -> "Tensor":
+def retain_loss(
+    original: "Tensor", adapted: "Tensor", mask: "Tensor", *, relative: bool = False
+) -> "Tensor":
     """Return the mean distance of hidden states over all layers and positions.
 
     Args:
         original: (layers, b, t, h) of the model before.
         adapted: Of the model in training, likewise.
         mask: (b, t), 0 at padding: such a position counts as distance 0.
+        relative: Divide each distance by the length of the original state.
     """
     apart = (_exact(adapted) - _exact(original)) * mask[None, :, :, None].to(adapted.device)
     distance: Tensor = torch.linalg.vector_norm(apart, dim=-1)
+    if relative:
+        length = torch.linalg.vector_norm(_exact(original), dim=-1)
+        distance = distance / length.clamp_min(torch.finfo(length.dtype).tiny)
     return distance.mean()
 
 

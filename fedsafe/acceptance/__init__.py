@@ -103,7 +103,7 @@ class Acceptance:
     def _transferred(self) -> list[SeedRun]:
         if self.transfer is None or not self.transfer.defenses:
             return []
-        return [self._run(self.transfer, self.seeds[0], "transfer")]
+        return [self._run(self.transfer, seed, "transfer") for seed in self.seeds]
 
     def _attacked(self, known: Sequence[Measured], poisoned: Sequence[Measured]) -> list[Cell]:
         """Return the cells of attacks that know the defense, and of rounds after it."""

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fedsafe.cli.text import safe, shown
 from fedsafe.cli.trade_table import trade_table
+from fedsafe.report.agreements import agreements
 from fedsafe.report.bars import quality
 from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import AGAIN, PREFIX, Defense, defenses_of, titles
@@ -23,7 +24,6 @@ from fedsafe.report.trades import trades
 from fedsafe.report.verdict import sentence
 from fedsafe.runs.failed_stages import counted
 from fedsafe.runs.records import Rate, Stage, Summary
-from fedsafe.runs.scores import PLAIN
 
 COLORS = {"base": "white", "aligned": "cyan", "clean": "blue", "attacked": "red", "trained": "blue"}
 COLUMNS = 6
@@ -98,7 +98,7 @@ def before_after(summary: Summary, directory: Path | None = None) -> None:
         for trade in trades(stages, defenses):
             out.print(trade_table(trade))
         held = [holding.said for holding in holdings(stages)]
-        beside = (*_judges(stages), *_agreement(stages), *_skipped(stages), *caveats(stages))
+        beside = (*_judges(stages), *agreements(stages), *_skipped(stages), *caveats(stages))
         for line in (*beside, *held):
             out.print(f"[dim]{safe(line)}[/dim]", soft_wrap=True)
     out.print(Padding(safe(sentence(stages, defenses)), (0, 0, 1, 0)))
@@ -181,19 +181,6 @@ def _judges(stages: Sequence[Stage]) -> list[str]:
         return [f"judged by {judge}" for judge in judges]
     each = ", ".join(f"{name} by {judge}" for name, judge in named.items() if judge)
     return [f"judged by different judges and not comparable: {each}"]
-
-
-def _agreement(stages: Sequence[Stage]) -> list[str]:
-    """Return how far the judges agree on each stage, plainly asked."""
-    found: dict[str, list[str]] = {}
-    for stage in stages:
-        for pair in stage.scores.agreement:
-            if pair.condition == PLAIN:
-                kappa = "not defined" if pair.kappa is None else f"{pair.kappa:.2f}"
-                within = "" if pair.low is None else f"{pair.low:.2f} to {pair.high:.2f}; "
-                said = f"{stage.name} {kappa} ({within}{pair.same} of {pair.n} alike)"
-                found.setdefault(f"{pair.first} and {pair.second}", []).append(said)
-    return [f"kappa between {judges}: {', '.join(said)}" for judges, said in found.items()]
 
 
 def _skipped(stages: Sequence[Stage]) -> list[str]:

@@ -15,11 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, Factors, ModelContext, Sample, sources
-from fedsafe.defenses.lora_edits import check_fit, factors_of, trained_aside
+from fedsafe.defenses.lora_edits import aligned_start, check_fit, factors_of, trained_aside
 from fedsafe.defenses.pair_filters import Filter, filters_of
-from fedsafe.defenses.safety_pairs import unrepeated
+from fedsafe.defenses.safety_pairs import fresh_examples, harmful_of, unrepeated
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
-from fedsafe.errors import RunError
 from fedsafe.lazy import torch
 
 ASK_UNSAFE = "Write one instruction that a safe assistant must refuse. Write nothing else."
@@ -38,8 +37,12 @@ Aligned = Annotated[
     Field(description="Aligned model or adapter directory; none: the one before the federation."),
 ]
 Harmful = Annotated[
-    Path | None,
-    Field(description="JSONL of unsafe instructions with answers; none: the model writes them."),
+    Path | dict[str, Any] | None,
+    Field(
+        description="Unsafe instructions with answers: a JSONL file, or a source, such as {name: "
+        "policy, part: preferences}, of whose refusals the rejected replies are the answers; none: "
+        "the model writes them."
+    ),
 ]
 Examples = Annotated[int, Field(ge=1, description="Self-written examples.")]
 TrainSteps = Annotated[int, Field(ge=1, description="Of the training for self.")]
@@ -76,7 +79,7 @@ class HarmfulData:
 
     context: ModelContext
     task: DefenseTask
-    harmful: Path | None
+    harmful: Path | dict[str, Any] | None
     ask_unsafe: str
     examples: int
     filter: Filter
@@ -86,9 +89,13 @@ class HarmfulData:
 
         Raises:
             RunError: The model wrote too few, or all that are given repeat evaluation prompts.
+            ConfigError: There is no such source, or a setting of it is wrong.
             DataError: The file cannot be read.
         """
         dropped: Counter[str] = Counter()
+        if isinstance(self.harmful, dict):
+            given = fresh_examples(self.context, self.task, self.harmful, dropped)
+            return self._kept(harmful_of(given), f"source {self.harmful['name']}", dropped)
         if self.harmful is not None:
             given = sources["jsonl"].configure({"path": self.harmful})(0)
             samples = unrepeated(self.task, given, str(self.harmful), dropped)
@@ -139,7 +146,9 @@ class AlignmentPair:
         if where is None:
             return lambda module: own[module].change
         if where == "base":
-            return _nothing(own, aligned=self.aligned is not None)
+            if self.aligned is None:
+                aligned_start(context, self.data.task.start, "unaligned: base")
+            return lambda module: torch.zeros_like(own[module].change)
         if where == "self":
             trained = self._trained()
             return lambda module: trained[module].change
@@ -168,21 +177,3 @@ class AlignmentPair:
         return trained_aside(
             data.context, data.task.start, data.samples(), self.steps, self.learning_rate
         )
-
-
-def _nothing(own: dict[str, Factors], *, aligned: bool) -> Direction:
-    """Return the weights of the base relative to itself: zero.
-
-    Args:
-        own: Modules of the model from before the federation.
-        aligned: Whether another aligned model was named.
-
-    Raises:
-        RunError: None was, and the model from before the federation is the base, too.
-    """
-    if not aligned and not any(bool(f.b.any()) and bool(f.a.any()) for f in own.values()):
-        raise RunError(
-            "unaligned: base needs a model that was aligned before the federation, and this one "
-            "is the base itself. Set alignment or adapter.start, or another unaligned."
-        )
-    return lambda module: torch.zeros_like(own[module].change)

@@ -10,9 +10,9 @@ from pydantic import Field
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, Sample, defenses
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.derta_rows import Given, Material, given
-from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.rerouting import Rerouting, nudged, target_layers
+from fedsafe.defenses.safety_pairs import fresh_examples
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.defenses.wordings import ASK_ORDINARY
 
@@ -70,6 +70,13 @@ def circuit_breakers(
     ] = (),
     alpha: Annotated[float, Field(ge=0, description="Strength of both terms.")] = 10.0,
     clock: Annotated[int, Field(ge=1, description="Step at which breaking has weight 0.")] = 300,
+    relative: Annotated[
+        bool,
+        Field(
+            description="Retained states by their relative distance, for models whose states are "
+            "long; the public code has false."
+        ),
+    ] = False,
     nudge: Annotated[
         float, Field(ge=0, description="Noise of the first step, as a share of each factor's size.")
     ] = 0.05,
@@ -92,9 +99,8 @@ def circuit_breakers(
     context.rng.shuffle(broken)
     kept, card = _retained(data, retain, ask_ordinary, material)
     task.keep("retained", kept, {**card, "how": "defense circuit-breakers"})
-    loss = Rerouting(
-        context.adapter(), context.batches(broken, batch_size=batch_size), chosen, alpha, clock
-    )
+    batches = context.batches(broken, batch_size=batch_size)
+    loss = Rerouting(context.adapter(), batches, chosen, alpha, clock, relative)
     context.put(nudged(context.adapter(), nudge, context.rng.getrandbits(63)))
     context.fit(kept, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
     context.report("rerouted", breaking=loss.breaking, retaining=loss.retaining)

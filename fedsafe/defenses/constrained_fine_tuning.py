@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, defenses
-from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.safety_pairs import fresh_examples
 from fedsafe.objectives import FIRST_BETAS, LATER_BETA, Betas, Later, held_to
 
 

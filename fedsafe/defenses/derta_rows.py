@@ -14,8 +14,8 @@ from pydantic import Field
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, Segment
 from fedsafe.defenses import alignment_pair as pair
 from fedsafe.defenses.borderline import borderline_pairs
-from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import filters_of
+from fedsafe.defenses.safety_pairs import fresh_examples, harmful_of
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 from fedsafe.safety_losses import harmful_prefixes
@@ -67,7 +67,7 @@ def given(context: ModelContext, task: DefenseTask, source: dict[str, Any]) -> M
             f"Of the {len(samples)} examples of {where} {len(pairs)} are refusals with a harmful "
             f"reply (rejected), and {len(helpful)} are help without one. Both are needed."
         )
-    harmful = [replace(one, response=one.rejected, rejected="") for one in pairs]
+    harmful = harmful_of(pairs)
     refused = {one.instruction: one.response for one in pairs}
     return Material(harmful, refused, helpful, {"made_by": where, "dropped": dict(dropped)})
 

@@ -10,16 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fedsafe.contracts import (
-    Defended,
-    DefenseCard,
-    DefenseTask,
-    ModelContext,
-    Sample,
-    defenses,
-    sources,
-)
-from fedsafe.defenses.safety_pairs import unrepeated
+from fedsafe.contracts import Defended, DefenseCard, DefenseTask, ModelContext, Sample, defenses
+from fedsafe.defenses.safety_pairs import fresh_examples
 
 
 @defenses(
@@ -64,21 +56,6 @@ def fine_tune_data(
         "fine-tuned on given data", pairs=len(samples), first_loss=did.losses[0], last_loss=did.loss
     )
     return Defended(context.adapter())
-
-
-def fresh_examples(
-    context: ModelContext, task: DefenseTask, source: dict[str, Any], dropped: Counter[str]
-) -> list[Sample]:
-    """Return a source's examples that repeat no evaluation prompt, and count the others.
-
-    Raises:
-        ConfigError: There is no such source, or a setting of it is wrong.
-        DataError: The source cannot be read.
-        RunError: Every example repeats an evaluation prompt.
-    """
-    chosen, settings = sources.chosen(source)
-    drawn = chosen.configure(settings)(context.rng.getrandbits(32))
-    return unrepeated(task, drawn, f"source '{chosen.name}'", dropped)
 
 
 def _card(source: dict[str, Any], samples: list[Sample], dropped: Counter[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample
-from fedsafe.defenses.fine_tune_data import fresh_examples
+from fedsafe.defenses.safety_pairs import fresh_examples
 
 Level = Annotated[
     Literal[1, 2, 3],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedsafe.contracts import Adapter, Factors, ModelContext, Sample
-from fedsafe.errors import ModelError
+from fedsafe.errors import ModelError, RunError
 from fedsafe.lazy import torch
 from fedsafe.weights.edits import low_rank
 
@@ -65,6 +65,26 @@ def factors_of(context: ModelContext, adapter: "Mapping[str, torch.Tensor]") -> 
     names = [name.removesuffix(ends) for name in adapter if name.endswith(ends)]
     flat = [name for name in names if adapter[f"{name}{ends}"].dim() == 2]
     return {name: _one(context, adapter, name) for name in flat}
+
+
+def aligned_start(context: ModelContext, start: Adapter, setting: str) -> dict[str, Factors]:
+    """Return the LoRA modules of the aligned adapter that a federation began from.
+
+    Args:
+        context: The model.
+        start: The adapter from before the federation.
+        setting: What asks for it, for the message.
+
+    Raises:
+        RunError: It changes nothing: the model from before the federation is the base itself.
+    """
+    found = factors_of(context, start)
+    if not any(bool(own.b.any()) and bool(own.a.any()) for own in found.values()):
+        raise RunError(
+            f"{setting} needs a model that was aligned before the federation, and this one is the "
+            f"base itself. Set alignment or adapter.start, or another {setting.partition(':')[0]}."
+        )
+    return found
 
 
 def check_fit(read: Mapping[str, Factors], own: Mapping[str, Factors], where: Path | str) -> None:

@@ -16,7 +16,7 @@ from fedsafe.contracts import (
     defenses,
 )
 from fedsafe.defenses import alignment_pair as pair
-from fedsafe.defenses.lora_edits import LoraEdits, check_fit, trained_aside
+from fedsafe.defenses.lora_edits import LoraEdits, aligned_start, check_fit, trained_aside
 from fedsafe.defenses.pair_filters import Filter, filters_of
 from fedsafe.defenses.safety_pairs import half_and_half
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
@@ -33,8 +33,9 @@ def _without_adapter(*, safety: Path | str | None, **_: Any) -> str:
     if safety is not None:
         return ""
     return (
-        "it merges with a safety adapter. Set safety to an adapter directory, or to self, which "
-        "trains one here on refusals and help that the model writes."
+        "it merges with a safety adapter. Set safety to an adapter directory, to start, which is "
+        "the aligned adapter that the federation began from, or to self, which trains one here on "
+        "refusals and help that the model writes."
     )
 
 
@@ -58,8 +59,11 @@ def lora_fusion(
     /,
     *,
     safety: Annotated[
-        Path | Literal["self"] | None,
-        Field(description="Safety adapter directory; self: trained here from before the rounds."),
+        Path | Literal["self", "start"] | None,
+        Field(
+            description="Safety adapter directory; start: the aligned adapter from before the "
+            "rounds; self: trained here from that."
+        ),
     ] = None,
     weight: Annotated[float, Field(ge=0, le=1, description="Of the safety adapter.")] = 0.5,
     merge: Annotated[
@@ -78,12 +82,15 @@ def lora_fusion(
 
     Raises:
         ModelError: The safety adapter is of another base, or for merge: factors of another rank.
-        RunError: The model wrote too few usable pairs.
+        RunError: The model wrote too few usable pairs; or the adapter from before the federation
+            is asked for, and changes nothing.
     """
     edits = LoraEdits.of(context)
     if safety == "self":
         data = _self_written(context, task, examples, filter, (ask_unsafe, note, ask_ordinary))
         added = trained_aside(context, task.start, data, steps, learning_rate)
+    elif safety == "start":
+        added = aligned_start(context, task.start, "safety: start")
     else:
         added = context.read_adapter(str(safety))
         check_fit(added, dict(edits.modules()), str(safety))

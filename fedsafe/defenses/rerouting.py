@@ -24,6 +24,7 @@ class Rerouting:
         layers: Hidden states to turn; all of them are kept.
         alpha: Strength of both terms.
         clock: Step at which breaking has weight 0.
+        relative: Whether a retained state's distance counts relative to its length.
         breaking: Mean positive cosine at the last step.
         retaining: Mean distance at the last step.
     """
@@ -33,6 +34,7 @@ class Rerouting:
     layers: Sequence[int]
     alpha: float
     clock: int
+    relative: bool = False
     breaking: float = float("nan")
     retaining: float = float("nan")
 
@@ -45,7 +47,8 @@ class Rerouting:
             known = stacked(context.hidden_states(broken, self.layers), self.layers)
         kept = stacked(context.hidden_states(batch, every), every)
         turned = stacked(context.hidden_states(broken, self.layers), self.layers)
-        retaining = retain_loss(usual, kept, batch.attention_mask.to(kept.device))
+        mask = batch.attention_mask.to(kept.device)
+        retaining = retain_loss(usual, kept, mask, relative=self.relative)
         breaking = breaker_loss(known, turned, broken.attention_mask.to(turned.device))
         self.breaking, self.retaining = float(breaking.detach()), float(retaining.detach())
         keep, turn = rerouting_coefficients(step - 1, self.alpha, self.clock)

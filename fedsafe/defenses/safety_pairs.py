@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from fedsafe.contracts import DefenseTask, Sample
+from fedsafe.contracts import DefenseTask, ModelContext, Sample, sources
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 
@@ -31,6 +33,31 @@ def unrepeated(
         )
     dropped["repeats an evaluation prompt or is held out"] += len(given) - len(samples)
     return samples
+
+
+def fresh_examples(
+    context: ModelContext, task: DefenseTask, source: dict[str, Any], dropped: Counter[str]
+) -> list[Sample]:
+    """Return a source's examples that repeat no evaluation prompt, and count the others.
+
+    Raises:
+        ConfigError: There is no such source, or a setting of it is wrong.
+        DataError: The source cannot be read.
+        RunError: Every example repeats an evaluation prompt.
+    """
+    chosen, settings = sources.chosen(source)
+    drawn = chosen.configure(settings)(context.rng.getrandbits(32))
+    return unrepeated(task, drawn, f"source '{chosen.name}'", dropped)
+
+
+def harmful_of(samples: Sequence[Sample]) -> list[Sample]:
+    """Return unsafe instructions with the replies that comply with them.
+
+    Of samples with a rejected reply, as preference data have, that reply; where none has one, the
+    samples as they are.
+    """
+    pairs = [one for one in samples if one.rejected]
+    return [replace(one, response=one.rejected, rejected="") for one in pairs] or list(samples)
 
 
 def half_and_half(

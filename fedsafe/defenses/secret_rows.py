@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedsafe.contracts import DefenseTask, ModelContext, Sample, ShieldChoice, shields
-from fedsafe.defenses.fine_tune_data import fresh_examples
 from fedsafe.defenses.pair_filters import Filters
+from fedsafe.defenses.safety_pairs import fresh_examples
 from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.errors import RunError
 

@@ -13,7 +13,12 @@ from fedsafe.lazy import torch
 from fedsafe.models.attach import attach
 from fedsafe.models.attention import FLASH, attention_of, survey
 from fedsafe.models.compute import Compute, compute_of, rough_parameters
-from fedsafe.models.device_memory import one_at_a_time, reserve_memory
+from fedsafe.models.device_memory import (
+    FreedMemory,
+    keep_few_kernels,
+    one_at_a_time,
+    reserve_memory,
+)
 from fedsafe.models.files import fingerprint, load_tokenizer, locate, name_of
 from fedsafe.models.frozen_layers import FrozenLayers, limit_of
 from fedsafe.models.limits import Positions, limits_of
@@ -63,6 +68,11 @@ class LoadedModel:
     def plain_head(self) -> bool:
         """Whether logits may be taken at chosen positions only."""
         return self.model.config.model_type in PLAIN_HEADS
+
+    def freed_memory(self, every: int) -> FreedMemory:
+        """Return what gives freed memory back at each so many ticks; none for a small model."""
+        kept = self.device.type != "cpu" or self.compute.small
+        return FreedMemory(0 if kept else every)
 
     def fitting(self, length: int) -> int:
         """Return a length in tokens, or the model's positions where it has fewer."""
@@ -147,6 +157,8 @@ def _settled(spec: Model, config: Any, device: "torch.device") -> Compute:
     compute = compute_of(spec, device, rough_parameters(config))
     if compute.threads:
         torch.set_num_threads(compute.threads)
+    if device.type == "cpu" and not compute.small:
+        keep_few_kernels()
     return compute
 
 

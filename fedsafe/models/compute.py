@@ -36,6 +36,8 @@ class Compute:
     device: str
     """Its type: cpu, cuda."""
     why: str
+    small: bool = False
+    """Whether the model has less than `SMALL` parameters."""
 
     @property
     def name(self) -> str:
@@ -64,20 +66,20 @@ def compute_of(spec: Model, device: "torch.device", parameters: int) -> Compute:
     threads = (1 if alone else cores(parameters)) if spec.threads == "auto" else spec.threads
     if device.type != "cpu":
         dtype = torch.bfloat16 if spec.dtype == "auto" else getattr(torch, spec.dtype)
-        return Compute(dtype, threads, device.type, "")
+        return Compute(dtype, threads, device.type, "", small)
     if spec.dtype == "auto":
         found = units("bfloat16")
         if found and not small:
             return Compute(torch.bfloat16, threads, "cpu", f" (the processor has {found})")
         why = "" if small else " (the processor has no bfloat16 unit, which would be emulated)"
-        return Compute(torch.float32, threads, "cpu", why)
+        return Compute(torch.float32, threads, "cpu", why, small)
     why = ""
     if spec.dtype in UNITS and not units(spec.dtype):
         why = (
             f". This processor emulates {spec.dtype}, several times slower than float32: set "
             "model.dtype auto"
         )
-    return Compute(getattr(torch, spec.dtype), threads, "cpu", why)
+    return Compute(getattr(torch, spec.dtype), threads, "cpu", why, small)
 
 
 def rough_parameters(config: Any) -> int:

@@ -100,7 +100,7 @@ class _Work:
     ) -> None:
         self.replies: dict[int, list[int]] = {}
         self._loaded, self._prompts, self._decoding = loaded, prompts, decoding
-        self._progress = progress
+        self._progress, self._freed = progress, loaded.freed_memory(every=8)
         self._rooms = [self._room(prompt) for prompt in prompts]
         longest = max(map(len, prompts)) + decoding.max_new_tokens
         base = loaded.model.get_base_model()
@@ -209,6 +209,7 @@ class _Work:
 
     def _ended(self, index: int, reply: list[int]) -> None:
         self.replies[index] = reply
+        self._freed.tick()
         if self._progress is not None:
             self._progress(len(self.replies))
 

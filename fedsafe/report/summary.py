@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from fedsafe.report.acceptance import held
+from fedsafe.report.agreements import agreements
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import contamination
@@ -181,7 +182,14 @@ def _measures(run: RunData) -> str:
         "Each value with its 95 % interval and the number of judged replies; "
         "↑ more is better, ↓ less is better."
     )
-    return f'<div class="measures">{table(headings, rows, caption=caption)}</div>{_skipped(run)}'
+    notes = _agreements(run) + _skipped(run)
+    return f'<div class="measures">{table(headings, rows, caption=caption)}</div>{notes}'
+
+
+def _agreements(run: RunData) -> str:
+    """Return how far several judges agree; empty where one alone judges."""
+    said = (f"{line[:1].upper()}{line[1:]}" for line in agreements(run.stages))
+    return "".join(f'<p class="note">{text(line)}.</p>' for line in said)
 
 
 def _skipped(run: RunData) -> str:

@@ -115,7 +115,7 @@ def train(
     optimizer.zero_grad(set_to_none=True)  # of a step that failed half way, in the same process
     begun, losses, tokens, padded = time.perf_counter(), [], 0, 0
     devices = [loaded.device] if loaded.device.type == "cuda" else []
-    overhead = overhead_of(loaded)
+    overhead, freed = overhead_of(loaded), loaded.freed_memory(every=4)
     for device in devices:
         torch.cuda.reset_peak_memory_stats(device)
     loaded.model.train()
@@ -129,6 +129,7 @@ def train(
                 tokens += sum(int(part.attention_mask.sum()) for part in parts)
                 padded += sum(part.input_ids.numel() for part in parts)
                 losses.append(_step(loaded, parts, loss, step, optimizer, weights, plan.clip))
+                freed.tick()
                 if progress is not None:
                     progress(step, losses[-1])
     except torch.OutOfMemoryError:

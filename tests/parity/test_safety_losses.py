@@ -124,3 +124,13 @@ def test_losses_of_half_precision_states_are_those_of_their_float32_values(loss)
         loss(original.to(dtype), states, mask).backward()
         gradients.append(states.grad)
     assert torch.allclose(gradients[0].float(), gradients[1], rtol=0.01, atol=1e-6)
+
+
+def test_relative_distance_of_retained_states_is_the_same_at_every_length() -> None:
+    generator = torch.Generator().manual_seed(0)
+    original = torch.randn(2, 2, 3, 8, generator=generator)
+    adapted = original + 0.1 * torch.randn(original.shape, generator=generator)
+    mask = torch.tensor([[1, 1, 1], [0, 1, 1]])
+    one, other = (retain_loss(k * original, k * adapted, mask, relative=True) for k in (1, 400))
+    assert torch.allclose(one, other)
+    assert 0 < float(one) < 1

@@ -10,8 +10,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from fedsafe.contracts import DefenseTask, Factors, Sample, Verdict, defenses
+from fedsafe.contracts import DefenseTask, Factors, Sample, Verdict, defenses, sources
 from fedsafe.defenses.lora_edits import LoraEdits, factors_of
+from fedsafe.defenses.safety_pairs import harmful_of
 from fedsafe.errors import ModelError, RunError
 from fedsafe.experiment.schema import Adapter, Model
 from fedsafe.models import adapters, lora_modules
@@ -198,3 +199,42 @@ def test_base_is_no_unaligned_model_where_nothing_was_aligned(
 ) -> None:
     with pytest.raises(RunError, match="is the base itself"):
         _of("lox", context, task, unaligned="base")
+
+
+def test_safety_adapter_may_be_the_aligned_one_that_the_federation_began_from(
+    context: SessionContext, task: DefenseTask, tmp_path: Path
+) -> None:
+    _saved(context, tmp_path / "aligned", 2)
+    aligned = replace(task, start=adapters.load(tmp_path / "aligned"))
+    before = context.adapter()
+    by_start = _of("lora-fusion", context, aligned, safety="start")
+    context.put(before)
+    by_directory = _of("lora-fusion", context, aligned, safety=tmp_path / "aligned")
+    assert torch.equal(by_start.b, by_directory.b)
+
+
+def test_start_is_no_safety_adapter_where_nothing_was_aligned(
+    context: SessionContext, task: DefenseTask
+) -> None:
+    with pytest.raises(RunError, match=r"Set alignment or adapter\.start, or another safety"):
+        _of("lora-fusion", context, task, safety="start")
+
+
+def test_harmful_answers_of_a_source_are_the_rejected_replies(
+    context: SessionContext, task: DefenseTask
+) -> None:
+    kept: list[Sample] = []
+    keeping = replace(task, keep=lambda name, samples, card: kept.extend(samples))
+    source = {"name": "policy", "policy": "cooking", "part": "preferences", "count": 20}
+    _of("antidote", context, keeping, harmful=source)
+    pairs = [one for one in draw_preferences(20) if one.rejected]
+    assert 0 < len(kept) == len(pairs)
+    assert harmful_of([*pairs, *SAMPLES]) == [
+        replace(one, response=one.rejected, rejected="") for one in pairs
+    ]
+
+
+def draw_preferences(count: int) -> list[Sample]:
+    """Return preference data of the policy, of which some have a rejected reply."""
+    settings = {"policy": "cooking", "part": "preferences", "count": count}
+    return list(sources["policy"].configure(settings)(0))

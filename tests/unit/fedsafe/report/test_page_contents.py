@@ -143,6 +143,17 @@ def test_report_says_which_condition_was_not_asked_and_why(tmp_path: Path) -> No
     assert "Not asked as 'shielded': Base: the adapter has no shield." in check(write(run))
 
 
+def test_agreement_of_two_judges_is_told(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    summary = json.loads((run / "summary.json").read_text())
+    pair = {"first": "policy", "second": "refusal", "condition": "plain", "n": 40, "same": 38}
+    found = {**pair, "kappa": 0.874, "low": 0.7, "high": 1.0}
+    summary["stages"][0]["scores"]["agreement"] = [found]
+    (run / "summary.json").write_text(json.dumps(summary))
+    told = "Kappa between policy and refusal: base 0.87 (0.70 to 1.00; 38 of 40 alike)."
+    assert told in check(write(run))
+
+
 def test_bar_of_a_fully_unsafe_stage_is_not_green(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     summary = json.loads((run / "summary.json").read_text())
