@@ -5,7 +5,9 @@ Reads versions without importing the packages.
 
 import os
 import platform
+import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +16,8 @@ from uuid import uuid4
 from fedsafe.runs.records import Provenance
 from fedsafe.version import __version__
 
+SOURCE = Path(__file__).parents[2]
+"""Where FedSafe's packages lie: the root of a checkout, or site-packages."""
 PACKAGES = (
     "flwr",
     "torch",
@@ -40,6 +44,7 @@ def observe(
     """Return the provenance of a run that starts now."""
     return Provenance(
         fedsafe=__version__,
+        commit=commit(),
         python=sys.version.split()[0],
         packages=versions(),
         platform=platform.platform(),
@@ -56,6 +61,22 @@ def observe(
         compute=compute,
         max_length=max_length,
     )
+
+
+def commit(checkout: Path = SOURCE) -> str:
+    """Return the git commit of a checkout, with a + where files differ from it; "" for none."""
+    if not (checkout / ".git").exists():
+        return ""
+    git = ("git", "--no-optional-locks", "-C", str(checkout))
+    with suppress(OSError, subprocess.SubprocessError):
+        found, changed = (
+            subprocess.run(
+                [*git, *asked], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
+            for asked in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+        )
+        return f"{found}+" if changed else found
+    return ""
 
 
 def versions() -> dict[str, str]:

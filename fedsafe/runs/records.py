@@ -169,6 +169,8 @@ class Provenance(Record):
 
     version: int = VERSION
     fedsafe: str
+    commit: str = ""
+    """Git commit of FedSafe's source, with a + where files differ; empty outside a checkout."""
     python: str
     packages: dict[str, str]
     platform: str
