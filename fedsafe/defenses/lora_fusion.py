@@ -23,6 +23,14 @@ from fedsafe.defenses.self_written_pairs import SelfWrittenPairs
 from fedsafe.defenses.wordings import ASK_ORDINARY, NOTE, Template
 from fedsafe.errors import ModelError
 
+Safety = Annotated[
+    Path | Literal["self", "start"] | None,
+    Field(
+        description="Safety adapter directory; start: the aligned adapter from before the rounds; "
+        "self: trained here from that."
+    ),
+]
+
 
 def _without_adapter(*, safety: Path | str | None, **_: Any) -> str:
     """Return why it cannot run without a safety adapter."""
@@ -58,13 +66,7 @@ def lora_fusion(
     task: DefenseTask,
     /,
     *,
-    safety: Annotated[
-        Path | Literal["self", "start"] | None,
-        Field(
-            description="Safety adapter directory; start: the aligned adapter from before the "
-            "rounds; self: trained here from that."
-        ),
-    ] = None,
+    safety: Safety = None,
     weight: Annotated[float, Field(ge=0, le=1, description="Of the safety adapter.")] = 0.5,
     merge: Annotated[
         Literal["product", "factors"],
@@ -89,16 +91,24 @@ def lora_fusion(
     if safety == "self":
         data = _self_written(context, task, examples, filter, (ask_unsafe, note, ask_ordinary))
         added = trained_aside(context, task.start, data, steps, learning_rate)
-    elif safety == "start":
-        added = aligned_start(context, task.start, "safety: start")
     else:
-        added = context.read_adapter(str(safety))
-        check_fit(added, dict(edits.modules()), str(safety))
+        added = _given(context, task, edits, str(safety))
     for module, own in list(edits.modules()) if weight else ():
         if module in added:
             _merge(edits, module, own, added[module], weight, merge)
     edits.report("merged with the safety adapter", modules=len(added))
     return Defended(edits.tensors)
+
+
+def _given(
+    context: ModelContext, task: DefenseTask, edits: LoraEdits, safety: str
+) -> dict[str, Factors]:
+    """Return the modules of a safety adapter: that from before the federation, or a directory's."""
+    if safety == "start":
+        return aligned_start(context, task.start, "safety: start")
+    added = context.read_adapter(safety)
+    check_fit(added, dict(edits.modules()), safety)
+    return added
 
 
 def _self_written(

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 
 from fedsafe.report.acceptance import held
-from fedsafe.report.agreements import agreements
 from fedsafe.report.bars import share
 from fedsafe.report.caveats import caveats
 from fedsafe.report.defenses import contamination
 from fedsafe.report.loader import RunData
 from fedsafe.report.markup import details, pairs, section, table, text
+from fedsafe.report.measure_notes import notes
 from fedsafe.report.measures import (
     NEW_SKILL,
     OVER_REFUSAL,
@@ -182,28 +182,7 @@ def _measures(run: RunData) -> str:
         "Each value with its 95 % interval and the number of judged replies; "
         "↑ more is better, ↓ less is better."
     )
-    notes = _agreements(run) + _skipped(run)
-    return f'<div class="measures">{table(headings, rows, caption=caption)}</div>{notes}'
-
-
-def _agreements(run: RunData) -> str:
-    """Return how far several judges agree; empty where one alone judges."""
-    said = (f"{line[:1].upper()}{line[1:]}" for line in agreements(run.stages))
-    return "".join(f'<p class="note">{text(line)}.</p>' for line in said)
-
-
-def _skipped(run: RunData) -> str:
-    """Return which conditions were not asked of which stages, and why."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for stage in run.stages:
-        for condition, reason in stage.scores.skipped.items():
-            named = (called(condition, stage.scores), reason)
-            reasons.setdefault(named, []).append(run.titles[stage.name][0])
-    return "".join(
-        f"<p class=\"note\">Not asked as '{text(condition)}': "
-        f"{text(', '.join(names))}: {text(reason)}.</p>"
-        for (condition, reason), names in reasons.items()
-    )
+    return f'<div class="measures">{table(headings, rows, caption=caption)}</div>{notes(run)}'
 
 
 def _named(measure: Measure) -> str:

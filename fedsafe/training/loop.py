@@ -139,9 +139,8 @@ def train(
         ) from None
     finally:
         loaded.model.eval()
-    seconds = time.perf_counter() - begun
     peak = max((torch.cuda.max_memory_allocated(device) for device in devices), default=0)
-    return TrainReport(tuple(losses), tokens, seconds, padded, peak)
+    return TrainReport(tuple(losses), tokens, time.perf_counter() - begun, padded, peak)
 
 
 def _step(
