@@ -41,6 +41,15 @@ def _adapters(run: Path) -> dict[str, str]:
     return {stage["name"]: stage["adapter"] for stage in stages}
 
 
+def _conduct(options: Sequence[str]) -> tuple[str, ...]:
+    """Return the options of an attacker's machine: an operator chooses its behaviour, no server."""
+    attack = load("policy-quick", options[1::2]).attack
+    assert attack is not None
+    settings = [f"behaviour.{key}={value}" for key, value in attack.behaviour.settings.items()]
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    return ("--red-team", "--behaviour", attack.behaviour.name, *chosen)
+
+
 def _separate(home: Path, model: str, options: Sequence[str], attacker: int, clients: int) -> int:
     """Run server and clients to their end; return the server's exit code."""
     certs, address = home / "certs", f"localhost:{free_port()}"
@@ -53,7 +62,7 @@ def _separate(home: Path, model: str, options: Sequence[str], attacker: int, cli
     )  # fmt: skip
     members = []
     for number in range(clients):
-        conduct = ("--red-team", "--behaviour", "poisoned-data") if number == attacker else ()
+        conduct = _conduct(options) if number == attacker else ()
         members.append(
             _started(
                 home,
