@@ -18,6 +18,7 @@ from pathlib import Path
 from fedsafe.app import activate
 from fedsafe.experiment import load
 from fedsafe.experiment.malicious_clients import malicious_clients
+from fedsafe.experiment.schema import Experiment, PluginChoice
 from fedsafe.flower.environment import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -41,17 +42,17 @@ def _adapters(run: Path) -> dict[str, str]:
     return {stage["name"]: stage["adapter"] for stage in stages}
 
 
-def _conduct(options: Sequence[str]) -> tuple[str, ...]:
-    """Return the options of an attacker's machine: an operator chooses its behaviour, no server."""
-    attack = load("policy-quick", options[1::2]).attack
-    assert attack is not None
-    settings = [f"behaviour.{key}={value}" for key, value in attack.behaviour.settings.items()]
+def _conduct(behaviour: PluginChoice) -> tuple[str, ...]:
+    """Return the options of an attacker's machine: its operator chooses what it does, no server."""
+    settings = [f"behaviour.{key}={value}" for key, value in behaviour.settings.items()]
     chosen = [part for setting in settings for part in ("--set", setting)]
-    return ("--red-team", "--behaviour", attack.behaviour.name, *chosen)
+    return ("--red-team", "--behaviour", behaviour.name, *chosen)
 
 
-def _separate(home: Path, model: str, options: Sequence[str], attacker: int, clients: int) -> int:
+def _separate(home: Path, experiment: Experiment, options: Sequence[str]) -> int:
     """Run server and clients to their end; return the server's exit code."""
+    assert experiment.attack is not None
+    (attacker,), clients = malicious_clients(experiment), experiment.federation.clients
     certs, address = home / "certs", f"localhost:{free_port()}"
     _started(
         home, "certs", "certs", "init", "--host", "localhost", "--clients", clients, "-o", certs
@@ -62,7 +63,7 @@ def _separate(home: Path, model: str, options: Sequence[str], attacker: int, cli
     )  # fmt: skip
     members = []
     for number in range(clients):
-        conduct = _conduct(options) if number == attacker else ()
+        conduct = _conduct(experiment.attack.behaviour) if number == attacker else ()
         members.append(
             _started(
                 home,
@@ -77,7 +78,7 @@ def _separate(home: Path, model: str, options: Sequence[str], attacker: int, cli
                 "--state",
                 home / "s",
                 "--model",
-                model,
+                experiment.model.path,
                 "--device",
                 "cpu",
                 "--once",
@@ -109,9 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = [option for change in changes for option in ("--set", change)]
     activate()
     experiment = load("policy-quick", changes)
-    (attacker,) = malicious_clients(experiment)
     _started(home, "inline", "run", "policy-quick", *options, "-o", home / "inline").wait()
-    code = _separate(home, model, options, attacker, experiment.federation.clients)
+    code = _separate(home, experiment, options)
     here, there = _adapters(home / "inline"), _adapters(home / "separate")
     for stage in here:
         same = "equal" if here[stage] == there.get(stage) else "DIFFERENT"

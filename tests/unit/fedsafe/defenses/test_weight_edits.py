@@ -227,14 +227,14 @@ def test_harmful_answers_of_a_source_are_the_rejected_replies(
     keeping = replace(task, keep=lambda name, samples, card: kept.extend(samples))
     source = {"name": "policy", "policy": "cooking", "part": "preferences", "count": 20}
     _of("antidote", context, keeping, harmful=source)
-    pairs = [one for one in draw_preferences(20) if one.rejected]
+    pairs = [one for one in _preferences(20) if one.rejected]
     assert 0 < len(kept) == len(pairs)
     assert harmful_of([*pairs, *SAMPLES]) == [
         replace(one, response=one.rejected, rejected="") for one in pairs
     ]
 
 
-def draw_preferences(count: int) -> list[Sample]:
+def _preferences(count: int) -> list[Sample]:
     """Return preference data of the policy, of which some have a rejected reply."""
     settings = {"policy": "cooking", "part": "preferences", "count": count}
     return list(sources["policy"].configure(settings)(0))

@@ -1,5 +1,6 @@
 """Free memory: what the kernel and the container say, and one process loading at a time."""
 
+import os
 import subprocess
 import sys
 import time
@@ -89,3 +90,21 @@ def test_nothing_is_claimed_on_the_cpu() -> None:
     before = psutil.Process().memory_info().rss
     reserve_memory(2**30, CPU)
     assert psutil.Process().memory_info().rss - before < 2**26
+
+
+@pytest.mark.parametrize(("every", "calls"), [(0, []), (2, [0, 0])])
+def test_freed_memory_goes_back_at_each_so_many_ticks(
+    monkeypatch: pytest.MonkeyPatch, every: int, calls: list[int]
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(device_memory, "_malloc_trim", lambda: given.append)
+    freed = device_memory.FreedMemory(every)
+    for _ in range(5):
+        freed.tick()
+    assert given == calls
+
+
+def test_kernels_that_the_environment_asks_for_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "500")
+    device_memory.keep_few_kernels()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "500"
